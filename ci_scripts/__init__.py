@@ -1,0 +1,1 @@
+"""The Python that the GitLab components of this project call, as the console script `sagemaker-ci`."""

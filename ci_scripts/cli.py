@@ -1,0 +1,81 @@
+"""The console script `sagemaker-ci`: one subcommand per job, each imported only when it runs.
+
+argparse and not a richer library because its import is what a person waits for on every `--help`, `--version` and
+settings error: see bench/. Each subcommand module offers `add_arguments(parser)` and `run(arguments)`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ci_scripts.errors import SagemakerCiError
+
+COMMANDS = {
+    "run-pipeline": ("ci_scripts.training.command", "compile, upsert, start and follow a SageMaker pipeline"),
+    "build": ("ci_scripts.deployment.build", "pin the approved model package, validate and export the stage configs"),
+    "deploy": ("ci_scripts.deployment.deploy", "deploy an exported stage config through CloudFormation"),
+    "test": ("ci_scripts.testing.command", "test a stage's endpoint with pytest and quality thresholds"),
+}
+
+
+class _Version(argparse.Action):
+    # Looked up on demand: importlib.metadata is slower to import than everything else on this path.
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"sagemaker-ci {version('sagemaker-ci')}")
+        parser.exit()
+
+
+def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser for `argv`: every subcommand is listed, only the one that is asked for is imported."""
+    parser = argparse.ArgumentParser(
+        prog="sagemaker-ci",
+        description="Train, approve, deploy, test and promote SageMaker models from GitLab CI/CD.",
+        epilog="An option can be set by the variable named in [brackets]. Every error has a code: see docs/errors.md.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an expected error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in argv if word in COMMANDS), None)
+    for name, (module, summary) in COMMANDS.items():
+        description = summary[0].upper() + summary[1:] + "."
+        command = commands.add_parser(name, help=summary, description=description)
+        if name == chosen:
+            room = importlib.import_module(module)
+            room.add_arguments(command)
+            command.set_defaults(run=room.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand. Returns 0, or 1 after an expected failure; argparse exits 2 on wrong usage."""
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = build_parser(argv).parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except Exception as error:
+        failure = _explain(error)
+        if failure is None or arguments.debug:
+            raise
+        print(f"error {failure.code}: {failure.message}", file=sys.stderr)
+        print(f"hint: {failure.hint}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _explain(error: Exception) -> SagemakerCiError | None:
+    if isinstance(error, SagemakerCiError):
+        return error
+    if "botocore" not in sys.modules:  # then it cannot be botocore's error, and importing botocore would be waste
+        return None
+    from ci_scripts.aws import explain
+
+    return explain(error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

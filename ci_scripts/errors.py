@@ -1,0 +1,112 @@
+"""Every expected failure of `sagemaker-ci`, each a class with a stable code. Raised where the cause is known.
+
+The codes are what users search for and what `docs/errors.md` lists: they are never renumbered and never reused.
+1xx settings and usage · 2xx AWS access · 3xx pipelines and training · 4xx model registry and stage configurations ·
+5xx CloudFormation · 6xx endpoints · 7xx tests against an endpoint.
+"""
+
+from __future__ import annotations
+
+
+class SagemakerCiError(Exception):
+    """An expected failure: one line of what happened, one line of what to do, exit code 1.
+
+    `code` and `hint` are class attributes of the subclasses; a raise may pass a hint that fits its case better.
+    """
+
+    code = "SMCI-000"
+    hint = ""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if hint is not None:
+            self.hint = hint
+
+
+# --- 1xx: settings and usage ---------------------------------------------------------------------------------------
+
+
+class InvalidSettings(SagemakerCiError):
+    """CI/CD variables or options that a command needs are missing or malformed; all of them are named at once."""
+
+    code = "SMCI-101"
+    hint = "Set them in GitLab under Settings > CI/CD > Variables, or as inputs of the component."
+
+
+class InvalidOption(SagemakerCiError):
+    """An option's value cannot be used (for example text that is not JSON)."""
+
+    code = "SMCI-102"
+    hint = "See `sagemaker-ci COMMAND --help`."
+
+
+class JobCancelled(SagemakerCiError):
+    """The GitLab job was cancelled, or the command was interrupted at a terminal."""
+
+    code = "SMCI-103"
+    hint = "Retry the job to pick up where it stopped."
+
+
+class InvalidReport(SagemakerCiError):
+    """A dotenv report would break GitLab's limits (5 KiB, 20 variables, one line each)."""
+
+    code = "SMCI-104"
+    hint = (
+        "GitLab refuses such a report; see https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsdotenv."
+    )
+
+
+# --- 2xx: AWS access -----------------------------------------------------------------------------------------------
+
+
+class NoCredentials(SagemakerCiError):
+    """No AWS credentials were found."""
+
+    code = "SMCI-201"
+    hint = (
+        "Set AWS_ROLE_ARN to a role that trusts this GitLab project (OIDC, preferred), "
+        "or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+    )
+
+
+class ExpiredCredentials(SagemakerCiError):
+    """The AWS credentials or the GitLab ID token have expired."""
+
+    code = "SMCI-202"
+    hint = "Retry the job. If it runs longer than its token lives, raise the component's `timeout` input."
+
+
+class RoleRefused(SagemakerCiError):
+    """AWS refused to exchange the GitLab ID token for credentials of the role."""
+
+    code = "SMCI-203"
+    hint = "Compare the role's trust policy (aud, sub) with this project, its ref and the `oidc_audience` input."
+
+
+class AccessDenied(SagemakerCiError):
+    """The credentials are valid but may not do this."""
+
+    code = "SMCI-204"
+    hint = "Grant the action named above to the role of this job; `infra/` holds the policies that suffice."
+
+
+class AwsUnreachable(SagemakerCiError):
+    """No connection to the AWS endpoint: wrong region name, no route, or a proxy in between."""
+
+    code = "SMCI-205"
+    hint = "Check AWS_REGION, the runner's network and AWS_ENDPOINT_URL if it is set."
+
+
+class AwsRefused(SagemakerCiError):
+    """AWS refused a request for a reason that no other code covers."""
+
+    code = "SMCI-206"
+    hint = "The message is the service's own; run with --debug for the traceback."
+
+
+class InvalidCredentials(SagemakerCiError):
+    """AWS does not know the access key, or its signature does not match."""
+
+    code = "SMCI-207"
+    hint = "Replace AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or move to OIDC with AWS_ROLE_ARN."

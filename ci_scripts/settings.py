@@ -1,0 +1,104 @@
+"""CI/CD variables → typed settings. Every command reads its surroundings here and nowhere else.
+
+Kept free of heavy imports: a missing variable is answered before boto3 (or even dataclasses) would have loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ci_scripts.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+# SageMaker's own rule for project names: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProject.html
+_PROJECT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}")
+_PROJECT_ID = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,19}")
+_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
+
+
+class Project(NamedTuple):
+    """The SageMaker project a job works for, and the names that follow from it."""
+
+    region: str
+    name: str
+    id: str
+    arn: str | None
+    artifact_bucket: str
+
+    @property
+    def model_package_group(self) -> str:
+        return f"{self.name}-{self.id}"
+
+    @property
+    def pipeline(self) -> str:
+        return f"{self.name}-{self.id}"
+
+    def stack(self, stage: str) -> str:
+        """Name of the CloudFormation stack of a stage; the id keeps `abalone` and `abalone-2` apart in IAM prefixes."""
+        return f"sagemaker-{self.name}-{self.id}-deploy-{stage}"
+
+    def endpoint(self, stage: str) -> str:
+        return f"{self.name}-{stage}"
+
+    def tags(self) -> dict[str, str]:
+        """Tags by which SageMaker Studio finds what belongs to a project."""
+        tags = {"sagemaker:project-name": self.name, "sagemaker:project-id": self.id}
+        return tags | ({"sagemaker:project-arn": self.arn} if self.arn else {})
+
+
+def value(environ: Mapping[str, str], name: str) -> str:
+    """A variable, `SMCI_<name>` (a component's input) before `<name>` (a CI/CD variable); empty means unset."""
+    return (environ.get(f"SMCI_{name}") or environ.get(name) or "").strip()
+
+
+def load_project(environ: Mapping[str, str] = os.environ) -> Project:
+    """Read the project's variables.
+
+    Raises InvalidSettings with every missing or malformed variable in one message.
+    """
+    problems: list[str] = []
+
+    def required(name: str, rule: re.Pattern[str], example: str) -> str:
+        found = value(environ, name)
+        if not found:
+            problems.append(f"{name} is not set")
+        elif not rule.fullmatch(found):
+            problems.append(f"{name} is {found!r}, expected something like {example}")
+        return found
+
+    project = Project(
+        region=required("AWS_REGION", _REGION, "eu-west-1"),
+        name=required("SAGEMAKER_PROJECT_NAME", _PROJECT_NAME, "abalone (letters, digits, inner hyphens; at most 32)"),
+        id=required("SAGEMAKER_PROJECT_ID", _PROJECT_ID, "p-abc123def456"),
+        arn=value(environ, "SAGEMAKER_PROJECT_ARN") or None,
+        artifact_bucket=required("ARTIFACT_BUCKET", _BUCKET, "my-artifact-bucket"),
+    )
+    if problems:
+        raise InvalidSettings("; ".join(problems))
+    return project
+
+
+def role_arn(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """An IAM role's ARN from a variable. Raises InvalidSettings when it is missing or not the ARN of a role."""
+    found = value(environ, name)
+    if not found:
+        raise InvalidSettings(f"{name} is not set")
+    if not _ROLE_ARN.fullmatch(found):
+        raise InvalidSettings(f"{name} is {found!r}, expected something like arn:aws:iam::123456789012:role/name")
+    return found
+
+
+def add_option(parser: ArgumentParser, flag: str, variable: str, help: str, **settings: Any) -> None:
+    """An option that falls back to a variable, the way a component's input reaches its command.
+
+    Precedence: command line, then the variable when it is not empty, then `default`.
+    """
+    fallback = os.environ.get(variable) or settings.pop("default", None)
+    parser.add_argument(flag, default=fallback, help=f"{help} [{variable}]", **settings)
