@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import time
@@ -72,6 +73,11 @@ def section(title: str, *, collapsed: bool = False) -> Iterator[None]:
     say(f"\x1b[0Ksection_start:{int(time.time())}:{name}{option}\r\x1b[0K\x1b[1m{title}\x1b[0m")
     yield
     say(f"\x1b[0Ksection_end:{int(time.time())}:{name}\r\x1b[0K")
+
+
+def pause(seconds: float) -> None:
+    """Wait between two looks at AWS; the jitter keeps parallel jobs from asking in step."""
+    time.sleep(seconds * random.uniform(0.85, 1.15))  # noqa: S311 - spreads load, guards nothing
 
 
 @contextmanager

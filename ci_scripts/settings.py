@@ -95,6 +95,18 @@ def role_arn(name: str, environ: Mapping[str, str] = os.environ) -> str:
     return found
 
 
+def poll_seconds(environ: Mapping[str, str] = os.environ) -> float:
+    """Seconds between two looks at something that takes long, from POLL_SECONDS; SageMaker throttles below ten."""
+    found = value(environ, "POLL_SECONDS") or "15"
+    try:
+        seconds = float(found)
+    except ValueError:
+        seconds = 0
+    if not 0.2 <= seconds <= 300:
+        raise InvalidSettings(f"POLL_SECONDS is {found!r}, expected a number of seconds from 0.2 to 300")
+    return seconds
+
+
 def add_option(parser: ArgumentParser, flag: str, variable: str, help: str, **settings: Any) -> None:
     """An option that falls back to a variable, the way a component's input reaches its command.
 
