@@ -1,26 +1,60 @@
 # Every target sets itself up: a fresh clone needs Python 3.11 or newer, git and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+NODE_MODULES := sandbox/gitlab/node_modules
 
 .PHONY: help demo sandbox test bench lint format lock clean setup
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-# --- environments -----------------------------------------------------------------------------------------------
+demo: setup ## Run the whole loop once, unattended: commit, train, approve, staging, test, production
+	@$(BIN)/python -m sandbox demo
 
-# The development environment: pip brings uv (hash-checked), uv brings the rest (hash-checked).
-.venv/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
-	@echo "Setting up .venv (about a minute the first time) …"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@touch $@
+sandbox: setup ## Start AWS and GitLab on this machine and leave them to you until Ctrl-C
+	@$(BIN)/python -m sandbox up
 
-setup: .venv/.ready
+test: setup ## Run every test, the end-to-end demo included
+	@$(BIN)/python -m sandbox images
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
-lock: .venv/.ready ## Pin the requirements anew, with hashes
+bench: setup ## Measure speed and size as ratios, side by side
+	@$(BIN)/python -m sandbox images
+	@$(BIN)/python -m bench
+
+lint: setup ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/cfn-lint infra/*.yml seed-deploy/endpoint-config-template.yml
+
+format: setup ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: setup ## Pin the requirements anew, with hashes
 	@for name in deploy training dev uv; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    requirements/$$name.in -o requirements/$$name.txt; done
+
+clean: ## Remove everything the targets above created
+	rm -rf .venv .sandbox .mypy_cache .pytest_cache .ruff_cache bench/results $(NODE_MODULES)
+
+# --- environments -----------------------------------------------------------------------------------------------
+
+setup: .venv/.ready $(NODE_MODULES)/.ready
+
+# pip brings uv, uv brings the rest; both check every file against the hashes in requirements/.
+.venv/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
+	@echo "Setting up .venv (about a minute the first time) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The sandbox's GitLab compiles pipelines with gitlab-ci-local; its Node.js comes with .venv.
+$(NODE_MODULES)/.ready: sandbox/gitlab/package-lock.json .venv/.ready
+	@echo "Installing gitlab-ci-local ..."
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --prefix sandbox/gitlab --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
