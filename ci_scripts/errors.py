@@ -110,3 +110,41 @@ class InvalidCredentials(SagemakerCiError):
 
     code = "SMCI-207"
     hint = "Replace AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or move to OIDC with AWS_ROLE_ARN."
+
+
+# --- 4xx: model registry and stage configurations ------------------------------------------------------------------
+
+
+class ModelPackageNotFound(SagemakerCiError):
+    """No model package has this ARN."""
+
+    code = "SMCI-401"
+    hint = "Copy the ARN from the Model Registry; it must be in the account and region of this project."
+
+
+class ModelPackageOfOtherGroup(SagemakerCiError):
+    """The model package exists but belongs to another model package group than the project's."""
+
+    code = "SMCI-402"
+    hint = "Start the deploy pipeline of the project that this model package belongs to."
+
+
+class ModelPackageNotApproved(SagemakerCiError):
+    """The model package is Rejected or still waits for approval."""
+
+    code = "SMCI-403"
+    hint = "Approve this version in the Model Registry, or start a pipeline for one that is Approved."
+
+
+class NoApprovedModelPackage(SagemakerCiError):
+    """The project's model package group holds no approved version."""
+
+    code = "SMCI-404"
+    hint = "Train a model in the model-build repository, then approve it in the Model Registry: that starts a pipeline."
+
+
+class TooManyProperties(SagemakerCiError):
+    """A model package has no room left for the properties that say where it comes from."""
+
+    code = "SMCI-405"
+    hint = "A model package holds at most 50 customer metadata properties; register it with fewer."

@@ -1,0 +1,123 @@
+"""Model packages of the SageMaker Model Registry: the exact one, the newest approved one, and the lineage stamp.
+
+Called by `run-pipeline` (stamp), `build` (which version?) and `deploy` (still approved?). Nothing here approves one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ci_scripts import errors
+
+_VERSION_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/[a-zA-Z0-9-]+/\d+", re.ASCII)
+
+# Limits of CustomerMetadataProperties:
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateModelPackage.html
+_MOST_PROPERTIES, _LONGEST_VALUE = 50, 256
+_REFUSED_CHARACTERS = re.compile(r"[^\w\s.:/=+@-]")
+
+
+class ModelPackage(NamedTuple):
+    """One version in a model package group, as DescribeModelPackage tells it."""
+
+    arn: str
+    group: str
+    version: int
+    approval_status: str
+    description: Mapping[str, Any]
+    """The whole answer of DescribeModelPackage."""
+
+    def __str__(self) -> str:
+        return f"{self.group} version {self.version}"
+
+
+def describe(sagemaker: Any, arn: str) -> dict[str, Any]:
+    """The answer of DescribeModelPackage for `arn`. Raises ModelPackageNotFound, also for a malformed ARN."""
+    from botocore.exceptions import ClientError
+
+    if not _VERSION_ARN.fullmatch(arn):
+        raise errors.ModelPackageNotFound(
+            f"{arn!r} is not the ARN of a model package version",
+            hint="It looks like arn:aws:sagemaker:eu-west-1:123456789012:model-package/abalone-p-abc123/7.",
+        )
+    try:
+        answer: dict[str, Any] = sagemaker.describe_model_package(ModelPackageName=arn)
+    except ClientError as error:
+        if _says_missing(error.response.get("Error", {})):
+            raise errors.ModelPackageNotFound(f"model package {arn} does not exist") from error
+        raise
+    return answer
+
+
+def require_approved(sagemaker: Any, arn: str, group: str) -> ModelPackage:
+    """The model package `arn`, which must belong to `group` and be Approved now.
+
+    Raises ModelPackageNotFound, ModelPackageOfOtherGroup or ModelPackageNotApproved.
+    """
+    package = _model_package(describe(sagemaker, arn))
+    if package.group != group:
+        raise errors.ModelPackageOfOtherGroup(
+            f"model package {arn} belongs to the group {package.group or '(none)'}, this project deploys from {group}"
+        )
+    if package.approval_status != "Approved":
+        raise errors.ModelPackageNotApproved(f"model package {arn} is {package.approval_status}, not Approved")
+    return package
+
+
+def latest_approved(sagemaker: Any, group: str) -> ModelPackage:
+    """The newest Approved version in `group`. Raises NoApprovedModelPackage, also when the group does not exist.
+
+    Newest first must be asked for (ListModelPackages sorts Ascending by default), and a page may be empty although
+    a next one is not: filters are applied after paging.
+    """
+    from botocore.exceptions import ClientError
+
+    pages = sagemaker.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName=group, ModelApprovalStatus="Approved", SortBy="CreationTime", SortOrder="Descending"
+    )
+    try:
+        arn = next((each["ModelPackageArn"] for page in pages for each in page["ModelPackageSummaryList"]), None)
+    except ClientError as error:
+        if not _says_missing(error.response.get("Error", {})):
+            raise
+        arn = None
+    if arn is None:
+        raise errors.NoApprovedModelPackage(f"no model package of the group {group} is Approved yet")
+    return require_approved(sagemaker, arn, group)
+
+
+def stamp(sagemaker: Any, arn: str, properties: Mapping[str, str]) -> None:
+    """Write `properties` (where the package comes from) into its CustomerMetadataProperties, beside those it has.
+
+    Values are made to fit the service's rules: other characters become `_`, at most 256 remain, none is empty.
+    Raises TooManyProperties when the package would have more than 50.
+    """
+    fitting = {key: metadata_value(content) for key, content in properties.items() if content}
+    # All of them are sent: whether the service merges or replaces is not documented.
+    merged = {**describe(sagemaker, arn).get("CustomerMetadataProperties", {}), **fitting}
+    if len(merged) > _MOST_PROPERTIES:
+        raise errors.TooManyProperties(f"model package {arn} would have {len(merged)} customer metadata properties")
+    sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties=merged)
+
+
+def metadata_value(text: str) -> str:
+    """`text` as CustomerMetadataProperties take it."""
+    return _REFUSED_CHARACTERS.sub("_", text)[:_LONGEST_VALUE]
+
+
+def _model_package(answer: Mapping[str, Any]) -> ModelPackage:
+    return ModelPackage(
+        arn=answer["ModelPackageArn"],
+        group=answer.get("ModelPackageGroupName", ""),
+        version=answer.get("ModelPackageVersion", 0),
+        approval_status=answer.get("ModelApprovalStatus", "without approval status"),
+        description=answer,
+    )
+
+
+def _says_missing(error: Mapping[str, str]) -> bool:
+    # SageMaker has no code of its own for a missing model package or group: it answers ValidationException.
+    text = error.get("Message", "").lower()
+    return error.get("Code") == "ResourceNotFound" or "does not exist" in text or "not found" in text
