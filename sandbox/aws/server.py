@@ -1,0 +1,107 @@
+"""The process that is AWS in the sandbox: moto behind one loopback port, our patches, a log of every call.
+
+`python -m sandbox.aws` calls `run`. Patches find the server as any program finds AWS: AWS_ENDPOINT_URL is set for
+this process and its children before they are installed; `STATE` is where they may write.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+REGION = "eu-west-1"
+ACCOUNT = "123456789012"
+ROOT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000", "AWS_SECRET_ACCESS_KEY": "sandbox-root-secret"}
+"""Static keys of the account's root, for the person or program that sets the sandbox up."""
+
+PATCHES = (
+    "identity events functions cloudformation logs images container jobs pipelines xgboost_container registry endpoints"
+).split()
+"""Modules of this package that add what moto lacks; each has an `install()`."""
+
+
+def state() -> Path:
+    """The directory in which this process may write."""
+    return Path(os.environ["SANDBOX_AWS_STATE"])
+
+
+def run(port: int, folder: Path) -> None:
+    """Serve until SIGTERM, SIGINT or the end of the parent process; leaves no child behind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # Loopback only means loopback only: a page in the person's browser has no business here either.
+    os.environ |= {"MOTO_DISABLE_GLOBAL_CORS": "true", "SANDBOX_AWS_STATE": str(folder)}
+    sys.stderr = (folder / "aws.log").open("a", buffering=1, encoding="utf-8")
+
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
+
+    from sandbox.aws.requestlog import RequestLog
+
+    application = RequestLog(DomainDispatcherApplication(create_backend_app), folder / "requests.jsonl")
+    server = make_server("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler)
+    url = f"http://127.0.0.1:{server.server_port}"
+    os.environ |= {"AWS_ENDPOINT_URL": url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION} | ROOT_KEYS
+    _install_patches()
+
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"ready {url}", flush=True)
+    parent = os.getppid()
+    while not stop.wait(1) and os.getppid() == parent:
+        pass
+    server.shutdown()
+    _end_children()
+    # Threads of patches may still wait for the children that are gone now; nothing of theirs is worth waiting for.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _install_patches() -> None:
+    for name in PATCHES:
+        if importlib.util.find_spec(f"sandbox.aws.{name}"):
+            module = importlib.import_module(f"sandbox.aws.{name}")
+            if hasattr(module, "install"):
+                module.install()
+
+
+def _end_children() -> None:
+    """End every descendant, politely first; a job's processes live in process groups of their own."""
+    for number, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 1.0)):
+        deadline = time.monotonic() + seconds
+        children = _descendants()
+        for pid in children:
+            _kill(pid, number)
+        while children and time.monotonic() < deadline:
+            time.sleep(0.05)
+            children = _descendants()
+        if not children:
+            return
+
+
+def _descendants() -> list[int]:
+    # ps is the one answer that Linux and macOS share. Its own process shows up as our child and is left out.
+    with subprocess.Popen(["ps", "-A", "-o", "pid=,ppid=,stat="], stdout=subprocess.PIPE, text=True) as ps:
+        rows = [line.split() for line in ps.communicate()[0].splitlines()]
+    alive = {int(pid): int(parent) for pid, parent, status in rows if not status.startswith("Z")}
+    found: list[int] = []
+    parents = {os.getpid()}
+    while parents:
+        parents = {pid for pid, parent in alive.items() if parent in parents and pid != ps.pid}
+        found += parents
+    return found
+
+
+def _kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # it ended by itself meanwhile

@@ -1,0 +1,125 @@
+"""The sandbox's AWS for tests: one server per test process, one fresh project per test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import boto3
+import pytest
+
+ROOT = Path(__file__).parents[2]
+REGION, ACCOUNT = "eu-west-1", "123456789012"
+
+
+class Aws(NamedTuple):
+    """A running sandbox.aws: its URL, the environment that leads any AWS program to it, its state folder."""
+
+    url: str
+    environ: dict[str, str]
+    state: Path
+
+    def client(self, service: str, **credentials: str) -> Any:
+        keys = credentials or {
+            "aws_access_key_id": self.environ["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": self.environ["AWS_SECRET_ACCESS_KEY"],
+        }
+        return boto3.client(service, region_name=REGION, endpoint_url=self.url, **keys)
+
+
+class Project(NamedTuple):
+    """A SageMaker project of its own: nothing of another test is in its bucket, group or names."""
+
+    name: str
+    id: str
+    bucket: str
+    group: str
+    pipeline_role: str
+    model_role: str
+    environ: dict[str, str]
+
+
+def start_server(module: str, state: Path, *arguments: str) -> tuple[subprocess.Popen[str], str]:
+    """Start a sandbox server and wait for its `ready URL` line."""
+    command = [sys.executable, "-m", module, "--port", "0", "--state", str(state), *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    word, _, url = process.stdout.readline().strip().partition(" ")
+    assert word == "ready", f"{module} did not start; see the logs in {state}"
+    return process, url
+
+
+def stop_server(process: subprocess.Popen[str]) -> int:
+    """Stop a sandbox server the way a user does; its exit code."""
+    process.terminate()
+    return process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    state = tmp_path_factory.mktemp("aws")
+    process, url = start_server("sandbox.aws", state)
+    environ = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000",
+        "AWS_SECRET_ACCESS_KEY": "sandbox-root-secret",
+    }
+    yield Aws(url, environ, state)
+    assert stop_server(process) == 0
+
+
+def create_role(aws: Aws, name: str, service: str, statements: Sequence[Mapping[str, Any]] = ()) -> str:
+    """An IAM role that `service` (`lambda.amazonaws.com`) may assume; without statements it may do everything."""
+    trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    allowed = list(statements) or [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
+    iam = aws.client("iam")
+    role = iam.create_role(
+        RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    )
+    policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+    iam.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=policy)
+    return str(role["Role"]["Arn"])
+
+
+@pytest.fixture
+def project(aws: Aws) -> Project:
+    unique = uuid.uuid4().hex[:10]
+    name, project_id = f"abalone-{unique}", "p-sandbox01"
+    group, bucket = f"{name}-{project_id}", f"artifacts-{unique}"
+    aws.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    aws.client("sagemaker").create_model_package_group(ModelPackageGroupName=group)
+    pipeline_role = create_role(aws, f"pipeline-{unique}", "sagemaker.amazonaws.com")
+    model_role = create_role(aws, f"model-{unique}", "sagemaker.amazonaws.com")
+    environ = aws.environ | {
+        "SAGEMAKER_PROJECT_NAME": name,
+        "SAGEMAKER_PROJECT_ID": project_id,
+        "SAGEMAKER_PROJECT_ARN": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:project/{name}",
+        "ARTIFACT_BUCKET": bucket,
+        "SAGEMAKER_PIPELINE_ROLE_ARN": pipeline_role,
+        "MODEL_EXECUTION_ROLE_ARN": model_role,
+    }
+    return Project(name, project_id, bucket, group, pipeline_role, model_role, environ)
+
+
+def sagemaker_ci(
+    *arguments: str, environ: Mapping[str, str], cwd: Path, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Run `sagemaker-ci` as a job does: its own process, nothing of our environment but PATH and HOME."""
+    clean = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-m", "ci_scripts.cli", *arguments],
+        cwd=cwd,
+        env=clean | {"POLL_SECONDS": "0.3"} | dict(environ),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
