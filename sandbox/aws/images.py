@@ -1,0 +1,55 @@
+"""Which program an image URI stands for: SageMaker's own images, run by this Python environment.
+
+Called by container.py. An image that is not listed does not exist in the sandbox.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+
+class UnknownImage(Exception):
+    """No such image; the message is what SageMaker says of an image that ECR does not have."""
+
+
+class Image(NamedTuple):
+    pattern: str
+    train: list[str]
+    serve: list[str]
+
+
+_ECR = r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/"
+_MODULE = [sys.executable, "-m"]
+_IMAGES = (
+    Image(
+        f"{_ECR}sagemaker-xgboost:.+",
+        train=[*_MODULE, "sandbox.aws.xgboost_container", "train"],
+        serve=[*_MODULE, "sandbox.aws.xgboost_server"],
+    ),
+    # Framework images have no algorithm of their own: processing gives them an entrypoint.
+    Image(f"{_ECR}sagemaker-scikit-learn:.+", train=[], serve=[]),
+)
+
+
+def program(image: str, command: list[str]) -> list[str]:
+    """The command line for entrypoint and arguments; the image's own program for none, `["train"]` or `["serve"]`.
+
+    Raises UnknownImage when there is no such image, or when it has no program of its own.
+    """
+    found = next((each for each in _IMAGES if re.fullmatch(each.pattern, image)), None)
+    if found is None:
+        raise UnknownImage(
+            f"ClientError: API error (404): manifest for {image} not found: manifest unknown: Requested image not found"
+        )
+    own = {"": found.train, "train": found.train, "serve": found.serve}.get(" ".join(command), command)
+    if not own:
+        raise UnknownImage(f"ClientError: image {image} has no program for {command or ['train']}")
+    return own
+
+
+def environment(image: str) -> dict[str, str]:
+    """What the image itself sets: its programs are modules of the sandbox."""
+    return {"PYTHONPATH": str(Path(__file__).parents[2])} if "sagemaker-xgboost" in image else {}
