@@ -1,0 +1,1 @@
+"""Measurements of what this project promises about speed and size. `make bench`."""

@@ -1,0 +1,148 @@
+"""`make bench`: speed and size as ratios measured side by side in one run; a table for people, JSON for machines.
+
+Exit code 1 when a promise is broken.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from sandbox import demo, job_images
+
+ROOT = job_images.ROOT
+RESULTS = ROOT / "bench" / "results" / "latest.json"
+ROUNDS = 30
+MEGABYTE = 1_000_000
+
+
+class Measure(NamedTuple):
+    """One promise: what was measured, and the most it may be."""
+
+    name: str
+    value: float
+    limit: float
+    unit: str
+    detail: str
+
+    @property
+    def kept(self) -> bool:
+        return self.value <= self.limit
+
+
+def main() -> int:
+    console = Console(highlight=False)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    measures: list[Measure] = []
+    for title, measure in (
+        ("start-up", start_up),
+        ("size of the deploy image", size),
+        ("imports of the deploy jobs", imports),
+        ("the whole loop", loop),
+    ):
+        console.print(f"measuring {title} ...", style="dim")
+        measures += measure()
+    table = Table("promise", "measured", "at most", "", "detail")
+    for row in measures:
+        mark = "[green]kept[/green]" if row.kept else "[red]broken[/red]"
+        table.add_row(row.name, f"{row.value:.2f} {row.unit}", f"{row.limit:g} {row.unit}", mark, row.detail)
+    console.print(table)
+    RESULTS.write_text(json.dumps([row._asdict() | {"kept": row.kept} for row in measures], indent=2) + "\n")
+    console.print(f"[dim]written to {RESULTS.relative_to(ROOT)}[/dim]")
+    return 0 if all(row.kept for row in measures) else 1
+
+
+def start_up() -> list[Measure]:
+    """Ratio of `sagemaker-ci`'s quick answers to a bare `python -c pass`, taken in turns so that noise hits both."""
+    folder = job_images.FOLDER / "deploy" / "bin"
+    commands = {
+        "bare": [str(folder / "python"), "-c", "pass"],
+        "--version": [str(folder / "sagemaker-ci"), "--version"],
+        "a config error": [str(folder / "sagemaker-ci"), "build"],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(ROUNDS):
+        for name, command in commands.items():
+            seconds[name].append(_timed(command))
+    bare = statistics.median(seconds["bare"])
+    return [
+        Measure(
+            f"{name} is quick",
+            statistics.median(seconds[name]) / bare,
+            3,
+            "x",
+            f"{statistics.median(seconds[name]) * 1000:.0f} ms beside {bare * 1000:.0f} ms for `python -c pass`",
+        )
+        for name in ("--version", "a config error")
+    ]
+
+
+def _timed(command: list[str]) -> float:
+    started = time.perf_counter()
+    # An empty environment but PATH: the config error is that nothing is set.
+    subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=False)
+    return time.perf_counter() - started
+
+
+def size() -> list[Measure]:
+    """Bytes of everything installed for a deploy job, bytecode included, Python itself left out."""
+    deploy, training = (_bytes(job_images.FOLDER / name) for name in job_images.NAMES)
+    detail = f"the training image: {training / MEGABYTE:.0f} MB, {training / deploy:.0f} times as much"
+    return [Measure("the deploy image is slim", deploy / MEGABYTE, 60, "MB", detail)]
+
+
+def _bytes(image: Path) -> int:
+    # uv links files from its cache where it can: a file counts once however many names it has.
+    sizes = {(stat.st_dev, stat.st_ino): stat.st_size for stat in map(Path.lstat, image.rglob("*"))}
+    return sum(sizes.values())
+
+
+def imports() -> list[Measure]:
+    """Modules that must not be loaded: boto3 by a quick answer, the SageMaker SDK by any deploy job."""
+    python = str(job_images.FOLDER / "deploy" / "bin" / "python")
+
+    def loaded(arguments: list[str], module: str) -> bool:
+        program = (
+            "import sys\nfrom ci_scripts.cli import main\n"
+            f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+            f"sys.exit({module!r} in sys.modules)"
+        )
+        done = subprocess.run([python, "-c", program], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=False)
+        return bool(done.returncode)
+
+    quick: list[list[str]] = [["--version"], ["--help"], ["build"], ["deploy", "--stage", "staging"]]
+    early = sum(loaded(arguments, "boto3") for arguments in quick)
+    find = "import importlib.util, sys; sys.exit(importlib.util.find_spec('sagemaker') is not None)"
+    sdk = subprocess.run([python, "-c", find], capture_output=True, check=False).returncode
+    return [
+        Measure("boto3 is not loaded for a quick answer", early, 0, "times", f"{len(quick)} commands tried"),
+        Measure("the deploy image has no SageMaker SDK", sdk, 0, "times", "so no deploy job can import it"),
+    ]
+
+
+def loop() -> list[Measure]:
+    """Wall time of the demo against the time its SageMaker steps computed, both from the same run."""
+    with RESULTS.with_name("demo.log").open("w") as log:
+        result = demo.play(ROOT / ".sandbox", Console(file=log, width=120))
+    compute, wall = result["compute_seconds"], result["wall_seconds"]
+    return [
+        Measure(
+            "the loop is mostly computing",
+            wall / (4 * compute + 30),
+            1,
+            "x",
+            f"{wall:.0f} s, allowed 4 x {compute:.1f} s of steps + 30 s",
+        )
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

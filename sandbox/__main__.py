@@ -1,0 +1,50 @@
+"""`python -m sandbox demo | up | images`: the whole product on one machine. See `make help`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from sandbox import job_images
+
+FOLDER = job_images.ROOT / ".sandbox"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description="AWS and GitLab on this machine.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser("demo", help="run the whole loop once, unattended")
+    up = commands.add_parser("up", help="start AWS and GitLab with the product installed, until Ctrl-C")
+    up.add_argument("--aws-port", type=int, default=4566, help="port of AWS on 127.0.0.1 (default %(default)s)")
+    up.add_argument("--gitlab-port", type=int, default=8929, help="port of GitLab on 127.0.0.1 (default %(default)s)")
+    commands.add_parser("images", help="build the images that the CI jobs run in, and nothing else")
+    for command in commands.choices.values():
+        command.add_argument("--folder", type=Path, default=FOLDER, help="where to keep state (default .sandbox)")
+    arguments = parser.parse_args()
+    # SIGTERM ends us like Ctrl-C does: through every `finally`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder: Path = arguments.folder.resolve()
+    console = Console(highlight=False)
+    try:
+        if arguments.command == "images":
+            job_images.build(console.print)
+        elif arguments.command == "demo":
+            from sandbox import demo
+
+            demo.play(folder, console)
+        else:
+            from sandbox import up as interactive
+
+            interactive.stay(folder, console, (arguments.aws_port, arguments.gitlab_port))
+    except KeyboardInterrupt:
+        console.print("\nstopped")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The sandbox for a person: everything installed, nothing played. Called by `python -m sandbox up`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from rich.console import Console
+
+from sandbox import job_images
+from sandbox import world as the
+
+_GUIDE = """
+[bold]AWS[/bold]     {aws}
+[bold]GitLab[/bold]  {gitlab}   token: {token}
+
+In another terminal, with any AWS CLI or the one below:
+
+[cyan]export AWS_ENDPOINT_URL={aws} AWS_DEFAULT_REGION={region}
+export AWS_ACCESS_KEY_ID=sandbox-admin AWS_SECRET_ACCESS_KEY=sandbox-admin
+export GITLAB={gitlab}/api/v4 TOKEN='PRIVATE-TOKEN: {token}'[/cyan]
+
+[bold]2. Train[/bold]: clone, change something, push; the training job starts by itself
+[cyan]git clone {clone}
+cd abalone-model-build && git commit --allow-empty -m 'Train' && git push
+curl -sH "$TOKEN" "$GITLAB/projects/{build}/jobs" | python3 -m json.tool        # find the job
+curl -sH "$TOKEN" "$GITLAB/projects/{build}/jobs/JOB/trace"                     # read its log[/cyan]
+
+[bold]3. Approve[/bold] the registered version (its ARN stands at the end of the log)
+[cyan]aws sagemaker update-model-package --model-approval-status Approved --model-package-arn ARN[/cyan]
+
+[bold]4. Watch[/bold] the deploy pipeline that this starts
+[cyan]curl -sH "$TOKEN" "$GITLAB/projects/{deploy}/pipelines" | python3 -m json.tool
+curl -sH "$TOKEN" "$GITLAB/projects/{deploy}/pipelines/PIPELINE/jobs" | python3 -m json.tool[/cyan]
+
+[bold]5. Press play[/bold] on prod-deploy, then ask production
+[cyan]curl -sH "$TOKEN" -X POST "$GITLAB/projects/{deploy}/jobs/JOB/play"
+aws sagemaker-runtime invoke-endpoint --endpoint-name {endpoint} --content-type text/csv \\
+  --cli-binary-format raw-in-base64-out --body {sample} /dev/stdout[/cyan]
+
+Ctrl-C ends it all.
+"""
+
+
+def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
+    """Act 1, then wait for Ctrl-C (KeyboardInterrupt)."""
+    from sandbox.demo import SAMPLE
+
+    images = job_images.build(console.print)
+    with the.running(folder, images, ports) as world:
+        the.set_up(world, console.print)
+        server = world.gitlab()
+        build, deploy = (server.projects.get(path) for path in (the.BUILD_REPOSITORY, the.DEPLOY_REPOSITORY))
+        for project, seed in ((deploy, "seed-deploy"), (build, "seed-build")):
+            the.commit_seed(project, seed, "Start from the seed [skip ci]")
+        console.print(
+            _GUIDE.format(
+                aws=world.aws_url,
+                gitlab=world.gitlab_url,
+                token=world.gitlab_token,
+                region=the.REGION,
+                build=build.id,
+                deploy=deploy.id,
+                clone=build.http_url_to_repo.replace("://", f"://oauth2:{world.gitlab_token}@"),
+                endpoint=the.ENDPOINTS["prod"],
+                sample=SAMPLE,
+            ),
+            soft_wrap=True,
+        )
+        signal.pause()
