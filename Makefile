@@ -16,7 +16,7 @@ sandbox: setup ## Start AWS and GitLab on this machine and leave them to you unt
 
 test: setup ## Run every test, the end-to-end demo included
 	@$(BIN)/python -m sandbox images
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: setup ## Measure speed and size as ratios, side by side
 	@$(BIN)/python -m sandbox images

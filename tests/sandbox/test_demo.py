@@ -1,0 +1,73 @@
+"""The whole loop as `make demo` runs it: what the README promises, end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(600)
+
+
+class Played(NamedTuple):
+    result: dict[str, Any]
+    output: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    folder = tmp_path_factory.mktemp("demo")
+    command = [sys.executable, "-m", "sandbox", "demo", "--folder", str(folder)]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "COLUMNS": "200"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-8000:]
+    return Played(json.loads((folder / "demo.json").read_text()), done.stdout, folder)
+
+
+def test_a_commit_trains_and_registers_a_model_good_enough(played: Played) -> None:
+    training = played.result["training"]
+    assert training["job"] == "success"
+    assert training["status"] == "Succeeded"
+    assert 2.0 < training["mse"] <= 6.0  # a model that knew nothing would be above 10
+
+
+def test_three_events_of_one_approval_start_one_pipeline(played: Played) -> None:
+    assert played.result["approval"]["events_sent"] == 3
+    assert played.result["approval"]["pipelines_started"] == 1
+
+
+def test_every_deploy_job_passes_in_order(played: Played) -> None:
+    jobs = played.result["deploy"]["jobs"]
+    assert [job["name"] for job in jobs] == ["build", "staging-deploy", "test-staging", "prod-deploy"]
+    assert {job["status"] for job in jobs} == {"success"}
+
+
+def test_both_endpoints_serve_exactly_the_approved_version(played: Played) -> None:
+    approved = played.result["training"]["model_package_arn"]
+    for stage, endpoint in played.result["endpoints"].items():
+        assert endpoint["name"] == f"abalone-{stage}"
+        assert endpoint["status"] == "InService"
+        assert endpoint["model_package_arn"] == approved
+        assert 5 < endpoint["prediction"] < 25
+
+
+def test_the_staging_tests_measure_the_quality_on_held_out_rows(played: Played) -> None:
+    assert "mse" in played.output.split("test-staging")[1].lower()
+
+
+def test_the_loop_costs_little_more_than_its_computation(played: Played) -> None:
+    assert played.result["wall_seconds"] > played.result["compute_seconds"] > 0
+
+
+def test_nothing_of_the_sandbox_runs_on(played: Played) -> None:
+    processes = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
+    assert str(played.folder) not in processes
