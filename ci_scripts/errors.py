@@ -148,3 +148,157 @@ class TooManyProperties(SagemakerCiError):
 
     code = "SMCI-405"
     hint = "A model package holds at most 50 customer metadata properties; register it with fewer."
+
+
+class InvalidStageConfig(SagemakerCiError):
+    """Stage configurations or the endpoint template have problems; every one of them is listed above the error."""
+
+    code = "SMCI-406"
+    hint = "Each line above is `file: path: problem`; fix them all and push again."
+
+
+class InvalidExport(SagemakerCiError):
+    """A stage's export is missing or is not what this version of build writes for this project."""
+
+    code = "SMCI-407"
+    hint = "Let this job take the artifacts of a build job of the same pipeline and component version."
+
+
+class ExportChanged(SagemakerCiError):
+    """A stage's export differs from the one that the build job of this pipeline announced."""
+
+    code = "SMCI-408"
+    hint = "Deploy what build exported: remove what changes the file in between, or run a new pipeline."
+
+
+# --- 5xx: CloudFormation -------------------------------------------------------------------------------------------
+
+
+class StackNotDeployable(SagemakerCiError):
+    """The stack is in a state out of which only a person should lead it."""
+
+    code = "SMCI-501"
+
+
+class ChangeSetFailed(SagemakerCiError):
+    """CloudFormation could not work out what to change; the stack was not touched."""
+
+    code = "SMCI-502"
+    hint = "The reason is CloudFormation's own: correct the template or the stage configuration and push again."
+
+
+class StackFailed(SagemakerCiError):
+    """CloudFormation started the deployment and it failed; the message names the event that caused it."""
+
+    code = "SMCI-503"
+    hint = "Fix the cause named above and run the job again; all stack events are in the job log."
+
+
+class StackNotDeleted(SagemakerCiError):
+    """The remains of a failed first deployment could not be removed."""
+
+    code = "SMCI-504"
+    hint = "Remove what blocks the deletion, delete the stack in the CloudFormation console, then retry the job."
+
+
+# --- 6xx: endpoints ------------------------------------------------------------------------------------------------
+
+
+class EndpointMissing(SagemakerCiError):
+    """The stack is complete, but there is no endpoint of the expected name."""
+
+    code = "SMCI-601"
+    hint = "Name it ${SageMakerProjectName}-${StageName} in endpoint-config-template.yml."
+
+
+class EndpointNotInService(SagemakerCiError):
+    """The endpoint ended in another status than InService."""
+
+    code = "SMCI-602"
+    hint = "See the endpoint's log in CloudWatch Logs, group /aws/sagemaker/Endpoints/<endpoint name>."
+
+
+class EndpointRolledBack(SagemakerCiError):
+    """SageMaker put the endpoint back to its previous configuration although the stack update succeeded."""
+
+    code = "SMCI-603"
+    hint = "The new containers did not become healthy: see CloudWatch Logs, /aws/sagemaker/Endpoints/<endpoint name>."
+
+
+class EndpointServesOtherModel(SagemakerCiError):
+    """The endpoint is InService but none of its production variants serves the asked model package."""
+
+    code = "SMCI-604"
+    hint = "Let the model in endpoint-config-template.yml use the parameter ModelPackageName."
+
+
+class EndpointBeyondRepair(SagemakerCiError):
+    """The endpoint is in status Failed, in which SageMaker allows nothing but deleting it."""
+
+    code = "SMCI-605"
+
+
+class InvocationFailed(SagemakerCiError):
+    """The endpoint did not answer a request with a prediction."""
+
+    code = "SMCI-606"
+    hint = "See the endpoint's log in CloudWatch Logs, group /aws/sagemaker/Endpoints/<endpoint name>."
+
+
+# --- 7xx: tests against an endpoint --------------------------------------------------------------------------------
+
+
+class InvalidQuality(SagemakerCiError):
+    """quality.yml is missing or breaks its schema; all problems are named at once."""
+
+    code = "SMCI-701"
+    hint = "The README of the `test-staging` component shows every field of quality.yml."
+
+
+class HeldOutDataMissing(SagemakerCiError):
+    """The held-out data that quality.yml names is not there."""
+
+    code = "SMCI-702"
+    hint = "Check `data` in quality.yml, and that the pipeline which registered this version kept its test split."
+
+
+class HeldOutDataInvalid(SagemakerCiError):
+    """The held-out data cannot be read as CSV with one numeric label in every row."""
+
+    code = "SMCI-703"
+    hint = "Compare the data with `label_column` and `header` in quality.yml."
+
+
+class InvalidPredictions(SagemakerCiError):
+    """The endpoint answered something else than one finite number for every row."""
+
+    code = "SMCI-704"
+    hint = "Check `request` in quality.yml against what the model's container accepts and answers."
+
+
+class RequestTooLarge(SagemakerCiError):
+    """A single row exceeds what InvokeEndpoint takes in one request (6 MiB)."""
+
+    code = "SMCI-705"
+    hint = "Test such a model with asynchronous inference or batch transform, or with smaller rows."
+
+
+class MetricUndefined(SagemakerCiError):
+    """A metric of quality.yml has no value for this held-out data."""
+
+    code = "SMCI-706"
+    hint = "Choose a metric that fits the labels: see the README of the `test-staging` component."
+
+
+class NothingTested(SagemakerCiError):
+    """Not one test or threshold ran: a gate that checks nothing must not be green."""
+
+    code = "SMCI-707"
+    hint = "Add tests to the `tests` folder or thresholds to quality.yml, or correct the inputs `tests` and `quality`."
+
+
+class TestsFailed(SagemakerCiError):
+    """Tests or quality thresholds failed against the endpoint; this version must not go further."""
+
+    code = "SMCI-708"
+    hint = "Open report.html among the job's artifacts, or the pipeline's Tests tab."

@@ -1,0 +1,136 @@
+"""Endpoints: does this one serve the asked model package, and what does it answer?
+
+Called by `deploy`, which verifies after every deployment, and by `test`, which invokes. Nothing here changes an endpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from ci_scripts import errors, job
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
+_SETTLED = {"InService", "OutOfService", "Failed", "UpdateRollbackFailed"}
+
+
+def describe(sagemaker: Any, name: str) -> dict[str, Any] | None:
+    """The answer of DescribeEndpoint; None when there is no such endpoint."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=name)
+    except ClientError as error:
+        # SageMaker has no code of its own for a missing endpoint.
+        if "could not find endpoint" in error.response.get("Error", {}).get("Message", "").lower():
+            return None
+        raise
+    return answer
+
+
+def is_settled(endpoint: Mapping[str, Any]) -> bool:
+    """Whether nothing is going on: neither a deployment, ours or a person's, nor SageMaker's own patching."""
+    return endpoint["EndpointStatus"] in _SETTLED and not endpoint.get("PendingDeploymentSummary")
+
+
+def wait_until_settled(sagemaker: Any, name: str, poll_seconds: float) -> dict[str, Any] | None:
+    """Wait while the endpoint is being created, updated or deleted. Returns its description, None when it is gone."""
+    shown = ""
+    while (endpoint := describe(sagemaker, name)) is not None and not is_settled(endpoint):
+        if endpoint["EndpointStatus"] != shown:
+            shown = endpoint["EndpointStatus"]
+            job.say(f"endpoint {name} is {shown}, waiting")
+        job.pause(poll_seconds)
+    return endpoint
+
+
+def require_updatable(sagemaker: Any, name: str, stack: str, poll_seconds: float) -> None:
+    """Wait until the endpoint can take an update. Raises EndpointBeyondRepair when it never will.
+
+    UpdateEndpoint is refused while the endpoint changes and for ever once it is Failed; the stack update would fail on
+    it, and so might its rollback, which leaves a stack that nobody can update.
+    """
+    endpoint = wait_until_settled(sagemaker, name, poll_seconds)
+    if endpoint is not None and endpoint["EndpointStatus"] == "Failed":
+        raise errors.EndpointBeyondRepair(
+            f"endpoint {name} is Failed and cannot be updated: {endpoint.get('FailureReason', 'no reason given')}",
+            hint=f"It serves nothing and can only be deleted: delete the stack {stack}, then run this job again.",
+        )
+
+
+def verify(
+    sagemaker: Any,
+    name: str,
+    package: Mapping[str, Any],
+    configs: Collection[str],
+    poll_seconds: float,
+) -> dict[str, Any]:
+    """Wait until the endpoint is at rest and prove that it is InService and serves the model package.
+
+    `package` is the answer of DescribeModelPackage; `configs` names the endpoint configurations that the stack holds
+    now: an endpoint InService on another one was silently rolled back.
+    Raises EndpointMissing, EndpointNotInService, EndpointRolledBack or EndpointServesOtherModel.
+    """
+    endpoint = wait_until_settled(sagemaker, name, poll_seconds)
+    if endpoint is None:
+        raise errors.EndpointMissing(f"there is no endpoint {name}")
+    reason = f": {endpoint['FailureReason']}" if endpoint.get("FailureReason") else ""
+    if endpoint["EndpointStatus"] != "InService":
+        raise errors.EndpointNotInService(f"endpoint {name} is {endpoint['EndpointStatus']}{reason}")
+    config = endpoint["EndpointConfigName"]
+    # ARNs, from which the stack's names may come, hold names in lower case.
+    if configs and config.lower() not in {each.lower() for each in configs}:
+        raise errors.EndpointRolledBack(
+            f"endpoint {name} is InService, but on its previous configuration {config}{reason}"
+        )
+    serving = list(containers(sagemaker, config))
+    if not any(serves(container, package) for container in serving):
+        found = ", ".join(dict.fromkeys(container_name(container) for container in serving)) or "nothing"
+        raise errors.EndpointServesOtherModel(
+            f"endpoint {name} serves {found}, not {package['ModelPackageArn']}{reason}"
+        )
+    return endpoint
+
+
+def containers(sagemaker: Any, config: str) -> Iterator[dict[str, Any]]:
+    """The containers of all models behind the variants, shadow variants included, of an endpoint configuration."""
+    answer = sagemaker.describe_endpoint_config(EndpointConfigName=config)
+    for variant in [*answer.get("ProductionVariants", []), *answer.get("ShadowProductionVariants", [])]:
+        if "ModelName" in variant:
+            model = sagemaker.describe_model(ModelName=variant["ModelName"])
+            yield from model.get("Containers") or [model["PrimaryContainer"]]
+
+
+def serves(container: Mapping[str, Any], package: Mapping[str, Any]) -> bool:
+    """Whether a model's container is the model package, by name or because image and model data are the package's."""
+    if container.get("ModelPackageName"):
+        return bool(container["ModelPackageName"] == package["ModelPackageArn"])
+    parts = package.get("InferenceSpecification", {}).get("Containers", [])
+    return any(_image_and_data(container) == _image_and_data(part) for part in parts)
+
+
+def container_name(container: Mapping[str, Any]) -> str:
+    """What a container is called in a message: its model package, else the model data it loads."""
+    image, data = _image_and_data(container)
+    return container.get("ModelPackageName") or data or image
+
+
+def _image_and_data(container: Mapping[str, Any]) -> tuple[str, str]:
+    source = container.get("ModelDataSource", {}).get("S3DataSource", {}).get("S3Uri", "")
+    return container.get("Image", ""), container.get("ModelDataUrl") or source
+
+
+def invoke(runtime: Any, endpoint_name: str, body: bytes, content_type: str) -> bytes:
+    """The endpoint's answer to one request. Raises InvocationFailed with the container's own words."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = runtime.invoke_endpoint(EndpointName=endpoint_name, Body=body, ContentType=content_type)
+        content: bytes = answer["Body"].read()
+    except ClientError as error:
+        code, message = error.response.get("Error", {}).get("Code"), error.response.get("Error", {}).get("Message")
+        if code not in ("ModelError", "ModelNotReadyException", "ValidationError", "InternalDependencyException"):
+            raise
+        said = error.response.get("OriginalMessage") or message
+        raise errors.InvocationFailed(f"endpoint {endpoint_name} answered with an error: {said}") from error
+    return content
