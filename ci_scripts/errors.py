@@ -112,6 +112,93 @@ class InvalidCredentials(SagemakerCiError):
     hint = "Replace AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or move to OIDC with AWS_ROLE_ARN."
 
 
+# --- 3xx: pipelines and training -----------------------------------------------------------------------------------
+
+
+class PipelineModuleNotFound(SagemakerCiError):
+    """The pipeline module does not exist in the repository."""
+
+    code = "SMCI-301"
+    hint = "Set `pipeline_module` (--module) as Python imports it from the repository, like pipelines.abalone.pipeline."
+
+
+class PipelineModuleFailed(SagemakerCiError):
+    """The pipeline module raised an error while it was imported."""
+
+    code = "SMCI-302"
+    hint = "Import it on your machine (`python -c 'import MODULE'`); run with --debug for the traceback."
+
+
+class GetPipelineMissing(SagemakerCiError):
+    """The pipeline module has no function `get_pipeline`."""
+
+    code = "SMCI-303"
+    hint = "Define get_pipeline(...) in the module; it returns a SageMaker SDK pipeline or a definition."
+
+
+class GetPipelineFailed(SagemakerCiError):
+    """`get_pipeline` raised an error, or the pipeline that it returned did when it was compiled."""
+
+    code = "SMCI-304"
+    hint = "Call it on your machine with the same arguments; run with --debug for the traceback."
+
+
+class GetPipelineArguments(SagemakerCiError):
+    """`get_pipeline` does not take an argument that --kwargs gives, or needs one that nobody gives."""
+
+    code = "SMCI-305"
+    hint = "Compare `pipeline_kwargs` (--kwargs) with the signature of get_pipeline."
+
+
+class NotAPipeline(SagemakerCiError):
+    """What `get_pipeline` returned is no pipeline."""
+
+    code = "SMCI-306"
+    hint = "Return a pipeline of the SageMaker SDK (anything with definition()), or the definition as a dict or JSON."
+
+
+class InvalidDefinition(SagemakerCiError):
+    """The pipeline's definition cannot run; every problem is named."""
+
+    code = "SMCI-307"
+    hint = "Correct the steps named above; `sagemaker-ci run-pipeline --check` starts nothing."
+
+
+class InvalidPipelineParameter(SagemakerCiError):
+    """A pipeline parameter is unknown, missing, or not of its type; all of them are named."""
+
+    code = "SMCI-308"
+    hint = "Compare `pipeline_parameters` (--parameter) with the parameters that the pipeline declares."
+
+
+class SagemakerSdkMissing(SagemakerCiError):
+    """The pipeline module needs the SageMaker Python SDK, which is not installed here."""
+
+    code = "SMCI-309"
+    hint = "Run the job in the training image of this project, or install `sagemaker-ci[training]`."
+
+
+class PipelineExecutionFailed(SagemakerCiError):
+    """The pipeline execution ended as Failed; the steps that failed are named with their reasons."""
+
+    code = "SMCI-310"
+    hint = "The last log lines of the step are above. Retry the job to resume the execution at that step."
+
+
+class PipelineExecutionStopped(SagemakerCiError):
+    """The pipeline execution ended as Stopped: somebody else stopped it."""
+
+    code = "SMCI-311"
+    hint = "Retry the job to resume the execution where it stopped."
+
+
+class PipelineExecutionIncomplete(SagemakerCiError):
+    """The pipeline execution ended as CompletedWithFailures: some steps failed, others went on."""
+
+    code = "SMCI-312"
+    hint = "Correct the steps named above. Retry the job to resume the execution at them."
+
+
 # --- 4xx: model registry and stage configurations ------------------------------------------------------------------
 
 

@@ -75,25 +75,43 @@ def section(title: str, *, collapsed: bool = False) -> Iterator[None]:
     say(f"\x1b[0Ksection_end:{int(time.time())}:{name}\r\x1b[0K")
 
 
+_cancelled_by: str | None = None  # the signal's name, once one has come
+
+
 def pause(seconds: float) -> None:
     """Wait between two looks at AWS; the jitter keeps parallel jobs from asking in step."""
+    raise_if_cancelled()
     time.sleep(seconds * random.uniform(0.85, 1.15))  # noqa: S311 - spreads load, guards nothing
+
+
+def raise_if_cancelled() -> None:
+    """Raise JobCancelled if a signal has come whose exception somebody else swallowed.
+
+    botocore does: an exception raised inside an HTTP request counts as a transient fault there, and is retried.
+    """
+    if _cancelled_by:
+        raise JobCancelled(f"cancelled by {_cancelled_by}")
 
 
 @contextmanager
 def cancellation() -> Iterator[None]:
-    """Turn SIGTERM (GitLab's "cancel job") and SIGINT into JobCancelled, raised at the point of waiting."""
+    """Turn SIGTERM (GitLab's "cancel job") and SIGINT into JobCancelled, raised at once or at the next pause."""
+
+    global _cancelled_by
 
     def cancel(number: int, frame: FrameType | None) -> None:
+        global _cancelled_by
         # One signal is enough: whoever cleans up after it must not be interrupted by the next.
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, signal.SIG_IGN)
-        raise JobCancelled(f"cancelled by {signal.Signals(number).name}")
+        _cancelled_by = signal.Signals(number).name
+        raise_if_cancelled()
 
     previous = {each: signal.signal(each, cancel) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
+        _cancelled_by = None
         for each, handler in previous.items():
             signal.signal(each, handler)
 
