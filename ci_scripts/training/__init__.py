@@ -1,0 +1,1 @@
+"""`sagemaker-ci run-pipeline`: compile, upsert, start and follow a SageMaker pipeline."""

@@ -1,0 +1,210 @@
+"""What can be known of a pipeline definition before AWS sees it: is it sound, do the parameters fit, what changed.
+
+Pure; called by command.py. The rules are those of the published schema and of CreatePipeline:
+https://aws-sagemaker-mlops.github.io/sagemaker-model-building-pipeline-definition-JSON-schema/
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from ci_scripts.errors import InvalidDefinition, InvalidPipelineParameter
+
+Definition = Mapping[str, Any]
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_LARGEST = 1024 * 1024  # bytes of a definition
+_LONGEST_VALUE = 1024  # characters of a parameter's value in StartPipelineExecution
+_PARAMETER_TYPES: Mapping[str, tuple[type, ...]] = {
+    "String": (str,),
+    "Integer": (int,),
+    "Float": (int, float),
+    "Boolean": (bool,),
+}
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The definition as an object. Raises InvalidDefinition with every problem that can be seen from here."""
+    try:
+        definition = json.loads(text)
+    except ValueError as error:
+        raise InvalidDefinition(f"the definition is not JSON: {error}") from error
+    if not isinstance(definition, dict):
+        raise InvalidDefinition("the definition is not a JSON object")
+    found = [*_document_problems(definition, len(text.encode())), *_step_problems(definition)]
+    if found:
+        raise InvalidDefinition("; ".join(found))
+    return definition
+
+
+def steps(definition: Definition) -> dict[str, Mapping[str, Any]]:
+    """All steps by name, those in the branches of a condition and in loops included, in the definition's order."""
+    return {each["Name"]: each for each in _walk_steps(definition.get("Steps"))}
+
+
+def _document_problems(definition: Definition, size: int) -> Iterator[str]:
+    if definition.get("Version") != "2020-12-01":
+        yield f"Version is {definition.get('Version')!r}, expected '2020-12-01'"
+    if not isinstance(definition.get("Steps"), list) or not definition["Steps"]:
+        yield "there are no Steps"
+    if size > _LARGEST:
+        yield f"it has {size} bytes, SageMaker takes {_LARGEST}"
+    declared = definition.get("Parameters", [])
+    if not isinstance(declared, list) or not all(isinstance(each, dict) for each in declared):
+        yield "Parameters is not a list of objects"
+        return
+    for repeated in _repeated(str(each.get("Name")) for each in declared):
+        yield f"parameter {repeated} is declared twice"
+    for each in declared:
+        types = _PARAMETER_TYPES.get(str(each.get("Type")))
+        if not _NAME.fullmatch(str(each.get("Name"))):
+            yield f"{each.get('Name')!r} is no name for a parameter"
+        elif types is None:
+            yield f"parameter {each['Name']} has the unknown type {each.get('Type')!r}"
+        elif "DefaultValue" in each and not _is(each["DefaultValue"], types):
+            yield f"parameter {each['Name']} is {each['Type']}, its default is {each['DefaultValue']!r}"
+
+
+def _step_problems(definition: Definition) -> Iterator[str]:
+    every = list(_walk_steps(definition.get("Steps")))
+    names = [each.get("Name") for each in every]
+    for repeated in _repeated(str(name) for name in names):
+        yield f"two steps are named {repeated}"
+    parameters = set(declared_parameters(definition))
+    known = {each["Name"]: each for each in every if isinstance(each.get("Name"), str)}
+    needs: dict[str, set[str]] = {}
+    for each in every:
+        name = each.get("Name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            yield f"{name!r} is no name for a step"
+            continue
+        if not isinstance(each.get("Type"), str):
+            yield f"step {name} has no Type"
+        depends = [str(other) for other in each.get("DependsOn") or []]
+        yield from (f"step {name} depends on {other}, which does not exist" for other in depends if other not in known)
+        references = list(dict.fromkeys(_references(each)))
+        for reference in references:
+            problem = _reference_problem(reference, parameters, known)
+            if problem:
+                yield f"step {name} refers to {reference}: {problem}"
+        needs[name] = {*depends, *(_step_of(reference) for reference in references)} & known.keys()
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        yield "steps wait for each other: " + " -> ".join(reversed(error.args[1]))
+
+
+def _reference_problem(reference: str, parameters: set[str], known: Mapping[str, Mapping[str, Any]]) -> str:
+    root, _, rest = reference.partition(".")
+    if root == "Parameters" and rest not in parameters:
+        return "no such parameter"
+    if root == "Steps":
+        step, _, path = rest.partition(".")
+        if step not in known:
+            return "no such step"
+        if path.startswith("PropertyFiles."):
+            files = {each.get("PropertyFileName") for each in known[step].get("PropertyFiles") or []}
+            if path.removeprefix("PropertyFiles.") not in files:
+                return "no such property file"
+    return ""
+
+
+def _walk_steps(found: Any) -> Iterator[Mapping[str, Any]]:
+    for each in found if isinstance(found, list) else []:
+        if isinstance(each, dict):
+            yield each
+            arguments = each.get("Arguments")
+            if isinstance(arguments, dict):
+                for branch in ("IfSteps", "ElseSteps", "Steps"):
+                    yield from _walk_steps(arguments.get(branch))
+
+
+def _references(node: Any) -> Iterator[str]:
+    """Every `{"Get": "..."}` of a step, those of the steps inside it left to them."""
+    if isinstance(node, dict):
+        if set(node) == {"Get"} and isinstance(node["Get"], str):
+            yield node["Get"]
+        for key, child in node.items():
+            if key not in ("IfSteps", "ElseSteps", "Steps"):
+                yield from _references(child)
+    elif isinstance(node, list):
+        for child in node:
+            yield from _references(child)
+
+
+def _step_of(reference: str) -> str:
+    return reference.removeprefix("Steps.").partition(".")[0] if reference.startswith("Steps.") else ""
+
+
+def _repeated(names: Iterator[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _is(content: Any, types: tuple[type, ...]) -> bool:
+    # JSON's true is an int to Python and not to SageMaker.
+    return isinstance(content, types) and (bool in types or not isinstance(content, bool))
+
+
+# --- parameters ----------------------------------------------------------------------------------------------------
+
+
+def declared_parameters(definition: Definition) -> dict[str, Mapping[str, Any]]:
+    """The pipeline's parameters by name."""
+    declared = definition.get("Parameters")
+    rows = [each for each in declared if isinstance(each, dict)] if isinstance(declared, list) else []
+    return {str(each.get("Name")): each for each in rows}
+
+
+def check_parameters(definition: Definition, given: Mapping[str, str]) -> None:
+    """Compare the values `given` for an execution with what the pipeline declares.
+
+    Raises InvalidPipelineParameter with every unknown, missing or unfitting one.
+    """
+    declared = declared_parameters(definition)
+    names = ", ".join(declared) or "none"
+    problems = [f"the pipeline has no parameter {name} (it has: {names})" for name in given if name not in declared]
+    for name, parameter in declared.items():
+        if name in given:
+            problem = _value_problem(parameter, given[name])
+            problems += [f"{name}={given[name]}: {problem}"] if problem else []
+        elif "DefaultValue" not in parameter:
+            problems.append(f"{name} has no default and is not given")
+    if problems:
+        raise InvalidPipelineParameter("; ".join(problems))
+
+
+def _value_problem(parameter: Mapping[str, Any], text: str) -> str:
+    kind, choices = parameter.get("Type"), parameter.get("EnumValues")
+    if kind == "Integer" and not re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+        return "not an integer"
+    if kind == "Float" and not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII):
+        return "not a number"
+    if kind == "Boolean" and text.lower() not in ("true", "false"):
+        return "neither true nor false"
+    if choices and text not in choices:
+        return f"not one of {', '.join(map(str, choices))}"
+    if len(text) > _LONGEST_VALUE:
+        return f"longer than {_LONGEST_VALUE} characters"
+    return ""
+
+
+# --- difference ----------------------------------------------------------------------------------------------------
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two definitions mean the same."""
+    return bool(json.loads(one) == json.loads(other))
+
+
+def difference(deployed: str, compiled: str) -> list[str]:
+    """A unified diff from the deployed to the compiled definition, both as JSON with sorted keys."""
+    before, after = (
+        json.dumps(json.loads(text), indent=2, sort_keys=True).splitlines() for text in (deployed, compiled)
+    )
+    return list(difflib.unified_diff(before, after, "deployed", "this commit", lineterm="", n=3))
