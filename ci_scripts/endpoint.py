@@ -1,6 +1,6 @@
 """Endpoints: does this one serve the asked model package, and what does it answer?
 
-Called by `deploy`, which verifies after every deployment, and by `test`, which invokes. Nothing here changes an endpoint.
+Called by `deploy`, which verifies after every deployment, and by `test`, which invokes. Nothing here changes one.
 """
 
 from __future__ import annotations

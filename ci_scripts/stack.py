@@ -1,0 +1,316 @@
+"""CloudFormation stacks: what to do in which state, change sets, stack events, and the root cause of a failure.
+
+Called by `deploy`, in the order `make_ready` → `prepare` → `execute`. The functions above the first call of AWS decide
+on values alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from ci_scripts import errors, job
+
+Event = Mapping[str, Any]
+
+
+class Action(Enum):
+    """What a stack's status calls for."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"  # what is left of a first deployment that never succeeded; then create
+    WAIT = "wait"
+    REFUSE = "refuse"
+
+
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html#cfn-console-view-stack-data-resources-status-codes
+_ACTIONS = {
+    "CREATE_COMPLETE": Action.UPDATE,
+    "UPDATE_COMPLETE": Action.UPDATE,
+    "UPDATE_ROLLBACK_COMPLETE": Action.UPDATE,
+    "IMPORT_COMPLETE": Action.UPDATE,
+    "IMPORT_ROLLBACK_COMPLETE": Action.UPDATE,
+    "DELETE_COMPLETE": Action.CREATE,
+    "REVIEW_IN_PROGRESS": Action.DELETE,  # the one that ends in _IN_PROGRESS and waits for nothing but a person
+    "ROLLBACK_COMPLETE": Action.DELETE,
+    "ROLLBACK_FAILED": Action.DELETE,
+}
+
+_HINTS = {
+    "UPDATE_ROLLBACK_FAILED": "Remove what stopped the rollback (see the stack's events), run "
+    "`aws cloudformation continue-update-rollback --stack-name {stack}`, then retry the job.",
+    "DELETE_FAILED": "Remove what blocks the deletion (see the stack's events), run "
+    "`aws cloudformation delete-stack --stack-name {stack}`, then retry the job.",
+    "CREATE_FAILED": "It was created with rollback switched off: run "
+    "`aws cloudformation rollback-stack --stack-name {stack}`, then retry the job.",
+    "UPDATE_FAILED": "It was updated with rollback switched off: run "
+    "`aws cloudformation rollback-stack --stack-name {stack}`, then retry the job.",
+    "ROLLBACK_COMPLETE": "Nothing was deployed. Fix the cause and run again: that removes what is left of the stack.",
+    "UPDATE_ROLLBACK_COMPLETE": "CloudFormation restored the previous deployment. Fix the cause and run again.",
+}
+
+
+def next_action(status: str | None) -> Action:
+    """What to do with a stack in `status`; None: there is no such stack."""
+    if status is None:
+        return Action.CREATE
+    if status in _ACTIONS:
+        return _ACTIONS[status]
+    return Action.WAIT if status.endswith("_IN_PROGRESS") else Action.REFUSE
+
+
+def hint(stack: str, status: str) -> str | None:
+    """What a person can do about a stack that ended in `status`."""
+    text = _HINTS.get(status)
+    return text.format(stack=stack) if text else None
+
+
+def says_no_change(reason: str) -> bool:
+    """Whether a failed change set only means that the stack is as asked already; only texts tell, no code does."""
+    return "No updates are to be performed" in reason or "didn't contain changes" in reason
+
+
+def newer(pages: Iterable[Sequence[Event]], last: str | None) -> list[Event]:
+    """The events after the one with the EventId `last`, oldest first; `pages` come newest first.
+
+    Reads no further page than needed.
+    """
+    found: list[Event] = []
+    for page in pages:
+        for event in page:
+            if event["EventId"] == last:
+                return found[::-1]
+            found.append(event)
+    return found[::-1]
+
+
+def end_status(events: Iterable[Event], stack_id: str) -> str | None:
+    """The status in which the stack's operation ended; None while it goes on."""
+    own = [event["ResourceStatus"] for event in events if event["PhysicalResourceId"] == stack_id]
+    return own[-1] if own and not own[-1].endswith("_IN_PROGRESS") else None
+
+
+def root_cause(events: Iterable[Event]) -> Event | None:
+    """The failure that the others follow from: the first one that is not a mere cancellation of a neighbour."""
+    failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
+    causes = [event for event in failed if not _is_cancellation(event.get("ResourceStatusReason", ""))]
+    return next(iter(causes or failed), None)
+
+
+def _is_cancellation(reason: str) -> bool:
+    # "Resource creation cancelled", "Resource update cancelled": it was stopped because another resource failed.
+    return reason.startswith("Resource ") and reason.rstrip(".").lower().endswith("cancelled")
+
+
+def event_text(event: Event) -> str:
+    """One line for an event: `CREATE_FAILED Endpoint (AWS::SageMaker::Endpoint): why`."""
+    text = f"{event['ResourceStatus']} {event['LogicalResourceId']} ({event['ResourceType']})"
+    reason = " ".join(event.get("ResourceStatusReason", "").split())
+    return f"{text}: {reason}" if reason else text
+
+
+def change_text(change: Mapping[str, Any]) -> str:
+    """One line for a change: `replace Model (AWS::SageMaker::Model)`."""
+    resource = change["ResourceChange"]
+    verb = resource["Action"].lower()
+    if verb == "modify" and resource.get("Replacement") in ("True", "Conditional"):
+        verb = "replace" if resource["Replacement"] == "True" else "modify or replace"
+    return f"{verb} {resource['LogicalResourceId']} ({resource['ResourceType']})"
+
+
+# --- calls ---------------------------------------------------------------------------------------------------------
+
+
+class Plan(NamedTuple):
+    """What a stack shall become."""
+
+    stack_name: str
+    template: Mapping[str, str]
+    """TemplateBody, or TemplateURL for a template that is too long to be sent."""
+    parameters: Mapping[str, str]
+    tags: Mapping[str, str]
+    capabilities: Sequence[str]
+    role_arn: str | None
+    """The role with which CloudFormation acts; None: the caller's own."""
+
+
+class ChangeSet(NamedTuple):
+    """A change set that is ready to be executed."""
+
+    name: str
+    arn: str
+    stack_name: str
+    stack_id: str
+
+
+def describe(cloudformation: Any, stack: str) -> dict[str, Any] | None:
+    """The stack by name or id; None when there is none."""
+    from botocore.exceptions import ClientError
+
+    try:
+        found: dict[str, Any] = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        # CloudFormation has no code of its own for a missing stack.
+        if "does not exist" in error.response.get("Error", {}).get("Message", ""):
+            return None
+        raise
+    return found
+
+
+def make_ready(cloudformation: Any, name: str, role_arn: str | None, poll_seconds: float) -> Action:
+    """Bring the stack into a state that takes a change set: waits for others, removes what a failed create left.
+
+    Returns CREATE or UPDATE. Raises StackNotDeployable or StackNotDeleted.
+    """
+    shown = ""
+    while True:
+        stack = describe(cloudformation, name)
+        status = stack["StackStatus"] if stack else None
+        action = next_action(status)
+        if stack is None or status is None or action in (Action.CREATE, Action.UPDATE):
+            job.say(f"stack {name}: {status or 'does not exist yet'}")
+            return action
+        if action is Action.REFUSE:
+            raise errors.StackNotDeployable(f"stack {name} is {status}", hint=hint(name, status))
+        if action is Action.DELETE:
+            job.say(f"stack {name}: {status}, the remains of a deployment that never succeeded are removed")
+            _delete(cloudformation, stack["StackId"], name, role_arn, poll_seconds)
+            continue
+        if status != shown:
+            shown = status
+            job.say(f"stack {name}: {status}, waiting for the operation that holds it")
+        job.pause(poll_seconds)
+
+
+def _delete(cloudformation: Any, stack_id: str, name: str, role_arn: str | None, poll_seconds: float) -> None:
+    last = _last_event(cloudformation, stack_id)
+    cloudformation.delete_stack(StackName=stack_id, **_role(role_arn))
+    while (stack := describe(cloudformation, stack_id)) is not None and stack["StackStatus"] != "DELETE_COMPLETE":
+        if stack["StackStatus"] == "DELETE_FAILED":
+            cause = root_cause(newer(_event_pages(cloudformation, stack_id), last))
+            reason = event_text(cause) if cause else stack.get("StackStatusReason", "no reason given")
+            raise errors.StackNotDeleted(f"stack {name} could not be deleted: {reason}")
+        job.pause(poll_seconds)
+
+
+def prepare(cloudformation: Any, plan: Plan, action: Action, poll_seconds: float) -> ChangeSet | None:
+    """Create a change set and show what it will do; None when there is nothing to change.
+
+    A change set that is not to be executed leaves nothing behind. Raises ChangeSetFailed.
+    """
+    name = f"sagemaker-ci-{job.current().id or 'local'}-{uuid4().hex[:12]}"
+    answer = cloudformation.create_change_set(
+        StackName=plan.stack_name,
+        ChangeSetName=name,
+        ChangeSetType=action.name,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in plan.parameters.items()],
+        Tags=[{"Key": key, "Value": value} for key, value in plan.tags.items()],
+        Capabilities=list(plan.capabilities),
+        Description=f"sagemaker-ci deploy {job.current().url}".strip(),
+        **plan.template,
+        **_role(plan.role_arn),
+    )
+    # From here on by ARN: names of stacks and change sets can be reused, ARNs cannot.
+    change_set = ChangeSet(name, answer["Id"], plan.stack_name, answer["StackId"])
+    try:
+        description = _wait_for_change_set(cloudformation, change_set, poll_seconds)
+    except errors.JobCancelled:
+        _discard(cloudformation, change_set, action, plan.role_arn)
+        raise
+    if description["Status"] != "FAILED":
+        for page in cloudformation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set.arn):
+            for change in page["Changes"]:
+                job.say(change_text(change))
+        return change_set
+    reason = description.get("StatusReason", "no reason given")
+    if says_no_change(reason):
+        _discard(cloudformation, change_set, action, plan.role_arn)
+        job.say("no change: the stack is already as asked")
+        return None
+    details = _validation_failures(cloudformation, change_set) if "DescribeEvents" in reason else []
+    for line in details:
+        job.say(line)
+    _discard(cloudformation, change_set, action, plan.role_arn)
+    raise errors.ChangeSetFailed(
+        f"the change set for the stack {plan.stack_name} failed: {'; '.join(details) or ' '.join(reason.split())}"
+    )
+
+
+def _wait_for_change_set(cloudformation: Any, change_set: ChangeSet, poll_seconds: float) -> dict[str, Any]:
+    while True:
+        description: dict[str, Any] = cloudformation.describe_change_set(ChangeSetName=change_set.arn)
+        if description["Status"] in ("CREATE_COMPLETE", "FAILED"):
+            return description
+        job.pause(min(poll_seconds, 3))  # a matter of seconds
+
+
+def _validation_failures(cloudformation: Any, change_set: ChangeSet) -> list[str]:
+    """Why CloudFormation's pre-deployment validation refused a change set: only DescribeEvents tells."""
+    events = cloudformation.describe_events(ChangeSetName=change_set.arn, Filters={"FailedEvents": True})
+    return [
+        f"{event.get('LogicalResourceId', change_set.stack_name)} {event.get('ValidationPath', '')}".strip()
+        + f": {event['ValidationStatusReason']}"
+        for event in events["OperationEvents"]
+        if event.get("ValidationStatusReason")
+    ]
+
+
+def _discard(cloudformation: Any, change_set: ChangeSet, action: Action, role_arn: str | None) -> None:
+    # The change set of a stack that does not exist has created an empty one, REVIEW_IN_PROGRESS, to belong to.
+    if action is Action.CREATE:
+        cloudformation.delete_stack(StackName=change_set.stack_id, **_role(role_arn))
+    else:
+        cloudformation.delete_change_set(ChangeSetName=change_set.arn)
+
+
+def execute(cloudformation: Any, change_set: ChangeSet, poll_seconds: float) -> None:
+    """Execute the change set and stream the stack's events until the operation ends.
+
+    Raises StackFailed with the root cause.
+    """
+    last = _last_event(cloudformation, change_set.stack_id)
+    cloudformation.execute_change_set(ChangeSetName=change_set.arn, ClientRequestToken=change_set.name)
+    events: list[Event] = []
+    while (status := end_status(events, change_set.stack_id)) is None:
+        job.pause(poll_seconds)
+        fresh = newer(_event_pages(cloudformation, change_set.stack_id), last)
+        last = fresh[-1]["EventId"] if fresh else last
+        # The token tells our operation's events from those of anybody who touches the stack meanwhile.
+        fresh = [event for event in fresh if event.get("ClientRequestToken", change_set.name) == change_set.name]
+        for event in fresh:
+            job.say(f"{event['Timestamp']:%H:%M:%S} {event_text(event)}")
+        events += fresh
+    if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        cause = root_cause(events)
+        what = event_text(cause) if cause else "no event names the cause"
+        raise errors.StackFailed(
+            f"{what}; the stack {change_set.stack_name} ended in {status}", hint=hint(change_set.stack_name, status)
+        )
+
+
+def physical_ids(cloudformation: Any, stack: str, resource_type: str) -> list[str]:
+    """The physical ids of the stack's resources of one type."""
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    return [
+        resource["PhysicalResourceId"]
+        for page in pages
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] == resource_type and resource.get("PhysicalResourceId")
+    ]
+
+
+def _event_pages(cloudformation: Any, stack_id: str) -> Iterable[list[Event]]:
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
+    return (page["StackEvents"] for page in pages)
+
+
+def _last_event(cloudformation: Any, stack_id: str) -> str | None:
+    first_page = next(iter(_event_pages(cloudformation, stack_id)), [])
+    return first_page[0]["EventId"] if first_page else None
+
+
+def _role(role_arn: str | None) -> dict[str, str]:
+    return {"RoleARN": role_arn} if role_arn else {}
