@@ -48,6 +48,8 @@ _HINTS = {
     "`aws cloudformation rollback-stack --stack-name {stack}`, then retry the job.",
     "UPDATE_FAILED": "It was updated with rollback switched off: run "
     "`aws cloudformation rollback-stack --stack-name {stack}`, then retry the job.",
+    "IMPORT_ROLLBACK_FAILED": "An import of resources into {stack} failed half way: finish it in the CloudFormation "
+    "console, then retry the job.",
     "ROLLBACK_COMPLETE": "Nothing was deployed. Fix the cause and run again: that removes what is left of the stack.",
     "UPDATE_ROLLBACK_COMPLETE": "CloudFormation restored the previous deployment. Fix the cause and run again.",
 }

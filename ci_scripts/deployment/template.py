@@ -45,7 +45,7 @@ def read(text: str) -> tuple[Template, list[Problem]]:
         problems.append(Problem(FILE, "Resources", "declares no resource"))
     if len(text.encode()) > _LONGEST:
         problems.append(Problem(FILE, "", f"is longer than CloudFormation's limit of {_LONGEST:,} bytes"))
-    declared = content.get("Parameters") or {}
+    declared = content.get("Parameters", {})
     if not isinstance(declared, dict):
         return Template(text, {}), [*problems, Problem(FILE, "Parameters", "is not a mapping")]
     parameters = {}

@@ -1,0 +1,156 @@
+"""Decisions about CloudFormation stacks, as tables over values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from botocore.session import get_session
+
+from ci_scripts import stack
+from ci_scripts.stack import Action
+
+ID = "arn:aws:cloudformation:eu-west-1:123456789012:stack/s/1"
+
+ACTIONS = {
+    None: Action.CREATE,
+    "DELETE_COMPLETE": Action.CREATE,
+    "CREATE_COMPLETE": Action.UPDATE,
+    "UPDATE_COMPLETE": Action.UPDATE,
+    "UPDATE_ROLLBACK_COMPLETE": Action.UPDATE,
+    "IMPORT_COMPLETE": Action.UPDATE,
+    "IMPORT_ROLLBACK_COMPLETE": Action.UPDATE,
+    "REVIEW_IN_PROGRESS": Action.DELETE,
+    "ROLLBACK_COMPLETE": Action.DELETE,
+    "ROLLBACK_FAILED": Action.DELETE,
+    "CREATE_IN_PROGRESS": Action.WAIT,
+    "ROLLBACK_IN_PROGRESS": Action.WAIT,
+    "DELETE_IN_PROGRESS": Action.WAIT,
+    "UPDATE_IN_PROGRESS": Action.WAIT,
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": Action.WAIT,
+    "UPDATE_ROLLBACK_IN_PROGRESS": Action.WAIT,
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS": Action.WAIT,
+    "IMPORT_IN_PROGRESS": Action.WAIT,
+    "IMPORT_ROLLBACK_IN_PROGRESS": Action.WAIT,
+    "CREATE_FAILED": Action.REFUSE,
+    "DELETE_FAILED": Action.REFUSE,
+    "UPDATE_FAILED": Action.REFUSE,
+    "UPDATE_ROLLBACK_FAILED": Action.REFUSE,
+    "IMPORT_ROLLBACK_FAILED": Action.REFUSE,
+}
+
+
+@pytest.mark.parametrize(("status", "action"), ACTIONS.items())
+def test_every_stack_status_calls_for_one_action(status: str | None, action: Action) -> None:
+    assert stack.next_action(status) is action
+
+
+def test_the_table_names_every_status_that_cloudformation_has() -> None:
+    statuses = get_session().get_service_model("cloudformation").shape_for("StackStatus").enum
+    assert set(statuses) == ACTIONS.keys() - {None}
+
+
+@pytest.mark.parametrize("status", [status for status, action in ACTIONS.items() if action is Action.REFUSE])
+def test_every_refusal_says_what_to_do_with_the_stack(status: str) -> None:
+    assert "the-stack" in (stack.hint("the-stack", status) or "")
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        (
+            "The submitted information didn't contain changes. Submit different information to create a change set.",
+            True,
+        ),
+        ("No updates are to be performed.", True),
+        ("Parameters: [X] must have values", False),
+        ("", False),
+    ],
+)
+def test_both_texts_of_a_change_set_without_changes_are_known(reason: str, expected: bool) -> None:
+    assert stack.says_no_change(reason) is expected
+
+
+def event(
+    number: int, status: str, name: str = "Endpoint", kind: str = "AWS::SageMaker::Endpoint", reason: str = ""
+) -> dict[str, str]:
+    return {
+        "EventId": str(number),
+        "ResourceStatus": status,
+        "LogicalResourceId": name,
+        "ResourceType": kind,
+        "PhysicalResourceId": ID if kind == "AWS::CloudFormation::Stack" else name,
+        "ResourceStatusReason": reason,
+    }
+
+
+def test_only_events_after_the_last_seen_one_are_new_oldest_first() -> None:
+    pages = [[event(5, "A"), event(4, "A")], [event(3, "A"), event(2, "A")], [event(1, "A")]]
+    assert [each["EventId"] for each in stack.newer(pages, "2")] == ["3", "4", "5"]
+    assert [each["EventId"] for each in stack.newer(pages, None)] == ["1", "2", "3", "4", "5"]
+    assert stack.newer(pages, "5") == []
+
+
+def test_no_page_is_asked_for_beyond_the_last_seen_event() -> None:
+    def pages() -> Iterator[list[dict[str, str]]]:
+        yield [event(2, "A"), event(1, "A")]
+        raise AssertionError("a needless page")
+
+    assert [each["EventId"] for each in stack.newer(pages(), "1")] == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([], None),
+        (["UPDATE_IN_PROGRESS"], None),
+        (["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"], None),
+        (["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE"], "UPDATE_COMPLETE"),
+        (["CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE"], "ROLLBACK_COMPLETE"),
+    ],
+)
+def test_the_operation_ends_with_the_event_of_the_stack_itself(statuses: list[str], expected: str | None) -> None:
+    events = [event(number, status, "s", "AWS::CloudFormation::Stack") for number, status in enumerate(statuses)]
+    events.append(event(99, "CREATE_COMPLETE"))
+    assert stack.end_status(events, ID) == expected
+
+
+def test_the_root_cause_is_the_first_failure_that_is_no_cancellation() -> None:
+    events = [
+        event(1, "CREATE_IN_PROGRESS"),
+        event(2, "CREATE_FAILED", "Alarm", reason="Resource creation cancelled"),
+        event(3, "CREATE_FAILED", "Model", reason="Could not access model data"),
+        event(4, "CREATE_FAILED", "Endpoint", reason="Later"),
+        event(5, "DELETE_FAILED", "Model", reason="Last"),
+    ]
+    found = stack.root_cause(events)
+    assert found is not None
+    assert found["EventId"] == "3"
+
+
+def test_a_cancellation_is_named_when_nothing_else_is_known() -> None:
+    found = stack.root_cause([event(2, "UPDATE_FAILED", reason="Resource update cancelled")])
+    assert found is not None
+    assert found["EventId"] == "2"
+    assert stack.root_cause([event(1, "CREATE_COMPLETE")]) is None
+
+
+def test_an_event_is_one_line_also_when_its_reason_is_not() -> None:
+    text = stack.event_text(event(1, "CREATE_FAILED", reason="two\n  lines"))
+    assert text == "CREATE_FAILED Endpoint (AWS::SageMaker::Endpoint): two lines"
+
+
+@pytest.mark.parametrize(
+    ("action", "replacement", "verb"),
+    [
+        ("Add", None, "add"),
+        ("Remove", None, "remove"),
+        ("Modify", "False", "modify"),
+        ("Modify", "True", "replace"),
+        ("Modify", "Conditional", "modify or replace"),
+    ],
+)
+def test_a_change_is_told_in_words(action: str, replacement: str | None, verb: str) -> None:
+    resource = {"Action": action, "LogicalResourceId": "Model", "ResourceType": "AWS::SageMaker::Model"}
+    change = {"ResourceChange": resource | ({"Replacement": replacement} if replacement else {})}
+    assert stack.change_text(change) == f"{verb} Model (AWS::SageMaker::Model)"
