@@ -13,7 +13,8 @@ import numpy
 import pytest
 import xgboost
 from botocore.exceptions import ClientError
-from conftest import REGION, Aws, Project
+
+from tests.sandbox.conftest import REGION, Aws, Project
 
 IMAGE = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
 

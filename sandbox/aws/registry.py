@@ -1,0 +1,172 @@
+"""The model registry as SageMaker has it: updates that merge, refusals in its words, and an event for every change.
+
+moto keeps groups and packages and lists them; `install()` replaces creation and update, which moto gets wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import wraps
+from typing import Any
+
+from moto.events.models import events_backends
+from moto.sagemaker.exceptions import ValidationError
+from moto.sagemaker.models import ModelPackage, ModelPackageGroup, SageMakerModelBackend
+
+COPIES = 3
+"""Events sent for one change: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+says that more than one is normal."""
+
+_DETAIL = (
+    "ModelPackageName ModelPackageGroupName ModelPackageVersion ModelPackageArn ModelPackageDescription CreationTime "
+    "InferenceSpecification ModelPackageStatus ModelPackageStatusDetails CertifyForMarketplace ModelApprovalStatus "
+    "ApprovalDescription MetadataProperties ModelMetrics CustomerMetadataProperties LastModifiedTime"
+).split()
+_MOST_PROPERTIES = 50
+_KEY, _VALUE = re.compile(r"[\w\s.:/=+@-]{1,128}"), re.compile(r"[\w\s.:/=+@-]{1,256}")
+_lock = threading.Lock()  # two packages must not get one version or one creation time
+
+
+def install() -> None:
+    """Put this module's functions in place of moto's."""
+    backend: Any = SageMakerModelBackend
+    backend.create_model_package_group = _refusing_a_second(backend.create_model_package_group)
+    backend.create_model_package = _announced(backend.create_model_package)
+    backend.describe_model_package = _find
+    backend.update_model_package = _update
+
+
+def _refusing_a_second(create: Callable[..., str]) -> Callable[..., str]:
+    @wraps(create)
+    def create_model_package_group(self: SageMakerModelBackend, model_package_group_name: str, **settings: Any) -> str:
+        if existing := self.model_package_groups.get(model_package_group_name):
+            raise ValidationError(f"Model Package Group already exists: {existing.arn}")
+        return create(self, model_package_group_name=model_package_group_name, **settings)
+
+    return create_model_package_group
+
+
+def _announced(create: Callable[..., str]) -> Callable[..., str]:
+    @wraps(create)
+    def create_model_package(
+        self: SageMakerModelBackend,
+        model_package_group_name: str | None,
+        model_approval_status: str | None,
+        customer_metadata_properties: dict[str, str] | None,
+        **settings: Any,
+    ) -> str:
+        _check_properties(customer_metadata_properties or {})
+        # The ARN of a group is as good as its name.
+        group = model_package_group_name and model_package_group_name.split("/")[-1]
+        if group:
+            _require_group(self, group)
+            model_approval_status = model_approval_status or "PendingManualApproval"
+        with _lock:
+            newest = max((each.creation_time for each in self.model_packages.values()), default=None)
+            arn = create(
+                self,
+                model_package_group_name=group,
+                model_approval_status=model_approval_status,
+                customer_metadata_properties=customer_metadata_properties,
+                **settings,
+            )
+            package = self.model_packages[arn]
+            if newest:  # the wire has milliseconds; sorting by time must tell any two packages apart
+                package.creation_time = max(package.creation_time, newest + timedelta(milliseconds=1))
+        _send(self, package, [])
+        return arn
+
+    return create_model_package
+
+
+def _require_group(backend: SageMakerModelBackend, name: str) -> ModelPackageGroup:
+    return backend.describe_model_package_group(name)  # raises the service's own refusal
+
+
+def _find(self: SageMakerModelBackend, model_package_name: str) -> ModelPackage:
+    found = self.model_packages.get(self.model_package_name_mapping.get(model_package_name, model_package_name))
+    if found is None:
+        raise ValidationError(f"ModelPackage {model_package_name} does not exist.")
+    return found
+
+
+def _update(
+    self: SageMakerModelBackend,
+    model_package_arn: str,
+    model_approval_status: str | None,
+    approval_description: str | None,
+    customer_metadata_properties: dict[str, str] | None,
+    customer_metadata_properties_to_remove: list[str],
+    additional_inference_specifications_to_add: list[Any] | None,
+) -> str:
+    with _lock:
+        package = _find(self, model_package_arn)
+        kept = {
+            key: value
+            for key, value in (package.customer_metadata_properties or {}).items()
+            if key not in customer_metadata_properties_to_remove
+        }
+        properties = kept | (customer_metadata_properties or {})
+        _check_properties(properties)
+        # Approved on an Approved package names the field too: nothing says that the service compares.
+        updated = []
+        if model_approval_status is not None:
+            package.set_model_approval_status(model_approval_status)
+            updated.append("ModelApprovalStatus")
+        if approval_description is not None:
+            package.approval_description = approval_description
+            updated.append("ApprovalDescription")
+        if customer_metadata_properties or customer_metadata_properties_to_remove:
+            package.customer_metadata_properties = properties
+            updated.append("CustomerMetadataProperties")
+        if additional_inference_specifications_to_add:
+            package.add_additional_inference_specifications(additional_inference_specifications_to_add)
+            updated.append("AdditionalInferenceSpecifications")
+        package.modifications_done()
+    _send(self, package, updated)
+    arn: str = package.arn
+    return arn
+
+
+def _check_properties(properties: dict[str, str]) -> None:
+    wrong = [key for key, value in properties.items() if not (_KEY.fullmatch(key) and _VALUE.fullmatch(value))]
+    if wrong or len(properties) > _MOST_PROPERTIES:
+        raise ValidationError(
+            f"1 validation error detected: Value at 'customerMetadataProperties' failed to satisfy constraint "
+            f"(at most {_MOST_PROPERTIES} entries; keys up to 128 and values up to 256 characters matching "
+            rf"^([\p{{L}}\p{{Z}}\p{{N}}_.:\/=+\-@]*)$): {', '.join(wrong) or len(properties)}"
+        )
+
+
+def _send(backend: SageMakerModelBackend, package: ModelPackage, updated: Sequence[str]) -> None:
+    """Tell EventBridge of a change, the service's way: several events in no order, one a little later."""
+    modified = package.last_modified_time or package.creation_time
+    times = [modified] * (COPIES - 1) + [modified + timedelta(milliseconds=20)]
+    random.shuffle(times)
+    events = [
+        {
+            "Source": "aws.sagemaker",
+            "DetailType": "SageMaker Model Package State Change",
+            "Resources": [package.arn],
+            "Detail": json.dumps(_detail(package, time, updated), default=_iso),
+        }
+        for time in times
+    ]
+    events_backends[backend.account_id][backend.region_name].put_events(events)
+
+
+def _detail(package: ModelPackage, modified: datetime, updated: Sequence[str]) -> dict[str, Any]:
+    found = {**package.gen_response_object(), "LastModifiedTime": modified}
+    detail = {key: found[key] for key in _DETAIL if found.get(key) is not None}
+    return detail | ({"UpdatedModelPackageFields": list(updated)} if updated else {})
+
+
+def _iso(value: object) -> str:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{value!r} has no place in an event")
+    return f"{value.isoformat(timespec='milliseconds')}Z"
