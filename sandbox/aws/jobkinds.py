@@ -1,0 +1,159 @@
+"""The two contracts between SageMaker and a container: processing (/opt/ml/processing) and training (/opt/ml/input)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from moto.core.utils import utcnow
+from moto.sagemaker.exceptions import ValidationError
+
+from sandbox.aws import container, images, jobfiles
+from sandbox.aws.jobs import Job, message, write_json
+
+_HOST = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"}
+
+
+class ProcessingJob(Job):
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html."""
+
+    kind = "Processing"
+
+    # moto's ListProcessingJobs reads these names.
+    processing_job_name = property(lambda self: self.name)
+    processing_job_status = property(lambda self: self.status)
+    processing_end_time = property(lambda self: self.end_time)
+
+    def _inputs(self) -> list[dict[str, Any]]:
+        return [item["S3Input"] for item in self.request.get("ProcessingInputs") or [] if "S3Input" in item]
+
+    def _outputs(self) -> list[dict[str, Any]]:
+        outputs = (self.request.get("ProcessingOutputConfig") or {}).get("Outputs", [])
+        return [item["S3Output"] for item in outputs if "S3Output" in item]
+
+    def input_uris(self) -> list[str]:
+        return [item["S3Uri"] for item in self._inputs()]
+
+    def check(self) -> None:
+        super().check()
+        for item in [*self._inputs(), *self._outputs()]:
+            jobfiles.inside(Path(), item["LocalPath"])
+
+    def launch(self, opt_ml: Path) -> container.Container:
+        for item in self._inputs():
+            self.download(item["S3Uri"], jobfiles.inside(opt_ml, item["LocalPath"]))
+        for item in self._outputs():
+            jobfiles.inside(opt_ml, item["LocalPath"]).mkdir(parents=True, exist_ok=True)
+        for folder in ("processing", "output"):
+            (opt_ml / folder).mkdir(exist_ok=True)
+        write_json(opt_ml / "config/processingjobconfig.json", self.describe())
+        write_json(opt_ml / "config/resourceconfig.json", _HOST)
+        app = self.request["AppSpecification"]
+        command = [*(app.get("ContainerEntrypoint") or []), *(app.get("ContainerArguments") or [])]
+        environment = self.environment(self.request.get("Environment"))
+        return container.Container(app["ImageUri"], opt_ml, command, environment)
+
+    def collect(self, opt_ml: Path) -> None:
+        for item in self._outputs():
+            self.upload(jobfiles.inside(opt_ml, item["LocalPath"]), item["S3Uri"])
+        self._note_exit_message(opt_ml)
+
+    def failure(self, opt_ml: Path, code: int) -> str:
+        self._note_exit_message(opt_ml)
+        return "AlgorithmError: See job logs for more information"
+
+    def _note_exit_message(self, opt_ml: Path) -> None:
+        if text := message(opt_ml, "message"):
+            self.facts["ExitMessage"] = text[:1024]
+
+
+class TrainingJob(Job):
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html."""
+
+    kind = "Training"
+
+    # moto's ListTrainingJobs reads these names.
+    training_job_name = property(lambda self: self.name)
+    training_job_status = property(lambda self: self.status)
+    training_end_time = property(lambda self: self.end_time)
+
+    def _channels(self) -> list[tuple[dict[str, Any], str]]:
+        channels = self.request.get("InputDataConfig") or []
+        return [(channel, channel["DataSource"]["S3DataSource"]["S3Uri"]) for channel in channels]
+
+    def input_uris(self) -> list[str]:
+        return [uri for _, uri in self._channels()]
+
+    def check(self) -> None:
+        super().check()
+        image = self.request["AlgorithmSpecification"].get("TrainingImage", "")
+        try:
+            images.program(image, self._command())
+        except images.UnknownImage as error:
+            raise ValidationError(
+                f"Cannot find the requested image: {image}. Please check if your ECR image exists and role "
+                f"{self.role_arn} has proper pull permissions for SageMaker: ecr:BatchCheckLayerAvailability, "
+                "ecr:BatchGetImage, ecr:GetDownloadUrlForLayer"
+            ) from error
+        self._move("Starting", "Preparing the instances for training")
+
+    def _command(self) -> list[str]:
+        algorithm = self.request["AlgorithmSpecification"]
+        own = [*(algorithm.get("ContainerEntrypoint") or []), *(algorithm.get("ContainerArguments") or [])]
+        return own or ["train"]
+
+    def _move(self, secondary: str, text: str) -> None:
+        """Enter a secondary status; the service shows the whole way a job went."""
+        moment = utcnow()
+        steps = self.facts.setdefault("SecondaryStatusTransitions", [])
+        if steps:
+            steps[-1]["EndTime"] = moment
+        steps.append({"Status": secondary, "StartTime": moment, "StatusMessage": text})
+        self.facts["SecondaryStatus"] = secondary
+
+    def launch(self, opt_ml: Path) -> container.Container:
+        self._move("Downloading", "Downloading input data")
+        for channel, uri in self._channels():
+            self.download(uri, opt_ml / "input/data" / channel["ChannelName"])
+        for folder in ("model", "output/data"):
+            (opt_ml / folder).mkdir(parents=True)
+        config = opt_ml / "input/config"
+        write_json(config / "hyperparameters.json", self.request.get("HyperParameters") or {})
+        write_json(config / "resourceconfig.json", _HOST)
+        write_json(config / "inputdataconfig.json", {c["ChannelName"]: _channel(c) for c, _ in self._channels()})
+        self._move("Training", "Training image download completed. Training in progress.")
+        environment = self.environment(self.request.get("Environment"))
+        image = self.request["AlgorithmSpecification"]["TrainingImage"]
+        return container.Container(image, opt_ml, self._command(), environment)
+
+    def collect(self, opt_ml: Path) -> None:
+        self._move("Uploading", "Uploading generated training model")
+        upload = opt_ml / "upload"
+        upload.mkdir()
+        jobfiles.pack(opt_ml / "model", upload / "model.tar.gz")
+        if any((opt_ml / "output/data").iterdir()):
+            jobfiles.pack(opt_ml / "output/data", upload / "output.tar.gz")
+        uri = f"{self.request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.name}/output"
+        self.upload(upload, uri)
+        self.facts["ModelArtifacts"] = {"S3ModelArtifacts": f"{uri}/model.tar.gz"}
+
+    def failure(self, opt_ml: Path, code: int) -> str:
+        return f"AlgorithmError: {message(opt_ml, 'failure')[:1000]}, exit code: {code}"
+
+    def ending(self, status: str) -> dict[str, Any]:
+        secondary = self._stop_reason if status == "Stopped" else status
+        self._move(secondary, f"Training job {status.lower()}")
+        ended = utcnow()
+        self.facts["SecondaryStatusTransitions"][-1]["EndTime"] = ended
+        seconds = int((ended - self.facts.get("TrainingStartTime", ended)).total_seconds())
+        return {"TrainingEndTime": ended, "TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
+
+
+def _channel(channel: dict[str, Any]) -> dict[str, str]:
+    source = channel["DataSource"]["S3DataSource"]
+    return {
+        "ContentType": channel.get("ContentType", ""),
+        "TrainingInputMode": channel.get("InputMode", "File"),
+        "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
+        "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+    }

@@ -1,0 +1,247 @@
+"""Processing and training jobs that really run: inputs from S3, a container, outputs to S3, logs in CloudWatch.
+
+`install()` replaces moto's handlers, which only pretend. What a job is told and how it fails follows
+https://docs.aws.amazon.com/sagemaker/latest/dg/{build-your-own-processing-container,your-algorithms-training-algo}.html.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from moto.core.responses import ActionResult, EmptyResult
+from moto.core.utils import utcnow
+from moto.sagemaker.exceptions import ResourceInUseException, ValidationError
+from moto.sagemaker.models import SageMakerModelBackend
+from moto.sagemaker.responses import SageMakerResponse
+from moto.sagemaker.utils import arn_formatter
+
+from sandbox.aws import container, images, jobfiles, logs, roles
+
+_REASON_CHARACTERS = 1024  # the API's limit for FailureReason and ExitMessage
+_jobs: dict[str, Job] = {}  # by ARN
+
+
+class JobFailed(Exception):
+    """The job ends as Failed; the message is its FailureReason."""
+
+
+class Job:
+    """One job, from Create to its end. Subclasses know their contract with the container."""
+
+    kind = ""  # "Processing" or "Training"
+
+    def __init__(self, backend: SageMakerModelBackend, request: dict[str, Any]) -> None:
+        self.request, self.region, self.role_arn = request, backend.region_name, request["RoleArn"]
+        self.name = request[f"{self.kind}JobName"]
+        self.arn = arn_formatter(f"{self.kind.lower()}-job", self.name, backend.account_id, backend.region_name)
+        self.tags = request.pop("Tags", None) or []  # moto's ListTags reads them here
+        self.creation_time = self.last_modified_time = utcnow()
+        self.status = "InProgress"
+        self.facts: dict[str, Any] = {}
+        self.finished = threading.Event()
+        self._stop_reason = ""
+        self._process: container.Process | None = None
+        self._lock = threading.Lock()
+        self._log = logs.writer(
+            f"/aws/sagemaker/{self.kind}Jobs",
+            f"{self.name}/algo-1-{int(time.time())}",
+            account_id=backend.account_id,
+            region=backend.region_name,
+        )
+
+    # What moto's List* operations read of a job.
+    @property
+    def end_time(self) -> Any:
+        return self.facts.get(f"{self.kind}EndTime")
+
+    def describe(self) -> dict[str, Any]:
+        state = {
+            f"{self.kind}JobArn": self.arn,
+            f"{self.kind}JobStatus": self.status,
+            "CreationTime": self.creation_time,
+            "LastModifiedTime": self.last_modified_time,
+        }
+        return self.request | state | self.facts
+
+    def check(self) -> None:
+        """What Create* verifies before the job exists. Raises ValidationError."""
+        self._credentials = roles.assume(self.role_arn, "SageMaker", self.region)
+        self._s3 = roles.client("s3", self._credentials)
+        for uri in self.input_uris():
+            jobfiles.require(self._s3, uri, self.role_arn, self.region)
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name=self.name, daemon=True).start()
+
+    def stop(self, reason: str = "Stopped") -> None:
+        """Ask a running job to stop; `reason` becomes the secondary status of a training job."""
+        with self._lock:
+            if self.finished.is_set():
+                return
+            self._stop_reason = self._stop_reason or reason
+            self.change("Stopping")
+            process = self._process
+        if process:
+            threading.Thread(target=process.end, daemon=True).start()
+
+    def change(self, status: str, **facts: Any) -> None:
+        self.facts |= facts
+        self.status, self.last_modified_time = status, utcnow()
+
+    # --- what the kinds differ in ---
+
+    def input_uris(self) -> list[str]:
+        raise NotImplementedError
+
+    def launch(self, opt_ml: Path) -> container.Container:
+        """Fill /opt/ml as the container expects it and say how to run it."""
+        raise NotImplementedError
+
+    def collect(self, opt_ml: Path) -> None:
+        """Store the outputs of a container that succeeded."""
+        raise NotImplementedError
+
+    def failure(self, opt_ml: Path, code: int) -> str:
+        raise NotImplementedError
+
+    # --- the run ---
+
+    def _run(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix=f"{self.kind.lower()}-", dir=os.environ.get("SANDBOX_AWS_STATE")))
+        status, facts = "Completed", {}
+        try:
+            self._execute(folder)
+            if self._stop_reason:
+                status = "Stopped"
+        except (JobFailed, ValidationError, images.UnknownImage) as error:
+            status, facts = "Failed", {"FailureReason": str(error)}
+        except (ClientError, BotoCoreError) as error:
+            status, facts = "Failed", {"FailureReason": f"ClientError: {error}"}
+        except Exception:  # noqa: BLE001 - a defect of the sandbox must not leave the job InProgress for ever
+            traceback.print_exc(file=sys.stderr)
+            status, facts = "Failed", {"FailureReason": "InternalServerError: We encountered an internal error."}
+        shutil.rmtree(folder, ignore_errors=True)
+        self._finish(status, facts)
+
+    def _finish(self, status: str, facts: dict[str, Any]) -> None:
+        if "FailureReason" in facts:
+            facts["FailureReason"] = facts["FailureReason"][:_REASON_CHARACTERS]
+        with self._lock:
+            self.change(status, **facts, **self.ending(status))
+            self.finished.set()
+
+    def ending(self, status: str) -> dict[str, Any]:
+        """What else a job of this kind tells of its end."""
+        return {f"{self.kind}EndTime": utcnow()}
+
+    def _execute(self, opt_ml: Path) -> None:
+        self.change(self.status, **{f"{self.kind}StartTime": utcnow()})
+        task = self.launch(opt_ml)
+        with self._lock:
+            if self._stop_reason:
+                return
+            self._process = process = container.start(task, self._log)
+        limit = (self.request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", 86400)
+        timer = threading.Timer(limit, self.stop, ["MaxRuntimeExceeded"])
+        timer.daemon = True
+        timer.start()
+        code = process.wait()
+        timer.cancel()
+        if self._stop_reason:
+            return
+        if code:
+            raise JobFailed(self.failure(opt_ml, code))
+        self.collect(opt_ml)
+
+    def environment(self, extra: dict[str, str] | None) -> dict[str, str]:
+        """The container's variables: SageMaker's own, then the job's."""
+        own = {
+            "AWS_REGION": self.region,
+            "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
+            f"{self.kind.upper()}_JOB_NAME": self.name,
+            f"{self.kind.upper()}_JOB_ARN": self.arn,
+        }
+        return own | self._credentials | (extra or {})
+
+    def download(self, uri: str, target: Path) -> None:
+        jobfiles.download(self._s3, uri, target)
+
+    def upload(self, source: Path, uri: str) -> None:
+        jobfiles.upload(self._s3, source, uri)
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, default=str), encoding="utf-8")
+
+
+def message(opt_ml: Path, name: str) -> str:
+    """What the container left in /opt/ml/output/<name> for people to read; empty when it left nothing."""
+    path = opt_ml / "output" / name
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def finished(arn: str) -> threading.Event:
+    """Set when the job has ended; pipelines wait for it instead of asking again and again."""
+    return _jobs[arn].finished
+
+
+def install() -> None:
+    """Put real jobs in place of moto's handlers."""
+    from sandbox.aws.jobkinds import ProcessingJob, TrainingJob
+
+    responses: Any = SageMakerResponse
+    for job_class in (ProcessingJob, TrainingJob):
+        _install(responses, job_class)
+
+
+def _install(responses: Any, job_class: type[Job]) -> None:
+    kind = job_class.kind
+    lower, key = kind.lower(), f"{kind}JobName"
+
+    def store(self: Any) -> dict[str, Job]:
+        jobs: dict[str, Job] = getattr(self.sagemaker_backend, f"{lower}_jobs")
+        return jobs
+
+    def find(self: Any) -> Job:
+        name = self._get_param(key)
+        if name not in store(self):
+            backend = self.sagemaker_backend
+            arn = arn_formatter(f"{lower}-job", name, backend.account_id, backend.region_name)
+            raise ValidationError(f"Requested resource not found: Could not find {lower} job '{arn}'.")
+        return store(self)[name]
+
+    def create(self: Any) -> ActionResult:
+        job = job_class(self.sagemaker_backend, dict(self.params))
+        if job.name in store(self):
+            raise ResourceInUseException(
+                f"{kind} job names must be unique within an AWS account and region, and a {lower} job with this name "
+                f"already exists ({job.arn})"
+            )
+        job.check()
+        store(self)[job.name] = _jobs[job.arn] = job
+        job.start()
+        return ActionResult({f"{kind}JobArn": job.arn})
+
+    def describe(self: Any) -> ActionResult:
+        return ActionResult(find(self).describe())
+
+    def stop(self: Any) -> ActionResult:
+        job = find(self)
+        if job.finished.is_set():
+            raise ValidationError(f"The request was rejected because the {lower} job is in status {job.status}.")
+        job.stop()
+        return EmptyResult()
+
+    for verb, handler in (("create", create), ("describe", describe), ("stop", stop)):
+        setattr(responses, f"{verb}_{lower}_job", handler)

@@ -1,0 +1,257 @@
+"""The pipeline operations of SageMaker's API, over executions that really run (executions.py).
+
+`install()` replaces moto's handlers: theirs mark every execution Succeeded and lack steps, stop and retry.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.core.utils import utcnow
+from moto.s3.models import s3_backends
+from moto.sagemaker.exceptions import ResourceNotFound, ValidationError
+from moto.sagemaker.models import FakePipeline
+from moto.sagemaker.responses import SageMakerResponse
+from moto.sagemaker.utils import arn_formatter
+
+from sandbox.aws import definition
+from sandbox.aws.executions import Execution, Step
+
+_starting = threading.Lock()  # one request token, one execution: also when two requests come at once
+
+
+class Pipeline(FakePipeline):
+    """moto's record of a pipeline, with the request tokens it has seen and its executions by ARN."""
+
+    def __init__(self, backend: Any, request: dict[str, Any], text: str) -> None:
+        super().__init__(
+            pipeline_name=request["PipelineName"],
+            pipeline_display_name=request.get("PipelineDisplayName") or request["PipelineName"],
+            pipeline_definition=text,
+            pipeline_description=request.get("PipelineDescription") or "",
+            role_arn=request["RoleArn"],
+            tags=request.get("Tags") or [],
+            account_id=backend.account_id,
+            region_name=backend.region_name,
+            parallelism_configuration=request.get("ParallelismConfiguration") or {},
+        )
+        self.tokens: dict[str, str] = {}
+
+
+def install() -> None:
+    """Put this module's operations in place of moto's; the rest (ListPipelines, DeletePipeline) stays."""
+    responses: Any = SageMakerResponse
+    for operation in _OPERATIONS:
+        setattr(responses, operation.__name__, _answering(operation))
+
+
+def _answering(operation: Callable[[Any], dict[str, Any]]) -> Callable[[Any], ActionResult]:
+    def handler(self: Any) -> ActionResult:
+        try:
+            answer = operation(self)
+        except definition.InvalidDefinition as error:
+            raise ValidationError(str(error)) from error
+        return ActionResult({key: value for key, value in answer.items() if value is not None})
+
+    return handler
+
+
+# --- finding things ------------------------------------------------------------------------------------------------
+
+
+def _pipeline(self: Any, name: str) -> Any:
+    backend = self.sagemaker_backend
+    name = name.rpartition("/")[2]  # the API takes an ARN, too
+    if name not in backend.pipelines:
+        arn = arn_formatter("pipeline", name, backend.account_id, backend.region_name)
+        raise ResourceNotFound(f"Pipeline '{arn}' does not exist.")
+    return backend.pipelines[name]
+
+
+def _execution(self: Any) -> Execution:
+    arn = self._get_param("PipelineExecutionArn")
+    for pipeline in self.sagemaker_backend.pipelines.values():
+        if arn in pipeline.pipeline_executions:
+            found: Execution = pipeline.pipeline_executions[arn]
+            return found
+    raise ResourceNotFound(f"Pipeline execution with ARN '{arn}' does not exist.")
+
+
+def _definition_text(self: Any) -> str | None:
+    """The definition in the request or in S3, checked; None when the request has none."""
+    text, location = self._get_param("PipelineDefinition"), self._get_param("PipelineDefinitionS3Location")
+    if text and location:
+        raise ValidationError("Both PipelineDefinition and PipelineDefinitionS3Location are given; only one may be.")
+    if location:
+        backend = s3_backends[self.current_account]["aws"]
+        found = backend.get_object(location["Bucket"], location["ObjectKey"], location.get("VersionId"))
+        if found is None:
+            raise ValidationError(f"Unable to read s3://{location['Bucket']}/{location['ObjectKey']}.")
+        text = found.value.decode()
+    if text:
+        definition.parse(text)
+    return text
+
+
+def _page(self: Any, name: str, items: list[dict[str, Any]], most: int = 100) -> dict[str, Any]:
+    start = int(self._get_param("NextToken") or 0)
+    end = start + (self._get_param("MaxResults") or most)
+    return {name: items[start:end], "NextToken": str(end) if end < len(items) else None}
+
+
+def _descending(self: Any) -> bool:
+    return bool((self._get_param("SortOrder") or "Descending") == "Descending")
+
+
+# --- pipelines -----------------------------------------------------------------------------------------------------
+
+
+def create_pipeline(self: Any) -> dict[str, Any]:
+    name, text = self._get_param("PipelineName"), _definition_text(self)
+    if name in self.sagemaker_backend.pipelines:
+        raise ValidationError(
+            "Pipeline names must be unique within an AWS account and region. "
+            f"Pipeline with name ({name}) already exists."
+        )
+    if not text:
+        raise ValidationError("Either PipelineDefinition or PipelineDefinitionS3Location must be given.")
+    pipeline = Pipeline(self.sagemaker_backend, dict(self.params), text)
+    self.sagemaker_backend.pipelines[name] = pipeline
+    return {"PipelineArn": pipeline.arn}
+
+
+def update_pipeline(self: Any) -> dict[str, Any]:
+    pipeline, text = _pipeline(self, self._get_param("PipelineName")), _definition_text(self)
+    changes = {
+        "pipeline_definition": text,
+        "pipeline_display_name": self._get_param("PipelineDisplayName"),
+        "pipeline_description": self._get_param("PipelineDescription"),
+        "role_arn": self._get_param("RoleArn"),
+        "parallelism_configuration": self._get_param("ParallelismConfiguration"),
+    }
+    for name, value in changes.items():
+        if value is not None:
+            setattr(pipeline, name, value)
+    pipeline.last_modified_time = utcnow()
+    return {"PipelineArn": pipeline.arn}
+
+
+def describe_pipeline(self: Any) -> dict[str, Any]:
+    pipeline = _pipeline(self, self._get_param("PipelineName"))
+    answer: dict[str, Any] = self.sagemaker_backend.describe_pipeline(pipeline.pipeline_name)
+    return answer
+
+
+# --- executions ----------------------------------------------------------------------------------------------------
+
+
+def start_pipeline_execution(self: Any) -> dict[str, Any]:
+    pipeline, token = _pipeline(self, self._get_param("PipelineName")), self._get_param("ClientRequestToken")
+    with _starting:
+        if token in pipeline.tokens:
+            return {"PipelineExecutionArn": pipeline.tokens[token]}
+        execution_id = "".join(random.choices(string.ascii_lowercase + string.digits, k=12))  # noqa: S311
+        arn = f"{pipeline.arn}/execution/{execution_id}"
+        execution = Execution(pipeline, arn, dict(self.params))
+        pipeline.tokens[token] = arn
+        pipeline.pipeline_executions[arn] = execution
+        pipeline.last_execution_time = execution.start_time
+    execution.run()
+    return {"PipelineExecutionArn": arn}
+
+
+def stop_pipeline_execution(self: Any) -> dict[str, Any]:
+    execution = _execution(self)
+    execution.stop()
+    return {"PipelineExecutionArn": execution.arn}
+
+
+def retry_pipeline_execution(self: Any) -> dict[str, Any]:
+    execution, token = _execution(self), self._get_param("ClientRequestToken")
+    with _starting:
+        if token not in execution.retry_tokens:
+            execution.retry()
+            execution.retry_tokens.add(token)
+    return {"PipelineExecutionArn": execution.arn}
+
+
+def describe_pipeline_execution(self: Any) -> dict[str, Any]:
+    execution = _execution(self)
+    return _summary(execution, "FailureReason") | {
+        "PipelineArn": execution.pipeline_arn,
+        "PipelineExperimentConfig": {"ExperimentName": execution.pipeline_name, "TrialName": execution.id},
+        "CreationTime": execution.start_time,
+        "LastModifiedTime": execution.last_modified_time,
+        "ParallelismConfiguration": execution.request.get("ParallelismConfiguration"),
+    }
+
+
+def _summary(execution: Execution, reason: str) -> dict[str, Any]:
+    return {
+        "PipelineExecutionArn": execution.arn,
+        "PipelineExecutionStatus": execution.status,
+        "PipelineExecutionDescription": execution.request.get("PipelineExecutionDescription"),
+        "PipelineExecutionDisplayName": execution.request.get("PipelineExecutionDisplayName")
+        or f"execution-{int(execution.start_time.timestamp() * 1000)}",
+        reason: execution.failure_reason,
+    }
+
+
+def list_pipeline_executions(self: Any) -> dict[str, Any]:
+    executions = _pipeline(self, self._get_param("PipelineName")).pipeline_executions.values()
+    ordered = sorted(executions, key=lambda each: each.start_time, reverse=_descending(self))
+    rows = [{"StartTime": e.start_time} | _summary(e, "PipelineExecutionFailureReason") for e in ordered]
+    return _page(self, "PipelineExecutionSummaries", rows)
+
+
+def list_pipeline_execution_steps(self: Any) -> dict[str, Any]:
+    # Only steps that were reached, the newest first unless asked otherwise: as the service does.
+    steps = list(_execution(self).steps.values())
+    ordered = sorted(steps, key=lambda step: step.start_time, reverse=_descending(self))
+    return _page(self, "PipelineExecutionSteps", [_step(step) for step in ordered])
+
+
+def _step(step: Step) -> dict[str, Any]:
+    row = {
+        "StepName": step.name,
+        "StepDisplayName": step.document.get("DisplayName"),
+        "StepDescription": step.document.get("Description"),
+        "StartTime": step.start_time,
+        "EndTime": step.end_time,
+        "StepStatus": step.status,
+        "AttemptCount": step.attempts,
+        "FailureReason": step.failure_reason,
+        "Metadata": step.metadata,
+    }
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def list_pipeline_parameters_for_execution(self: Any) -> dict[str, Any]:
+    # Those given at the start, not the defaults: the service lists no others.
+    return _page(self, "PipelineParameters", [{"Name": k, "Value": v} for k, v in _execution(self).given.items()])
+
+
+def describe_pipeline_definition_for_execution(self: Any) -> dict[str, Any]:
+    execution = _execution(self)
+    return {"PipelineDefinition": execution.text, "CreationTime": execution.start_time}
+
+
+_OPERATIONS: tuple[Callable[[Any], dict[str, Any]], ...] = (
+    create_pipeline,
+    update_pipeline,
+    describe_pipeline,
+    start_pipeline_execution,
+    stop_pipeline_execution,
+    retry_pipeline_execution,
+    describe_pipeline_execution,
+    list_pipeline_executions,
+    list_pipeline_execution_steps,
+    list_pipeline_parameters_for_execution,
+    describe_pipeline_definition_for_execution,
+)
