@@ -1,0 +1,185 @@
+"""`sagemaker-ci test`: prove that a stage's endpoint answers well enough, before a person may promote it.
+
+Runs the consumer's pytest folder and the thresholds of quality.yml in one pytest session of this process.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ci_scripts import errors, job, settings
+from ci_scripts.settings import Project
+
+if TYPE_CHECKING:
+    from ci_scripts.deployment.export import Export
+    from ci_scripts.testing.plugin import Run
+    from ci_scripts.testing.quality import Quality
+    from ci_scripts.testing.report import Report
+
+_TESTS, _QUALITY = "tests", "quality.yml"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--stage", required=True, choices=("staging", "prod"), help="the deployed stage to test")
+    settings.add_option(
+        parser,
+        "--tests",
+        "SMCI_TESTS",
+        f"folder or file of pytest tests (default: {_TESTS}, which may be missing)",
+        default=_TESTS,
+        metavar="PATH",
+    )
+    settings.add_option(
+        parser,
+        "--quality",
+        "SMCI_QUALITY",
+        f"file of quality thresholds (default: {_QUALITY}, which may be missing)",
+        default=_QUALITY,
+        metavar="PATH",
+    )
+
+
+def run(arguments: Namespace) -> None:
+    project = settings.load_project()
+    poll_seconds = settings.poll_seconds()
+
+    from ci_scripts import aws
+    from ci_scripts.deployment import export
+
+    exported = export.load(arguments.stage, project, os.environ, Path.cwd())
+    tests, quality_path = _tests(arguments.tests), Path(arguments.quality).absolute()
+    quality = _quality(arguments.quality)
+    if tests is None and not (quality and quality.thresholds):
+        raise errors.NothingTested(f"there are neither tests in {arguments.tests} nor checks in {arguments.quality}")
+
+    with job.section(f"Endpoint {exported.endpoint_name}"):
+        job.say(aws.prepare_credentials())
+        package = _verify(exported, project, poll_seconds)
+    work = _prepare(exported, project, quality, quality_path)
+    with job.section(f"Tests against {exported.endpoint_name}"):
+        paths = [*([tests] if tests else []), *([quality_path] if quality and quality.thresholds else [])]
+        exit_code = _pytest(work, paths)
+    report = _report(work, exported, package, project)
+    _judge(report, exit_code, work)
+    job.say(f"{exported.endpoint_name}: {report.tally}")
+
+
+def _tests(path: str) -> Path | None:
+    """The consumer's tests; None when the default folder is not there."""
+    if Path(path).exists():
+        return Path(path).absolute()
+    if path != _TESTS:
+        raise errors.NothingTested(f"there are no tests at {path}")
+    return None
+
+
+def _quality(path: str) -> Quality | None:
+    """The thresholds; None when the default file is not there."""
+    from ci_scripts.testing import quality
+
+    if path == _QUALITY and not Path(path).exists():
+        return None
+    return quality.load(Path(path))
+
+
+def _verify(exported: Export, project: Project, poll_seconds: float) -> dict[str, Any]:
+    """The description of the model package that the endpoint is proven to serve: the exported one."""
+    from ci_scripts import aws, endpoint, registry
+
+    sagemaker = aws.client("sagemaker", project.region)
+    package = registry.describe(sagemaker, exported.model_package_arn)
+    # No configurations to compare with: whether the stack's newest is in service was the deploy job's to prove.
+    endpoint.verify(sagemaker, exported.endpoint_name, package, (), poll_seconds)
+    job.say(f"{exported.endpoint_name} is InService and serves {exported.model_package_arn}")
+    return package
+
+
+def _prepare(exported: Export, project: Project, quality: Quality | None, quality_path: Path) -> Run:
+    from ci_scripts import aws
+    from ci_scripts.testing import held_out
+    from ci_scripts.testing.plugin import Run
+    from ci_scripts.testing.quality import Request
+    from ci_scripts.testing.target import Endpoint
+
+    endpoint = Endpoint(
+        aws.client("sagemaker-runtime", project.region),
+        exported.endpoint_name,
+        exported.stage,
+        exported.model_package_arn,
+        quality.request if quality else Request(),
+    )
+    if quality is None:
+        return Run(endpoint, None, quality_path, None)
+    with job.section("Held-out data"):
+        sagemaker, s3 = aws.client("sagemaker", project.region), aws.client("s3", project.region)
+        data = held_out.load(quality.data, exported.model_package_arn, sagemaker, s3)
+        job.say(f"{len(data.labels)} of {data.total} rows of {data.source}")
+    return Run(endpoint, quality, quality_path, data)
+
+
+def _pytest(work: Run, paths: list[Path]) -> int:
+    import pytest
+
+    return int(
+        pytest.main(
+            [
+                *(str(path) for path in paths),
+                f"--rootdir={Path.cwd()}",
+                f"--junitxml={job.reports_folder() / 'junit.xml'}",
+                # This family names each test's file, which GitLab links to.
+                "--override-ini=junit_family=xunit1",
+                f"--color={'yes' if job.current().in_gitlab else 'auto'}",
+                "-p",
+                "ci_scripts.testing.plugin",
+                "-p",
+                "no:cacheprovider",
+            ],
+            plugins=[work],
+        )
+    )
+
+
+def _report(work: Run, exported: Export, package: dict[str, Any], project: Project) -> Report:
+    from ci_scripts import aws
+    from ci_scripts.testing.report import Check, Report, write
+
+    thresholds = work.quality.thresholds if work.quality else ()
+    report = Report(
+        stage=exported.stage,
+        endpoint=exported.endpoint_name,
+        endpoint_url=aws.console_url(
+            project.region, f"sagemaker/home?region={project.region}#/endpoints/{exported.endpoint_name}"
+        ),
+        model_package=f"{package['ModelPackageGroupName']} version {package['ModelPackageVersion']}",
+        model_package_arn=exported.model_package_arn,
+        checks=[Check(threshold, work.values.get(threshold.metric)) for threshold in thresholds],
+        outcomes=work.outcomes,
+        held_out=work.held_out,
+        measurement=work.measurement,
+        job=job.current(),
+    )
+    write(report)
+    return report
+
+
+def _judge(report: Report, exit_code: int, work: Run) -> None:
+    """Raise what the pytest session comes to, unless it is green and has tested something."""
+    import pytest
+
+    broken = report.broken
+    if broken:
+        if work.failure and all(each.name.startswith("quality: ") for each in broken):
+            raise work.failure  # one cause, and its own hint is the better one
+        named = ", ".join(each.name for each in broken[:3]) + (
+            f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        )
+        raise errors.TestsFailed(f"{len(broken)} of {len(report.outcomes)} tests failed: {named}")
+    if exit_code == pytest.ExitCode.INTERRUPTED:
+        raise errors.JobCancelled("the tests were interrupted")
+    if exit_code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise errors.TestsFailed(f"pytest ended with exit code {exit_code}", hint="Its own message is above.")
+    if report.verdict != "passed":
+        raise errors.NothingTested(f"not one test ran against {report.endpoint}: {report.tally}")

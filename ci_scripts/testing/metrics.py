@@ -1,0 +1,146 @@
+"""Quality metrics in plain Python, with the definitions and edge cases of scikit-learn (the unit tests compare them).
+
+Called by the quality checks. No numpy: it would be a third of the size of the image these jobs run in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from ci_scripts.errors import MetricUndefined
+
+Numbers = Sequence[float]
+
+CUTOFF = 0.5
+"""A score of at least this much counts as class 1."""
+
+# What scikit-learn clips probabilities to, so that a confident mistake costs much and not infinitely much.
+_EPSILON = 2.220446049250313e-16
+
+
+def mse(actual: Numbers, predicted: Numbers) -> float:
+    """Mean squared error."""
+    return _mean([(a - p) * (a - p) for a, p in _pairs(actual, predicted)])
+
+
+def rmse(actual: Numbers, predicted: Numbers) -> float:
+    """Root of the mean squared error, in the unit of the label."""
+    return math.sqrt(mse(actual, predicted))
+
+
+def mae(actual: Numbers, predicted: Numbers) -> float:
+    """Mean absolute error, in the unit of the label."""
+    return _mean([abs(a - p) for a, p in _pairs(actual, predicted)])
+
+
+def max_error(actual: Numbers, predicted: Numbers) -> float:
+    """Largest absolute error, in the unit of the label."""
+    return max(abs(a - p) for a, p in _pairs(actual, predicted))
+
+
+def r2(actual: Numbers, predicted: Numbers) -> float:
+    """Coefficient of determination: 1 is perfect, 0 is as good as always answering the mean.
+
+    Constant labels give 1 when every prediction is right and 0 otherwise. Raises MetricUndefined for a single row.
+    """
+    pairs = _pairs(actual, predicted)
+    if len(pairs) < 2:
+        raise MetricUndefined("r2 needs at least 2 rows of held-out data")
+    mean = _mean(actual)
+    residual = sum((a - p) * (a - p) for a, p in pairs)
+    total = sum((a - mean) * (a - mean) for a in actual)
+    if total == 0:
+        return 1.0 if residual == 0 else 0.0
+    return 1 - residual / total
+
+
+def accuracy(actual: Numbers, predicted: Numbers) -> float:
+    """Share of rows whose class is right.
+
+    Labels of 0 and 1: a prediction is a score, cut at 0.5. Any other labels: a prediction is the class itself.
+    """
+    pairs = _pairs(actual, predicted)
+    if is_binary(actual):
+        return _mean([float(a == (p >= CUTOFF)) for a, p in pairs])
+    return _mean([float(a == p) for a, p in pairs])
+
+
+def precision(actual: Numbers, predicted: Numbers) -> float:
+    """Share of the rows called class 1 that are class 1; 0 when none is called so. Labels must be 0 and 1."""
+    true_positive, false_positive, _ = _confusion("precision", actual, predicted)
+    return _ratio(true_positive, true_positive + false_positive)
+
+
+def recall(actual: Numbers, predicted: Numbers) -> float:
+    """Share of the rows of class 1 that are called so; 0 when there is none. Labels must be 0 and 1."""
+    true_positive, _, false_negative = _confusion("recall", actual, predicted)
+    return _ratio(true_positive, true_positive + false_negative)
+
+
+def f1(actual: Numbers, predicted: Numbers) -> float:
+    """Harmonic mean of precision and recall; 0 when there is no true positive. Labels must be 0 and 1."""
+    true_positive, false_positive, false_negative = _confusion("f1", actual, predicted)
+    return _ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative)
+
+
+def log_loss(actual: Numbers, predicted: Numbers) -> float:
+    """Mean negative log-likelihood of the labels, which must be 0 and 1; predictions are probabilities of class 1."""
+    pairs = _pairs(actual, predicted)
+    _require_binary("log_loss", actual)
+    outside = next((p for p in predicted if not 0 <= p <= 1), None)
+    if outside is not None:
+        raise MetricUndefined(f"log_loss needs probabilities from 0 to 1, the endpoint answered {outside:g}")
+    return _mean([-math.log(max(p if a == 1 else 1 - p, _EPSILON)) for a, p in pairs])
+
+
+Metric = Callable[[Numbers, Numbers], float]
+REGRESSION: dict[str, Metric] = {"mse": mse, "rmse": rmse, "mae": mae, "r2": r2, "max_error": max_error}
+CLASSIFICATION: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "precision": precision,
+    "recall": recall,
+    "f1": f1,
+    "log_loss": log_loss,
+}
+LATENCY = {"latency_p50_ms": 50, "latency_p95_ms": 95}
+"""Percentiles of the requests' durations, in milliseconds."""
+
+
+def percentile(values: Numbers, rank: float) -> float:
+    """The smallest value that at least `rank` percent of `values` do not exceed (nearest rank)."""
+    if not values:
+        raise MetricUndefined("there were no requests to measure")
+    return sorted(values)[max(0, math.ceil(rank / 100 * len(values)) - 1)]
+
+
+def is_binary(labels: Numbers) -> bool:
+    """Whether labels are classes 0 and 1 and nothing else."""
+    return set(labels) <= {0, 1}
+
+
+def _pairs(actual: Numbers, predicted: Numbers) -> list[tuple[float, float]]:
+    if not actual:
+        raise MetricUndefined("there is no held-out data to measure quality with")
+    return list(zip(actual, predicted, strict=True))
+
+
+def _mean(values: Numbers) -> float:
+    return sum(values) / len(values)
+
+
+def _ratio(numerator: int, denominator: int) -> float:
+    return numerator / denominator if denominator else 0.0
+
+
+def _confusion(metric: str, actual: Numbers, predicted: Numbers) -> tuple[int, int, int]:
+    """True positives, false positives, false negatives."""
+    pairs = [(a == 1, p >= CUTOFF) for a, p in _pairs(actual, predicted)]
+    _require_binary(metric, actual)
+    return pairs.count((True, True)), pairs.count((False, True)), pairs.count((True, False))
+
+
+def _require_binary(metric: str, actual: Numbers) -> None:
+    if not is_binary(actual):
+        stranger = next(each for each in actual if each not in (0, 1))
+        raise MetricUndefined(f"{metric} needs labels 0 and 1, the held-out data has {stranger:g}")
