@@ -206,7 +206,8 @@ def holds(condition: Json, value_of: Callable[[Any], Any]) -> bool:
     if kind == "Not":
         return not holds(condition["Condition"], value_of)
     if kind in ("In", "NotIn"):
-        return (value_of(condition["QueryValue"]) in value_of(condition["Values"])) == (kind == "In")
+        found = value_of(condition["QueryValue"]) in value_of(condition["Values"])
+        return bool(found) == (kind == "In")
     if kind not in _COMPARISONS:
         raise Unresolved(f"ClientError: Unknown condition type {kind}.")
     left, right = value_of(condition["LeftValue"]), value_of(condition["RightValue"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from datetime import datetime
@@ -62,6 +63,7 @@ class Execution:
         self.parallel = limit.get("MaxParallelExecutionSteps", _PARALLEL_STEPS)
         self.steps: dict[str, Step] = {}
         self.start_time = utcnow()
+        self.display_name = f"execution-{int(time.time() * 1000)}"
         self.retry_tokens: set[str] = set()
         self.changed = threading.Condition()
         self._change("Executing")

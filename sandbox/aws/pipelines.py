@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import string
 import threading
@@ -24,24 +23,6 @@ from sandbox.aws import definition
 from sandbox.aws.executions import Execution, Step
 
 _starting = threading.Lock()  # one request token, one execution: also when two requests come at once
-
-
-class Pipeline(FakePipeline):
-    """moto's record of a pipeline, with the request tokens it has seen and its executions by ARN."""
-
-    def __init__(self, backend: Any, request: dict[str, Any], text: str) -> None:
-        super().__init__(
-            pipeline_name=request["PipelineName"],
-            pipeline_display_name=request.get("PipelineDisplayName") or request["PipelineName"],
-            pipeline_definition=text,
-            pipeline_description=request.get("PipelineDescription") or "",
-            role_arn=request["RoleArn"],
-            tags=request.get("Tags") or [],
-            account_id=backend.account_id,
-            region_name=backend.region_name,
-            parallelism_configuration=request.get("ParallelismConfiguration") or {},
-        )
-        self.tokens: dict[str, str] = {}
 
 
 def install() -> None:
@@ -83,7 +64,7 @@ def _execution(self: Any) -> Execution:
     raise ResourceNotFound(f"Pipeline execution with ARN '{arn}' does not exist.")
 
 
-def _definition_text(self: Any) -> str | None:
+def _definition_text(self: Any) -> Any:
     """The definition in the request or in S3, checked; None when the request has none."""
     text, location = self._get_param("PipelineDefinition"), self._get_param("PipelineDefinitionS3Location")
     if text and location:
@@ -93,10 +74,10 @@ def _definition_text(self: Any) -> str | None:
         found = backend.get_object(location["Bucket"], location["ObjectKey"], location.get("VersionId"))
         if found is None:
             raise ValidationError(f"Unable to read s3://{location['Bucket']}/{location['ObjectKey']}.")
-        text = found.value.decode()
+        text = str(found.value, "utf-8")
     if text:
         definition.parse(text)
-    return text
+    return text or None
 
 
 def _page(self: Any, name: str, items: list[dict[str, Any]], most: int = 100) -> dict[str, Any]:
@@ -121,7 +102,18 @@ def create_pipeline(self: Any) -> dict[str, Any]:
         )
     if not text:
         raise ValidationError("Either PipelineDefinition or PipelineDefinitionS3Location must be given.")
-    pipeline = Pipeline(self.sagemaker_backend, dict(self.params), text)
+    pipeline = FakePipeline(
+        pipeline_name=name,
+        pipeline_display_name=self._get_param("PipelineDisplayName"),
+        pipeline_definition=text,
+        pipeline_description=self._get_param("PipelineDescription"),
+        role_arn=self._get_param("RoleArn"),
+        tags=self._get_param("Tags"),
+        account_id=self.sagemaker_backend.account_id,
+        region_name=self.sagemaker_backend.region_name,
+        parallelism_configuration=self._get_param("ParallelismConfiguration"),
+    )
+    pipeline.tokens = {}  # client request tokens seen, with the execution each of them started
     self.sagemaker_backend.pipelines[name] = pipeline
     return {"PipelineArn": pipeline.arn}
 
@@ -197,8 +189,7 @@ def _summary(execution: Execution, reason: str) -> dict[str, Any]:
         "PipelineExecutionArn": execution.arn,
         "PipelineExecutionStatus": execution.status,
         "PipelineExecutionDescription": execution.request.get("PipelineExecutionDescription"),
-        "PipelineExecutionDisplayName": execution.request.get("PipelineExecutionDisplayName")
-        or f"execution-{int(execution.start_time.timestamp() * 1000)}",
+        "PipelineExecutionDisplayName": execution.request.get("PipelineExecutionDisplayName") or execution.display_name,
         reason: execution.failure_reason,
     }
 
