@@ -1,6 +1,6 @@
 """What can be known of a pipeline definition before AWS sees it: is it sound, do the parameters fit, what changed.
 
-Pure; called by command.py. The rules are those of the published schema and of CreatePipeline:
+Pure; called by command.py and run.py. The rules are those of the published schema and of CreatePipeline:
 https://aws-sagemaker-mlops.github.io/sagemaker-model-building-pipeline-definition-JSON-schema/
 """
 
@@ -19,6 +19,7 @@ from ci_scripts.errors import InvalidDefinition, InvalidPipelineParameter
 Definition = Mapping[str, Any]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_BRANCHES = ("IfSteps", "ElseSteps", "ForEachBody")  # arguments of a step that hold steps
 _LARGEST = 1024 * 1024  # bytes of a definition
 _LONGEST_VALUE = 1024  # characters of a parameter's value in StartPipelineExecution
 _PARAMETER_TYPES: Mapping[str, tuple[type, ...]] = {
@@ -121,7 +122,7 @@ def _walk_steps(found: Any) -> Iterator[Mapping[str, Any]]:
             yield each
             arguments = each.get("Arguments")
             if isinstance(arguments, dict):
-                for branch in ("IfSteps", "ElseSteps", "Steps"):
+                for branch in _BRANCHES:
                     yield from _walk_steps(arguments.get(branch))
 
 
@@ -131,7 +132,7 @@ def _references(node: Any) -> Iterator[str]:
         if set(node) == {"Get"} and isinstance(node["Get"], str):
             yield node["Get"]
         for key, child in node.items():
-            if key not in ("IfSteps", "ElseSteps", "Steps"):
+            if key not in _BRANCHES:
                 yield from _references(child)
     elif isinstance(node, list):
         for child in node:
@@ -159,6 +160,12 @@ def declared_parameters(definition: Definition) -> dict[str, Mapping[str, Any]]:
     declared = definition.get("Parameters")
     rows = [each for each in declared if isinstance(each, dict)] if isinstance(declared, list) else []
     return {str(each.get("Name")): each for each in rows}
+
+
+def parameter_values(definition: Definition, given: Mapping[str, str]) -> dict[str, Any]:
+    """The values that an execution runs with: the given ones, else the defaults."""
+    declared = declared_parameters(definition)
+    return {name: each["DefaultValue"] for name, each in declared.items() if "DefaultValue" in each} | dict(given)
 
 
 def check_parameters(definition: Definition, given: Mapping[str, str]) -> None:

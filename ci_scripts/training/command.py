@@ -1,0 +1,57 @@
+"""`sagemaker-ci run-pipeline`: the job of the `training` component.
+
+Called by cli.py, which imports this module for `--help` too: boto3 and the SageMaker SDK wait until settings are known.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+
+from ci_scripts import settings
+from ci_scripts.training.options import add_arguments, read_options
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(arguments: Namespace) -> None:
+    """Compile, then check or run. Raises a SagemakerCiError for everything that can be expected to fail."""
+    project = settings.load_project()
+    options = read_options(arguments, os.environ)
+
+    from ci_scripts import aws, job
+    from ci_scripts.training import compile, definition, run
+
+    job.say(aws.prepare_credentials())
+    with job.cancellation():
+        with job.section(f"Compile {options.module}"):
+            offered = compile.base_arguments(project, options.role)
+            text = compile.compile_pipeline(options.module, offered, options.kwargs)
+            parsed = definition.parse(text)
+            definition.check_parameters(parsed, options.parameters)
+            job.say(f"pipeline {project.pipeline}: {', '.join(definition.steps(parsed))} ({len(text)} bytes)")
+        job.raise_if_cancelled()  # the consumer's code may have swallowed it
+        if options.check:
+            _check(project, text)
+        else:
+            run.execute(project, options, text, parsed)
+
+
+def _check(project: settings.Project, text: str) -> None:
+    from ci_scripts import aws, job
+    from ci_scripts.training import definition, upsert
+
+    deployed = upsert.deployed(aws.client("sagemaker", project.region), project.pipeline)
+    lines: list[str] = []
+    if deployed is None:
+        verdict = f"pipeline {project.pipeline} does not exist yet and would be created"
+    elif definition.same(deployed.definition, text):
+        verdict = f"pipeline {project.pipeline} would stay as it is deployed"
+    else:
+        verdict = f"pipeline {project.pipeline} would be updated"
+        lines = definition.difference(deployed.definition, text)
+        with job.section("Difference to the deployed definition"):
+            for line in lines:
+                job.say(line)
+    job.say(f"checked: {verdict}; nothing was started")
+    job.write_summary([f"Checked: {verdict}.", *(["", "```diff", *lines, "```"] if lines else [])])

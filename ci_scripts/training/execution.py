@@ -1,0 +1,131 @@
+"""One pipeline execution per GitLab job: start it or find it again, follow it, stop it, show why it failed.
+
+Called by run.py. A retried job sends the same ClientRequestToken and so gets the execution it started before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ci_scripts import errors, job
+from ci_scripts.training.progress import Step, changes, failed, view
+
+_RUNNING = ("Executing", "Stopping")
+
+
+class Result(NamedTuple):
+    """How an execution ended."""
+
+    arn: str
+    status: str
+    reason: str
+    steps: Mapping[str, Step]
+
+
+# --- start ---------------------------------------------------------------------------------------------------------
+
+
+def token(*parts: str) -> str:
+    """A ClientRequestToken (32 to 128 characters): the same for the same parts."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def start_request(pipeline: str, parameters: Mapping[str, str], where: job.Job) -> dict[str, Any]:
+    """The arguments of StartPipelineExecution; a retry of the same GitLab job makes the same.
+
+    Outside GitLab every call is a new execution.
+    """
+    request: dict[str, Any] = {"PipelineName": pipeline, "ClientRequestToken": uuid.uuid4().hex}
+    if parameters:
+        request["PipelineParameters"] = [{"Name": name, "Value": text} for name, text in parameters.items()]
+    if where.in_gitlab:
+        request["ClientRequestToken"] = token(where.project_id, where.pipeline_id, where.name, pipeline)
+        # Nothing of the single job in here: the request of a retry must not differ.
+        request["PipelineExecutionDisplayName"] = f"gitlab-{where.pipeline_id}-{where.commit[:8]}"
+        request["PipelineExecutionDescription"] = f"{where.project_url}/-/pipelines/{where.pipeline_id}"
+    return request
+
+
+def recent(sagemaker: Any, pipeline: str) -> set[str]:
+    """The ARNs of the pipeline's latest executions: by them a resumed execution is told from a new one."""
+    page = sagemaker.list_pipeline_executions(
+        PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=100
+    )
+    return {each["PipelineExecutionArn"] for each in page["PipelineExecutionSummaries"]}
+
+
+def start(sagemaker: Any, request: Mapping[str, Any]) -> str:
+    """Start the execution, or learn the ARN of the one that the same request started before."""
+    return str(sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"])
+
+
+def resume(sagemaker: Any, arn: str, where: job.Job, poll_seconds: float) -> str:
+    """Bring an execution of an earlier attempt of this job back to life if it ended badly; tells what was found.
+
+    One that is still being stopped is waited for: SageMaker retries only what has ended.
+    """
+    while (status := _describe(sagemaker, arn)["PipelineExecutionStatus"]) == "Stopping":
+        job.pause(poll_seconds)
+    if status not in ("Executing", "Succeeded"):
+        sagemaker.retry_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=token(arn, where.id))
+    return str(status)
+
+
+def stop(sagemaker: Any, arn: str) -> str:
+    """Ask SageMaker to stop the execution; tells in words what came of it, and raises nothing that AWS answers."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=uuid.uuid4().hex)
+    except (BotoCoreError, ClientError) as error:
+        return f"pipeline execution {arn} could not be stopped: {error}"
+    return f"pipeline execution {arn} is being stopped"
+
+
+# --- follow --------------------------------------------------------------------------------------------------------
+
+
+def follow(
+    sagemaker: Any,
+    arn: str,
+    defined: Mapping[str, Mapping[str, Any]],
+    poll_seconds: float,
+    tell: Callable[[float, Step, Mapping[str, Step]], None],
+) -> Result:
+    """Wait until the execution has ended; `tell(elapsed seconds, step, all steps)` hears of every change of a step."""
+    began, seen = time.monotonic(), dict[str, Step]()
+    while True:
+        # In this order: once the execution has ended, its steps do not change any more.
+        execution = _describe(sagemaker, arn)
+        pages = sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
+            PipelineExecutionArn=arn, SortOrder="Ascending"
+        )
+        steps = view((row for page in pages for row in page["PipelineExecutionSteps"]), defined)
+        for step in changes(seen, steps):
+            tell(time.monotonic() - began, step, steps)
+        seen = steps
+        if execution["PipelineExecutionStatus"] not in _RUNNING:
+            reason = " ".join(execution.get("FailureReason", "").split())
+            return Result(arn, execution["PipelineExecutionStatus"], reason, steps)
+        job.pause(poll_seconds)
+
+
+def require_success(result: Result) -> None:
+    """Raise the error that says how the execution ended, with the failed steps and their reasons."""
+    if result.status == "Succeeded":
+        return
+    kind = {
+        "Stopped": errors.PipelineExecutionStopped,
+        "CompletedWithFailures": errors.PipelineExecutionIncomplete,
+    }.get(result.status, errors.PipelineExecutionFailed)
+    whys = [f"step {each.name}: {each.reason or 'no reason given'}" for each in failed(list(result.steps.values()))]
+    why = "; ".join(whys) or result.reason or "no reason given"
+    raise kind(f"pipeline execution {result.arn} ended as {result.status}: {why}")
+
+
+def _describe(sagemaker: Any, arn: str) -> Mapping[str, Any]:
+    return sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)  # type: ignore[no-any-return]

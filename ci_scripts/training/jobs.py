@@ -1,0 +1,85 @@
+"""The SageMaker jobs behind the steps: their last log lines and the property files they wrote.
+
+Called by run.py. What cannot be read is said in the job log and never hides why the pipeline failed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ci_scripts import job
+from ci_scripts.training.progress import Step
+
+LOG_LINES = 20
+
+# https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
+_LOG_GROUPS = {
+    "processing-job": "/aws/sagemaker/ProcessingJobs",
+    "training-job": "/aws/sagemaker/TrainingJobs",
+    "transform-job": "/aws/sagemaker/TransformJobs",
+}
+
+
+def log_place(job_arn: str) -> tuple[str, str] | None:
+    """Log group of a SageMaker job and the prefix of its streams (one for each instance); None if it has no log."""
+    kind, _, name = job_arn.rpartition(":")[2].partition("/")
+    return (_LOG_GROUPS[kind], f"{name}/") if kind in _LOG_GROUPS else None
+
+
+def last_log_lines(logs: Any, job_arn: str) -> list[str]:
+    """The last lines of the job, of the instance that wrote last; a job that wrote nothing has none."""
+    place = log_place(job_arn)
+    if place is None:
+        return []
+    try:
+        streams = logs.describe_log_streams(logGroupName=place[0], logStreamNamePrefix=place[1])["logStreams"]
+    except logs.exceptions.ResourceNotFoundException:  # the group comes with the account's first log line
+        return []
+    if not streams:
+        return []
+    latest = max(streams, key=lambda stream: stream.get("lastEventTimestamp", 0))
+    events = logs.get_log_events(
+        logGroupName=place[0], logStreamName=latest["logStreamName"], limit=LOG_LINES, startFromHead=False
+    )
+    return [each["message"].rstrip() for each in events["events"]]
+
+
+def show_log(logs: Any, step: Step) -> None:
+    """Print the last log lines of a failed step's job, in a section of their own."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if not step.job_arn:
+        return
+    try:
+        lines = last_log_lines(logs, step.job_arn)
+    except (BotoCoreError, ClientError) as error:
+        lines = [f"(the log cannot be read: {error})"]
+    with job.section(f"Last log lines of step {step.name}"):
+        for line in lines or ["(the job wrote no log)"]:
+            job.say(line)
+
+
+def read_property_file(
+    sagemaker: Any, s3: Any, defined: Mapping[str, Mapping[str, Any]], steps: Mapping[str, Step], name: str, file: str
+) -> Any:
+    """The parsed JSON of a processing step's property file; None, with a line that says why, if it cannot be read."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    found = [each for each in defined[name].get("PropertyFiles", []) if each["PropertyFileName"] == file]
+    arn = steps[name].job_arn if name in steps else ""
+    if not found or not arn:
+        return None
+    try:
+        # The job knows where the output went; the definition may hold an expression there.
+        answer = sagemaker.describe_processing_job(ProcessingJobName=arn.rpartition("/")[2])
+        outputs = {
+            each["OutputName"]: each["S3Output"]["S3Uri"] for each in answer["ProcessingOutputConfig"]["Outputs"]
+        }
+        uri = f"{outputs[found[0]['OutputName']].rstrip('/')}/{found[0]['FilePath']}"
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except (BotoCoreError, ClientError, KeyError, ValueError) as error:
+        job.say(f"property file {file} of step {name} cannot be read: {error}")
+        return None

@@ -1,0 +1,104 @@
+"""The options of `run-pipeline` and the variables behind them, checked before anything heavy is imported.
+
+Called by command.py; the component `training` sets the variables.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ci_scripts import settings
+from ci_scripts.errors import InvalidOption
+
+
+class Options(NamedTuple):
+    """What a run needs beyond the project: checked before anything heavy is imported."""
+
+    module: str
+    kwargs: dict[str, Any]
+    parameters: dict[str, str]
+    check: bool
+    role: str
+    poll_seconds: float
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Options of `run-pipeline`; each falls back to the variable that the component sets."""
+    settings.add_option(
+        parser,
+        "--module",
+        "SMCI_PIPELINE_MODULE",
+        "module whose get_pipeline(...) makes the pipeline, imported from the working directory "
+        "(default: pipelines.abalone.pipeline)",
+        default="pipelines.abalone.pipeline",
+    )
+    settings.add_option(
+        parser,
+        "--kwargs",
+        "SMCI_PIPELINE_KWARGS",
+        "more arguments for get_pipeline, as a JSON object; it is offered region, role, default_bucket, pipeline_name, "
+        "model_package_group_name, base_job_prefix and sagemaker_project_name, _id and _arn anyway",
+        default="{}",
+        metavar="JSON",
+    )
+    parser.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="value of a pipeline parameter for this execution; repeatable [SMCI_PIPELINE_PARAMETERS, a JSON object]",
+    )
+    settings.add_option(
+        parser,
+        "--check",
+        "SMCI_CHECK",
+        "compile and check only, and show the difference to the deployed definition; starts nothing",
+        default="false",
+        nargs="?",
+        const="true",
+        metavar="true|false",
+    )
+
+
+def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
+    """The options, parsed. Raises InvalidOption or InvalidSettings."""
+    check = {"true": True, "false": False}.get(arguments.check.strip().lower())
+    if check is None:
+        raise InvalidOption(f"--check is {arguments.check!r}, expected true or false")
+    given = _json_object("SMCI_PIPELINE_PARAMETERS", environ.get("SMCI_PIPELINE_PARAMETERS") or "{}")
+    parameters = {name: _parameter_text(name, content) for name, content in given.items()}
+    for pair in arguments.parameter:
+        name, equals, text = pair.partition("=")
+        if not (name and equals):
+            raise InvalidOption(f"--parameter is {pair!r}, expected NAME=VALUE")
+        parameters[name] = text
+    return Options(
+        module=arguments.module.strip(),
+        kwargs=_json_object("--kwargs", arguments.kwargs),
+        parameters=parameters,
+        check=check,
+        role=settings.role_arn("SAGEMAKER_PIPELINE_ROLE_ARN", environ),
+        poll_seconds=settings.poll_seconds(environ),
+    )
+
+
+def _json_object(option: str, text: str) -> dict[str, Any]:
+    import json
+
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InvalidOption(
+            f"{option} is not JSON: {error}", hint='Write an object, like {"name": "value"}.'
+        ) from error
+    if not isinstance(found, dict):
+        raise InvalidOption(f"{option} is not a JSON object", hint='Write an object, like {"name": "value"}.')
+    return found
+
+
+def _parameter_text(name: str, content: object) -> str:
+    if isinstance(content, str | int | float):
+        return str(content)  # what the SageMaker SDK sends, `True` included
+    raise InvalidOption(f"SMCI_PIPELINE_PARAMETERS: {name} is neither text nor a number nor true or false")

@@ -1,0 +1,88 @@
+"""Pipeline steps as a person follows them: what changed between two looks, one table row per change.
+
+Pure; called by execution.py, run.py and report.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+
+class Step(NamedTuple):
+    """A step of a pipeline execution, as ListPipelineExecutionSteps tells it."""
+
+    name: str
+    kind: str
+    status: str
+    seconds: float | None
+    """Duration; None while the step runs."""
+    reason: str
+    """Why it failed; one line, empty if it did not."""
+    cached: bool
+    metadata: Mapping[str, Any]
+
+    @property
+    def job_arn(self) -> str:
+        """The ARN of the SageMaker job that the step ran as; empty for steps that are no job."""
+        jobs = ("ProcessingJob", "TrainingJob", "TransformJob", "TuningJob", "AutoMLJob")
+        return next((str(self.metadata[each].get("Arn", "")) for each in jobs if each in self.metadata), "")
+
+    @property
+    def model_package_arn(self) -> str:
+        """The model package that the step registered; empty for other steps."""
+        return str(self.metadata.get("RegisterModel", {}).get("Arn", ""))
+
+    @property
+    def outcome(self) -> str:
+        """A condition's outcome, "true" or "false"; empty for other steps."""
+        return str(self.metadata.get("Condition", {}).get("Outcome", "")).lower()
+
+
+def view(rows: Iterable[Mapping[str, Any]], defined: Mapping[str, Mapping[str, Any]]) -> dict[str, Step]:
+    """The answer of ListPipelineExecutionSteps, oldest first, by step name; a step's last attempt counts."""
+    return {step.name: step for step in (_step(row, defined) for row in rows)}
+
+
+def _step(row: Mapping[str, Any], defined: Mapping[str, Mapping[str, Any]]) -> Step:
+    name, metadata = row["StepName"], row.get("Metadata", {})
+    started, ended = row.get("StartTime"), row.get("EndTime")
+    index = row.get("IterationContext", {}).get("Index")  # a step in a loop appears once for each turn
+    return Step(
+        name=name if index is None else f"{name}[{index}]",
+        kind=defined.get(name, {}).get("Type") or next(iter(metadata), ""),
+        status=row["StepStatus"],
+        seconds=(ended - started).total_seconds() if started and ended else None,
+        reason=" ".join((row.get("FailureReason") or metadata.get("Fail", {}).get("ErrorMessage", "")).split()),
+        cached="CacheHitResult" in row,
+        metadata=metadata,
+    )
+
+
+def changes(before: Mapping[str, Step], after: Mapping[str, Step]) -> list[Step]:
+    """The steps that are new or have another status than before."""
+    return [step for name, step in after.items() if name not in before or before[name].status != step.status]
+
+
+def row(elapsed: float, step: Step, width: int, remark: str = "") -> str:
+    """One line of the table: elapsed time, step (padded to `width`), type, status, duration, remark."""
+    duration = "cached" if step.cached else clock(step.seconds) if step.seconds is not None else ""
+    line = f"{clock(elapsed):>8}  {step.name:<{width}}  {step.kind:<13}  {step.status:<9}  {duration:>8}  {remark}"
+    return line.rstrip()
+
+
+def heading(width: int) -> str:
+    """The table's first line."""
+    return f"{'elapsed':>8}  {'step':<{width}}  {'type':<13}  {'status':<9}  {'duration':>8}"
+
+
+def clock(seconds: float) -> str:
+    """`0:07`, `12:34`, `1:02:03`."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def failed(steps: Sequence[Step]) -> list[Step]:
+    """The steps that failed."""
+    return [each for each in steps if each.status == "Failed"]

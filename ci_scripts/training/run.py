@@ -1,0 +1,109 @@
+"""Bring the pipeline to SageMaker, run it once for this GitLab job, and say what came of it.
+
+Called by command.py with a definition that was checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from ci_scripts import aws, job, registry
+from ci_scripts.errors import JobCancelled
+from ci_scripts.settings import Project
+from ci_scripts.training import condition, definition, execution, jobs, progress, report, upsert
+from ci_scripts.training.condition import Condition
+from ci_scripts.training.execution import Result
+from ci_scripts.training.options import Options
+from ci_scripts.training.progress import Step
+
+Conditions = Mapping[str, Sequence[Condition]]
+"""What was compared in each condition step that has been reached, by step name."""
+
+
+def execute(project: Project, options: Options, text: str, parsed: Mapping[str, Any]) -> None:
+    """Upsert, start, follow, stamp. A cancelled job stops the execution; a retried one gets it back.
+
+    Raises JobCancelled, or the error that says how the execution ended if it did not succeed.
+    """
+    where, sagemaker = job.current(), aws.client("sagemaker", project.region)
+    state = upsert.upsert(sagemaker, aws.client("s3", project.region), project, options.role, text)
+    job.say(f"pipeline {project.pipeline} {state}")
+
+    request = execution.start_request(project.pipeline, options.parameters, where)
+    before = execution.recent(sagemaker, project.pipeline) if where.in_gitlab else set()
+    job.raise_if_cancelled()
+    arn = ""
+    try:
+        arn = execution.start(sagemaker, request)
+        report.write_links(project.region, arn, {}, [])
+        if arn in before:
+            status = execution.resume(sagemaker, arn, where, options.poll_seconds)
+            job.say(f"this job already has pipeline execution {arn}, found {status}: no second one is started")
+        else:
+            job.say(f"pipeline execution {arn} started")
+        result, conditions = _follow(project, options, arn, parsed)
+    except JobCancelled as cancelled:
+        # Cancelled before the answer came: the same request tells the ARN of what it may have started.
+        outcome = execution.stop(sagemaker, arn or execution.start(sagemaker, request))
+        raise JobCancelled(f"{cancelled.message}; {outcome}") from cancelled
+    _finish(project, where, result, conditions)
+
+
+def _follow(project: Project, options: Options, arn: str, parsed: Mapping[str, Any]) -> tuple[Result, Conditions]:
+    sagemaker, s3 = aws.client("sagemaker", project.region), aws.client("s3", project.region)
+    defined = definition.steps(parsed)
+    parameters = definition.parameter_values(parsed, options.parameters)
+    conditions: dict[str, Sequence[Condition]] = {}
+    width = max(map(len, defined))
+
+    def tell(elapsed: float, step: Step, steps: Mapping[str, Step]) -> None:
+        remark = step.reason
+        if step.outcome and step.name in defined:
+            read = partial(jobs.read_property_file, sagemaker, s3, defined, steps)
+            conditions[step.name] = condition.explain(defined[step.name], parameters, read)
+            remark = f"{step.outcome}: {condition.words(conditions[step.name])}"
+        job.say(progress.row(elapsed, step, width, remark))
+
+    with job.section("Follow the pipeline execution"):
+        job.say(progress.heading(width))
+        result = execution.follow(sagemaker, arn, defined, options.poll_seconds, tell)
+    return result, conditions
+
+
+def _finish(project: Project, where: job.Job, result: Result, conditions: Conditions) -> None:
+    steps = list(result.steps.values())
+    packages = [step.model_package_arn for step in steps if step.model_package_arn and step.status == "Succeeded"]
+    verdict = conclusion(result, packages, conditions)
+    report.write(project.region, result, packages, conditions, verdict)
+    for step in progress.failed(steps):
+        jobs.show_log(aws.client("logs", project.region), step)
+    execution.require_success(result)
+    for arn in packages:
+        registry.stamp(aws.client("sagemaker", project.region), arn, lineage(where, result.arn))
+    job.say(verdict)
+
+
+def conclusion(result: Result, packages: Sequence[str], conditions: Conditions) -> str:
+    """The result in one sentence."""
+    if result.status != "Succeeded":
+        return f"The pipeline execution ended as {result.status}."
+    if packages:
+        return f"Registered model package {', '.join(packages)}."
+    false = [each for each in conditions if result.steps[each].outcome == "false"]
+    why = "; ".join(f"condition {name} is false: {condition.words(conditions[name])}" for name in false)
+    return f"No model package was registered: {why or 'no step of this pipeline registered one'}."
+
+
+def lineage(where: job.Job, execution_arn: str) -> dict[str, str]:
+    """What a registered model package is stamped with: the way back from a model to its commit and job."""
+    found = {
+        "GitLabProject": where.project_path,
+        "GitLabCommit": where.commit,
+        "GitLabRef": where.ref,
+        "GitLabPipeline": f"{where.project_url}/-/pipelines/{where.pipeline_id}" if where.in_gitlab else "",
+        "GitLabJob": where.url,
+        "PipelineExecutionArn": execution_arn,
+    }
+    return {key: content for key, content in found.items() if content}
