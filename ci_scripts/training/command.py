@@ -20,7 +20,8 @@ def run(arguments: Namespace) -> None:
     options = read_options(arguments, os.environ)
 
     from ci_scripts import aws, job
-    from ci_scripts.training import compile, definition, run
+    from ci_scripts.training import compile, definition
+    from ci_scripts.training.run import execute
 
     job.say(aws.prepare_credentials())
     with job.cancellation():
@@ -34,7 +35,7 @@ def run(arguments: Namespace) -> None:
         if options.check:
             _check(project, text)
         else:
-            run.execute(project, options, text, parsed)
+            execute(project, options, text, parsed)
 
 
 def _check(project: settings.Project, text: str) -> None:

@@ -1,6 +1,6 @@
 """The deployed pipeline: what SageMaker has now, and creating or updating it to what this commit says.
 
-Called by run.py, and by command.py for `--check`. The SDK's own `pipeline.upsert()` is not used: it costs extra calls and wants more permissions.
+Called by run.py, and by command.py for `--check`. The SDK's own `pipeline.upsert()` costs more calls and permissions.
 """
 
 from __future__ import annotations
