@@ -1,0 +1,187 @@
+"""What every component's file promises: its inputs, its keywords, its README. Nothing is rendered here."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from ci_scripts.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATES = ROOT / "templates"
+JOBS = ["training", "build", "staging-deploy", "test-staging", "prod-deploy"]
+AGGREGATES = ["model-build", "model-deploy"]
+COMPONENTS = JOBS + AGGREGATES
+COMMON = "job_name stage image rules timeout aws_region aws_role_arn oidc_audience environment".split()
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def _documents(component: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    header, body = yaml.safe_load_all((TEMPLATES / component / "template.yml").read_text())
+    return header, body
+
+
+def _inputs(component: str) -> dict[str, dict[str, Any]]:
+    return _documents(component)[0]["spec"]["inputs"]  # type: ignore[no-any-return]
+
+
+def _job(component: str) -> dict[str, Any]:
+    (job,) = _documents(component)[1].values()
+    return job  # type: ignore[no-any-return]
+
+
+def _gitlab_ci_schema() -> dict[str, Any]:
+    text = files("check_jsonschema").joinpath("builtin_schemas/vendor/gitlab-ci.json").read_text()
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def test_these_are_all_the_components() -> None:
+    assert sorted(path.parent.name for path in TEMPLATES.glob("*/template.yml")) == sorted(COMPONENTS)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_the_header_follows_gitlabs_schema(component: str) -> None:
+    jsonschema.validate(_documents(component)[0], _gitlab_ci_schema())
+
+
+@pytest.mark.parametrize("component", JOBS)
+def test_a_component_is_one_job_and_no_global_keyword(component: str) -> None:
+    assert list(_documents(component)[1]) == ["$[[ inputs.job_name ]]"]
+
+
+@pytest.mark.parametrize("component", AGGREGATES)
+def test_an_aggregate_only_includes_other_components(component: str) -> None:
+    body = _documents(component)[1]
+    assert list(body) == ["include"]
+    for include in body["include"]:
+        name = Path(include["local"]).parent.name
+        assert include["local"] == f"/templates/{name}/template.yml"
+        assert list(include["inputs"]) == list(_inputs(name)), f"{name}: every input is passed on, in its order"
+
+
+@pytest.mark.parametrize("component", JOBS)
+def test_every_component_starts_with_the_same_inputs(component: str) -> None:
+    common = [name for name in COMMON if name != "environment" or component not in ("training", "build")]
+    assert list(_inputs(component))[: len(common)] == common
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_an_input_means_the_same_on_every_component(component: str) -> None:
+    meaning = {name: spec for job in JOBS for name, spec in _inputs(job).items()}
+    for name, spec in _inputs(component).items():
+        base = _base(name) if component in AGGREGATES else name
+        assert spec["description"] == meaning[base]["description"], name
+        assert spec.get("type") == meaning[base].get("type"), name
+
+
+def _base(name: str) -> str:
+    """`prod_deploy_stage` of an aggregate is the `stage` of its prod-deploy component."""
+    return re.sub(r"^(build|staging_deploy|test_staging|prod_deploy|staging|prod)_(?=\w)", "", name)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_every_input_is_described_optional_and_used(component: str) -> None:
+    used = set(re.findall(r"\$\[\[ inputs\.(\w+) \]\]", json.dumps(_documents(component)[1])))
+    assert used == set(_inputs(component))
+    for name, spec in _inputs(component).items():
+        assert re.fullmatch(r"[A-Z].+\.", spec["description"]), f"{name}: the description is a sentence"
+        assert "default" in spec, name
+
+
+@pytest.mark.parametrize("component", JOBS)
+def test_a_value_of_its_own_reaches_the_job_as_a_variable_of_the_same_name(component: str) -> None:
+    own = [name for name in _inputs(component) if name not in COMMON]
+    expected = {f"SMCI_{name.upper()}": f"$[[ inputs.{name} ]]" for name in ["aws_region", "aws_role_arn", *own]}
+    variables = {name: text for name, text in _job(component)["variables"].items() if name.startswith("SMCI_")}
+    assert variables == expected
+
+
+@pytest.mark.parametrize("component", JOBS)
+def test_a_variable_that_a_component_sets_is_read_by_its_command(component: str) -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "ci_scripts").rglob("*.py"))
+    for name in re.findall(r"SMCI_\w+", (TEMPLATES / component / "template.yml").read_text()):
+        names = [f'"{name}"', f'"{name.removeprefix("SMCI_")}"']
+        assert any(quoted in sources for quoted in names), f"no command reads {name}"
+
+
+@pytest.mark.parametrize("component", JOBS)
+def test_the_script_is_one_line_without_any_input(component: str) -> None:
+    job = _job(component)
+    (line,) = job["script"]
+    command, subcommand, *options = line.split()
+    assert (command, subcommand in COMMANDS) == ("sagemaker-ci", True)
+    assert options in ([], ["--stage", "staging"], ["--stage", "prod"])
+    assert not job.keys() & {"before_script", "after_script", "hooks"}
+
+
+@pytest.mark.parametrize("component", JOBS)
+def test_a_job_gets_an_id_token_and_a_limited_time(component: str) -> None:
+    job = _job(component)
+    assert job["id_tokens"] == {"AWS_ID_TOKEN": {"aud": "$[[ inputs.oidc_audience ]]"}}
+    assert job["timeout"] == "$[[ inputs.timeout ]]"
+    assert re.fullmatch(r"\d+[hm]", _inputs(component)["timeout"]["default"])
+
+
+@pytest.mark.parametrize("component", JOBS)
+def test_only_a_runners_own_failure_is_retried(component: str) -> None:
+    assert _job(component)["retry"]["when"] == ["runner_system_failure"]
+
+
+@pytest.mark.parametrize("component", JOBS)
+def test_reports_are_kept_when_the_job_fails(component: str) -> None:
+    artifacts = _job(component)["artifacts"]
+    assert artifacts["when"] == "always"
+    assert artifacts["expire_in"]
+    assert "sagemaker-ci-reports/" in artifacts["paths"]
+    assert all(path.startswith("sagemaker-ci-reports/") for path in artifacts["reports"].values())
+
+
+@pytest.mark.parametrize("component", ["staging-deploy", "prod-deploy"])
+def test_a_deployment_is_made_from_artifacts_alone_and_one_at_a_time(component: str) -> None:
+    job = _job(component)
+    assert job["variables"]["GIT_STRATEGY"] == "none"
+    assert job["interruptible"] is False
+    assert job["resource_group"] == job["environment"]["name"] == "$[[ inputs.environment ]]"
+
+
+def test_the_staging_endpoint_does_not_change_while_it_is_tested() -> None:
+    job = _job("test-staging")
+    assert job["resource_group"] == _job("staging-deploy")["resource_group"]
+    assert job["environment"] == {"name": "$[[ inputs.environment ]]", "action": "verify"}
+    assert _inputs("test-staging")["environment"]["default"] == _inputs("staging-deploy")["environment"]["default"]
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_the_image_has_the_version_of_this_project(component: str) -> None:
+    image = "training" if component in ("training", "model-build") else "deploy"
+    expected = f"$CI_REGISTRY/mlops/sagemaker-components/{image}:{VERSION}"
+    assert _inputs(component)["image"]["default"] == expected
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_the_readme_lists_exactly_the_inputs(component: str) -> None:
+    expected = [_row(name, spec) for name, spec in _inputs(component).items()]
+    readme = (TEMPLATES / component / "README.md").read_text()
+    actual = [line for line in readme.splitlines() if line.startswith("| `")]
+    assert actual == expected, "replace the rows of the table with:\n" + "\n".join(expected)
+
+
+def _row(name: str, spec: dict[str, Any]) -> str:
+    default = "see the template" if spec.get("type") == "array" else f"`{spec['default']}`" if spec["default"] else ""
+    return f"| `{name}` | {default} | {spec['description']} |"
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_the_readme_includes_the_component_at_this_version(component: str) -> None:
+    readme = (TEMPLATES / component / "README.md").read_text()
+    included = re.findall(r"component: \$CI_SERVER_FQDN/mlops/sagemaker-components/([\w-]+)@(\S+)", readme)
+    assert (component, VERSION) in included
+    assert {version for _, version in included} == {VERSION}

@@ -1,0 +1,173 @@
+"""The two scripts of the model-build seed, run as SageMaker runs them, on the real Abalone data."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xgboost as xgb
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "seed-build" / "pipelines" / "abalone"
+ROWS = 4177
+SEXES = {"F": [1, 0, 0], "I": [0, 1, 0], "M": [0, 0, 1]}
+
+Splits = dict[str, list[str]]
+
+
+@pytest.fixture(scope="module")
+def abalone() -> list[str]:
+    """The lines of the data file, its header first."""
+    archive = zipfile.ZipFile(io.BytesIO((files("sklego") / "data" / "abalone.zip").read_bytes()))
+    return archive.read(archive.namelist()[0]).decode().splitlines()
+
+
+@pytest.fixture(scope="module")
+def splits(abalone: list[str], tmp_path_factory: pytest.TempPathFactory) -> Splits:
+    return _splits(tmp_path_factory.mktemp("preprocess"), abalone)
+
+
+def _run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environ = os.environ | {"PROCESSING_DIR": str(folder)}
+    command = [sys.executable, str(SCRIPTS / script)]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+def _preprocess(folder: Path, lines: list[str]) -> subprocess.CompletedProcess[str]:
+    (folder / "data").mkdir()
+    (folder / "data" / "abalone.csv").write_text("\n".join(lines) + "\n")
+    return _run("preprocess.py", folder)
+
+
+def _splits(folder: Path, lines: list[str]) -> Splits:
+    done = _preprocess(folder, lines)
+    assert done.returncode == 0, done.stderr
+    names = ("train", "validation", "test")
+    return {name: (folder / name / f"{name}.csv").read_text().splitlines() for name in names}
+
+
+def _numbers(lines: list[str]) -> list[tuple[float, ...]]:
+    return [tuple(map(float, line.split(","))) for line in lines]
+
+
+# --- preprocess -------------------------------------------------------------------------------------------------------
+
+
+def test_every_row_is_in_exactly_one_split(abalone: list[str], splits: Splits) -> None:
+    expected = []
+    for line in abalone[1:]:
+        sex, *measurements, rings = line.split(",")
+        expected.append((float(rings), *SEXES[sex], *map(float, measurements)))
+    written = [row for lines in splits.values() for row in _numbers(lines)]
+    assert len(written) == ROWS
+    assert sorted(written) == sorted(expected), "label first, one column per sex, then the measurements"
+
+
+def test_no_row_of_one_split_is_in_another(splits: Splits) -> None:
+    different = set.union(*map(set, splits.values()))
+    assert len(different) == sum(len(set(lines)) for lines in splits.values())
+
+
+def test_the_splits_have_their_shares(splits: Splits) -> None:
+    shares = {name: len(lines) / ROWS for name, lines in splits.items()}
+    assert shares == pytest.approx({"train": 0.70, "validation": 0.15, "test": 0.15}, abs=0.02)
+
+
+def test_the_same_data_gives_the_same_splits(abalone: list[str], splits: Splits, tmp_path: Path) -> None:
+    assert _splits(tmp_path, abalone) == splits
+
+
+def test_a_header_makes_no_difference(abalone: list[str], splits: Splits, tmp_path: Path) -> None:
+    assert _splits(tmp_path, abalone[1:]) == splits
+
+
+def test_the_order_of_the_file_and_new_rows_move_no_other_row(
+    abalone: list[str], splits: Splits, tmp_path: Path
+) -> None:
+    header, *rows = abalone
+    new = _splits(tmp_path, [header, "M,0.9,0.9,0.9,0.9,0.9,0.9,0.9,9", *reversed(rows)])
+    for name, lines in splits.items():
+        assert set(lines) <= set(new[name])
+
+
+def test_the_first_rows_of_a_split_are_a_fair_sample(splits: Splits) -> None:
+    rings = [row[0] for row in _numbers(splits["test"])]
+    assert np.mean(rings[:200]) == pytest.approx(np.mean(rings), abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("X,0.4,0.3,0.1,0.5,0.2,0.1,0.1,9", "column sex holds ['X']"),
+        ("M,0.4,,0.1,0.5,0.2,0.1,0.1,9", "column diameter has empty fields"),
+        ("M,0.4,wide,0.1,0.5,0.2,0.1,0.1,9", "wide"),
+        ("M,0.4,0.3,0.1,0.5,0.2,0.1,0.1,9,9", "Expected 9 fields"),
+    ],
+)
+def test_a_row_that_cannot_be_used_stops_the_job(abalone: list[str], tmp_path: Path, line: str, said: str) -> None:
+    done = _preprocess(tmp_path, [*abalone[:100], line])
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert not list(tmp_path.glob("t*/*.csv"))
+
+
+# --- evaluate ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model as the XGBoost image leaves it: the booster's own format, one file without a suffix."""
+    train = np.array(_numbers(splits["train"]))
+    booster = xgb.train({"max_depth": 3, "nthread": 1}, xgb.DMatrix(train[:, 1:], label=train[:, 0]), 20)
+    path = tmp_path_factory.mktemp("model") / "xgboost-model"
+    path.write_bytes(booster.save_raw("ubj"))
+    return path
+
+
+def _evaluate(folder: Path, test: list[str], members: dict[str, bytes]) -> subprocess.CompletedProcess[str]:
+    for name in ("model", "test"):
+        (folder / name).mkdir()
+    (folder / "test" / "test.csv").write_text("\n".join(test) + "\n")
+    with tarfile.open(folder / "model" / "model.tar.gz", "w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return _run("evaluate.py", folder)
+
+
+def test_the_report_holds_the_errors_on_the_test_split(splits: Splits, model: Path, tmp_path: Path) -> None:
+    done = _evaluate(tmp_path, splits["test"], {"xgboost-model": model.read_bytes()})
+    assert done.returncode == 0, done.stderr
+    test = np.array(_numbers(splits["test"]))
+    booster = xgb.Booster()
+    booster.load_model(bytearray(model.read_bytes()))
+    expected = ((booster.predict(xgb.DMatrix(test[:, 1:])) - test[:, 0]) ** 2).mean()
+    metrics = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())["regression_metrics"]
+    assert metrics["mse"]["value"] == pytest.approx(expected)
+    assert metrics["rmse"]["value"] == pytest.approx(expected**0.5)
+    assert set(metrics) == {"mse", "rmse", "mae", "r2"}
+
+
+def test_an_archive_with_paths_that_lead_outside_writes_nothing(splits: Splits, model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "processing"
+    folder.mkdir()
+    members = {"../../escaped": b"x", str(tmp_path / "absolute"): b"x", "xgboost-model": model.read_bytes()}
+    assert _evaluate(folder, splits["test"], members).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["processing"]
+    assert sorted(path.name for path in folder.iterdir()) == ["evaluation", "model", "test"]
+
+
+def test_an_archive_without_a_model_stops_the_job(splits: Splits, tmp_path: Path) -> None:
+    done = _evaluate(tmp_path, splits["test"], {"readme": b"nothing here"})
+    assert done.returncode != 0
+    assert "model.tar.gz holds no file xgboost-model" in done.stderr
+    assert not (tmp_path / "evaluation").exists()
