@@ -5,7 +5,7 @@ Called by `deploy`, which verifies after every deployment, and by `test`, which 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from ci_scripts import errors, job
@@ -16,16 +16,24 @@ _SETTLED = {"InService", "OutOfService", "Failed", "UpdateRollbackFailed"}
 
 def describe(sagemaker: Any, name: str) -> dict[str, Any] | None:
     """The answer of DescribeEndpoint; None when there is no such endpoint."""
+    return _unless_missing(sagemaker.describe_endpoint, EndpointName=name)
+
+
+def describe_config(sagemaker: Any, name: str) -> dict[str, Any] | None:
+    """The answer of DescribeEndpointConfig; None when there is no such configuration."""
+    return _unless_missing(sagemaker.describe_endpoint_config, EndpointConfigName=name)
+
+
+def _unless_missing(operation: Callable[..., dict[str, Any]], **request: str) -> dict[str, Any] | None:
+    # SageMaker has no error code of its own for what does not exist.
     from botocore.exceptions import ClientError
 
     try:
-        answer: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=name)
+        return operation(**request)
     except ClientError as error:
-        # SageMaker has no code of its own for a missing endpoint.
-        if "could not find endpoint" in error.response.get("Error", {}).get("Message", "").lower():
+        if "could not find" in error.response.get("Error", {}).get("Message", "").lower():
             return None
         raise
-    return answer
 
 
 def is_settled(endpoint: Mapping[str, Any]) -> bool:
@@ -47,11 +55,20 @@ def wait_until_settled(sagemaker: Any, name: str, poll_seconds: float) -> dict[s
 def require_updatable(sagemaker: Any, name: str, stack: str, poll_seconds: float) -> None:
     """Wait until the endpoint can take an update. Raises EndpointBeyondRepair when it never will.
 
-    UpdateEndpoint is refused while the endpoint changes and for ever once it is Failed; the stack update would fail on
-    it, and so might its rollback, which leaves a stack that nobody can update.
+    UpdateEndpoint is refused while the endpoint changes, and for ever once it is Failed or once the configuration that
+    it runs on was deleted; the stack update would fail on it, and so might its rollback, which leaves a stack that
+    nobody can update.
     """
     endpoint = wait_until_settled(sagemaker, name, poll_seconds)
-    if endpoint is not None and endpoint["EndpointStatus"] == "Failed":
+    if endpoint is None:
+        return
+    config = endpoint["EndpointConfigName"]
+    if endpoint["EndpointStatus"] == "InService" and describe_config(sagemaker, config) is None:
+        raise errors.EndpointBeyondRepair(
+            f"endpoint {name} runs on the configuration {config}, which was deleted: SageMaker refuses to update it",
+            hint="Create an endpoint configuration of that name again, a copy of another one, then run this job again.",
+        )
+    if endpoint["EndpointStatus"] == "Failed":
         raise errors.EndpointBeyondRepair(
             f"endpoint {name} is Failed and cannot be updated: {endpoint.get('FailureReason', 'no reason given')}",
             hint=f"It serves nothing and can only be deleted: delete the stack {stack}, then run this job again.",
@@ -94,11 +111,12 @@ def verify(
 
 def containers(sagemaker: Any, config: str) -> Iterator[dict[str, Any]]:
     """The containers of all models behind the variants, shadow variants included, of an endpoint configuration."""
-    answer = sagemaker.describe_endpoint_config(EndpointConfigName=config)
+    answer = describe_config(sagemaker, config) or {}
     for variant in [*answer.get("ProductionVariants", []), *answer.get("ShadowProductionVariants", [])]:
         if "ModelName" in variant:
-            model = sagemaker.describe_model(ModelName=variant["ModelName"])
-            yield from model.get("Containers") or [model["PrimaryContainer"]]
+            # An endpoint keeps serving when its configuration or model was deleted; then nobody can say what it serves.
+            model = _unless_missing(sagemaker.describe_model, ModelName=variant["ModelName"]) or {}
+            yield from model.get("Containers") or [model["PrimaryContainer"]] if model else []
 
 
 def serves(container: Mapping[str, Any], package: Mapping[str, Any]) -> bool:

@@ -309,7 +309,10 @@ class EndpointRolledBack(SagemakerCiError):
     """SageMaker put the endpoint back to its previous configuration although the stack update succeeded."""
 
     code = "SMCI-603"
-    hint = "The new containers did not become healthy: see CloudWatch Logs, /aws/sagemaker/Endpoints/<endpoint name>."
+    hint = (
+        "See in CloudWatch Logs, group /aws/sagemaker/Endpoints/<endpoint name>, why the new containers failed, then "
+        "deploy another version or configuration: CloudFormation takes this one for done, a retry changes nothing."
+    )
 
 
 class EndpointServesOtherModel(SagemakerCiError):
@@ -320,7 +323,7 @@ class EndpointServesOtherModel(SagemakerCiError):
 
 
 class EndpointBeyondRepair(SagemakerCiError):
-    """The endpoint is in status Failed, in which SageMaker allows nothing but deleting it."""
+    """The endpoint is in a state in which SageMaker refuses every update."""
 
     code = "SMCI-605"
 

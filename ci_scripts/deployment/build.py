@@ -1,22 +1,13 @@
 """`sagemaker-ci build`: pin one approved model package and export one checked file per stage.
 
-Deploys nothing and writes nothing to AWS, so merge requests run it too.
+Deploys nothing and writes nothing to AWS, so merge requests run it too. exporter.py does the work.
 """
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sized
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ci_scripts import errors, job, settings
-from ci_scripts.settings import Project
-
-if TYPE_CHECKING:
-    from ci_scripts.deployment.export import Export
-    from ci_scripts.deployment.template import Problem, Template
-    from ci_scripts.registry import ModelPackage
+from ci_scripts import settings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,161 +23,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> None:
     project = settings.load_project()
     role = settings.role_arn("MODEL_EXECUTION_ROLE_ARN")
-    folder = Path.cwd()
 
-    from ci_scripts.deployment import export
+    # Imported when the settings are known to be right: a missing variable is answered at once.
+    from pathlib import Path
 
-    export.discard(folder)
-    with job.section("Stage configurations"):
-        drafts = _drafts(folder, project, role)
-    with job.section("Model package"):
-        package = _model_package(arguments.model_package_arn, project)
-    if package is None:
-        return
-    with job.section("Exports"):
-        contents = {draft.stage: export.to_bytes(_pinned(draft, package)) for draft in drafts}
-        export.write_all(contents, folder)
-        for stage in contents:
-            job.say(f"{export.file_name(stage)}: {package} to the endpoint {project.endpoint(stage)}")
-    _report(package, contents)
+    from ci_scripts.deployment import exporter
 
-
-# --- the stage configurations --------------------------------------------------------------------------------------
-
-
-def supplied_parameters(project: Project, stage: str, role: str) -> dict[str, str | None]:
-    """The template parameters that build sets, when the template declares them; None: the version is not known yet."""
-    return {
-        "SageMakerProjectName": project.name,
-        "SageMakerProjectId": project.id,
-        "StageName": stage,
-        "EndpointName": project.endpoint(stage),
-        "ModelPackageName": None,
-        "ModelExecutionRoleArn": role,
-        "DataCaptureUploadPath": f"s3://{project.artifact_bucket}/datacapture-{stage}",
-    }
-
-
-def stage_tags(project: Project, stage: str) -> dict[str, str]:
-    """Tags by which SageMaker Studio shows the endpoint on the project's page."""
-    return project.tags() | {"sagemaker:deployment-stage": stage}
-
-
-def _drafts(folder: Path, project: Project, role: str) -> list[Export]:
-    """Every stage's export, without the model package. Raises InvalidStageConfig after naming every problem."""
-    from ci_scripts.deployment.export import STAGES
-
-    template, problems = _template(folder)
-    drafts = []
-    for stage in STAGES:
-        draft, found = _draft(folder, project, stage, role, template)
-        problems += found
-        if draft is not None:
-            drafts.append(draft)
-    if problems:
-        lines = list(dict.fromkeys(str(problem) for problem in problems))  # both stages may find the same one
-        for line in lines:
-            job.say(line)
-        raise errors.InvalidStageConfig(
-            f"{len(lines)} problem{'s' if len(lines) > 1 else ''} in the stage configurations, nothing is exported"
-        )
-    return drafts
-
-
-def _template(folder: Path) -> tuple[Template | None, list[Problem]]:
-    from ci_scripts.deployment import template
-    from ci_scripts.deployment.documents import Malformed
-
-    try:
-        return template.read((folder / template.FILE).read_bytes().decode())
-    except FileNotFoundError:
-        return None, [template.Problem(template.FILE, "", "is missing")]
-    except UnicodeDecodeError:
-        return None, [template.Problem(template.FILE, "", "is not UTF-8 text")]
-    except Malformed as error:
-        return None, [template.Problem(template.FILE, "", str(error))]
-
-
-def _draft(
-    folder: Path, project: Project, stage: str, role: str, template: Template | None
-) -> tuple[Export | None, list[Problem]]:
-    from ci_scripts.deployment import export, stage_config
-
-    path, problems = stage_config.find(folder, stage)
-    if path is None:
-        return None, problems
-    content, problems = stage_config.load(path)
-    if problems or template is None:
-        return None, problems
-    supplied = supplied_parameters(project, stage, role)
-    tags = {key: stage_config.as_text(value) for key, value in content.get("Tags", {}).items()}
-    tags |= stage_tags(project, stage)
-    problems = stage_config.problems(path.name, content, template.parameters, supplied)
-    problems += stage_config.supply_problems(template.parameters, supplied)
-    problems += stage_config.tag_problems(path.name, tags)
-    given = {key: stage_config.as_text(value) for key, value in content.get("Parameters", {}).items()}
-    known = {key: value for key, value in supplied.items() if value is not None and key in template.parameters}
-    job.say(f"{path.name}: {_count(given, 'parameter')}, {_count(tags, 'tag')}, {_count(problems, 'problem')}")
-    return (
-        export.Export(
-            stage=stage,
-            stack_name=project.stack(stage),
-            endpoint_name=project.endpoint(stage),
-            model_package_arn="",
-            template=template.text,
-            parameters=given | known,
-            tags=tags,
-        ),
-        problems,
-    )
-
-
-def _count(things: Sized, noun: str) -> str:
-    return f"{len(things) or 'no'} {noun}{'' if len(things) == 1 else 's'}"
-
-
-# --- the model package ---------------------------------------------------------------------------------------------
-
-
-def _model_package(arn: str | None, project: Project) -> ModelPackage | None:
-    """The version to deploy; None for a merge request in a project that has no approved version yet."""
-    from ci_scripts import aws, registry
-
-    job.say(aws.prepare_credentials())
-    sagemaker = aws.client("sagemaker", project.region)
-    group = project.model_package_group
-    try:
-        if arn:
-            package = registry.require_approved(sagemaker, arn, group)
-        else:
-            package = registry.latest_approved(sagemaker, group)
-    except errors.NoApprovedModelPackage as error:
-        if job.current().pipeline_source != "merge_request_event":
-            raise
-        # A merge request deploys nothing: its configurations are right, and that is all it asks.
-        job.say(f"{error.message}: the stage configurations are valid, nothing is exported")
-        return None
-    job.say(f"{package}{'' if arn else ', the newest approved one'}: {package.arn}")
-    return package
-
-
-def _pinned(draft: Export, package: ModelPackage) -> Export:
-    parameters = {**draft.parameters, "ModelPackageName": package.arn}
-    return draft._replace(model_package_arn=package.arn, parameters=parameters)
-
-
-def _report(package: ModelPackage, contents: Mapping[str, bytes]) -> None:
-    from ci_scripts.deployment import export
-
-    digests = {export.digest_variable(stage): export.digest(content) for stage, content in contents.items()}
-    job.write_dotenv(
-        {"MODEL_PACKAGE_ARN": package.arn, "MODEL_PACKAGE_VERSION": str(package.version), **digests},
-    )
-    job.write_summary(
-        [
-            f"## Build: {package}",
-            "",
-            f"- model package: `{package.arn}`",
-            *(f"- {export.file_name(stage)}: sha256 `{export.digest(content)}`" for stage, content in contents.items()),
-        ]
-    )
+    exporter.run(project, role, arguments.model_package_arn, Path.cwd())

@@ -1,0 +1,164 @@
+"""The work of `sagemaker-ci build`: check every stage configuration, choose the model package, write the exports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+from pathlib import Path
+
+from ci_scripts import aws, errors, job, registry
+from ci_scripts.deployment import export, stage_config, template
+from ci_scripts.deployment.documents import Malformed
+from ci_scripts.deployment.export import STAGES, Export
+from ci_scripts.deployment.template import Problem, Template
+from ci_scripts.registry import ModelPackage
+from ci_scripts.settings import Project
+
+
+def run(project: Project, model_role: str, model_package_arn: str | None, folder: Path) -> None:
+    """Export both stages into `folder`, pinned to one model package; None: the newest approved one.
+
+    Writes both files or none. Raises InvalidStageConfig after naming every problem, or what registry raises.
+    """
+    export.discard(folder)
+    with job.section("Stage configurations"):
+        drafts = _drafts(folder, project, model_role)
+    with job.section("Model package"):
+        package = _model_package(model_package_arn, project)
+    if package is None:
+        return
+    with job.section("Exports"):
+        contents = {draft.stage: export.to_bytes(_pinned(draft, package)) for draft in drafts}
+        export.write_all(contents, folder)
+        for stage in contents:
+            job.say(f"{export.file_name(stage)}: {package} to the endpoint {project.endpoint(stage)}")
+    _report(package, contents)
+
+
+# --- the stage configurations --------------------------------------------------------------------------------------
+
+
+def supplied_parameters(project: Project, stage: str, role: str) -> dict[str, str | None]:
+    """The template parameters that build sets, when the template declares them; None: the version is not known yet."""
+    return {
+        "SageMakerProjectName": project.name,
+        "SageMakerProjectId": project.id,
+        "StageName": stage,
+        "EndpointName": project.endpoint(stage),
+        "ModelPackageName": None,
+        "ModelExecutionRoleArn": role,
+        "DataCaptureUploadPath": f"s3://{project.artifact_bucket}/datacapture-{stage}",
+    }
+
+
+def stage_tags(project: Project, stage: str) -> dict[str, str]:
+    """Tags by which SageMaker Studio shows the endpoint on the project's page."""
+    return project.tags() | {"sagemaker:deployment-stage": stage}
+
+
+def _drafts(folder: Path, project: Project, role: str) -> list[Export]:
+    """Every stage's export, without the model package. Raises InvalidStageConfig after naming every problem."""
+    filled, problems = _template(folder)
+    drafts = []
+    for stage in STAGES:
+        draft, found = _draft(folder, project, stage, role, filled)
+        problems += found
+        if draft is not None:
+            drafts.append(draft)
+    if problems:
+        lines = list(dict.fromkeys(str(problem) for problem in problems))  # both stages may find the same one
+        for line in lines:
+            job.say(line)
+        raise errors.InvalidStageConfig(
+            f"{len(lines)} problem{'s' if len(lines) > 1 else ''} in the stage configurations, nothing is exported"
+        )
+    return drafts
+
+
+def _template(folder: Path) -> tuple[Template | None, list[Problem]]:
+    try:
+        return template.read((folder / template.FILE).read_bytes().decode())
+    except FileNotFoundError:
+        return None, [template.Problem(template.FILE, "", "is missing")]
+    except UnicodeDecodeError:
+        return None, [template.Problem(template.FILE, "", "is not UTF-8 text")]
+    except Malformed as error:
+        return None, [template.Problem(template.FILE, "", str(error))]
+
+
+def _draft(
+    folder: Path, project: Project, stage: str, role: str, filled: Template | None
+) -> tuple[Export | None, list[Problem]]:
+    path, problems = stage_config.find(folder, stage)
+    if path is None:
+        return None, problems
+    content, problems = stage_config.load(path)
+    if problems or filled is None:
+        return None, problems
+    supplied = supplied_parameters(project, stage, role)
+    tags = {key: stage_config.as_text(value) for key, value in content.get("Tags", {}).items()}
+    tags |= stage_tags(project, stage)
+    problems = stage_config.problems(path.name, content, filled.parameters, supplied)
+    problems += stage_config.supply_problems(filled.parameters, supplied)
+    problems += stage_config.tag_problems(path.name, tags)
+    given = {key: stage_config.as_text(value) for key, value in content.get("Parameters", {}).items()}
+    known = {key: value for key, value in supplied.items() if value is not None and key in filled.parameters}
+    job.say(f"{path.name}: {_count(given, 'parameter')}, {_count(tags, 'tag')}, {_count(problems, 'problem')}")
+    return (
+        export.Export(
+            stage=stage,
+            stack_name=project.stack(stage),
+            endpoint_name=project.endpoint(stage),
+            model_package_arn="",
+            template=filled.text,
+            parameters=given | known,
+            tags=tags,
+        ),
+        problems,
+    )
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things) or 'no'} {noun}{'' if len(things) == 1 else 's'}"
+
+
+# --- the model package ---------------------------------------------------------------------------------------------
+
+
+def _model_package(arn: str | None, project: Project) -> ModelPackage | None:
+    """The version to deploy; None for a merge request in a project that has no approved version yet."""
+    job.say(aws.prepare_credentials())
+    sagemaker = aws.client("sagemaker", project.region)
+    group = project.model_package_group
+    try:
+        if arn:
+            package = registry.require_approved(sagemaker, arn, group)
+        else:
+            package = registry.latest_approved(sagemaker, group)
+    except errors.NoApprovedModelPackage as error:
+        if job.current().pipeline_source != "merge_request_event":
+            raise
+        # A merge request deploys nothing: its configurations are right, and that is all it asks.
+        job.say(f"{error.message}: the stage configurations are valid, nothing is exported")
+        return None
+    job.say(f"{package}{'' if arn else ', the newest approved one'}: {package.arn}")
+    return package
+
+
+def _pinned(draft: Export, package: ModelPackage) -> Export:
+    parameters = {**draft.parameters, "ModelPackageName": package.arn}
+    return draft._replace(model_package_arn=package.arn, parameters=parameters)
+
+
+def _report(package: ModelPackage, contents: Mapping[str, bytes]) -> None:
+    digests = {export.digest_variable(stage): export.digest(content) for stage, content in contents.items()}
+    job.write_dotenv(
+        {"MODEL_PACKAGE_ARN": package.arn, "MODEL_PACKAGE_VERSION": str(package.version), **digests},
+    )
+    job.write_summary(
+        [
+            f"## Build: {package}",
+            "",
+            f"- model package: `{package.arn}`",
+            *(f"- {export.file_name(stage)}: sha256 `{export.digest(content)}`" for stage, content in contents.items()),
+        ]
+    )
