@@ -158,7 +158,6 @@ def _environment() -> dict[str, str]:
         "HOME": "/tmp",  # noqa: S108
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",  # log lines appear while the program runs
-        "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
     }

@@ -206,12 +206,11 @@ def holds(condition: Json, value_of: Callable[[Any], Any]) -> bool:
     if kind == "Not":
         return not holds(condition["Condition"], value_of)
     if kind in ("In", "NotIn"):
-        found = value_of(condition["QueryValue"]) in value_of(condition["Values"])
-        return bool(found) == (kind == "In")
+        return bool(value_of(condition["QueryValue"]) in value_of(condition["Values"])) is (kind == "In")
     if kind not in _COMPARISONS:
         raise Unresolved(f"ClientError: Unknown condition type {kind}.")
     left, right = value_of(condition["LeftValue"]), value_of(condition["RightValue"])
     try:
-        return _COMPARISONS[kind](left, right)
+        return bool(_COMPARISONS[kind](left, right))
     except TypeError as error:
         raise Unresolved(f"ClientError: Unable to compare {left!r} with {right!r} ({kind}).") from error

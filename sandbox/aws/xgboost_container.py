@@ -6,7 +6,6 @@ https://github.com/aws/sagemaker-xgboost-container, algorithm_mode/{train,hyperp
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -14,6 +13,11 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy
+
+sys.modules["sklearn"] = None  # type: ignore[assignment]  # xgboost would import it for an API that nobody uses here
+import xgboost  # noqa: E402
 
 INPUT = Path(os.environ.get("SM_INPUT_DIR", "/opt/ml/input"))
 MODEL = Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))
@@ -63,8 +67,8 @@ _CHOICES = {
     "normalize_type": "tree forest",
     "save_model_on_termination": "true false",
     "objective": "binary:logistic binary:logitraw binary:hinge count:poisson multi:softmax multi:softprob "
-    "rank:pairwise rank:ndcg rank:map reg:linear reg:squarederror reg:logistic reg:gamma reg:pseudohubererror reg:squaredlogerror "
-    "reg:absoluteerror reg:tweedie survival:aft survival:cox",
+    "rank:pairwise rank:ndcg rank:map reg:linear reg:squarederror reg:logistic reg:gamma reg:pseudohubererror "
+    "reg:squaredlogerror reg:absoluteerror reg:tweedie survival:aft survival:cox",
 }
 _OURS = ("num_round", "early_stopping_rounds", "csv_weights", "save_model_on_termination")  # not xgboost's parameters
 
@@ -108,9 +112,6 @@ def _contains(interval: str, number: float) -> bool:
 
 def read_channel(folder: Path, content_type: str, csv_weights: int) -> Any:
     """The files of a channel as a DMatrix: text/csv (label first, no header) or libsvm. Raises UserError."""
-    import numpy
-    import xgboost
-
     media_type = (content_type or "libsvm").lower().split(";")[0].strip().removeprefix("text/").removeprefix("x-")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] not in "._")
     if not files:
@@ -119,15 +120,22 @@ def read_channel(folder: Path, content_type: str, csv_weights: int) -> Any:
         raise UserError(f"{content_type} is not an accepted ContentType: csv, libsvm, text/csv, text/libsvm.")
     try:
         if media_type == "libsvm":
-            from sklearn.datasets import load_svmlight_file
-
-            rows, labels = load_svmlight_file(io.BytesIO(b"\n".join(path.read_bytes() for path in files)))
-            return xgboost.DMatrix(rows, label=labels)
+            return _libsvm([line.split() for path in files for line in path.read_text().splitlines()])
         table = numpy.vstack([numpy.genfromtxt(path, delimiter=",", ndmin=2, loose=False) for path in files])
     except ValueError as error:
         raise UserError(f"Failed to load {media_type} data with exception:\n{error}") from error
     weights = table[:, 1] if csv_weights else None
     return xgboost.DMatrix(table[:, 2 if csv_weights else 1 :], label=table[:, 0], weight=weights)
+
+
+def _libsvm(lines: list[list[str]]) -> Any:
+    """Rows of `label index:value …`; what a row does not name is missing."""
+    cells = [[cell.split(":") for cell in line[1:]] for line in lines]
+    table = numpy.full((len(lines), 1 + max(int(index) for row in cells for index, _ in row)), numpy.nan)
+    for number, row in enumerate(cells):
+        for index, value in row:
+            table[number, int(index)] = float(value)
+    return xgboost.DMatrix(table, label=[float(line[0]) for line in lines])
 
 
 def train() -> None:
@@ -137,8 +145,6 @@ def train() -> None:
     channels = json.loads((config / "inputdataconfig.json").read_text())
     if "train" not in channels:
         raise UserError("Missing required channel: train")
-
-    import xgboost
 
     watched = []
     for name in ("train", "validation"):
@@ -157,7 +163,8 @@ def train() -> None:
         )
     except xgboost.core.XGBoostError as error:
         raise UserError(f"XGB train call failed with exception:\n {error}") from error
-    booster.save_model(MODEL / "xgboost-model")
+    # What save_model writes to a name without an extension, without its warning in the customer's log.
+    (MODEL / "xgboost-model").write_bytes(booster.save_raw("ubj"))
 
 
 def main() -> int:
