@@ -112,5 +112,5 @@ def add_option(parser: ArgumentParser, flag: str, variable: str, help: str, **se
 
     Precedence: command line, then the variable when it is not empty, then `default`.
     """
-    fallback = os.environ.get(variable) or settings.pop("default", None)
-    parser.add_argument(flag, default=fallback, help=f"{help} [{variable}]", **settings)
+    default = settings.pop("default", None)
+    parser.add_argument(flag, default=os.environ.get(variable) or default, help=f"{help} [{variable}]", **settings)
