@@ -14,11 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy
-
-sys.modules["sklearn"] = None  # type: ignore[assignment]  # xgboost would import it for an API that nobody uses here
-import xgboost  # noqa: E402
-
 INPUT = Path(os.environ.get("SM_INPUT_DIR", "/opt/ml/input"))
 MODEL = Path(os.environ.get("SM_MODEL_DIR", "/opt/ml/model"))
 OUTPUT = Path(os.environ.get("SM_OUTPUT_DIR", "/opt/ml/output"))
@@ -112,6 +107,9 @@ def _contains(interval: str, number: float) -> bool:
 
 def read_channel(folder: Path, content_type: str, csv_weights: int) -> Any:
     """The files of a channel as a DMatrix: text/csv (label first, no header) or libsvm. Raises UserError."""
+    import numpy
+    import xgboost
+
     media_type = (content_type or "libsvm").lower().split(";")[0].strip().removeprefix("text/").removeprefix("x-")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] not in "._")
     if not files:
@@ -130,6 +128,9 @@ def read_channel(folder: Path, content_type: str, csv_weights: int) -> Any:
 
 def _libsvm(lines: list[list[str]]) -> Any:
     """Rows of `label index:value …`; what a row does not name is missing."""
+    import numpy
+    import xgboost
+
     cells = [[cell.split(":") for cell in line[1:]] for line in lines]
     table = numpy.full((len(lines), 1 + max(int(index) for row in cells for index, _ in row)), numpy.nan)
     for number, row in enumerate(cells):
@@ -145,6 +146,8 @@ def train() -> None:
     channels = json.loads((config / "inputdataconfig.json").read_text())
     if "train" not in channels:
         raise UserError("Missing required channel: train")
+
+    import xgboost
 
     watched = []
     for name in ("train", "validation"):
@@ -168,6 +171,8 @@ def train() -> None:
 
 
 def main() -> int:
+    # xgboost imports scikit-learn where it finds it, which takes longer than the training; nothing here needs it.
+    sys.modules["sklearn"] = None  # type: ignore[assignment]
     try:
         train()
     except Exception:  # noqa: BLE001 - whatever it is, SageMaker reads the reason from this file
