@@ -1,0 +1,238 @@
+"""Who a caller is: web identity tokens verified as STS verifies them, and roles that services assume.
+
+`install()` puts AssumeRoleWithWebIdentity under these rules. IAM policies are enforced by moto once
+`moto.settings.INITIAL_NO_AUTH_ACTION_COUNT` is 0: that is the switch, and it is off for now.
+https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+import requests
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult, EmptyResult
+from moto.iam.models import OpenIDConnectProvider, Role, iam_backends
+from moto.iam.responses import IamResponse
+from moto.sts.models import sts_backends
+from moto.sts.responses import TokenResponse
+
+from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
+
+_ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
+_CONDITION_CLAIMS = ("aud", "sub", "amr", "email", "oaud")  # of an identity provider of one's own, IAM knows no others
+_NOT_AUTHORIZED = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
+
+
+class TokenRefused(ServiceException):
+    """STS refuses a web identity token; the code is STS's own."""
+
+
+def install() -> None:
+    moto_answer = TokenResponse.assume_role_with_web_identity
+
+    def verified(self: Any) -> ActionResult:
+        token, role_arn = self._get_param("WebIdentityToken"), self._get_param("RoleArn")
+        claims, provider = verify_token(token)
+        role = _role(role_arn)
+        if role is None or not trusts(json.loads(role.assume_role_policy_document), provider.arn, claims):
+            raise TokenRefused("AccessDenied", _NOT_AUTHORIZED)
+        if self._get_int_param("DurationSeconds", 3600) > int(role.max_session_duration or 3600):
+            raise TokenRefused(
+                "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+            )
+        answer: ActionResult = moto_answer(self)
+        details: dict[str, Any] = answer.result
+        details |= {
+            "SubjectFromWebIdentityToken": claims.get("sub"),
+            "Audience": claims.get("aud"),
+            "Provider": provider.arn,
+        }
+        return answer
+
+    TokenResponse.assume_role_with_web_identity = verified
+    IamResponse.add_client_id_to_open_id_connect_provider = _add_client_id
+    IamResponse.remove_client_id_from_open_id_connect_provider = _remove_client_id
+
+
+# --- web identity --------------------------------------------------------------------------------------------------
+
+
+def verify_token(token: str) -> tuple[dict[str, Any], OpenIDConnectProvider]:
+    """The claims of a token that a registered identity provider signed, and that provider. Raises TokenRefused."""
+    try:
+        header = jwt.get_unverified_header(token)
+        claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    except jwt.InvalidTokenError as error:
+        raise TokenRefused("InvalidIdentityToken", "The ID Token provided is not a valid JWT.") from error
+    issuer = str(claims.get("iss", ""))
+    host = issuer.partition("://")[2].rstrip("/")
+    provider = iam_backends[ACCOUNT]["aws"].open_id_providers.get(f"arn:aws:iam::{ACCOUNT}:oidc-provider/{host}")
+    if provider is None:
+        raise TokenRefused("InvalidIdentityToken", f"No OpenIDConnect provider found in your account for {issuer}")
+    key = _signing_key(issuer, header.get("kid"))
+    try:
+        jwt.decode(token, key, algorithms=_ALGORITHMS, options={"verify_aud": False, "require": ["exp", "iat"]})
+    except jwt.ExpiredSignatureError as error:
+        raise TokenRefused(
+            "ExpiredTokenException",
+            f"Token expired: current date/time {int(time.time())} must be before the expiration date/time "
+            f"{claims['exp']}",
+        ) from error
+    except jwt.InvalidTokenError as error:
+        raise TokenRefused("InvalidIdentityToken", f"The token could not be validated: {error}") from error
+    audiences = claims.get("aud", [])
+    if not set([audiences] if isinstance(audiences, str) else audiences) & set(provider.client_id_list):
+        raise TokenRefused("InvalidIdentityToken", "Incorrect token audience")
+    return claims, provider
+
+
+def _signing_key(issuer: str, key_id: str | None) -> Any:
+    """The issuer's public key, by OpenID Connect discovery. Only issuers on loopback are asked: nothing leaves."""
+    try:
+        if urlsplit(issuer).hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise requests.ConnectionError(f"{issuer} is not on loopback")
+        configuration = requests.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration", timeout=5)
+        configuration.raise_for_status()
+        keys = requests.get(configuration.json()["jwks_uri"], timeout=5)
+        keys.raise_for_status()
+        for key in jwt.PyJWKSet.from_dict(keys.json()).keys:
+            if key_id is None or key.key_id == key_id:
+                return key.key
+    except (requests.RequestException, jwt.InvalidTokenError, jwt.PyJWKSetError, KeyError, ValueError) as error:
+        raise TokenRefused(
+            "InvalidIdentityToken",
+            "Couldn't retrieve verification key from your identity provider, please reference "
+            "AssumeRoleWithWebIdentity documentation for requirements",
+        ) from error
+    raise TokenRefused("InvalidIdentityToken", "No matching key found in the identity provider's key set")
+
+
+def trusts(policy: Mapping[str, Any], provider_arn: str, claims: Mapping[str, Any]) -> bool:
+    """Whether a trust policy lets this identity assume its role: an Allow that fits, and no Deny that does."""
+    host = provider_arn.partition(":oidc-provider/")[2]
+    context = {f"{host}:{name}".lower(): claims[name] for name in _CONDITION_CLAIMS if name in claims}
+    statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+    effects = {statement["Effect"] for statement in statements if _statement_fits(statement, provider_arn, context)}
+    return "Allow" in effects and "Deny" not in effects
+
+
+def _statement_fits(statement: Mapping[str, Any], provider_arn: str, context: Mapping[str, Any]) -> bool:
+    principal = statement.get("Principal", {})
+    federated = principal.get("Federated", []) if isinstance(principal, dict) else []
+    if provider_arn not in _list(federated):
+        return False
+    if not any(fnmatchcase("sts:assumerolewithwebidentity", action.lower()) for action in _list(statement["Action"])):
+        return False
+    return all(
+        _condition_holds(operator, context.get(key.lower()), _list(wanted))
+        for operator, keys in statement.get("Condition", {}).items()
+        for key, wanted in keys.items()
+    )
+
+
+def _condition_holds(operator: str, value: Any, wanted: list[str]) -> bool:
+    """One condition: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html.
+
+    An operator that is not known here holds for nobody.
+    """
+    quantifier, _, operator = operator.rpartition(":")
+    if operator.endswith("IfExists"):
+        if value is None:
+            return True
+        operator = operator.removesuffix("IfExists")
+    negated = "Not" in operator
+    test = {
+        "StringEquals": lambda one, pattern: one == pattern,
+        "StringEqualsIgnoreCase": lambda one, pattern: one.lower() == pattern.lower(),
+        "StringLike": _like,
+    }.get(operator.replace("Not", ""))
+    if test is None:
+        return False
+    if value is None:
+        return negated or quantifier == "ForAllValues"
+    results = [any(test(str(one), pattern) for pattern in wanted) != negated for one in _list(value)]
+    return any(results) if quantifier == "ForAnyValue" else all(results)
+
+
+def _like(value: str, pattern: str) -> bool:
+    # Not fnmatch: in IAM only * and ? are special, a bracket is a bracket.
+    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, value, re.DOTALL) is not None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+# --- roles that services use ---------------------------------------------------------------------------------------
+
+
+class CannotAssume(Exception):
+    """The role does not exist or does not trust the service."""
+
+
+def service_credentials(role_arn: str, service: str, session_name: str) -> dict[str, str]:
+    """Credentials of a role for an AWS service (`lambda.amazonaws.com`), as environment variables.
+
+    Raises CannotAssume.
+    """
+    role = _role(role_arn)
+    if role is None or not _trusts_service(json.loads(role.assume_role_policy_document), service):
+        raise CannotAssume(role_arn)
+    session = sts_backends[ACCOUNT]["aws"].assume_role(REGION, session_name, role_arn, "", 3600, "")
+    return _environment(session)
+
+
+def caller_credentials(access_key: str) -> dict[str, str]:
+    """The credentials behind a caller's access key, for a service that goes on in the caller's name."""
+    for session in sts_backends[ACCOUNT]["aws"].assumed_roles:
+        if session.access_key_id == access_key:
+            return _environment(session)
+    return dict(ROOT_KEYS)
+
+
+def _environment(session: Any) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": session.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
+        "AWS_SESSION_TOKEN": session.session_token,
+    }
+
+
+def _trusts_service(policy: Mapping[str, Any], service: str) -> bool:
+    return any(
+        statement["Effect"] == "Allow"
+        and isinstance(statement.get("Principal"), dict)
+        and service in _list(statement["Principal"].get("Service", []))
+        for statement in _list(policy["Statement"])
+    )
+
+
+def _role(arn: str) -> Role | None:
+    roles = iam_backends[ACCOUNT]["aws"].roles.values()
+    return next((role for role in roles if role.arn == arn), None)
+
+
+# --- the two calls on an identity provider's audiences that moto lacks ---------------------------------------------
+
+
+def _add_client_id(self: Any) -> EmptyResult:
+    audiences = self.backend.get_open_id_connect_provider(self._get_param("OpenIDConnectProviderArn")).client_id_list
+    if self._get_param("ClientID") not in audiences:
+        audiences.append(self._get_param("ClientID"))
+    return EmptyResult()
+
+
+def _remove_client_id(self: Any) -> EmptyResult:
+    audiences = self.backend.get_open_id_connect_provider(self._get_param("OpenIDConnectProviderArn")).client_id_list
+    if self._get_param("ClientID") in audiences:
+        audiences.remove(self._get_param("ClientID"))
+    return EmptyResult()

@@ -1,0 +1,281 @@
+"""The sandbox's CloudFormation does what the product must cope with: states, events, rollback, change sets."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.sandbox.conftest import Aws, create_role
+
+QUEUES = """
+Parameters:
+  Delay: {Type: Number, Default: 0, MinValue: 0, MaxValue: 900}
+  Stage: {Type: String, Default: staging, AllowedValues: [staging, prod]}
+  Broken: {Type: String, Default: "no"}
+  Label: {Type: String, Default: x, AllowedPattern: "[a-z]+"}
+Conditions:
+  IsBroken: !Equals [!Ref Broken, "yes"]
+Resources:
+  Dead:
+    Type: AWS::SQS::Queue
+  Main:
+    Type: AWS::SQS::Queue
+    Properties:
+      DelaySeconds: !Ref Delay
+      RedrivePolicy: {deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 3}
+  Mapping:
+    Condition: IsBroken
+    Type: AWS::Lambda::EventSourceMapping
+    Properties:
+      EventSourceArn: !GetAtt Main.Arn
+      FunctionName: there-is-no-such-function
+Outputs:
+  Url:
+    Value: !Sub "${Main}"
+  Text:
+    Value: !Join ["-", [!Ref Stage, !Ref "AWS::Region", !If [IsBroken, broken, fine]]]
+"""
+
+
+class Stacks:
+    """A client with the few moves the tests share."""
+
+    def __init__(self, aws: Aws) -> None:
+        self.client = aws.client("cloudformation")
+        self.name = f"stack-{uuid.uuid4().hex[:8]}"
+
+    def settle(self, name: str = "") -> dict[str, Any]:
+        return self._until(lambda: self.describe(name), lambda stack: not stack["StackStatus"].endswith("_IN_PROGRESS"))
+
+    def describe(self, name: str = "") -> dict[str, Any]:
+        return self.client.describe_stacks(StackName=name or self.name)["Stacks"][0]
+
+    def create(self, template: str = QUEUES, **parameters: str) -> dict[str, Any]:
+        self.client.create_stack(StackName=self.name, TemplateBody=template, Parameters=pairs(parameters))
+        return self.settle()
+
+    def update(self, template: str = QUEUES, **parameters: str) -> dict[str, Any]:
+        self.client.update_stack(StackName=self.name, TemplateBody=template, Parameters=pairs(parameters))
+        return self.settle()
+
+    def change_set(self, kind: str, template: str = QUEUES, **parameters: str) -> dict[str, Any]:
+        answer = self.client.create_change_set(
+            StackName=self.name,
+            ChangeSetName=f"change-{uuid.uuid4().hex[:8]}",
+            ChangeSetType=kind,
+            TemplateBody=template,
+            Parameters=pairs(parameters),
+        )
+        return self._until(
+            lambda: self.client.describe_change_set(ChangeSetName=answer["Id"]),
+            lambda found: found["Status"] in ("CREATE_COMPLETE", "FAILED"),
+        )
+
+    def events(self) -> list[str]:
+        """`LogicalId STATUS` of every event, oldest first."""
+        found = self.client.describe_stack_events(StackName=self.describe()["StackId"])["StackEvents"]
+        return [
+            f"{'stack' if one['LogicalResourceId'] == self.name else one['LogicalResourceId']} {one['ResourceStatus']}"
+            for one in reversed(found)
+        ]
+
+    @staticmethod
+    def _until(look: Callable[[], Any], done: Callable[[Any], bool]) -> Any:
+        deadline = time.monotonic() + 60
+        while not done(found := look()):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+        return found
+
+
+def pairs(parameters: dict[str, str]) -> list[dict[str, str]]:
+    return [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+
+
+@pytest.fixture
+def stacks(aws: Aws) -> Stacks:
+    return Stacks(aws)
+
+
+def outputs(stack: dict[str, Any]) -> dict[str, str]:
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+# --- states ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_created_stack_has_its_resources_events_and_outputs(aws: Aws, stacks: Stacks) -> None:
+    stack = stacks.create(Delay="7")
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    assert outputs(stack)["Text"] == "staging-eu-west-1-fine"
+    attributes = aws.client("sqs").get_queue_attributes(QueueUrl=outputs(stack)["Url"], AttributeNames=["All"])
+    assert attributes["Attributes"]["DelaySeconds"] == "7"
+    assert stacks.events() == [
+        "stack CREATE_IN_PROGRESS",
+        "Dead CREATE_IN_PROGRESS",
+        "Dead CREATE_IN_PROGRESS",
+        "Dead CREATE_COMPLETE",
+        "Main CREATE_IN_PROGRESS",
+        "Main CREATE_IN_PROGRESS",
+        "Main CREATE_COMPLETE",
+        "stack CREATE_COMPLETE",
+    ]
+
+
+def test_a_failed_create_rolls_back_and_says_why(aws: Aws, stacks: Stacks) -> None:
+    stack = stacks.create(Broken="yes")
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert "ROLLBACK_IN_PROGRESS" in " ".join(stacks.events())
+    events = stacks.client.describe_stack_events(StackName=stacks.name)["StackEvents"]
+    [failed] = [event for event in events if event["ResourceStatus"] == "CREATE_FAILED"]
+    assert failed["LogicalResourceId"] == "Mapping"
+    assert "Function not found" in failed["ResourceStatusReason"]
+    assert stacks.client.describe_stack_resources(StackName=stacks.name)["StackResources"] == []
+    assert not [url for url in aws.client("sqs").list_queues().get("QueueUrls", []) if stacks.name in url]
+
+
+def test_a_stack_in_rollback_complete_takes_no_update_but_can_be_deleted(stacks: Stacks) -> None:
+    stack = stacks.create(Broken="yes")
+    with pytest.raises(ClientError, match="is in ROLLBACK_COMPLETE state and can not be updated"):
+        stacks.update()
+    with pytest.raises(ClientError, match="is in ROLLBACK_COMPLETE state and can not be updated"):
+        stacks.change_set("UPDATE")
+    stacks.client.delete_stack(StackName=stacks.name)
+    assert stacks.settle(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
+    with pytest.raises(ClientError, match=f"Stack with id {stacks.name} does not exist"):
+        stacks.describe()
+
+
+def test_a_failed_update_restores_the_old_resources(aws: Aws, stacks: Stacks) -> None:
+    stacks.create(Delay="1")
+    stack = stacks.update(Delay="2", Broken="yes")
+    assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    attributes = aws.client("sqs").get_queue_attributes(QueueUrl=outputs(stack)["Url"], AttributeNames=["All"])
+    assert attributes["Attributes"]["DelaySeconds"] == "1"
+    assert {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}["Delay"] == "1"
+    events = stacks.events()
+    assert "Mapping CREATE_FAILED" in events
+    assert events[-1] == "stack UPDATE_ROLLBACK_COMPLETE"
+    assert stacks.update(Delay="3")["StackStatus"] == "UPDATE_COMPLETE"
+
+
+def test_an_update_without_changes_is_refused(stacks: Stacks) -> None:
+    stacks.create()
+    with pytest.raises(ClientError, match=r"No updates are to be performed\."):
+        stacks.update()
+
+
+def test_the_request_token_is_carried_into_the_events(stacks: Stacks) -> None:
+    stacks.client.create_stack(StackName=stacks.name, TemplateBody=QUEUES, ClientRequestToken="job-17")
+    stacks.settle()
+    events = stacks.client.describe_stack_events(StackName=stacks.name)["StackEvents"]
+    assert {event["ClientRequestToken"] for event in events} == {"job-17"}
+
+
+# --- change sets ----------------------------------------------------------------------------------------------------
+
+
+def test_a_stack_waits_in_review_until_its_change_set_is_executed(stacks: Stacks) -> None:
+    change_set = stacks.change_set("CREATE")
+    assert (change_set["Status"], change_set["ExecutionStatus"]) == ("CREATE_COMPLETE", "AVAILABLE")
+    assert stacks.describe()["StackStatus"] == "REVIEW_IN_PROGRESS"
+    changes = {
+        one["ResourceChange"]["LogicalResourceId"]: one["ResourceChange"]["Action"] for one in change_set["Changes"]
+    }
+    assert changes == {"Dead": "Add", "Main": "Add"}
+    stacks.client.execute_change_set(ChangeSetName=change_set["ChangeSetId"], ClientRequestToken="job-18")
+    assert stacks.settle()["StackStatus"] == "CREATE_COMPLETE"
+    with pytest.raises(ClientError) as refused:
+        stacks.client.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
+    assert refused.value.response["Error"]["Code"] == "InvalidChangeSetStatus"
+
+
+def test_a_change_set_without_changes_fails_and_says_so(stacks: Stacks) -> None:
+    stacks.create()
+    change_set = stacks.change_set("UPDATE")
+    assert (change_set["Status"], change_set["ExecutionStatus"]) == ("FAILED", "UNAVAILABLE")
+    assert change_set["StatusReason"].startswith("The submitted information didn't contain changes.")
+
+
+def test_properties_that_do_not_exist_are_told_by_describe_events(stacks: Stacks) -> None:
+    template = "Resources: {Queue: {Type: 'AWS::SQS::Queue', Properties: {QueName: one}}}"
+    change_set = stacks.change_set("CREATE", template)
+    assert change_set["Status"] == "FAILED"
+    assert "AWS::EarlyValidation::PropertyValidation" in change_set["StatusReason"]
+    events = stacks.client.describe_events(ChangeSetName=change_set["ChangeSetId"], Filters={"FailedEvents": True})
+    [event] = events["OperationEvents"]
+    assert event["EventType"] == "VALIDATION_ERROR"
+    assert event["ValidationStatusReason"] == "Unsupported property [QueName]"
+    assert event["ValidationPath"] == "/Resources/Queue/Properties/QueName"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"Delay": "901"}, "Parameter 'Delay' must be a number not greater than 900"),
+        ({"Delay": "soon"}, "Parameter 'Delay' must be a number"),
+        ({"Stage": "test"}, "Parameter 'Stage' must be one of AllowedValues"),
+        ({"Label": "X1"}, "Parameter 'Label' must match pattern"),
+        ({"Other": "1"}, r"Parameters: \[Other\] do not exist in the template"),
+    ],
+)
+def test_parameters_are_refused_in_the_words_of_the_service(
+    stacks: Stacks, given: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ClientError, match=message):
+        stacks.change_set("CREATE", QUEUES, **given)
+    with pytest.raises(ClientError, match="does not exist"):
+        stacks.describe()
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (
+            "Resources: {A: {Type: 'AWS::SQS::Queue', DependsOn: B}, B: {Type: 'AWS::SQS::Queue', DependsOn: A}}",
+            "Circular",
+        ),
+        ("Resources: {A: {Type: 'AWS::SQS::Queue', Properties: {QueueName: !Ref B}}}", r"dependencies \[B\]"),
+        ("Resources: {A: {Type: 'AWS::SQS::Que'}}", "Unrecognized resource types"),
+        ("Resources: {A: [", "YAML not well-formed"),
+        ("Outputs: {}", "At least one Resources member must be defined"),
+        (
+            "Parameters: {P: {Type: String}}\nResources: {A: {Type: 'AWS::SQS::Queue'}}",
+            r"Parameters: \[P\] must have values",
+        ),
+    ],
+)
+def test_broken_templates_are_refused(stacks: Stacks, template: str, message: str) -> None:
+    with pytest.raises(ClientError, match=message):
+        stacks.create(template)
+
+
+def test_a_role_that_does_not_trust_cloudformation_is_refused(aws: Aws, stacks: Stacks) -> None:
+    arn = create_role(aws, f"not-for-cfn-{stacks.name}", "sagemaker.amazonaws.com")
+    with pytest.raises(ClientError, match="is invalid or cannot be assumed"):
+        stacks.client.create_stack(StackName=stacks.name, TemplateBody=QUEUES, RoleARN=arn)
+
+
+def test_resources_are_made_with_the_role_of_the_stack(aws: Aws, stacks: Stacks) -> None:
+    name = f"for-cfn-{stacks.name}"
+    arn = create_role(aws, name, "cloudformation.amazonaws.com")
+    stacks.client.create_stack(StackName=stacks.name, TemplateBody=QUEUES, RoleARN=arn)
+    stacks.settle()
+    calls = [json.loads(line) for line in (aws.state / "requests.jsonl").read_text().splitlines()]
+    assert [call for call in calls if call["operation"] == "CreateQueue" and f"/{name}/" in call["principal"]]
+
+
+def test_iam_resources_want_a_capability(stacks: Stacks) -> None:
+    role = {
+        "Type": "AWS::IAM::Role",
+        "Properties": {"RoleName": f"named-{stacks.name}", "AssumeRolePolicyDocument": {"Statement": []}},
+    }
+    template = json.dumps({"Resources": {"Role": role}})
+    with pytest.raises(ClientError, match=r"Requires capabilities : \[CAPABILITY_NAMED_IAM\]"):
+        stacks.create(template)
