@@ -24,6 +24,8 @@ def run(arguments: Namespace) -> None:
     from ci_scripts.training.run import execute
 
     job.say(aws.prepare_credentials())
+    # boto3 reads only this name, and the SageMaker SDK makes clients without a region while it is imported.
+    os.environ["AWS_DEFAULT_REGION"] = project.region
     with job.cancellation():
         with job.section(f"Compile {options.module}"):
             offered = compile.base_arguments(project, options.role)
