@@ -11,8 +11,8 @@ import json
 import logging
 import os
 import sys
-import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -21,10 +21,9 @@ from typing import Any
 from ci_scripts import aws, errors
 from ci_scripts.settings import Project
 
-# The SDK's own switch against telemetry is a configuration file:
-# https://sagemaker.readthedocs.io/en/stable/overview.html#configuring-and-using-defaults-with-the-sagemaker-python-sdk
-_SDK_DEFAULTS = '{"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": true}}}}\n'
-_SYSTEM_DEFAULTS = Path("/etc/xdg/sagemaker/config.yaml")
+# Where the SDK's versions 3 and 2 send usage data from.
+_TELEMETRY = ("sagemaker.core.telemetry.telemetry_logging", "sagemaker.telemetry.telemetry_logging")
+_CHATTY = ("sagemaker", "botocore", "boto3")
 
 
 def base_arguments(project: Project, role: str) -> dict[str, Any]:
@@ -50,6 +49,7 @@ def compile_pipeline(module: str, offered: Mapping[str, Any], asked: Mapping[str
     """
     _quiet_sdk()
     get_pipeline = load(module)
+    _stop_telemetry()
     arguments = accepted(inspect.signature(get_pipeline), offered, asked)
     try:
         return definition_text(get_pipeline(**arguments))
@@ -111,14 +111,23 @@ def definition_text(pipeline: Any) -> str:
 
 
 def _quiet_sdk() -> None:
-    """Keep the SageMaker SDK from calling IAM and its telemetry, and from filling the job log with its settings."""
-    os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")  # it simulates IAM policies, which CI roles rarely may
-    if not _SYSTEM_DEFAULTS.exists() and "SAGEMAKER_ADMIN_CONFIG_OVERRIDE" not in os.environ:
-        folder = Path(tempfile.mkdtemp(prefix="sagemaker-ci-sdk-"))
-        (folder / "config.yaml").write_text(_SDK_DEFAULTS)
-        os.environ["SAGEMAKER_ADMIN_CONFIG_OVERRIDE"] = str(folder / "config.yaml")
-    for name in ("sagemaker", "sagemaker.config", "sagemaker.core", "botocore.credentials"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    """Keep the SageMaker SDK from simulating IAM policies, which CI roles rarely may, and from filling the job log."""
+    os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")
+    # The SDK installs a handler on the root logger, at INFO, unless there is one: a page of noise for each step.
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: record.levelno >= logging.ERROR or not record.name.startswith(_CHATTY))
+    logging.basicConfig(handlers=[handler])
+    warnings.filterwarnings("ignore", category=UserWarning, module="sagemaker")
+
+
+def _stop_telemetry() -> None:
+    """Keep the SDK from sending usage data.
+
+    Its own switch is a configuration file, which it checks against a schema at every look: seconds for each pipeline.
+    """
+    for name in _TELEMETRY:
+        if hasattr(sys.modules.get(name), "_send_telemetry_request"):
+            sys.modules[name]._send_telemetry_request = lambda *_, **__: None  # type: ignore[attr-defined]
 
 
 def _explain_missing(module: str, error: ModuleNotFoundError) -> errors.SagemakerCiError:
