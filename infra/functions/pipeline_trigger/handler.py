@@ -1,0 +1,128 @@
+"""Lambda `pipeline_trigger`: each approval of a model package starts one pipeline of the model-deploy project.
+
+SQS brings the EventBridge events of one model package group. A failure is raised: the message comes back after the
+queue's visibility timeout, and ends in the dead-letter queue when nothing helps.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import boto3
+import gitlab
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities import parameters
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.idempotency import (
+    DynamoDBPersistenceLayer,
+    IdempotencyConfig,
+    idempotent_function,
+)
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from . import approvals
+
+GROUP = os.environ["MODEL_PACKAGE_GROUP"]
+GITLAB_URL = os.environ["GITLAB_URL"]
+GITLAB_PROJECT_ID = os.environ["GITLAB_PROJECT_ID"]
+GITLAB_REF = os.environ["GITLAB_REF"]
+TOKEN_SECRET_ARN = os.environ["TRIGGER_TOKEN_SECRET_ARN"]
+TABLE = os.environ["TABLE_NAME"]
+
+GITLAB_SECONDS = 15  # a batch of three must fit into the function's timeout even when GitLab does not answer
+TOKEN_SECONDS = 300  # how long a token read from Secrets Manager is used before it is read again
+# For ever, as far as a model package is concerned: an event that comes back years later starts nothing.
+TEN_YEARS = 10 * 366 * 24 * 3600
+
+logger = Logger()
+table = boto3.resource("dynamodb").Table(TABLE)
+idempotency = IdempotencyConfig(expires_after_seconds=TEN_YEARS, hash_function="sha256")
+processor = BatchProcessor(event_type=EventType.SQS, logger=logger)  # type: ignore[arg-type] # warning() is all it needs
+
+
+class PipelineNotStarted(Exception):
+    """GitLab refused to start the pipeline."""
+
+
+@logger.inject_lambda_context(clear_state=True)
+def handle(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
+    """The Lambda's entry point. Raises when every message of the batch failed, else names those that did."""
+    # Tells the idempotency record when this invocation is over: after that another may try again.
+    idempotency.register_lambda_context(context)
+    return process_partial_response(event=event, record_handler=process, processor=processor, context=context)
+
+
+def process(record: SQSRecord) -> None:
+    """Start what one message asks for. Raises what kept it from being started."""
+    change = approvals.read(record.json_body)
+    if change is None:
+        return  # another field of the package was updated
+    logger.append_keys(model_package_arn=change.model_package_arn)
+    if change.group != GROUP:
+        logger.warning("ignored: the model package belongs to another group", model_package_group=change.group)
+        return
+    for ordinal in range(1, approvals.count_runs(remember(change)) + 1):
+        start_pipeline(approval={"model_package_arn": change.model_package_arn, "ordinal": ordinal})
+
+
+def remember(change: approvals.StatusChange) -> set[str]:
+    """Add a transition to those known of the package; all of them, as one atomic step."""
+    answer = table.update_item(
+        Key={"id": f"transitions#{change.model_package_arn}"},
+        UpdateExpression="ADD transitions :transition",
+        ExpressionAttributeValues={":transition": {change.transition}},
+        ReturnValues="ALL_NEW",
+    )
+    known: set[str] = answer["Attributes"]["transitions"]
+    return known
+
+
+# The prefix is part of the key: it must not change, or every approval of old would be a new one.
+@idempotent_function(  # type: ignore[untyped-decorator]
+    data_keyword_argument="approval",
+    config=idempotency,
+    persistence_store=DynamoDBPersistenceLayer(table_name=TABLE),
+    key_prefix="approval",
+)
+def start_pipeline(approval: dict[str, Any]) -> dict[str, str]:
+    """Start the pipeline of the package's `ordinal`-th approval; done once, then only answered from the record."""
+    url = trigger(approval["model_package_arn"])
+    logger.info("pipeline started", ordinal=approval["ordinal"], pipeline_url=url)
+    return {"pipeline_url": url}
+
+
+def trigger(model_package_arn: str) -> str:
+    """Start the pipeline for this model package; its URL. Raises PipelineNotStarted, or requests' errors."""
+    token = read_token()
+    try:
+        return post(model_package_arn, token)
+    except gitlab.GitlabError as error:
+        # GitLab answers 404 to a trigger token it does not know. It may have been rotated since we read it.
+        fresh = read_token(force_fetch=True) if error.response_code in (401, 404) else token
+        if fresh == token:
+            raise refusal(error) from error
+    try:
+        return post(model_package_arn, fresh)
+    except gitlab.GitlabError as error:
+        raise refusal(error) from error
+
+
+def read_token(force_fetch: bool = False) -> str:
+    return str(parameters.get_secret(TOKEN_SECRET_ARN, max_age=TOKEN_SECONDS, force_fetch=force_fetch))
+
+
+def post(model_package_arn: str, token: str) -> str:
+    server = gitlab.Gitlab(GITLAB_URL, timeout=GITLAB_SECONDS)
+    project = server.projects.get(GITLAB_PROJECT_ID, lazy=True)
+    pipeline = project.trigger_pipeline(GITLAB_REF, token, inputs={"model_package_arn": model_package_arn})
+    return str(pipeline.web_url)
+
+
+def refusal(error: gitlab.GitlabError) -> PipelineNotStarted:
+    return PipelineNotStarted(
+        f"GitLab at {GITLAB_URL} answered {error.response_code} to the trigger of project {GITLAB_PROJECT_ID} "
+        f"on ref {GITLAB_REF}: {error.error_message}"
+    )

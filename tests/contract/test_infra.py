@@ -1,0 +1,92 @@
+"""The trigger's template and archive: what a reviewer would look for, checked on every run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.decode import cfn_yaml
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "infra" / "trigger.yml"
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    loaded: dict[str, Any] = cfn_yaml.load(str(TEMPLATE))
+    return loaded
+
+
+def resource(template: dict[str, Any], kind: str) -> dict[str, Any]:
+    (found,) = (each["Properties"] for each in template["Resources"].values() if each["Type"] == kind)
+    properties: dict[str, Any] = found
+    return properties
+
+
+def test_cfn_lint_has_nothing_to_say() -> None:
+    command = [str(Path(sys.executable).parent / "cfn-lint"), "--include-checks", "I", "--template", str(TEMPLATE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_parameter_is_described_and_every_text_has_a_pattern(template: dict[str, Any]) -> None:
+    for name, parameter in template["Parameters"].items():
+        assert parameter["Description"], name
+        assert parameter["Type"] != "String" or parameter["AllowedPattern"], name
+    assert all(output["Description"] for output in template["Outputs"].values())
+
+
+def test_the_role_may_only_touch_what_the_stack_names(template: dict[str, Any]) -> None:
+    for policy in resource(template, "AWS::IAM::Role")["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+            assert not any("*" in action for action in actions), statement["Sid"]
+            assert "*" not in str(statement["Resource"]), statement["Sid"]
+
+
+def test_gitlab_may_be_down_for_hours(template: dict[str, Any]) -> None:
+    queue = template["Resources"]["Queue"]["Properties"]
+    assert queue["VisibilityTimeout"] >= 6 * resource(template, "AWS::Lambda::Function")["Timeout"]
+    hours = queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"] / 3600
+    assert hours >= 8
+    assert queue["MessageRetentionPeriod"] > hours * 3600
+
+
+def test_a_batch_fits_into_the_functions_time_though_gitlab_does_not_answer(template: dict[str, Any]) -> None:
+    source = (ROOT / "infra/functions/pipeline_trigger/handler.py").read_text()
+    (seconds,) = re.findall(r"^GITLAB_SECONDS = (\d+)", source, re.MULTILINE)
+    batch = resource(template, "AWS::Lambda::EventSourceMapping")["BatchSize"]
+    assert batch * int(seconds) < resource(template, "AWS::Lambda::Function")["Timeout"]
+
+
+def test_the_function_gets_exactly_the_variables_it_reads(template: dict[str, Any]) -> None:
+    source = (ROOT / "infra/functions/pipeline_trigger/handler.py").read_text()
+    given = set(resource(template, "AWS::Lambda::Function")["Environment"]["Variables"])
+    assert {name for name in given if not name.startswith("POWERTOOLS_")} == set(
+        re.findall(r'os\.environ\["(\w+)"\]', source)
+    )
+
+
+def test_the_archive_is_reproducible_pure_python_and_named_by_its_content(tmp_path: Path) -> None:
+    def build(folder: str) -> tuple[Path, str]:
+        command = [sys.executable, "infra/archive.py", "pipeline_trigger", "--output", str(tmp_path / folder)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        path, digest = done.stdout.split()
+        return Path(path), digest
+
+    (first, digest), (second, again) = build("first"), build("second")
+
+    assert first.read_bytes() == second.read_bytes()
+    assert first.name == second.name == f"pipeline_trigger-{digest[:16]}.zip"
+    assert digest == again
+    names = zipfile.ZipFile(first).namelist()
+    assert names == sorted(names)
+    assert {"pipeline_trigger/handler.py", "gitlab/__init__.py", "aws_lambda_powertools/__init__.py"} <= set(names)
+    assert not [name for name in names if name.endswith((".so", ".pyc")) or name.split("/")[0] in ("bin", "boto3")]
+    assert first.stat().st_size < 5_000_000

@@ -1,0 +1,124 @@
+"""How often a model package was approved, decided from SageMaker's events alone."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.functions.pipeline_trigger import approvals
+
+EVENTS = Path(__file__).parent / "events"
+
+
+def event(name: str, **detail: Any) -> dict[str, Any]:
+    """An event file, with fields of `detail` replaced or, with None, taken out."""
+    found: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    found["detail"] = {key: value for key, value in (found["detail"] | detail).items() if value is not None}
+    return found
+
+
+def transitions(story: str) -> list[str]:
+    """`"A1 R2 A3"`: Approved at second 1, Rejected at 2, Approved at 3; `P` is PendingManualApproval."""
+    names = {"A": "Approved", "R": "Rejected", "P": "PendingManualApproval"}
+    return [f"2026-11-22T17:00:{int(word[1:]):02}.000000+00:00 {names[word[0]]}" for word in story.split()]
+
+
+@pytest.mark.parametrize(
+    ("story", "runs"),
+    [
+        ("", 0),
+        ("P0", 0),
+        ("P0 R1", 0),
+        ("A0", 1),  # registered as Approved
+        ("P0 A1", 1),
+        ("P0 A1 A1 A2", 1),  # copies, one with a later time
+        ("P0 A1 A9", 1),  # set to Approved once more
+        ("P0 A1 R2", 1),
+        ("P0 A1 R2 A3", 2),
+        ("P0 A1 A2 R3 R4 A5 A6", 2),
+        ("A1 P2 A3 R4 A5", 3),
+    ],
+)
+def test_approval_runs_are_counted_by_time(story: str, runs: int) -> None:
+    assert approvals.count_runs(transitions(story)) == runs
+
+
+@pytest.mark.parametrize("story", ["P0 A1 A2 R3 R4 A5", "A1 R2 A3 P4 A5", "P0 A1 A1 A2"])
+def test_the_count_only_grows_in_whatever_order_events_arrive(story: str) -> None:
+    everything = transitions(story)
+    for order in itertools.permutations(everything):
+        counts = list(running_counts(order))
+        assert counts == sorted(counts)
+        assert counts[-1] == approvals.count_runs(everything)
+
+
+def running_counts(order: Iterable[str]) -> Iterable[int]:
+    known: set[str] = set()
+    for transition in order:
+        known.add(transition)
+        yield approvals.count_runs(known)
+
+
+@pytest.mark.parametrize(
+    ("name", "transition"),
+    [
+        ("created", "2026-11-22T16:40:02.000000+00:00 PendingManualApproval"),
+        ("created_approved", "2026-11-22T16:40:02.000000+00:00 Approved"),
+        ("approved", "2026-11-22T17:00:14.000000+00:00 Approved"),
+        ("rejected", "2026-11-22T17:05:14.000000+00:00 Rejected"),
+    ],
+)
+def test_an_event_tells_the_status_and_since_when(name: str, transition: str) -> None:
+    change = approvals.read(event(name))
+    assert change is not None
+    assert change.transition == transition
+    assert change.group == "abalone-p-sandbox01"
+    assert change.model_package_arn.endswith(":model-package/abalone-p-sandbox01/2")
+
+
+def test_an_update_of_another_field_of_an_approved_package_is_no_approval() -> None:
+    assert approvals.read(event("metadata_of_approved")) is None
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("2026-11-22T17:00:14Z", "2026-11-22T17:00:14.020Z"),
+        ("2026-11-22T17:00:14.9Z", "2026-11-22T17:00:15Z"),
+        ("2026-11-22T18:00:14+02:00", "2026-11-22T17:00:14Z"),
+        (1795366814000, "2026-11-22T17:00:15Z"),
+        (1795366814, 1795366814020),
+    ],
+)
+def test_transitions_sort_by_time_however_it_is_written(earlier: object, later: object) -> None:
+    first, second = (approvals.read(event("approved", LastModifiedTime=time)) for time in (earlier, later))
+    assert first is not None
+    assert second is not None
+    assert first.transition < second.transition
+
+
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ({"ModelPackageArn": None}, "ModelPackageArn"),
+        ({"ModelPackageGroupName": None}, "ModelPackageGroupName"),
+        ({"ModelApprovalStatus": None}, "ModelApprovalStatus"),
+        ({"LastModifiedTime": None, "CreationTime": None}, "CreationTime"),
+        ({"LastModifiedTime": "yesterday"}, "yesterday"),
+        ({"ModelPackageArn": "arn:aws:sagemaker:eu-west-1:123456789012:model/abalone"}, "not the ARN"),
+    ],
+)
+def test_a_malformed_event_is_told_apart(detail: dict[str, Any], told: str) -> None:
+    with pytest.raises(approvals.MalformedEvent, match=told):
+        approvals.read(event("approved", **detail))
+
+
+@pytest.mark.parametrize("body", [{}, [], {"detail": None}, {**event("approved"), "detail-type": "Something else"}])
+def test_what_is_no_event_is_told_apart(body: Any) -> None:
+    with pytest.raises(approvals.MalformedEvent):
+        approvals.read(body)
