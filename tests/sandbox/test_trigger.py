@@ -1,0 +1,271 @@
+"""The approval trigger, deployed by CloudFormation from infra/ and run from its archive: one pipeline per approval.
+
+GitLab's trigger endpoint is played by a server that writes down what it is asked, and can be down.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.sandbox.conftest import REGION, ROOT, Aws, Project
+
+TOKEN, DEPLOY_PROJECT = "glptt-0123456789", "4711"
+QUIET_SECONDS = 4  # long enough for a pipeline that must not start to start
+
+
+class GitLab:
+    """Answers the trigger API on one port for as long as it is up; `requests` is what it was asked to start."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.refused: list[int] = []
+        self.token = TOKEN
+        self._server = self._listen(0)
+        self.port = self._server.server_port
+
+    def down(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def up(self) -> None:
+        self._server = self._listen(self.port)
+
+    def _listen(self, port: int) -> ThreadingHTTPServer:
+        gitlab = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status, answer = gitlab.answer(self.path, body)
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(json.dumps(answer).encode())
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing: pytest's output is for failures."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return server
+
+    def answer(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if path != f"/api/v4/projects/{DEPLOY_PROJECT}/trigger/pipeline" or body["token"] != self.token:
+            self.refused.append(404)
+            return 404, {"message": "404 Not Found"}
+        self.requests.append(body)
+        number = len(self.requests)
+        url = f"http://127.0.0.1:{self.port}/pipelines/{number}"
+        return 201, {"id": number, "ref": body["ref"], "status": "created", "web_url": url}
+
+
+class Trigger(NamedTuple):
+    """A deployed trigger stack, and what its tests do with it."""
+
+    aws: Aws
+    project: Project
+    gitlab: GitLab
+    secret: str
+    outputs: dict[str, str]
+
+    def register(self, group: str | None = None, **settings: Any) -> str:
+        image = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
+        specification = {
+            "Containers": [{"Image": image}],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        }
+        answer = self.aws.client("sagemaker").create_model_package(
+            ModelPackageGroupName=group or self.project.group, InferenceSpecification=specification, **settings
+        )
+        return str(answer["ModelPackageArn"])
+
+    def set(self, arn: str, status: str) -> None:
+        self.aws.client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status)
+
+    def retry_every(self, seconds: int) -> None:
+        attributes = {"VisibilityTimeout": str(seconds)}
+        self.aws.client("sqs").set_queue_attributes(QueueUrl=self.outputs["QueueUrl"], Attributes=attributes)
+
+    def is_quiet(self) -> bool:
+        """Whether no event is waiting or being worked on."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        queue = {"QueueUrl": self.outputs["QueueUrl"], "AttributeNames": names}
+        found = self.aws.client("sqs").get_queue_attributes(**queue)["Attributes"]
+        return sum(int(number) for number in found.values()) == 0
+
+    def pipelines(self) -> list[str]:
+        """The model packages for which pipelines were started, once every event has been worked off."""
+        until(self.is_quiet)
+        time.sleep(QUIET_SECONDS)
+        until(self.is_quiet)
+        return [request["inputs"]["model_package_arn"] for request in self.gitlab.requests]
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    command = [sys.executable, "infra/archive.py", "pipeline_trigger", "--output", str(tmp_path_factory.mktemp("dist"))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.split()[0])
+
+
+@pytest.fixture
+def trigger(aws: Aws, project: Project, archive: Path) -> Iterator[Trigger]:
+    gitlab = GitLab()
+    aws.client("s3").upload_file(str(archive), project.bucket, archive.name)
+    secret = aws.client("secretsmanager").create_secret(Name=f"{project.name}/token", SecretString=TOKEN)["ARN"]
+    parameters = {
+        "SageMakerProjectName": project.name,
+        "SageMakerProjectId": project.id,
+        "GitLabServerUrl": f"http://127.0.0.1:{gitlab.port}",
+        "GitLabProjectId": DEPLOY_PROJECT,
+        "TriggerTokenSecretArn": secret,
+        "CodeBucket": project.bucket,
+        "CodeKey": archive.name,
+    }
+    cloudformation = aws.client("cloudformation")
+    stack = f"trigger-{uuid.uuid4().hex[:8]}"
+    cloudformation.create_stack(
+        StackName=stack,
+        TemplateBody=(ROOT / "infra" / "trigger.yml").read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
+    yield Trigger(aws, project, gitlab, secret, outputs)
+    cloudformation.delete_stack(StackName=stack)
+    cloudformation.get_waiter("stack_delete_complete").wait(
+        StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    gitlab.down()
+
+
+def test_an_approval_starts_one_pipeline_though_its_event_comes_three_times(trigger: Trigger) -> None:
+    arn = trigger.register()
+    assert trigger.pipelines() == []
+
+    trigger.set(arn, "Approved")
+
+    assert trigger.pipelines() == [arn]
+    (request,) = trigger.gitlab.requests
+    assert (request["ref"], request["inputs"]) == ("main", {"model_package_arn": arn})
+
+
+def test_an_update_of_an_approved_model_package_starts_nothing(trigger: Trigger) -> None:
+    arn = trigger.register()
+    trigger.set(arn, "Approved")
+    assert trigger.pipelines() == [arn]
+
+    sagemaker = trigger.aws.client("sagemaker")
+    sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties={"commit": "abc"})
+    sagemaker.update_model_package(ModelPackageArn=arn, ApprovalDescription="still fine")
+    trigger.set(arn, "Approved")
+
+    assert trigger.pipelines() == [arn]
+
+
+def test_approved_rejected_and_approved_again_starts_two(trigger: Trigger) -> None:
+    arn = trigger.register(ModelApprovalStatus="Approved")
+    for status in ("Rejected", "Approved"):
+        time.sleep(0.1)  # a person takes longer than the copies of an event lie apart
+        trigger.set(arn, status)
+    assert trigger.pipelines() == [arn, arn]
+
+
+def test_another_group_starts_nothing(trigger: Trigger) -> None:
+    other = f"{trigger.project.group}-2"
+    trigger.aws.client("sagemaker").create_model_package_group(ModelPackageGroupName=other)
+    foreign = trigger.register(other, ModelApprovalStatus="Approved")
+    assert trigger.pipelines() == []
+
+    # Not even when somebody puts the event into the queue.
+    event = json.loads((ROOT / "tests/unit/events/created_approved.json").read_text())
+    event["detail"] |= {"ModelPackageGroupName": other, "ModelPackageArn": foreign}
+    trigger.aws.client("sqs").send_message(QueueUrl=trigger.outputs["QueueUrl"], MessageBody=json.dumps(event))
+    assert trigger.pipelines() == []
+
+
+def test_a_pipeline_starts_once_gitlab_is_back(trigger: Trigger) -> None:
+    trigger.retry_every(2)
+    trigger.gitlab.down()
+    arn = trigger.register(ModelApprovalStatus="Approved")
+    time.sleep(QUIET_SECONDS)
+    assert not trigger.is_quiet()
+
+    trigger.gitlab.up()
+
+    until(lambda: bool(trigger.gitlab.requests))
+    assert trigger.pipelines() == [arn]
+
+
+def test_a_rotated_token_is_read_again_and_never_logged(trigger: Trigger) -> None:
+    first = trigger.register(ModelApprovalStatus="Approved")
+    assert trigger.pipelines() == [first]
+
+    trigger.retry_every(2)
+    trigger.gitlab.token = "glptt-9876543210"
+    second = trigger.register(ModelApprovalStatus="Approved")
+    until(lambda: bool(trigger.gitlab.refused))
+    trigger.aws.client("secretsmanager").put_secret_value(SecretId=trigger.secret, SecretString=trigger.gitlab.token)
+
+    until(lambda: len(trigger.gitlab.requests) == 2)
+    assert trigger.pipelines() == [first, second]
+    lines = log_lines(trigger)
+    assert any("answered 404 to the trigger of project 4711 on ref main" in line for line in lines)
+    assert not any("glptt-" in line for line in lines)
+    (started,) = [line for line in lines if "pipeline started" in line and second in line]
+    record = json.loads(started)
+    assert (record["model_package_arn"], record["ordinal"]) == (second, 1)
+    assert record["pipeline_url"].endswith("/pipelines/2")
+
+
+def test_a_message_that_is_no_event_ends_in_the_dead_letter_queue(trigger: Trigger) -> None:
+    sqs = trigger.aws.client("sqs")
+    queue, dead = trigger.outputs["QueueUrl"], trigger.outputs["DeadLetterQueueUrl"]
+    trigger.retry_every(1)
+    policy = json.loads(
+        sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["RedrivePolicy"])["Attributes"]["RedrivePolicy"]
+    )
+    impatient = json.dumps(policy | {"maxReceiveCount": 2})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"RedrivePolicy": impatient})
+    sqs.send_message(QueueUrl=queue, MessageBody='{"detail": {}}')
+    good = trigger.register(ModelApprovalStatus="Approved")
+
+    assert sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=20)["Messages"][0]["Body"] == '{"detail": {}}'
+    assert trigger.pipelines() == [good]
+
+
+def log_lines(trigger: Trigger) -> list[str]:
+    """What the function has written to CloudWatch Logs."""
+    logs = trigger.aws.client("logs")
+    groups = [f"/aws/lambda/{trigger.outputs['FunctionName']}", trigger.outputs["LogGroupName"]]
+    existing = {each["logGroupName"] for each in logs.describe_log_groups()["logGroups"]}
+    return [
+        event["message"]
+        for group in groups
+        if group in existing
+        for event in logs.filter_log_events(logGroupName=group)["events"]
+    ]
