@@ -63,8 +63,8 @@ def run(arguments: Namespace) -> None:
         paths = [*([tests] if tests else []), *([quality_path] if quality and quality.thresholds else [])]
         exit_code = _pytest(work, paths)
     report = _report(work, exported, package, project)
+    _say(report)
     _judge(report, exit_code, work)
-    job.say(f"{exported.endpoint_name}: {report.tally}")
 
 
 def _tests(path: str) -> Path | None:
@@ -123,6 +123,8 @@ def _prepare(exported: Export, project: Project, quality: Quality | None, qualit
 def _pytest(work: Run, paths: list[Path]) -> int:
     import pytest
 
+    from ci_scripts.testing import plugin
+
     return int(
         pytest.main(
             [
@@ -133,11 +135,9 @@ def _pytest(work: Run, paths: list[Path]) -> int:
                 "--override-ini=junit_family=xunit1",
                 f"--color={'yes' if job.current().in_gitlab else 'auto'}",
                 "-p",
-                "ci_scripts.testing.plugin",
-                "-p",
                 "no:cacheprovider",
             ],
-            plugins=[work],
+            plugins=[plugin, work],
         )
     )
 
@@ -163,6 +163,14 @@ def _report(work: Run, exported: Export, package: dict[str, Any], project: Proje
     )
     write(report)
     return report
+
+
+def _say(report: Report) -> None:
+    from ci_scripts.testing.report import bound, number
+
+    for check in report.checks:
+        job.say(f"{check.threshold.metric} {number(check.measured)}, {bound(check.threshold)}: {check.outcome}")
+    job.say(f"{report.endpoint}: {report.tally}")
 
 
 def _judge(report: Report, exit_code: int, work: Run) -> None:

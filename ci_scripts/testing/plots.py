@@ -62,8 +62,10 @@ def histogram(series: Mapping[str, Sequence[float]], x_title: str, guide: float 
 
 def nice_ticks(low: float, high: float, about: int = 6) -> list[float]:
     """Round numbers, evenly spaced, the first at most `low` and the last at least `high`: at least two."""
-    if not high > low:
-        low, high = low - 0.5, high + 0.5
+    largest = max(abs(low), abs(high))
+    if high - low <= 1e-9 * largest or low == high:  # nothing that a label of twelve digits would tell apart
+        margin = max(0.5, 1e-6 * largest)
+        low, high = low - margin, high + margin
     raw = (high - low) / about
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= raw * 0.999)

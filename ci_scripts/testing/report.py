@@ -22,6 +22,7 @@ from ci_scripts.testing.quality import Threshold
 from ci_scripts.testing.target import Measurement
 
 _LONGEST_MESSAGE = 20_000  # characters of one test's failure; the job log has it whole
+_LARGEST_PLOTTED = 1e100  # beyond it, differences of two numbers may be infinite
 _MOST_CLASSES = 20
 
 _LABELS = {"r2": "R²", "f1": "F1", "latency_p50_ms": "latency p50", "latency_p95_ms": "latency p95"}
@@ -107,7 +108,7 @@ def summary(report: Report) -> list[str]:
     if report.checks:
         lines += ["", "| Quality | Measured | Threshold | |", "|---|---:|---:|---|"]
         lines += [
-            f"| {check.threshold.metric} | {_number(check.measured)} | {_bound(check.threshold)} | {check.outcome} |"
+            f"| {check.threshold.metric} | {number(check.measured)} | {bound(check.threshold)} | {check.outcome} |"
             for check in report.checks
         ]
     if report.broken:
@@ -153,11 +154,12 @@ def _cards(report: Report) -> Iterator[str]:
     yield '<h2>Quality</h2><div class="grid-of-cards">'
     for check in report.checks:
         metric = check.threshold.metric
+        note = "" if check.measured is not None else "not measured, "
         unit = " <span class=soft>ms</span>" if metric in metrics.LATENCY and check.measured is not None else ""
         yield (
             f'<div class="card"><div class="metric">{escape(_LABELS.get(metric, metric.replace("_", " ")))}'
-            f'{_chip(check.outcome)}</div><div class="value">{_number(check.measured)}{unit}</div>'
-            f'<div class="soft">{escape(_bound(check.threshold))}</div></div>'
+            f'{_chip(check.outcome)}</div><div class="value">{number(check.measured)}{unit}</div>'
+            f'<div class="soft">{escape(note + bound(check.threshold))}</div></div>'
         )
     yield "</div>"
 
@@ -166,13 +168,15 @@ def _plots(report: Report) -> Iterator[str]:
     if not (report.held_out and report.measurement):
         return
     actual, predicted = report.held_out.labels, report.measurement.predictions
+    if max(map(abs, [*actual, *predicted])) > _LARGEST_PLOTTED:
+        return
     classifies = any(check.threshold.metric in metrics.CLASSIFICATION for check in report.checks)
     yield '<h2>Predictions on held-out data</h2><div class="plots">'
     if not classifies:
         residuals = [p - a for a, p in zip(actual, predicted, strict=True)]
-        yield _figure("Predicted over actual", "on the dashed line: right", plots.scatter(actual, predicted))
+        yield _figure("Predicted over actual", "exact on the dashed line", plots.scatter(actual, predicted))
         yield _figure(
-            "Residuals", "right of the dashed line: too high", plots.histogram({"": residuals}, "predicted - actual", 0)
+            "Residuals", "too high right of the dashed line", plots.histogram({"": residuals}, "predicted - actual", 0)
         )
     elif metrics.is_binary(actual):
         scores = {
@@ -236,12 +240,12 @@ def _chip(outcome: str) -> str:
     return f'<span class="chip {outcome}">{mark} {outcome}</span>'
 
 
-def _bound(threshold: Threshold) -> str:
+def bound(threshold: Threshold) -> str:
     return f"{'at most' if threshold.comparison == '<=' else 'at least'} {threshold.limit}"
 
 
-def _number(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.4g}"
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _rows(held_out: HeldOut) -> str:

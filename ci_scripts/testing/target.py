@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ci_scripts import endpoint as sagemaker_endpoint
-from ci_scripts.errors import InvalidPredictions
+from ci_scripts.errors import InvalidPredictions, InvocationFailed
 from ci_scripts.testing import metrics, payload
 from ci_scripts.testing.held_out import HeldOut
 from ci_scripts.testing.payload import Row
@@ -31,9 +31,13 @@ class Endpoint:
 
     def invoke(self, body: bytes | str, content_type: str = "text/csv") -> bytes:
         """The answer to one request. Raises InvocationFailed when the model's container answers an error."""
+        __tracebackhide__ = True  # pytest: the line that matters is the test's own
         content = body.encode() if isinstance(body, str) else body
         start = time.perf_counter()
-        answer = sagemaker_endpoint.invoke(self._runtime, self.name, content, content_type)
+        try:
+            answer = sagemaker_endpoint.invoke(self._runtime, self.name, content, content_type)
+        except InvocationFailed as error:
+            raise error.with_traceback(None) from None
         self.latencies.append((time.perf_counter() - start) * 1000)
         return answer
 
@@ -42,13 +46,14 @@ class Endpoint:
 
         Raises InvalidPredictions when an answer is not one finite number for every row.
         """
+        __tracebackhide__ = True
         predictions: list[float] = []
         for body, count in payload.requests(rows, self._request):
             try:
                 predictions += payload.decode(self.invoke(body, self._request.content_type), count)
             except InvalidPredictions as error:
                 first = len(predictions) + 1
-                raise InvalidPredictions(f"{error.message} (rows {first} to {first + count - 1})") from error
+                raise InvalidPredictions(f"{error.message} (rows {first} to {first + count - 1})") from None
         return predictions
 
 

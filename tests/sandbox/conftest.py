@@ -89,8 +89,8 @@ def create_role(aws: Aws, name: str, service: str, statements: Sequence[Mapping[
     return str(role["Role"]["Arn"])
 
 
-@pytest.fixture
-def project(aws: Aws) -> Project:
+def create_project(aws: Aws) -> Project:
+    """A SageMaker project with its bucket, model package group and roles."""
     unique = uuid.uuid4().hex[:10]
     name, project_id = f"abalone-{unique}", "p-sandbox01"
     group, bucket = f"{name}-{project_id}", f"artifacts-{unique}"
@@ -107,6 +107,11 @@ def project(aws: Aws) -> Project:
         "MODEL_EXECUTION_ROLE_ARN": model_role,
     }
     return Project(name, project_id, bucket, group, pipeline_role, model_role, environ)
+
+
+@pytest.fixture
+def project(aws: Aws) -> Project:
+    return create_project(aws)
 
 
 def sagemaker_ci(

@@ -1,0 +1,302 @@
+"""`sagemaker-ci test` against a real endpoint of the sandbox, which serves a model of the real Abalone data."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import pandas
+import pytest
+import sklego
+import xgboost
+
+from tests.sandbox.conftest import REGION, ROOT, Aws, Project, create_project, sagemaker_ci
+
+IMAGE = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
+SEED = ROOT / "seed-deploy"
+REPORTS = Path("sagemaker-ci-reports")
+
+QUALITY = "data: {from_model_package: HeldOutDataUri}\nchecks:\n"
+
+
+class Stage(NamedTuple):
+    """A project whose staging endpoint serves `package`; `other` is a version that nothing serves."""
+
+    project: Project
+    package: str
+    other: str
+
+
+@pytest.fixture(scope="module")
+def stage(aws: Aws) -> Stage:
+    project = create_project(aws)
+    sagemaker, s3 = aws.client("sagemaker"), aws.client("s3")
+    train, test = abalone()
+    s3.put_object(Bucket=project.bucket, Key="test.csv", Body=test.to_csv(header=False, index=False).encode())
+    s3.put_object(Bucket=project.bucket, Key="model.tar.gz", Body=trained(train))
+
+    def register(properties: dict[str, str]) -> str:
+        answer = sagemaker.create_model_package(
+            ModelPackageGroupName=project.group,
+            ModelApprovalStatus="Approved",
+            CustomerMetadataProperties=properties,
+            InferenceSpecification={
+                "Containers": [{"Image": IMAGE, "ModelDataUrl": f"s3://{project.bucket}/model.tar.gz"}],
+                "SupportedContentTypes": ["text/csv"],
+                "SupportedResponseMIMETypes": ["text/csv"],
+            },
+        )
+        return str(answer["ModelPackageArn"])
+
+    package = register({"HeldOutDataUri": f"s3://{project.bucket}/test.csv", "Gone": f"s3://{project.bucket}/gone.csv"})
+    stage = Stage(project, package, register({"Some": "thing"}))
+    name = f"{project.name}-staging"
+    sagemaker.create_model(
+        ModelName=name, Containers=[{"ModelPackageName": package}], ExecutionRoleArn=project.model_role
+    )
+    variant = {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    while sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating":
+        time.sleep(0.2)
+    return stage
+
+
+def abalone() -> tuple[Any, Any]:
+    """The Abalone data as the model-build seed prepares it, label first: for training and for testing."""
+    with zipfile.ZipFile(Path(sklego.__file__).parent / "data" / "abalone.zip") as archive:
+        table = pandas.read_csv(archive.open(archive.namelist()[0]))
+    sexes = pandas.get_dummies(table.pop("sex"), prefix="sex", dtype=int)
+    rows = pandas.concat([table.pop("rings"), sexes, table], axis=1).sample(frac=1, random_state=1)
+    return rows[:3500], rows[3500:]
+
+
+def trained(rows: Any) -> bytes:
+    """A model archive as the XGBoost container leaves it."""
+    parameters = {"objective": "reg:squarederror", "eta": 0.2, "max_depth": 5, "min_child_weight": 6, "nthread": 1}
+    data = xgboost.DMatrix(rows.iloc[:, 1:].to_numpy(), label=rows.iloc[:, 0])
+    model = bytes(xgboost.train(parameters, data, 50).save_raw("ubj"))
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        member = tarfile.TarInfo("xgboost-model")
+        member.size = len(model)
+        tar.addfile(member, io.BytesIO(model))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def run_test(stage: Stage, tmp_path: Path) -> Callable[..., CompletedProcess[str]]:
+    """Runs the command in a repository (`tmp_path`) that holds the given files."""
+
+    def run(
+        quality: str = "", test: str = "", package: str = stage.package, options: tuple[str, ...] = ()
+    ) -> CompletedProcess[str]:
+        export(tmp_path, stage.project, package)
+        if quality:
+            (tmp_path / "quality.yml").write_text(quality)
+        if test:
+            (tmp_path / "tests").mkdir(exist_ok=True)
+            (tmp_path / "tests" / "test_endpoint.py").write_text(test)
+        return sagemaker_ci("test", "--stage", "staging", *options, environ=stage.project.environ, cwd=tmp_path)
+
+    return run
+
+
+def export(folder: Path, project: Project, package: str) -> None:
+    """The file that build would have written."""
+    content = {
+        "SchemaVersion": 1,
+        "Stage": "staging",
+        "StackName": f"sagemaker-{project.name}-{project.id}-deploy-staging",
+        "EndpointName": f"{project.name}-staging",
+        "ModelPackageArn": package,
+        "Template": "{}",
+        "Parameters": {},
+        "Tags": {},
+    }
+    (folder / "staging-config-export.json").write_text(json.dumps(content))
+
+
+def cases(folder: Path) -> dict[str, str]:
+    """The tests in junit.xml: passed, failure, error or skipped, by name."""
+    root = ElementTree.parse(folder / REPORTS / "junit.xml")  # noqa: S314 - our own file
+    return {case.attrib["name"]: case[-1].tag if len(case) else "passed" for case in root.iter("testcase")}
+
+
+def properties_aside(outcomes: dict[str, str]) -> dict[str, str]:
+    return {name: "passed" if outcome == "properties" else outcome for name, outcome in outcomes.items()}
+
+
+Run = Callable[..., CompletedProcess[str]]
+
+
+def test_the_seed_is_green_and_reports_what_it_measured(stage: Stage, tmp_path: Path) -> None:
+    shutil.copytree(SEED / "tests", tmp_path / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(SEED / "quality.yml", tmp_path)
+    export(tmp_path, stage.project, stage.package)
+
+    done = sagemaker_ci("test", "--stage", "staging", environ=stage.project.environ, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "quality: mse <= 6.0" in properties_aside(cases(tmp_path))
+    assert set(properties_aside(cases(tmp_path)).values()) == {"passed"}
+    metrics = dict(line.split() for line in (tmp_path / REPORTS / "metrics.txt").read_text().splitlines())
+    assert 3 < float(metrics["staging_mse"]) < 6
+    assert float(metrics["staging_latency_p95_ms"]) >= float(metrics["staging_latency_p50_ms"]) > 0
+    assert f"Test of {stage.project.name}-staging: passed" in (tmp_path / REPORTS / "summary.md").read_text()
+    page = (tmp_path / REPORTS / "report.html").read_text()
+    assert page.count("<svg") == 2
+    assert page.count('class="point"') == 500
+    links = json.loads((tmp_path / REPORTS / "annotations.json").read_text())["sagemaker-ci"]
+    assert links[0]["external_link"]["url"].endswith(f"#/endpoints/{stage.project.name}-staging")
+
+
+def test_quality_below_the_threshold_is_red_and_still_reported(run_test: Run, tmp_path: Path) -> None:
+    done = run_test(QUALITY + "  - {metric: mse, max: 1.0}\n  - {metric: r2, min: 0.2}\n")
+
+    assert done.returncode == 1
+    assert "error SMCI-708: 1 of 2 tests failed: quality: mse <= 1.0" in done.stderr
+    assert "the threshold is mse <= 1.0" in done.stdout
+    assert properties_aside(cases(tmp_path)) == {"quality: mse <= 1.0": "failure", "quality: r2 >= 0.2": "passed"}
+    assert "| mse |" in (tmp_path / REPORTS / "summary.md").read_text()
+    assert (tmp_path / REPORTS / "report.html").exists()
+
+
+def test_a_failing_test_of_the_consumer_is_red(run_test: Run, tmp_path: Path) -> None:
+    done = run_test(test="def test_age(endpoint):\n    assert endpoint.predict([[0] * 10]) == [-1.0]\n")
+
+    assert done.returncode == 1
+    assert "error SMCI-708: 1 of 1 tests failed: tests/test_endpoint.py::test_age" in done.stderr
+    assert "hint: " in done.stderr
+    assert cases(tmp_path) == {"test_age": "failure"}
+
+
+def test_a_test_that_cannot_be_imported_is_red(run_test: Run) -> None:
+    done = run_test(test="import nothing_of_this_name\n")
+    assert done.returncode == 1
+    assert "error SMCI-708: 1 of 1 tests failed: tests/test_endpoint.py" in done.stderr
+
+
+def test_an_endpoint_that_serves_another_package_is_refused_before_any_test(
+    run_test: Run, stage: Stage, tmp_path: Path
+) -> None:
+    done = run_test(QUALITY + "  - {metric: mse, max: 6.0}\n", package=stage.other)
+    assert done.returncode == 1
+    assert f"error SMCI-604: endpoint {stage.project.name}-staging serves {stage.package}" in done.stderr
+    assert not (tmp_path / REPORTS / "junit.xml").exists()
+
+
+def test_tests_alone_are_enough_and_see_the_endpoint(run_test: Run, stage: Stage) -> None:
+    test = f"""
+def test_fixtures(endpoint, thresholds, quality):
+    assert endpoint.name == "{stage.project.name}-staging"
+    assert endpoint.stage == "staging"
+    assert endpoint.model_package_arn == "{stage.package}"
+    assert len(endpoint.predict([[0.5] * 10] * 250)) == 250
+    assert len(endpoint.invoke(b"1,0,0,1,1,1,1,1,1,1\\n1,0,0,1,1,1,1,1,1,1").split(b",")) == 2
+    assert (thresholds, quality) == ({{}}, {{}})
+"""
+    done = run_test(test=test)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_thresholds_alone_are_enough(run_test: Run) -> None:
+    done = run_test(QUALITY + "  - {metric: latency_p95_ms, max: 60000}\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_tests_see_the_data_and_thresholds_of_quality_yml(run_test: Run) -> None:
+    test = """
+def test_fixtures(held_out, thresholds, quality):
+    assert len(held_out.features) == len(held_out.labels) == 20
+    assert held_out.total == 677
+    assert len(held_out.features[0]) == 10
+    assert thresholds == {"mse": {"max": 9}}
+    assert quality["data"]["rows"] == 20
+"""
+    quality = "data: {from_model_package: HeldOutDataUri, rows: 20}\nchecks: [{metric: mse, max: 9}]\n"
+    done = run_test(quality, test)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_held_out_without_quality_yml_says_what_is_missing(run_test: Run) -> None:
+    done = run_test(test="def test_data(held_out):\n    pass\n")
+    assert done.returncode == 1
+    assert "the fixture held_out needs a quality.yml" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("test", "quality", "told"),
+    [
+        ("", "", "there are neither tests in tests nor checks in quality.yml"),
+        ("", "data: {path: a.csv}\n", "there are neither tests in tests nor checks in quality.yml"),
+        ("helper = 1\n", "", "not one test ran"),
+        ("import pytest\ndef test_later():\n    pytest.skip('later')\n", "", "not one test ran"),
+    ],
+    ids=["nothing", "no checks", "no tests", "all skipped"],
+)
+def test_a_run_that_tests_nothing_is_not_green(run_test: Run, test: str, quality: str, told: str) -> None:
+    done = run_test(quality, test)
+    assert done.returncode == 1
+    assert "error SMCI-707: " in done.stderr
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("quality", "code", "told"),
+    [
+        ("data: {from_model_package: Typo}\n", "SMCI-702", "no S3 URI under Typo"),
+        ("data: {from_model_package: Gone}\n", "SMCI-702", "there is no held-out data at s3://"),
+        ("data: {path: gone.csv}\n", "SMCI-702", "gone.csv"),
+        ("data: {from_model_package: HeldOutDataUri, label_column: 11}\n", "SMCI-703", "label_column 11"),
+        ("data: {rows: 0}\n", "SMCI-701", "2 problems in quality.yml"),
+    ],
+    ids=["unknown key", "no object", "no file", "no such column", "invalid"],
+)
+def test_data_that_cannot_be_had_is_one_clear_error(run_test: Run, quality: str, code: str, told: str) -> None:
+    done = run_test(quality + "checks: [{metric: mse, max: 6.0}]\n")
+    assert done.returncode == 1
+    assert f"error {code}: " in done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_refuses_the_held_out_rows_is_asked_once_and_named_as_the_cause(
+    run_test: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "narrow.csv").write_text("9,0.4\n10,0.5\n")
+    done = run_test("data: {path: narrow.csv}\nchecks: [{metric: mse, max: 6}, {metric: r2, min: 0}]\n")
+    assert done.returncode == 1
+    assert "error SMCI-606: " in done.stderr
+    assert "Feature size of csv inference data 1" in done.stderr
+    assert list(cases(tmp_path).values()) == ["failure", "failure"]
+    assert "not measured" in (tmp_path / REPORTS / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--tests", "checks"), "error SMCI-707: there are no tests at checks"),
+        (("--quality", "strict.yml"), "error SMCI-701: strict.yml is missing"),
+    ],
+    ids=["tests", "quality"],
+)
+def test_a_path_that_was_asked_for_must_exist(run_test: Run, options: tuple[str, ...], told: str) -> None:
+    done = run_test(test="def test_nothing():\n    pass\n", options=options)
+    assert done.returncode == 1
+    assert told in done.stderr
+
+
+def test_a_missing_export_is_one_clear_error(stage: Stage, tmp_path: Path) -> None:
+    done = sagemaker_ci("test", "--stage", "staging", environ=stage.project.environ, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "staging-config-export.json is missing" in done.stderr
