@@ -1,6 +1,6 @@
 """One pipeline execution per GitLab job: start it or find it again, follow it, stop it, show why it failed.
 
-Called by run.py. A retried job sends the same ClientRequestToken and so gets the execution it started before.
+Called by run.py. A retried job makes the same request, name and token included, and so gets its execution back.
 """
 
 from __future__ import annotations
@@ -44,22 +44,33 @@ def start_request(pipeline: str, parameters: Mapping[str, str], where: job.Job) 
         request["PipelineParameters"] = [{"Name": name, "Value": text} for name, text in parameters.items()]
     if where.in_gitlab:
         request["ClientRequestToken"] = token(where.project_id, where.pipeline_id, where.name, pipeline)
-        # Nothing of the single job in here: the request of a retry must not differ.
-        request["PipelineExecutionDisplayName"] = f"gitlab-{where.pipeline_id}-{where.commit[:8]}"
+        # Nothing of the single attempt in here: the request of a retry must not differ.
+        short = f"{where.commit[:8]}-{request['ClientRequestToken'][:8]}"
+        request["PipelineExecutionDisplayName"] = f"gitlab-{where.pipeline_id}-{short}"
         request["PipelineExecutionDescription"] = f"{where.project_url}/-/pipelines/{where.pipeline_id}"
     return request
 
 
-def recent(sagemaker: Any, pipeline: str) -> set[str]:
-    """The ARNs of the pipeline's latest executions: by them a resumed execution is told from a new one."""
-    page = sagemaker.list_pipeline_executions(
-        PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=100
-    )
-    return {each["PipelineExecutionArn"] for each in page["PipelineExecutionSummaries"]}
+def earlier(sagemaker: Any, request: Mapping[str, Any]) -> str:
+    """The ARN of the execution that an earlier attempt of this GitLab job started, empty if there is none.
+
+    Looked up by name among the latest hundred: how long SageMaker remembers a ClientRequestToken is not documented.
+    """
+    name = request.get("PipelineExecutionDisplayName")
+    if not name:
+        return ""
+    try:
+        page = sagemaker.list_pipeline_executions(
+            PipelineName=request["PipelineName"], SortBy="CreationTime", SortOrder="Descending", MaxResults=100
+        )
+    except sagemaker.exceptions.ResourceNotFound:
+        return ""
+    found = [each for each in page["PipelineExecutionSummaries"] if each.get("PipelineExecutionDisplayName") == name]
+    return str(found[0]["PipelineExecutionArn"]) if found else ""
 
 
 def start(sagemaker: Any, request: Mapping[str, Any]) -> str:
-    """Start the execution, or learn the ARN of the one that the same request started before."""
+    """Start the execution, or learn the ARN of the one that the same request (its token) started before."""
     return str(sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"])
 
 

@@ -28,17 +28,17 @@ def execute(project: Project, options: Options, text: str, parsed: Mapping[str, 
     Raises JobCancelled, or the error that says how the execution ended if it did not succeed.
     """
     where, sagemaker = job.current(), aws.client("sagemaker", project.region)
-    state = upsert.upsert(sagemaker, aws.client("s3", project.region), project, options.role, text)
-    job.say(f"pipeline {project.pipeline} {state}")
-
     request = execution.start_request(project.pipeline, options.parameters, where)
-    before = execution.recent(sagemaker, project.pipeline) if where.in_gitlab else set()
+    arn = execution.earlier(sagemaker, request)
+    resumed = bool(arn)
+    if not resumed:  # a retried job must not bring back the definition of an older commit
+        state = upsert.upsert(sagemaker, aws.client("s3", project.region), project, options.role, text)
+        job.say(f"pipeline {project.pipeline} {state}")
     job.raise_if_cancelled()
-    arn = ""
     try:
-        arn = execution.start(sagemaker, request)
+        arn = arn or execution.start(sagemaker, request)
         report.write_links(project.region, arn, {}, [])
-        if arn in before:
+        if resumed:
             status = execution.resume(sagemaker, arn, where, options.poll_seconds)
             job.say(f"this job already has pipeline execution {arn}, found {status}: no second one is started")
         else:
