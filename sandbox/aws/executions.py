@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -97,7 +98,8 @@ class Execution:
                 step.status = "Stopping"
             self.changed.notify_all()
         for step in running:
-            stop_job(self.call(step))
+            with suppress(StepFailed):  # its job has ended by itself meanwhile
+                stop_job(self.call(step))
 
     # --- scheduling ---
 
@@ -183,7 +185,7 @@ class Execution:
                 "StartDateTime": self.start_time.isoformat(),
                 "CurrentDateTime": utcnow().isoformat(),
             },
-            "Steps": {name: step.properties for name, step in self.steps.items()},
+            "Steps": {name: step.properties for name, step in list(self.steps.items())},
         }
         s3 = roles.client("s3", credentials)
         return lambda value: definition.resolve(value, known, lambda get: self._read_json(get, known, s3))

@@ -26,6 +26,7 @@ from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemaker.utils import arn_formatter
 
 from sandbox.aws import container, images, jobfiles, logs, roles
+from sandbox.aws.server import state
 
 _REASON_CHARACTERS = 1024  # the API's limit for FailureReason and ExitMessage
 _jobs: dict[str, Job] = {}  # by ARN
@@ -117,7 +118,7 @@ class Job:
     # --- the run ---
 
     def _run(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix=f"{self.kind.lower()}-", dir=os.environ.get("SANDBOX_AWS_STATE")))
+        folder = Path(tempfile.mkdtemp(prefix=f"{self.kind.lower()}-", dir=state()))
         status, facts = "Completed", {}
         try:
             self._execute(folder)

@@ -1,0 +1,419 @@
+"""Pipeline executions of the sandbox behave as SageMaker's: steps run, fail, stop and resume for real."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+import uuid
+from typing import Any, NamedTuple
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.sandbox.conftest import Aws, Project
+
+Json = dict[str, Any]
+
+SKLEARN = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.4-2-cpu-py3"
+XGBOOST = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.0-5"
+EVALUATE = """
+import json
+print("measuring")
+with open("/opt/ml/processing/evaluation/evaluation.json", "w") as file:
+    json.dump({"metrics": {"mse": {"value": 4.5}}}, file)
+"""
+
+
+class World(NamedTuple):
+    """A project's bucket and role, and clients for it."""
+
+    aws: Aws
+    project: Project
+    sagemaker: Any
+    s3: Any
+
+    def script(self, name: str, text: str) -> str:
+        self.s3.put_object(Bucket=self.project.bucket, Key=f"code/{name}.py", Body=text.encode())
+        return f"s3://{self.project.bucket}/code/{name}.py"
+
+    def processing(self, name: str, text: str, *outputs: str, inputs: Json | None = None, **more: Any) -> Json:
+        """A step that runs a script; each output is a folder under /opt/ml/processing and s3://bucket/out/."""
+        sources = {"code": self.script(name, text), **(inputs or {})}
+        folders = [
+            {
+                "OutputName": output,
+                "S3Output": {
+                    "S3Uri": f"s3://{self.project.bucket}/out/{output}",
+                    "LocalPath": f"/opt/ml/processing/{output}",
+                    "S3UploadMode": "EndOfJob",
+                },
+            }
+            for output in outputs
+        ]
+        arguments = {
+            "ProcessingResources": {
+                "ClusterConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
+            },
+            "AppSpecification": {
+                "ImageUri": SKLEARN,
+                "ContainerEntrypoint": ["python3", f"/opt/ml/processing/code/{name}.py"],
+            },
+            "RoleArn": self.project.pipeline_role,
+            "ProcessingInputs": [
+                {
+                    "InputName": key,
+                    "S3Input": {
+                        "S3Uri": uri,
+                        "LocalPath": f"/opt/ml/processing/{key}",
+                        "S3DataType": "S3Prefix",
+                        "S3InputMode": "File",
+                    },
+                }
+                for key, uri in sources.items()
+            ],
+            "ProcessingOutputConfig": {"Outputs": folders},
+        }
+        arguments |= more.pop("Arguments", {})
+        return {"Name": name, "Type": "Processing", "Arguments": arguments, **more}
+
+    def start(self, *steps: Json, parameters: list[Json] | None = None, **request: Any) -> str:
+        name = f"test-{uuid.uuid4().hex[:8]}"
+        document = {"Version": "2020-12-01", "Parameters": parameters or [], "Steps": steps}
+        role = self.project.pipeline_role
+        self.sagemaker.create_pipeline(PipelineName=name, PipelineDefinition=json.dumps(document), RoleArn=role)
+        return str(self.sagemaker.start_pipeline_execution(PipelineName=name, **request)["PipelineExecutionArn"])
+
+    def end(self, arn: str) -> Json:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found: Json = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+            if found["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
+                return found
+            time.sleep(0.05)
+        raise AssertionError("the execution did not end")
+
+    def steps(self, arn: str) -> dict[str, Json]:
+        pages = self.sagemaker.get_paginator("list_pipeline_execution_steps").paginate(PipelineExecutionArn=arn)
+        return {step["StepName"]: step for page in pages for step in page["PipelineExecutionSteps"]}
+
+    def await_job(self, arn: str, step: str) -> str:
+        """The name of a step's job, once its first log line is there."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            job: Json = self.steps(arn).get(step, {}).get("Metadata", {}).get("ProcessingJob", {})
+            if job and self.log(job["Arn"].rpartition("/")[2]):
+                return str(job["Arn"].rpartition("/")[2])
+            time.sleep(0.05)
+        raise AssertionError("the job did not start")
+
+    def log(self, job: str, kind: str = "Processing") -> list[str]:
+        logs, group = self.aws.client("logs"), f"/aws/sagemaker/{kind}Jobs"
+        try:
+            streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{job}/")["logStreams"]
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        names = [stream["logStreamName"] for stream in streams]
+        pages = [logs.get_log_events(logGroupName=group, logStreamName=n, startFromHead=True) for n in names]
+        return [event["message"] for page in pages for event in page["events"]]
+
+    def object(self, key: str) -> bytes:
+        return bytes(self.s3.get_object(Bucket=self.project.bucket, Key=key)["Body"].read())
+
+
+@pytest.fixture
+def world(aws: Aws, project: Project) -> World:
+    return World(aws, project, aws.client("sagemaker"), aws.client("s3"))
+
+
+def gate(world: World, threshold: Any = 6.0) -> list[Json]:
+    """Evaluate, and register when the measured value is good enough."""
+    evaluate = world.processing(
+        "Evaluate",
+        EVALUATE,
+        "evaluation",
+        PropertyFiles=[
+            {"PropertyFileName": "Report", "OutputName": "evaluation", "FilePath": "evaluation.json"},
+        ],
+    )
+    register = {
+        "Name": "Register",
+        "Type": "RegisterModel",
+        "Arguments": {
+            "ModelPackageGroupName": world.project.group,
+            "ModelApprovalStatus": "PendingManualApproval",
+            "CustomerMetadataProperties": {
+                "Execution": {"Get": "Execution.PipelineExecutionId"},
+                "Report": {"Get": "Steps.Evaluate.ProcessingOutputConfig.Outputs['evaluation'].S3Output.S3Uri"},
+            },
+            "InferenceSpecification": {
+                "Containers": [{"Image": XGBOOST, "ModelDataUrl": f"s3://{world.project.bucket}/model.tar.gz"}],
+                "SupportedContentTypes": ["text/csv"],
+                "SupportedResponseMIMETypes": ["text/csv"],
+            },
+        },
+    }
+    measured = {
+        "Std:JsonGet": {"PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.Report"}, "Path": "metrics.mse.value"}
+    }
+    condition = {
+        "Name": "Gate",
+        "Type": "Condition",
+        "Arguments": {
+            "Conditions": [{"Type": "LessThanOrEqualTo", "LeftValue": measured, "RightValue": threshold}],
+            "IfSteps": [register],
+            "ElseSteps": [],
+        },
+    }
+    return [evaluate, condition]
+
+
+def test_a_good_model_is_registered(world: World) -> None:
+    arn = world.start(*gate(world))
+    assert world.end(arn)["PipelineExecutionStatus"] == "Succeeded"
+    steps = world.steps(arn)
+    assert list(steps) == ["Register", "Gate", "Evaluate"], "the service lists the newest step first"
+    assert {step["StepStatus"] for step in steps.values()} == {"Succeeded"}
+    assert steps["Gate"]["Metadata"] == {"Condition": {"Outcome": "True"}}
+    package = steps["Register"]["Metadata"]["RegisterModel"]["Arn"]
+    found = world.sagemaker.describe_model_package(ModelPackageName=package)
+    assert found["ModelApprovalStatus"] == "PendingManualApproval"
+    report = f"s3://{world.project.bucket}/out/evaluation"
+    assert found["CustomerMetadataProperties"] == {"Execution": arn.rpartition("/")[2], "Report": report}
+    assert json.loads(world.object("out/evaluation/evaluation.json"))["metrics"]["mse"]["value"] == 4.5
+
+
+def test_a_model_above_the_threshold_is_not_registered(world: World) -> None:
+    parameters = [{"Name": "Threshold", "Type": "Float", "DefaultValue": 6.0}]
+    arn = world.start(
+        *gate(world, {"Get": "Parameters.Threshold"}),
+        parameters=parameters,
+        PipelineParameters=[{"Name": "Threshold", "Value": "4.4"}],
+    )
+    assert world.end(arn)["PipelineExecutionStatus"] == "Succeeded"
+    steps = world.steps(arn)
+    assert steps["Gate"]["Metadata"] == {"Condition": {"Outcome": "False"}}
+    assert "Register" not in steps
+    group = world.project.group
+    assert world.sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"] == []
+
+
+def test_a_failing_step_fails_the_execution_and_its_log_tells_why(world: World) -> None:
+    broken = world.processing("Broken", "print('reading'); raise ValueError('no such column')")
+    after = world.processing("After", "print('never')", DependsOn=["Broken"])
+    arn = world.start(broken, after)
+    found = world.end(arn)
+    assert (found["PipelineExecutionStatus"], found["FailureReason"]) == (
+        "Failed",
+        "Step failure: One or multiple steps failed.",
+    )
+    steps = world.steps(arn)
+    assert list(steps) == ["Broken"]
+    assert steps["Broken"]["StepStatus"] == "Failed"
+    assert steps["Broken"]["FailureReason"] == "ClientError: AlgorithmError: See job logs for more information"
+    lines = world.log(steps["Broken"]["Metadata"]["ProcessingJob"]["Arn"].rpartition("/")[2])
+    assert lines[0] == "reading"
+    assert lines[-1] == "ValueError: no such column"
+
+
+def test_a_containers_own_words_become_the_exit_message(world: World) -> None:
+    script = "open('/opt/ml/output/message', 'w').write('bad rows'); raise SystemExit(1)"
+    arn = world.start(world.processing("Broken", script))
+    world.end(arn)
+    job = world.steps(arn)["Broken"]["Metadata"]["ProcessingJob"]["Arn"].rpartition("/")[2]
+    assert world.sagemaker.describe_processing_job(ProcessingJobName=job)["ExitMessage"] == "bad rows"
+
+
+def test_stopping_an_execution_stops_its_job(world: World) -> None:
+    arn = world.start(world.processing("Sleep", "import time; print('asleep'); time.sleep(60)"))
+    job = world.await_job(arn, "Sleep")
+    world.sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
+    assert world.end(arn)["PipelineExecutionStatus"] == "Stopped"
+    assert world.steps(arn)["Sleep"]["StepStatus"] == "Stopped"
+    found = world.sagemaker.describe_processing_job(ProcessingJobName=job)
+    assert found["ProcessingJobStatus"] == "Stopped"
+    assert (found["ProcessingEndTime"] - found["ProcessingStartTime"]).total_seconds() < 20
+    with pytest.raises(ClientError, match="Only an Executing execution can be stopped"):
+        world.sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
+
+
+def test_a_retry_resumes_from_the_failed_step(world: World) -> None:
+    first = world.processing("First", "print('once')")
+    script = "import os, sys; sys.exit('gone.txt' not in os.listdir('/opt/ml/processing/data'))"
+    world.s3.put_object(Bucket=world.project.bucket, Key="data/always.txt", Body=b"")
+    data = {"data": f"s3://{world.project.bucket}/data"}
+    arn = world.start(first, world.processing("Second", script, inputs=data, DependsOn=["First"]))
+    assert world.end(arn)["PipelineExecutionStatus"] == "Failed"
+    before = world.steps(arn)
+    world.s3.put_object(Bucket=world.project.bucket, Key="data/gone.txt", Body=b"")
+    for _ in range(2):  # the same token again is the same retry
+        world.sagemaker.retry_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken="r" * 32)
+    assert world.end(arn)["PipelineExecutionStatus"] == "Succeeded"
+    after = world.steps(arn)
+    assert after["First"] == before["First"]
+    assert after["Second"]["StepStatus"] == "Succeeded"
+    assert after["Second"]["AttemptCount"] == 2
+    with pytest.raises(ClientError, match="Only Failed or Stopped executions can be retried"):
+        world.sagemaker.retry_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken="s" * 32)
+
+
+def test_a_request_token_starts_one_execution(world: World) -> None:
+    arn = world.start({"Name": "End", "Type": "Fail", "Arguments": {}}, ClientRequestToken="t" * 32)
+    name = arn.split("/")[1]
+    start = world.sagemaker.start_pipeline_execution
+    assert start(PipelineName=name, ClientRequestToken="t" * 32)["PipelineExecutionArn"] == arn
+    assert start(PipelineName=name, ClientRequestToken="u" * 32)["PipelineExecutionArn"] != arn
+    listed = world.sagemaker.list_pipeline_executions(PipelineName=name)["PipelineExecutionSummaries"]
+    assert len(listed) == 2
+
+
+def test_independent_steps_run_side_by_side(world: World) -> None:
+    arn = world.start(*[world.processing(name, "import time; time.sleep(0.5)") for name in ("Left", "Right")])
+    world.end(arn)
+    left, right = (world.steps(arn)[name] for name in ("Left", "Right"))
+    assert left["StartTime"] < right["EndTime"]
+    assert right["StartTime"] < left["EndTime"]
+
+
+def test_a_fail_step_says_what_it_was_told_to(world: World) -> None:
+    message = {"Std:Join": {"On": ": ", "Values": ["too bad", {"Get": "Parameters.Limit"}]}}
+    fail = {"Name": "Enough", "Type": "Fail", "Arguments": {"ErrorMessage": message}}
+    arn = world.start(fail, parameters=[{"Name": "Limit", "Type": "Integer", "DefaultValue": 3}])
+    assert world.end(arn)["PipelineExecutionStatus"] == "Failed"
+    step = world.steps(arn)["Enough"]
+    assert step["FailureReason"] == "too bad: 3"
+    assert step["Metadata"] == {"Fail": {"ErrorMessage": "too bad: 3"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            {"AppSpecification": {"ImageUri": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mine:1"}},
+            "ClientError: ClientError: API error (404): manifest for 123456789012.dkr.ecr.eu-west-1.amazonaws.com/",
+        ),
+        (
+            {"RoleArn": "arn:aws:iam::123456789012:role/nobody"},
+            "ClientError: Failed to invoke sagemaker:CreateProcessingJob. Error Details: Could not assume role",
+        ),
+        (
+            {"StoppingCondition": {"MaxRuntimeInSeconds": 1}},
+            "ClientError: Processing job stopped",
+        ),
+    ],
+)
+def test_a_job_that_cannot_run_gives_the_services_reason(world: World, change: Json, reason: str) -> None:
+    arn = world.start(world.processing("Work", "import time; time.sleep(30)", Arguments=change))
+    assert world.end(arn)["PipelineExecutionStatus"] == "Failed"
+    assert world.steps(arn)["Work"]["FailureReason"].startswith(reason)
+
+
+def test_missing_input_data_is_named(world: World) -> None:
+    data = {"data": f"s3://{world.project.bucket}/nothing/here"}
+    arn = world.start(world.processing("Work", "", inputs=data))
+    world.end(arn)
+    assert f'No S3 objects found under S3 URL "{data["data"]}"' in world.steps(arn)["Work"]["FailureReason"]
+
+
+def test_an_unknown_step_type_fails_clearly(world: World) -> None:
+    arn = world.start({"Name": "Tune", "Type": "Tuning", "Arguments": {}})
+    world.end(arn)
+    assert world.steps(arn)["Tune"]["FailureReason"] == "ClientError: the sandbox cannot run steps of type Tuning."
+
+
+def training(world: World, **hyperparameters: str) -> Json:
+    rows = "".join(f"{x + y},{x},{y}\n" for x in range(10) for y in range(10))
+    world.s3.put_object(Bucket=world.project.bucket, Key="train/train.csv", Body=rows.encode())
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{world.project.bucket}/train"}
+    channels = [{"ChannelName": "train", "ContentType": "text/csv", "DataSource": {"S3DataSource": source}}]
+    arguments = {
+        "AlgorithmSpecification": {"TrainingImage": XGBOOST, "TrainingInputMode": "File"},
+        "HyperParameters": hyperparameters,
+        "InputDataConfig": channels,
+        "OutputDataConfig": {"S3OutputPath": f"s3://{world.project.bucket}/models"},
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "RoleArn": world.project.pipeline_role,
+    }
+    return {"Name": "Train", "Type": "Training", "Arguments": arguments}
+
+
+def test_training_leaves_a_model_archive_and_its_rounds_in_the_log(world: World) -> None:
+    arn = world.start(training(world, num_round="3", objective="reg:squarederror"))
+    assert world.end(arn)["PipelineExecutionStatus"] == "Succeeded"
+    name = world.steps(arn)["Train"]["Metadata"]["TrainingJob"]["Arn"].rpartition("/")[2]
+    job = world.sagemaker.describe_training_job(TrainingJobName=name)
+    assert job["SecondaryStatus"] == "Completed"
+    uri = job["ModelArtifacts"]["S3ModelArtifacts"]
+    assert uri == f"s3://{world.project.bucket}/models/{name}/output/model.tar.gz"
+    with tarfile.open(fileobj=io.BytesIO(world.object(f"models/{name}/output/model.tar.gz"))) as tar:
+        assert tar.getnames() == ["xgboost-model"]
+    rounds = [line for line in world.log(name, "Training") if line.startswith("[")]
+    assert [line.split("\t")[0] for line in rounds] == ["[0]", "[1]", "[2]"]
+    assert "train-rmse:" in rounds[0]
+
+
+def test_a_wrong_hyperparameter_reaches_the_failure_reason(world: World) -> None:
+    arn = world.start(training(world, num_round="3", depth="7"))
+    world.end(arn)
+    reason = world.steps(arn)["Train"]["FailureReason"]
+    assert reason.startswith("ClientError: AlgorithmError: framework error:")
+    assert "Extraneous hyperparameter found: depth" in reason
+
+
+def test_steps_act_as_the_pipelines_role(world: World) -> None:
+    arn = world.start(world.processing("Who", "print('me')"))
+    world.end(arn)
+    session = f"{world.project.pipeline_role.rpartition('/')[2]}/sagemaker-pipeline-{arn.rpartition('/')[2]}-Who"
+    calls = [json.loads(line) for line in (world.aws.state / "requests.jsonl").read_text().splitlines()]
+    assert "CreateProcessingJob" in {call["operation"] for call in calls if call["principal"].endswith(session)}
+
+
+def test_a_job_reaches_aws_with_its_roles_credentials(world: World) -> None:
+    # As in SageMaker, AWS_REGION is set, which boto3 does not read by itself.
+    client = "boto3.client('sts', region_name=os.environ['AWS_REGION'])"
+    script = f"import boto3, os; print({client}.get_caller_identity()['Arn'])"
+    arn = world.start(world.processing("Who", script))
+    assert world.end(arn)["PipelineExecutionStatus"] == "Succeeded"
+    job = world.steps(arn)["Who"]["Metadata"]["ProcessingJob"]["Arn"].rpartition("/")[2]
+    role = world.project.pipeline_role.rpartition("/")[2]
+    assert world.log(job) == [f"arn:aws:sts::123456789012:assumed-role/{role}/SageMaker"]
+
+
+def test_a_pipeline_is_described_updated_and_missed_as_the_service_does(world: World) -> None:
+    document = {"Version": "2020-12-01", "Steps": [{"Name": "End", "Type": "Fail", "Arguments": {}}]}
+    world.s3.put_object(Bucket=world.project.bucket, Key="definition.json", Body=json.dumps(document).encode())
+    location = {"Bucket": world.project.bucket, "ObjectKey": "definition.json"}
+    name, role = world.project.group, world.project.pipeline_role
+    client: Any = world.sagemaker
+    with pytest.raises(ClientError, match=f"pipeline/{name}' does not exist") as missing:
+        client.describe_pipeline(PipelineName=name)
+    assert missing.value.response["Error"]["Code"] == "ResourceNotFound"
+    client.create_pipeline(PipelineName=name, PipelineDefinitionS3Location=location, RoleArn=role)
+    before = client.describe_pipeline(PipelineName=name)
+    assert json.loads(before["PipelineDefinition"]) == document
+    with pytest.raises(ClientError, match="Pipeline names must be unique"):
+        client.create_pipeline(PipelineName=name, PipelineDefinitionS3Location=location, RoleArn=role)
+    with pytest.raises(ClientError, match="Unable to parse pipeline definition"):
+        client.update_pipeline(PipelineName=name, PipelineDefinition='{"Version": "2020-12-01"}')
+    client.update_pipeline(PipelineName=name, PipelineDefinition=json.dumps({**document, "Metadata": {}}))
+    after = client.describe_pipeline(PipelineName=name)
+    assert json.loads(after["PipelineDefinition"]) == {**document, "Metadata": {}}
+    assert after["LastModifiedTime"] > before["LastModifiedTime"]
+
+
+def test_an_execution_remembers_its_definition_and_parameters(world: World) -> None:
+    parameters = [{"Name": name, "Type": "String", "DefaultValue": "x"} for name in ("Given", "Default")]
+    fail = {"Name": "End", "Type": "Fail", "Arguments": {}}
+    arn = world.start(fail, parameters=parameters, PipelineParameters=[{"Name": "Given", "Value": "y"}])
+    client: Any = world.sagemaker
+    listed = client.list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)["PipelineParameters"]
+    assert listed == [{"Name": "Given", "Value": "y"}]
+    client.update_pipeline(PipelineName=arn.split("/")[1], PipelineDescription="changed")
+    text = client.describe_pipeline_definition_for_execution(PipelineExecutionArn=arn)["PipelineDefinition"]
+    assert json.loads(text)["Steps"] == [fail]
+    with pytest.raises(ClientError, match="Unknown parameters"):
+        client.start_pipeline_execution(
+            PipelineName=arn.split("/")[1], PipelineParameters=[{"Name": "Other", "Value": "z"}]
+        )
