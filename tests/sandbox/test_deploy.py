@@ -1,0 +1,402 @@
+"""`sagemaker-ci deploy` against the sandbox's CloudFormation and SageMaker: what becomes of stack and endpoint."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any, NamedTuple
+
+import pytest
+
+from ci_scripts import endpoint, errors
+from tests.sandbox.conftest import ROOT, Aws, Project, sagemaker_ci
+from tests.sandbox.test_aws_endpoints import IMAGE, archive, model_predicting
+
+
+class Deployment(NamedTuple):
+    """A model-deploy repository of a fresh project, and what a person would look at."""
+
+    aws: Aws
+    project: Project
+    folder: Path
+
+    def register(self, content: bytes, status: str = "Approved") -> str:
+        """Register a version whose model archive is `content`."""
+        key = f"models/{time.monotonic_ns()}/model.tar.gz"
+        self.aws.client("s3").put_object(Bucket=self.project.bucket, Key=key, Body=content)
+        answer = self.aws.client("sagemaker").create_model_package(
+            ModelPackageGroupName=self.project.group,
+            ModelApprovalStatus=status,
+            InferenceSpecification={
+                "Containers": [{"Image": IMAGE, "ModelDataUrl": f"s3://{self.project.bucket}/{key}"}],
+                "SupportedContentTypes": ["text/csv"],
+                "SupportedResponseMIMETypes": ["text/csv"],
+            },
+        )
+        return str(answer["ModelPackageArn"])
+
+    def build(self, arn: str = "") -> None:
+        result = self.run("build", SMCI_MODEL_PACKAGE_ARN=arn)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    def deploy(self, stage: str = "staging", **variables: str) -> CompletedProcess[str]:
+        return self.run("deploy", "--stage", stage, **variables)
+
+    def run(self, *arguments: str, **variables: str) -> CompletedProcess[str]:
+        return sagemaker_ci(*arguments, environ=self.project.environ | variables, cwd=self.folder)
+
+    def stack(self, stage: str = "staging") -> dict[str, Any] | None:
+        name = f"sagemaker-{self.project.name}-{self.project.id}-deploy-{stage}"
+        stacks = self.aws.client("cloudformation").describe_stacks()["Stacks"]
+        return next((each for each in stacks if each["StackName"] == name), None)
+
+    def prediction(self, stage: str = "staging") -> float:
+        runtime = self.aws.client("sagemaker-runtime")
+        return float(endpoint.invoke(runtime, f"{self.project.name}-{stage}", b"1,2,3", "text/csv"))
+
+    def edit_template(self, old: str, new: str) -> None:
+        path = self.folder / "endpoint-config-template.yml"
+        text = path.read_text()
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+
+    def calls(self, operation: str) -> int:
+        """How often `operation` was asked for on this project's stacks."""
+        lines = map(json.loads, (self.aws.state / "requests.jsonl").read_text().splitlines())
+        return sum(line["operation"] == operation and self.project.name in str(line["resource"]) for line in lines)
+
+
+@pytest.fixture
+def deployment(aws: Aws, project: Project, tmp_path: Path) -> Deployment:
+    return Deployment(aws, project, Path(shutil.copytree(ROOT / "seed-deploy", tmp_path / "model-deploy")))
+
+
+def succeeded(result: CompletedProcess[str]) -> str:
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def failed(result: CompletedProcess[str], code: str) -> str:
+    """Assert the expected failure; the error line."""
+    assert result.returncode == 1, result.stdout + result.stderr
+    error, hint = result.stderr.splitlines()
+    assert error.startswith(f"error {code}: "), result.stdout + result.stderr
+    assert hint.startswith("hint: ")
+    return error
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+BROKEN_MODEL = archive({"README": b"no model in here"})
+
+
+def test_a_deployed_endpoint_serves_the_asked_model_package(deployment: Deployment) -> None:
+    arn = deployment.register(model_predicting(4.0))
+    deployment.build()
+    log = succeeded(deployment.deploy())
+    assert deployment.prediction() == pytest.approx(4.0)
+    lines = log.splitlines()
+    assert lines[0].split() == ["stage:", "staging"]
+    assert lines[3].split() == ["model", "package:", arn]
+    assert "add Endpoint (AWS::SageMaker::Endpoint)" in log
+    assert "CREATE_COMPLETE Endpoint (AWS::SageMaker::Endpoint)" in log
+    dotenv = (deployment.folder / "sagemaker-ci-reports/job.env").read_text()
+    assert f"ENDPOINT_NAME={deployment.project.name}-staging\nMODEL_PACKAGE_ARN={arn}\n" in dotenv
+    stack = deployment.stack()
+    assert stack is not None
+    assert {"Key": "sagemaker:deployment-stage", "Value": "staging"} in stack["Tags"]
+
+
+def test_a_second_deployment_without_change_is_a_success_that_verifies_and_executes_nothing(
+    deployment: Deployment,
+) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    succeeded(deployment.deploy())
+    executed = deployment.calls("ExecuteChangeSet")
+    log = succeeded(deployment.deploy())
+    assert "no change" in log
+    assert "is InService and serves" in log
+    assert deployment.calls("ExecuteChangeSet") == executed
+    stack = deployment.stack()
+    assert stack is not None
+    change_sets = deployment.aws.client("cloudformation").list_change_sets(StackName=stack["StackId"])["Summaries"]
+    assert [each for each in change_sets if each["Status"] == "FAILED"] == []
+
+
+def test_a_new_version_replaces_the_old_one_behind_the_same_endpoint(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    succeeded(deployment.deploy())
+    deployment.register(model_predicting(9.0))
+    deployment.build()
+    log = succeeded(deployment.deploy())
+    assert "replace Model (AWS::SageMaker::Model)" in log
+    assert deployment.prediction() == pytest.approx(9.0)
+    assert "CREATE_COMPLETE Endpoint " not in log  # events of the first deployment are not told again
+
+
+def test_prod_gets_the_exported_version_although_a_newer_one_was_approved_in_between(deployment: Deployment) -> None:
+    arn = deployment.register(model_predicting(4.0))
+    deployment.build()
+    exported = (deployment.folder / "prod-config-export.json").read_bytes()
+    succeeded(deployment.deploy("staging"))
+    deployment.register(model_predicting(9.0))
+    for path in deployment.folder.glob("*-config.json"):
+        path.unlink()  # nothing but the export is looked at
+    (deployment.folder / "endpoint-config-template.yml").unlink()
+    log = succeeded(deployment.deploy("prod"))
+    assert arn in log
+    assert deployment.prediction("prod") == pytest.approx(4.0)
+    assert (deployment.folder / "prod-config-export.json").read_bytes() == exported
+    stack = deployment.stack("prod")
+    assert stack is not None
+    parameters = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+    assert parameters == json.loads(exported)["Parameters"]
+
+
+def test_an_export_that_was_changed_after_build_is_refused(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    report = (deployment.folder / "sagemaker-ci-reports/job.env").read_text()
+    variables = dict(line.split("=", 1) for line in report.splitlines())
+    path = deployment.folder / "prod-config-export.json"
+    path.write_text(path.read_text().replace("ml.m5.large", "ml.m5.xlarge"))
+    failed(deployment.deploy("prod", **variables), "SMCI-408")
+    assert deployment.stack("prod") is None
+
+
+@pytest.mark.parametrize("status", ["Rejected", "PendingManualApproval"])
+def test_a_version_that_lost_its_approval_after_build_is_refused_before_anything_is_touched(
+    deployment: Deployment, status: str
+) -> None:
+    arn = deployment.register(model_predicting(4.0))
+    deployment.build()
+    deployment.aws.client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status)
+    failed(deployment.deploy(), "SMCI-403")
+    assert deployment.stack() is None
+    assert deployment.calls("CreateChangeSet") == 0
+
+
+def test_a_resource_that_cloudformation_cannot_create_is_the_named_cause_and_the_next_deploy_replaces_the_stack(
+    deployment: Deployment,
+) -> None:
+    arn = deployment.register(model_predicting(4.0))
+    key = f"s3://{deployment.project.bucket}/"
+    package = deployment.aws.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    url = package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    deployment.aws.client("s3").delete_object(Bucket=deployment.project.bucket, Key=url.removeprefix(key))
+    deployment.build()
+    error = failed(deployment.deploy(), "SMCI-503")
+    assert "CREATE_FAILED Model (AWS::SageMaker::Model): " in error
+    assert "Could not find model data" in error
+    stack = deployment.stack()
+    assert stack is not None
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    log = succeeded(deployment.deploy())
+    assert "ROLLBACK_COMPLETE, the remains" in log
+    assert deployment.prediction() == pytest.approx(4.0)
+
+
+def test_an_endpoint_that_never_becomes_healthy_is_the_named_cause(deployment: Deployment) -> None:
+    deployment.register(BROKEN_MODEL)
+    deployment.build()
+    error = failed(deployment.deploy(), "SMCI-503")
+    assert "CREATE_FAILED Endpoint (AWS::SageMaker::Endpoint): " in error
+    assert "ping" in error
+
+
+def test_a_silent_rollback_is_a_failure_and_the_previous_version_still_serves(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    succeeded(deployment.deploy())
+    deployment.register(BROKEN_MODEL)
+    deployment.build()
+    error = failed(deployment.deploy(), "SMCI-603")
+    assert "previous configuration" in error
+    assert deployment.prediction() == pytest.approx(4.0)
+    stack = deployment.stack()
+    assert stack is not None
+    assert stack["StackStatus"] == "UPDATE_COMPLETE"  # CloudFormation noticed nothing
+    failed(deployment.deploy(), "SMCI-603")  # and a retry, which changes nothing, is no success either
+
+    deployment.register(model_predicting(9.0))
+    deployment.build()
+    succeeded(deployment.deploy())
+    assert deployment.prediction() == pytest.approx(9.0)
+
+
+def test_a_failed_update_names_its_cause_and_the_previous_version_still_serves(deployment: Deployment) -> None:
+    first = deployment.register(model_predicting(4.0))
+    deployment.build()
+    succeeded(deployment.deploy())
+    deployment.edit_template(
+        "\nOutputs:\n",
+        "\n  Queue:\n    Type: AWS::SQS::Queue\n    DependsOn: Endpoint\n    Properties:\n"
+        "      QueueName: no.such.name\n\nOutputs:\n",
+    )
+    deployment.register(model_predicting(9.0))
+    deployment.build()
+    result = deployment.deploy()
+    error = failed(result, "SMCI-503")
+    assert "Queue (AWS::SQS::Queue)" in error
+    assert "UPDATE_ROLLBACK_COMPLETE" in error
+    assert f"is InService and serves {first}" in result.stdout
+    assert deployment.prediction() == pytest.approx(4.0)
+
+
+def test_a_change_set_that_cannot_be_made_is_refused_and_leaves_nothing_behind(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.edit_template("InitialVariantWeight: 1", "InitialVariantWeight: 1\n          NoSuchProperty: 1")
+    deployment.build()
+    error = failed(deployment.deploy(), "SMCI-502")
+    assert "NoSuchProperty" in error
+    assert deployment.stack() is None
+
+
+def test_an_endpoint_with_another_name_than_the_jobs_expect_is_an_error(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.edit_template("${SageMakerProjectName}-${StageName}", "${SageMakerProjectName}-x-${StageName}")
+    deployment.build()
+    failed(deployment.deploy(), "SMCI-601")
+
+
+def test_a_template_that_serves_another_model_is_an_error(deployment: Deployment) -> None:
+    other = deployment.register(model_predicting(9.0))
+    deployment.register(model_predicting(4.0))
+    deployment.edit_template("ModelPackageName: !Ref ModelPackageName", f"ModelPackageName: {other}")
+    deployment.build()
+    error = failed(deployment.deploy(), "SMCI-604")
+    assert f"serves {other}" in error
+
+
+def test_a_model_of_the_packages_image_and_data_counts_as_the_package(deployment: Deployment) -> None:
+    arn = deployment.register(model_predicting(4.0))
+    package = deployment.aws.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    url = package["InferenceSpecification"]["Containers"][0]["ModelDataUrl"]
+    deployment.edit_template(
+        "- ModelPackageName: !Ref ModelPackageName", f"- Image: {IMAGE}\n          ModelDataUrl: {url}"
+    )
+    deployment.build()
+    succeeded(deployment.deploy())
+
+
+def test_a_template_too_long_for_a_request_goes_through_the_artifact_bucket(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.edit_template("\nOutputs:\n", "\n" + "# a long comment\n" * 4000 + "\nOutputs:\n")
+    deployment.build()
+    assert "sent by way of s3://" in succeeded(deployment.deploy())
+    assert deployment.prediction() == pytest.approx(4.0)
+
+
+def test_a_stack_that_is_busy_with_another_update_is_waited_for(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    first = start(deployment)
+    until(lambda: (deployment.stack() or {}).get("StackStatus") == "CREATE_IN_PROGRESS")
+    log = succeeded(deployment.deploy())
+    assert "CREATE_IN_PROGRESS, waiting" in log
+    assert "no change" in log
+    assert first.wait(timeout=60) == 0
+
+
+def test_a_stack_that_was_left_in_review_is_replaced(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    deployment.aws.client("cloudformation").create_change_set(
+        StackName=f"sagemaker-{deployment.project.name}-{deployment.project.id}-deploy-staging",
+        ChangeSetName="left-behind",
+        ChangeSetType="CREATE",
+        TemplateBody="Resources: {Queue: {Type: AWS::SQS::Queue}}",
+    )
+    assert "REVIEW_IN_PROGRESS, the remains" in succeeded(deployment.deploy())
+    assert deployment.prediction() == pytest.approx(4.0)
+
+
+def start(deployment: Deployment) -> subprocess.Popen[str]:
+    """`deploy --stage staging` in the background."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "ci_scripts.cli", "deploy", "--stage", "staging"],
+        cwd=deployment.folder,
+        env=deployment.project.environ | {"POLL_SECONDS": "0.3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_cancelled_job_says_what_the_stack_is_doing_and_the_next_run_takes_over(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    job = start(deployment)
+    until(lambda: (deployment.stack() or {}).get("StackStatus") == "CREATE_IN_PROGRESS")
+    job.send_signal(signal.SIGTERM)
+    _, said = job.communicate(timeout=30)
+    assert job.returncode == 1
+    assert said.startswith("error SMCI-103: cancelled by SIGTERM; the stack sagemaker-")
+    assert "CREATE_IN_PROGRESS" in said
+    assert "Traceback" not in said
+    succeeded(deployment.deploy())
+    assert deployment.prediction() == pytest.approx(4.0)
+
+
+def test_a_failed_endpoint_is_refused_before_the_stack_is_touched(deployment: Deployment) -> None:
+    sagemaker = deployment.aws.client("sagemaker")
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    succeeded(deployment.deploy())
+    # Behind CloudFormation's back: the endpoint is deleted and made anew from a model that cannot start.
+    name = f"{deployment.project.name}-staging"
+    sagemaker.delete_endpoint(EndpointName=name)
+    until(lambda: endpoint.describe(sagemaker, name) is None)
+    broken = deployment.register(BROKEN_MODEL)
+    sagemaker.create_model(
+        ModelName=f"{name}-broken",
+        ExecutionRoleArn=deployment.project.model_role,
+        Containers=[{"ModelPackageName": broken}],
+    )
+    sagemaker.create_endpoint_config(
+        EndpointConfigName=f"{name}-broken",
+        ProductionVariants=[
+            {
+                "VariantName": "AllTraffic",
+                "ModelName": f"{name}-broken",
+                "InstanceType": "ml.m5.large",
+                "InitialInstanceCount": 1,
+            }
+        ],
+    )
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-broken")
+    change_sets = deployment.calls("CreateChangeSet")
+    failed(deployment.deploy(), "SMCI-605")  # which waited for the endpoint to come to rest
+    assert deployment.calls("CreateChangeSet") == change_sets
+
+
+def test_an_endpoint_that_does_not_answer_is_an_error_with_the_containers_words(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    succeeded(deployment.deploy())
+    runtime = deployment.aws.client("sagemaker-runtime")
+    with pytest.raises(errors.InvocationFailed, match="not consistent"):
+        endpoint.invoke(runtime, f"{deployment.project.name}-staging", b"1,2,3,4,5", "text/csv")
+    with pytest.raises(errors.InvocationFailed, match="not found"):
+        endpoint.invoke(runtime, f"{deployment.project.name}-prod", b"1,2,3", "text/csv")
+
+
+def test_a_missing_export_is_named(deployment: Deployment) -> None:
+    assert "staging-config-export.json is missing" in failed(deployment.deploy(), "SMCI-407")
