@@ -265,6 +265,7 @@ class StackNotDeployable(SagemakerCiError):
     """The stack is in a state out of which only a person should lead it."""
 
     code = "SMCI-501"
+    hint = "See the stack's events in the CloudFormation console, bring it to an end state there, then retry the job."
 
 
 class ChangeSetFailed(SagemakerCiError):
@@ -326,6 +327,7 @@ class EndpointBeyondRepair(SagemakerCiError):
     """The endpoint is in a state in which SageMaker refuses every update."""
 
     code = "SMCI-605"
+    hint = "Delete the stack, which deletes the endpoint, then run this job again."
 
 
 class InvocationFailed(SagemakerCiError):
