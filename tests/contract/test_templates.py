@@ -170,7 +170,8 @@ def test_the_image_has_the_version_of_this_project(component: str) -> None:
 def test_the_readme_lists_exactly_the_inputs(component: str) -> None:
     expected = [_row(name, spec) for name, spec in _inputs(component).items()]
     readme = (TEMPLATES / component / "README.md").read_text()
-    actual = [line for line in readme.splitlines() if line.startswith("| `")]
+    inputs = readme.split("\n## Inputs\n")[1].split("\n## ")[0]
+    actual = [line for line in inputs.splitlines() if line.startswith("| `")]
     assert actual == expected, "replace the rows of the table with:\n" + "\n".join(expected)
 
 
