@@ -42,7 +42,6 @@ mount --rbind "$stage" /opt
 exec "$@"
 """
 
-_running: set[Process] = set()
 # The kernel ties "die with the parent" to the thread that forked: this one lives as long as the server.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="container-spawner")
 
@@ -77,7 +76,6 @@ class Process(subprocess.Popen[str]):
         code = super().wait(timeout)
         if self._reader is not None:
             self._reader.join(timeout=5)  # a background child of the container may hold the pipe open
-        _running.discard(self)
         return code
 
     def end(self, grace: float = 5) -> None:
@@ -97,12 +95,6 @@ class Process(subprocess.Popen[str]):
 def start(container: Container, write_line: Callable[[str], None]) -> Process:
     """Start the container; every line of its output goes to `write_line`. Raises images.UnknownImage."""
     return _launch(container, images.program(container.image, container.command), write_line)
-
-
-def end_all() -> None:
-    """End every container that still runs: the server's shutdown."""
-    for process in list(_running):
-        process.end(grace=1)
 
 
 def _launch(container: Container, program: list[str], write_line: Callable[[str], None]) -> Process:
@@ -130,7 +122,6 @@ def _launch(container: Container, program: list[str], write_line: Callable[[str]
         )
 
     process = _spawner.submit(spawn).result()
-    _running.add(process)
     process.read_lines(write_line)
     return process
 
@@ -147,7 +138,7 @@ def has_namespaces() -> bool:
 @cache
 def _stage() -> str:
     # One empty folder serves all containers: what is mounted on it stays in each container's own mount namespace.
-    return tempfile.mkdtemp(prefix="sandbox-opt-")
+    return tempfile.mkdtemp(prefix="opt-", dir=os.environ.get("SANDBOX_AWS_STATE"))
 
 
 def _environment() -> dict[str, str]:
