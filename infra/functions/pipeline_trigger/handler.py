@@ -57,6 +57,7 @@ def handle(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureR
 
 def process(record: SQSRecord) -> None:
     """Start what one message asks for. Raises what kept it from being started."""
+    logger.remove_keys(["model_package_arn"])  # of the message before
     change = approvals.read(record.json_body)
     if change is None:
         return  # another field of the package was updated
