@@ -7,7 +7,6 @@ this process and its children before they are installed; `STATE` is where they m
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import signal
 import subprocess
@@ -21,9 +20,7 @@ ACCOUNT = "123456789012"
 ROOT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000", "AWS_SECRET_ACCESS_KEY": "sandbox-root-secret"}
 """Static keys of the account's root, for the person or program that sets the sandbox up."""
 
-PATCHES = (
-    "identity events functions cloudformation logs images container jobs pipelines xgboost_container registry endpoints"
-).split()
+PATCHES = "identity queues events functions cloudformation jobs pipelines registry endpoints".split()
 """Modules of this package that add what moto lacks; each has an `install()`."""
 
 
@@ -67,10 +64,7 @@ def run(port: int, folder: Path) -> None:
 
 def _install_patches() -> None:
     for name in PATCHES:
-        if importlib.util.find_spec(f"sandbox.aws.{name}"):
-            module = importlib.import_module(f"sandbox.aws.{name}")
-            if hasattr(module, "install"):
-                module.install()
+        importlib.import_module(f"sandbox.aws.{name}").install()
 
 
 def _end_children() -> None:

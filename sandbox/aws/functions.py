@@ -1,0 +1,122 @@
+"""Lambda functions whose archives really run: synchronous and asynchronous invocations, warm environments.
+
+`install()` puts it behind moto's `LambdaFunction`. Event source mappings live in event_sources.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from typing import Any
+
+from moto.awslambda.models import LambdaBackend, LambdaFunction
+from moto.core.exceptions import ServiceException
+
+from sandbox.aws import event_sources, identity
+from sandbox.aws.lambda_environment import Environment, Outcome, Settings
+
+_RETRY_SECONDS = (60, 120)  # between the attempts of an asynchronous invocation
+_TAIL_BYTES = 4096  # of the log, in X-Amz-Log-Result
+_idle: dict[str, list[Environment]] = {}
+_lock = threading.Lock()
+
+
+class InvalidParameterValue(ServiceException):
+    code = "InvalidParameterValueException"
+
+
+def install() -> None:
+    create_function, delete_function = LambdaBackend.create_function, LambdaBackend.delete_function
+
+    def checked_create(self: Any, spec: dict[str, Any]) -> Any:
+        try:
+            identity.service_credentials(spec["Role"], "lambda.amazonaws.com", "check")
+        except identity.CannotAssume as error:
+            message = "The role defined for the function cannot be assumed by Lambda."
+            raise InvalidParameterValue(message) from error
+        return create_function(self, spec)
+
+    def ending_delete(self: Any, function_name: str, qualifier: str | None = None) -> None:
+        arn = self.get_function(function_name, None).function_arn
+        delete_function(self, function_name, qualifier)
+        with _lock:
+            idle = _idle.pop(arn, [])
+        for environment in idle:
+            environment.end()
+
+    LambdaBackend.create_function = checked_create
+    LambdaBackend.delete_function = ending_delete
+    LambdaFunction._invoke_lambda = _for_moto
+    LambdaFunction.invoke = _invoke
+    event_sources.install(run)
+
+
+def run(function: Any, event: Any) -> Outcome:
+    """Invoke a function once, in a warm environment if one is free."""
+    settings = Settings(
+        name=function.function_name,
+        arn=function.function_arn,
+        handler=function.handler,
+        role=function.role,
+        code_sha256=function.code_sha_256,
+        memory=int(function.memory_size),
+        timeout=int(function.timeout),
+        variables=tuple(sorted((name, str(value)) for name, value in function.environment_vars.items())),
+    )
+    environment = _take(settings)
+    if environment is None:
+        credentials = identity.service_credentials(function.role, "lambda.amazonaws.com", function.function_name)
+        environment = Environment(settings, function.code_bytes, credentials)
+    outcome = environment.invoke(event)
+    with _lock:
+        _idle.setdefault(settings.arn, []).append(environment)
+    return outcome
+
+
+def run_later(function: Any, event: Any) -> None:
+    """An asynchronous invocation: two more attempts when the function fails."""
+
+    def attempts() -> None:
+        for pause in (*_RETRY_SECONDS, 0):
+            if not run(function, event).failed:
+                return
+            time.sleep(pause)
+
+    threading.Thread(target=attempts, daemon=True).start()
+
+
+def _take(settings: Settings) -> Environment | None:
+    """A warm environment of the same settings; those that are out of date end here."""
+    with _lock:
+        waiting = _idle.pop(settings.arn, [])
+        fit = [one for one in waiting if one.usable and one.settings == settings]
+        taken = fit.pop() if fit else None
+        _idle[settings.arn] = fit
+    for environment in waiting:
+        if environment is not taken and environment not in fit:
+            environment.end()
+    return taken
+
+
+def _for_moto(function: Any, event: Any = None) -> tuple[str, bool, str]:
+    """moto's own seam, through which its other services invoke a function."""
+    outcome = run(function, json.loads(event) if isinstance(event, str) else event or {})
+    return outcome.payload, outcome.failed, "\n".join(outcome.log)
+
+
+def _invoke(function: Any, body: str, request_headers: Any, response_headers: dict[str, str]) -> bytes:
+    """The Invoke API."""
+    kind = request_headers.get("X-Amz-Invocation-Type", "RequestResponse")
+    event = json.loads(body) if body else {}
+    if kind == "Event":
+        run_later(function, event)
+    if kind != "RequestResponse":
+        return b""
+    outcome = run(function, event)
+    if outcome.failed:
+        response_headers["x-amz-function-error"] = "Unhandled"
+    tail = "\n".join(outcome.log).encode()[-_TAIL_BYTES:]
+    response_headers["x-amz-log-result"] = base64.b64encode(tail).decode()
+    return outcome.payload.encode()

@@ -1,0 +1,34 @@
+"""SQS for callers that wait at the same time: moto's ReceiveMessage is not safe for two threads at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from moto.sqs.models import SQSBackend
+
+_lock = threading.Lock()
+
+
+def install() -> None:
+    receive, delete = SQSBackend.receive_message, SQSBackend.delete_message
+
+    def waiting_receive(
+        self: Any, queue_name: str, count: int, wait_seconds_timeout: int, visibility_timeout: int, names: Any = None
+    ) -> Any:
+        deadline = time.monotonic() + (wait_seconds_timeout or 0)
+        while True:
+            with _lock:
+                messages = receive(self, queue_name, count, 0, visibility_timeout, names)
+            if messages or time.monotonic() >= deadline:
+                return messages
+            # Wakes at once for a new message; one that becomes visible again is seen within the second.
+            self.get_queue(queue_name).wait_for_messages(min(1.0, max(0.05, deadline - time.monotonic())))
+
+    def safe_delete(self: Any, queue_name: str, receipt_handle: str) -> None:
+        with _lock:
+            delete(self, queue_name, receipt_handle)
+
+    SQSBackend.receive_message = waiting_receive
+    SQSBackend.delete_message = safe_delete

@@ -1,0 +1,147 @@
+"""AssumeRoleWithWebIdentity of the sandbox lets in who the trust policy names, and nobody else."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import jwt
+import pytest
+from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.sandbox.conftest import ACCOUNT, Aws
+
+SUBJECT = "project_path:ml/model-deploy:ref_type:branch:ref:main"
+AUDIENCE = "https://gitlab.example.com"
+
+
+class Issuer:
+    """An OpenID Connect issuer on loopback with one key."""
+
+    def __init__(self) -> None:
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key())) | {"kid": "one", "use": "sig"}
+        issuer = self
+
+        class Pages(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                keys = {"keys": [public]}
+                page = keys if self.path == "/jwks" else {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/jwks"}
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps(page).encode())
+
+            def log_message(self, *_: Any) -> None:
+                """Nothing to tell."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+    def token(self, key: Any = None, **claims: Any) -> str:
+        now = int(time.time())
+        given = {"iss": self.url, "sub": SUBJECT, "aud": AUDIENCE, "iat": now, "nbf": now, "exp": now + 60} | claims
+        return jwt.encode(given, key or self.key, algorithm="RS256", headers={"kid": "one"})
+
+
+@pytest.fixture
+def issuer(aws: Aws) -> Iterator[Issuer]:
+    issuer = Issuer()
+    aws.client("iam").create_open_id_connect_provider(Url=issuer.url, ClientIDList=[AUDIENCE])
+    yield issuer
+    issuer.server.shutdown()
+
+
+def role(aws: Aws, issuer: Issuer, conditions: dict[str, Any]) -> str:
+    """A role that trusts the issuer under conditions; `HOST` in them stands for the issuer's host."""
+    statement = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Principal": {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{issuer.host}"},
+        "Condition": json.loads(json.dumps(conditions).replace("HOST", issuer.host)),
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    name = f"web-{uuid.uuid4().hex[:8]}"
+    return str(aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"])
+
+
+EXACT = {"StringEquals": {"HOST:aud": AUDIENCE, "HOST:sub": SUBJECT}}
+
+
+def assume(aws: Aws, arn: str, token: str, **given: Any) -> dict[str, Any]:
+    return aws.client("sts").assume_role_with_web_identity(
+        RoleArn=arn, RoleSessionName="gitlab-job-1", WebIdentityToken=token, **given
+    )
+
+
+def refusal(aws: Aws, arn: str, token: str) -> str:
+    with pytest.raises(ClientError) as refused:
+        assume(aws, arn, token)
+    return str(refused.value.response["Error"]["Code"])
+
+
+def test_a_token_of_the_named_project_and_branch_gets_the_role(aws: Aws, issuer: Issuer) -> None:
+    answer = assume(aws, role(aws, issuer, EXACT), issuer.token())
+    assert answer["SubjectFromWebIdentityToken"] == SUBJECT
+    keys = answer["Credentials"]
+    caller = aws.client(
+        "sts",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    ).get_caller_identity()
+    assert caller["Arn"].endswith("/gitlab-job-1")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "claims", "allowed"),
+    [
+        (EXACT, {"sub": "project_path:ml/other:ref_type:branch:ref:main"}, False),
+        (EXACT, {"sub": SUBJECT + "-2"}, False),
+        ({"StringLike": {"HOST:sub": "project_path:ml/*:ref_type:branch:ref:main"}}, {}, True),
+        ({"StringLike": {"HOST:sub": "project_path:ml/[a-z]*"}}, {}, False),
+        ({"StringEquals": {"HOST:sub": ["other", SUBJECT]}}, {}, True),
+        ({"StringEquals": {"HOST:project_path": "ml/model-deploy"}}, {"project_path": "ml/model-deploy"}, False),
+        ({"StringNotEquals": {"HOST:sub": SUBJECT}}, {}, False),
+        ({"NumericEquals": {"HOST:sub": SUBJECT}}, {}, False),
+        ({"ForAnyValue:StringEquals": {"HOST:aud": [AUDIENCE]}}, {}, True),
+    ],
+)
+def test_conditions_of_the_trust_policy_decide(
+    aws: Aws, issuer: Issuer, conditions: dict[str, Any], claims: dict[str, Any], allowed: bool
+) -> None:
+    arn = role(aws, issuer, conditions)
+    if allowed:
+        assert assume(aws, arn, issuer.token(**claims))["Credentials"]
+    else:
+        assert refusal(aws, arn, issuer.token(**claims)) == "AccessDenied"
+
+
+def test_a_token_that_is_not_what_it_says_is_refused(aws: Aws, issuer: Issuer) -> None:
+    arn = role(aws, issuer, EXACT)
+    other_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    assert refusal(aws, arn, issuer.token(key=other_key)) == "InvalidIdentityToken"
+    assert refusal(aws, arn, issuer.token(aud="https://somebody.else")) == "InvalidIdentityToken"
+    assert refusal(aws, arn, issuer.token(iss="http://127.0.0.1:9")) == "InvalidIdentityToken"
+    assert refusal(aws, arn, "no token at all") == "InvalidIdentityToken"
+    assert refusal(aws, arn, issuer.token(exp=int(time.time()) - 1)) == "ExpiredTokenException"
+    assert refusal(aws, arn, issuer.token(nbf=int(time.time()) + 600)) == "InvalidIdentityToken"
+
+
+def test_a_role_that_does_not_exist_is_refused(aws: Aws, issuer: Issuer) -> None:
+    assert refusal(aws, f"arn:aws:iam::{ACCOUNT}:role/nobody", issuer.token()) == "AccessDenied"
+
+
+def test_a_session_longer_than_the_role_allows_is_refused(aws: Aws, issuer: Issuer) -> None:
+    with pytest.raises(ClientError, match="MaxSessionDuration"):
+        assume(aws, role(aws, issuer, EXACT), issuer.token(), DurationSeconds=7200)
