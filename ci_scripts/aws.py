@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import tempfile
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ci_scripts import errors
+from ci_scripts import __version__, errors
 from ci_scripts.settings import value
 
 # Error codes by which the services say the same few things; collected from the services' API references.
@@ -78,7 +77,7 @@ def client(service: str, region: str) -> Any:
         retries={"mode": "adaptive", "total_max_attempts": 8},
         connect_timeout=10,
         read_timeout=70,  # seconds; a real-time endpoint may take 60 to answer
-        user_agent_extra=f"sagemaker-ci/{version('sagemaker-ci')}",
+        user_agent_extra=f"sagemaker-ci/{__version__}",
     )
     return session(region).client(service, config=config)
 

@@ -11,6 +11,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from ci_scripts import __version__
 from ci_scripts.errors import SagemakerCiError
 
 COMMANDS = {
@@ -21,29 +22,28 @@ COMMANDS = {
 }
 
 
-class _Version(argparse.Action):
-    # Looked up on demand: importlib.metadata is slower to import than everything else on this path.
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import version
-
-        print(f"sagemaker-ci {version('sagemaker-ci')}")
-        parser.exit()
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    # A fixed width: asking for the terminal's would load shutil before every answer.
+    return argparse.HelpFormatter(prog, max_help_position=32, width=100)
 
 
 def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for `argv`: every subcommand is listed, only the one that is asked for is imported."""
     parser = argparse.ArgumentParser(
         prog="sagemaker-ci",
+        formatter_class=_formatter,
         description="Train, approve, deploy, test and promote SageMaker models from GitLab CI/CD.",
         epilog="An option can be set by the variable named in [brackets]. Every error has a code: see docs/errors.md.",
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.add_argument(
+        "--version", action="version", version=f"sagemaker-ci {__version__}", help="show the version and exit"
+    )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an expected error")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in argv if word in COMMANDS), None)
     for name, (module, summary) in COMMANDS.items():
         description = summary[0].upper() + summary[1:] + "."
-        command = commands.add_parser(name, help=summary, description=description)
+        command = commands.add_parser(name, help=summary, description=description, formatter_class=_formatter)
         if name == chosen:
             room = importlib.import_module(module)
             room.add_arguments(command)
@@ -55,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand. Returns 0, or 1 after an expected failure; argparse exits 2 on wrong usage."""
     argv = sys.argv[1:] if argv is None else argv
     arguments = build_parser(argv).parse_args(argv)
+    from ci_scripts import job
+
     try:
+        job.clear_reports()
         arguments.run(arguments)
     except Exception as error:
         failure = _explain(error)

@@ -5,19 +5,19 @@ Outside GitLab everything still works: sections become plain headings and links 
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import re
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ci_scripts.errors import InvalidReport, JobCancelled
+
+if TYPE_CHECKING:
+    from pathlib import Path  # loads urllib, which no quick answer should wait for; imported again where it is used
 
 REPORTS = "sagemaker-ci-reports"
 """Folder for everything a job leaves behind; the components publish it as artifacts."""
@@ -81,6 +81,8 @@ _cancelled_by: str | None = None  # the signal's name, once one has come
 def pause(seconds: float) -> None:
     """Wait between two looks at AWS; the jitter keeps parallel jobs from asking in step."""
     raise_if_cancelled()
+    import random  # loads hashlib, which no quick answer should wait for
+
     time.sleep(seconds * random.uniform(0.85, 1.15))  # noqa: S311 - spreads load, guards nothing
 
 
@@ -121,9 +123,20 @@ def cancellation() -> Iterator[None]:
 
 def reports_folder() -> Path:
     """The folder for reports, created when needed."""
+    from pathlib import Path
+
     folder = Path(REPORTS)
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def clear_reports() -> None:
+    """Remove the reports of an earlier command: a job that fails early must not publish another job's results."""
+    if not os.path.isdir(REPORTS):  # noqa: PTH112 - answered without pathlib
+        return
+    for path in reports_folder().iterdir():
+        if path.is_file():
+            path.unlink()
 
 
 def write_dotenv(variables: Mapping[str, str]) -> Path:
@@ -141,6 +154,8 @@ def write_dotenv(variables: Mapping[str, str]) -> Path:
 
 def write_annotations(links: Mapping[str, str]) -> Path:
     """Write `annotations.json`: links that GitLab shows on the job's page, as label → URL."""
+    import json
+
     rows = [{"external_link": {"label": label, "url": url}} for label, url in links.items()]
     return _write("annotations.json", json.dumps({"sagemaker-ci": rows}, indent=2) + "\n")
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
 
 # SageMaker's own rule for project names: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProject.html
-_PROJECT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}")
-_PROJECT_ID = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,19}")
-_REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-\d{1,2}")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+", re.ASCII)
+# Plain text, compiled when there is something to check: compiling takes longer than saying that a variable is missing.
+_PROJECT_NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}"
+_PROJECT_ID = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,19}"
+_REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}"
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+"
 
 
 class Project(NamedTuple):
@@ -65,11 +66,11 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
     """
     problems: list[str] = []
 
-    def required(name: str, rule: re.Pattern[str], example: str) -> str:
+    def required(name: str, rule: str, example: str) -> str:
         found = value(environ, name)
         if not found:
             problems.append(f"{name} is not set")
-        elif not rule.fullmatch(found):
+        elif not re.fullmatch(rule, found):
             problems.append(f"{name} is {found!r}, expected something like {example}")
         return found
 
@@ -90,7 +91,7 @@ def role_arn(name: str, environ: Mapping[str, str] = os.environ) -> str:
     found = value(environ, name)
     if not found:
         raise InvalidSettings(f"{name} is not set")
-    if not _ROLE_ARN.fullmatch(found):
+    if not re.fullmatch(_ROLE_ARN, found):
         raise InvalidSettings(f"{name} is {found!r}, expected something like arn:aws:iam::123456789012:role/name")
     return found
 

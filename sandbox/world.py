@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -37,7 +36,7 @@ PLATFORM_BUCKET = f"mlops-platform-{ACCOUNT}"
 COMPONENTS = "mlops/sagemaker-components"
 BUILD_REPOSITORY, DEPLOY_REPOSITORY = "data-science/abalone-model-build", "data-science/abalone-model-deploy"
 ENDPOINTS = {stage: f"{PROJECT_NAME}-{stage}" for stage in ("staging", "prod")}
-VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+VERSION = (ROOT / "ci_scripts" / "__init__.py").read_text().split('__version__ = "')[1].split('"')[0]
 
 Say = Callable[[str], None]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from ci_scripts import __version__
 from ci_scripts.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,6 @@ JOBS = ["training", "build", "staging-deploy", "test-staging", "prod-deploy"]
 AGGREGATES = ["model-build", "model-deploy"]
 COMPONENTS = JOBS + AGGREGATES
 COMMON = "job_name stage image rules timeout aws_region aws_role_arn oidc_audience environment".split()
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 def _documents(component: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -162,7 +161,7 @@ def test_the_staging_endpoint_does_not_change_while_it_is_tested() -> None:
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_the_image_has_the_version_of_this_project(component: str) -> None:
     image = "training" if component in ("training", "model-build") else "deploy"
-    expected = f"$CI_REGISTRY/mlops/sagemaker-components/{image}:{VERSION}"
+    expected = f"$CI_REGISTRY/mlops/sagemaker-components/{image}:{__version__}"
     assert _inputs(component)["image"]["default"] == expected
 
 
@@ -184,5 +183,5 @@ def _row(name: str, spec: dict[str, Any]) -> str:
 def test_the_readme_includes_the_component_at_this_version(component: str) -> None:
     readme = (TEMPLATES / component / "README.md").read_text()
     included = re.findall(r"component: \$CI_SERVER_FQDN/mlops/sagemaker-components/([\w-]+)@(\S+)", readme)
-    assert (component, VERSION) in included
-    assert {version for _, version in included} == {VERSION}
+    assert (component, __version__) in included
+    assert {version for _, version in included} == {__version__}

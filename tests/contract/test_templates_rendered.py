@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -20,8 +19,9 @@ import jsonschema
 import pytest
 import yaml
 
+from ci_scripts import __version__
+
 ROOT = Path(__file__).resolve().parents[2]
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 COMPONENTS = "mlops/sagemaker-components"
 JOBS = ["training", "build", "staging-deploy", "test-staging", "prod-deploy"]
 DEPLOY_JOBS = JOBS[1:]
@@ -44,7 +44,7 @@ class Consumer:
         self._answers: dict[tuple[str, ...], str] = {}
         text = config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False)
         (folder / ".gitlab-ci.yml").write_text(text)
-        cloned = folder / ".gitlab-ci-local" / "includes" / "gitlab.example.com" / COMPONENTS / VERSION
+        cloned = folder / ".gitlab-ci-local" / "includes" / "gitlab.example.com" / COMPONENTS / __version__
         shutil.copytree(ROOT / "templates", cloned / "templates")
         identity = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.com"]
         for command in (
@@ -102,7 +102,7 @@ def _consumer(folder: Path, stages: list[str], *includes: tuple[str, Config]) ->
 
 
 def _include(component: str, inputs: Config) -> Config:
-    return {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/{component}@{VERSION}", "inputs": inputs}
+    return {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/{component}@{__version__}", "inputs": inputs}
 
 
 def _scripts(job: Config) -> str:
