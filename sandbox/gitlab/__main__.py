@@ -1,0 +1,37 @@
+"""`python -m sandbox.gitlab --port P --state DIR --images FILE`: serve until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import threading
+from pathlib import Path
+
+from sandbox.gitlab.runner import Images
+from sandbox.gitlab.server import GitLab
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.gitlab", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 picks a free one")
+    parser.add_argument("--state", type=Path, required=True, help="folder for repositories, job logs and artifacts")
+    parser.add_argument("--images", type=Path, required=True, help='JSON list of {"match": regex, "path": [folder, …]}')
+    arguments = parser.parse_args()
+    state = arguments.state.resolve()
+    state.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=state / "gitlab.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    server = GitLab(arguments.port, state, Images(arguments.images))
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    threading.Thread(target=server.serve, daemon=True).start()
+    print(f"ready {server.url}", flush=True)
+    ended.wait()
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()

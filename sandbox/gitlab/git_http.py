@@ -1,0 +1,129 @@
+"""git over HTTP: clone, fetch and push with an access token or a job token as password.
+
+The smart protocol itself is git's own `--stateless-rpc`: https://git-scm.com/docs/http-protocol.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import subprocess
+
+from flask import Blueprint, Response, request
+
+from sandbox.gitlab.api import Api
+from sandbox.gitlab.api_repository import after_push, may_push
+from sandbox.gitlab.repositories import ENVIRONMENT, NO_COMMIT
+from sandbox.gitlab.store import DEVELOPER, Project, User
+
+_SERVICES = ("git-upload-pack", "git-receive-pack")
+_READ_SCOPES, _WRITE_SCOPES = {"api", "read_repository", "write_repository"}, {"api", "write_repository"}
+
+
+class _Denied(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def blueprint(api: Api) -> Blueprint:
+    """The routes `/<project>.git/…`."""
+    routes = Blueprint("git", __name__)
+
+    @routes.errorhandler(_Denied)
+    def denied(error: _Denied) -> Response:
+        headers = {"WWW-Authenticate": 'Basic realm="GitLab"'} if error.status == 401 else {}
+        return Response(f"{error}\n", error.status, headers, mimetype="text/plain")
+
+    @routes.get("/<path:path>.git/info/refs")
+    def advertise(path: str) -> Response:
+        service = request.args.get("service", "")
+        project, _ = _authorize(api, path, service)
+        output = _git(project, service, b"", "--advertise-refs")
+        announcement = f"# service={service}\n"
+        body = f"{len(announcement) + 4:04x}{announcement}0000".encode() + output
+        return _answer(body, f"application/x-{service}-advertisement")
+
+    @routes.post("/<path:path>.git/<any('git-upload-pack','git-receive-pack'):service>")
+    def exchange(path: str, service: str) -> Response:
+        project, user = _authorize(api, path, service)
+        body = request.get_data()
+        if request.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        if service == "git-upload-pack":
+            return _answer(_git(project, service, body), f"application/x-{service}-result")
+        assert user is not None  # noqa: S101 - pushing is never anonymous
+        for ref in _pushed_refs(body):
+            if ref.startswith("refs/heads/") and not may_push(
+                api.store, project, user, ref.removeprefix("refs/heads/")
+            ):
+                raise _Denied(403, "GitLab: You are not allowed to push code to protected branches on this project.")
+        with project.repository.lock:
+            before = project.repository.refs()
+            output = _git(project, service, body)
+        after_push(api, project, user, before)
+        return _answer(output, f"application/x-{service}-result")
+
+    return routes
+
+
+def _authorize(api: Api, path: str, service: str) -> tuple[Project, User | None]:
+    """The project and the user, when the user may do this. Raises _Denied as GitLab answers git."""
+    if service not in _SERVICES:
+        raise _Denied(403, "only the smart protocol is served")
+    project = api.store.find_project(path)
+    pushing = service == "git-receive-pack"
+    password = _password()
+    if not password:
+        if project and project.visibility == "public" and not pushing:
+            return project, None
+        raise _Denied(401, "HTTP Basic: Access denied.")
+    user, readable, writable = _identify(api, password, project)
+    level = api.store.access_level(user, project) if project else 0
+    if project is None or not readable or (level == 0 and project.visibility == "private"):
+        raise _Denied(
+            404, "The project you were looking for could not be found or you don't have permission to view it."
+        )
+    if pushing and not (writable and level >= DEVELOPER):
+        raise _Denied(403, "You are not allowed to upload code.")
+    return project, user
+
+
+def _password() -> str:
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "basic":
+        return ""
+    return base64.b64decode(value).decode(errors="replace").partition(":")[2]
+
+
+def _identify(api: Api, password: str, project: Project | None) -> tuple[User, bool, bool]:
+    """Whose token it is, and whether it lets its owner read and write this repository."""
+    if job := api.store.find_running_job(password):
+        return job.user, project is job.project or (project is not None and project.visibility != "private"), False
+    token = api.store.find_token(password)
+    if token is None or token.revoked or token.expired:
+        raise _Denied(401, "HTTP Basic: Access denied.")
+    scopes = set(token.scopes)
+    return token.user, bool(scopes & _READ_SCOPES), bool(scopes & _WRITE_SCOPES)
+
+
+def _pushed_refs(body: bytes) -> list[str]:
+    """The refs that a push wants to change: `old new ref` lines up to the first flush packet."""
+    refs, position = [], 0
+    while (length := int(body[position : position + 4] or b"0", 16)) > 4:
+        line = body[position + 4 : position + length].split(b"\0")[0].decode(errors="replace").strip()
+        if line.count(" ") >= 2 and len(line.split(" ")[0]) == len(NO_COMMIT):
+            refs.append(line.split(" ", 2)[2])
+        position += length
+    return refs
+
+
+def _git(project: Project, service: str, body: bytes, *options: str) -> bytes:
+    protocol = request.headers.get("Git-Protocol", "")
+    environment = ENVIRONMENT | ({"GIT_PROTOCOL": protocol} if protocol else {})
+    command = ["git", service.removeprefix("git-"), "--stateless-rpc", *options, str(project.repository.path)]
+    return subprocess.run(command, input=body, env=environment, capture_output=True, check=False).stdout
+
+
+def _answer(body: bytes, mimetype: str) -> Response:
+    return Response(body, mimetype=mimetype, headers={"Cache-Control": "no-cache"})

@@ -1,0 +1,431 @@
+"""Pipelines: created from a commit, carried from status to status, run by two jobs at a time.
+
+Everything that changes a status happens here under the store's lock; `scheduling.py` decides what is next, `runner.py`
+runs a job in a thread of its own and comes back to `_finish`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sandbox.gitlab import includes, scheduling, variables
+from sandbox.gitlab.compiler import CompiledJob, NoPipeline, Surroundings, compile_jobs, matching_rules
+from sandbox.gitlab.expansion import expand, expand_all
+from sandbox.gitlab.includes import InvalidConfiguration
+from sandbox.gitlab.repositories import NO_COMMIT, Repository
+from sandbox.gitlab.runner import Execution, Images, Outcome
+from sandbox.gitlab.scheduling import JobState
+from sandbox.gitlab.store import (
+    Deployment,
+    Environment,
+    Job,
+    MergeRequest,
+    Pipeline,
+    Project,
+    Store,
+    Trigger,
+    User,
+    now,
+)
+from sandbox.gitlab.tokens import Issuer
+from sandbox.gitlab.variables import Server
+
+CONFIGURATION = ".gitlab-ci.yml"
+_SHUTDOWN_SECONDS = 5
+_log = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """GitLab would not create this pipeline; the message is its own."""
+
+
+class Request(NamedTuple):
+    """Who wants a pipeline for what. `ref` is a branch or tag name."""
+
+    project: Project
+    ref: str
+    source: str
+    user: User
+    sha: str
+    tag: bool = False
+    before_sha: str = NO_COMMIT
+    variables: dict[str, str] | None = None
+    inputs: dict[str, Any] | None = None
+    merge_request: MergeRequest | None = None
+    trigger: Trigger | None = None
+
+
+class Engine:
+    """Creates, schedules, cancels and retries. One for the whole server."""
+
+    def __init__(self, store: Store, server: Server, images: Images, issuer: Issuer, concurrency: int = 2) -> None:
+        self.store, self.server, self.images, self.issuer = store, server, images, issuer
+        self.concurrency = concurrency
+        self._queue: deque[Job] = deque()
+        self._running: dict[Job, tuple[Execution, threading.Thread]] = {}
+        self._closed = False
+        # Like GitLab's background workers: a push is answered before its pipeline exists. One thread keeps their order.
+        self._pushes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="push")
+
+    # --- creation ---------------------------------------------------------------------------------------------------
+
+    def pushed(self, project: Project, user: User, before: dict[str, str], after: dict[str, str]) -> None:
+        """Create the pipelines that a change of branches and tags (full ref name → commit) asks for, soon."""
+        for ref, sha in after.items():
+            if before.get(ref) != sha:
+                self._pushes.submit(self._pipelines_of_push, project, user, ref, before.get(ref, NO_COMMIT), sha)
+
+    def merge_request_changed(self, request: MergeRequest, project: Project, user: User) -> None:
+        sha = project.repository.names("heads").get(request.source_branch)
+        if sha and project.repository.read(sha, CONFIGURATION) is not None:
+            project.repository.set_ref(request.ref, sha)
+            wanted = Request(project, request.ref, "merge_request_event", user, sha, merge_request=request)
+            self._pushes.submit(self._create_or_keep_error, wanted)
+
+    def _pipelines_of_push(self, project: Project, user: User, ref: str, before: str, sha: str) -> None:
+        tag = ref.startswith("refs/tags/")
+        name = ref.removeprefix("refs/tags/").removeprefix("refs/heads/")
+        if project.repository.read(sha, CONFIGURATION) is None:
+            return
+        self._create_or_keep_error(Request(project, name, "push", user, sha, tag, before))
+        for request in project.merge_requests:
+            if request.state == "opened" and not tag and request.source_branch == name:
+                self.merge_request_changed(request, project, user)
+
+    def _create_or_keep_error(self, request: Request) -> None:
+        """As after a push: an invalid configuration becomes a failed pipeline, one without jobs becomes nothing."""
+        try:
+            self.create(request, keep_errors=True)
+        except Refused as reason:
+            _log.info("no pipeline for %s in %s: %s", request.ref, request.project.full_path, reason)
+        except Exception:
+            _log.exception("no pipeline for %s in %s", request.ref, request.project.full_path)
+            raise
+
+    def create(self, request: Request, *, keep_errors: bool = False) -> Pipeline:
+        """Compile and start a pipeline. Raises Refused; with `keep_errors` an invalid configuration is kept as a
+        failed pipeline instead."""
+        project = request.project
+        if project.repository.read(request.sha, CONFIGURATION) is None:
+            raise Refused("Missing CI config file")
+        with self.store.lock:
+            pipeline = Pipeline(
+                self.store.next_id("pipeline"), self.store.next_id(f"pipeline of {project.id}"), project, request.ref,
+                request.tag, request.sha, request.before_sha, request.source, request.user, request.variables or {},
+                request.inputs or {}, request.merge_request, request.trigger,
+            )  # fmt: skip
+        commit = project.repository.commit(request.sha)
+        pipeline.commit_variables = variables.of_pipeline(pipeline, commit, self.server)
+        try:
+            compiled = self._compile(pipeline)
+        except NoPipeline as error:
+            raise Refused(str(error)) from error
+        except InvalidConfiguration as error:
+            if not keep_errors:
+                raise Refused(str(error)) from error
+            pipeline.yaml_errors, pipeline.status = str(error), "failed"
+            pipeline.finished_at = now()
+            compiled = []
+        with self.store.lock:
+            project.pipelines.append(pipeline)
+            for spec in compiled:
+                self._add_job(pipeline, spec, request.user)
+            if compiled:
+                self._cancel_redundant(pipeline)
+                self._process(pipeline)
+        return pipeline
+
+    def _compile(self, pipeline: Pipeline) -> list[CompiledJob]:
+        project = pipeline.project
+        known = expand_all(self._known_variables(pipeline))
+        compare_to = self._compare_to(pipeline)
+        around = Surroundings(known, project.repository, pipeline.sha, compare_to)
+
+        def rules_match(rules: Sequence[Any]) -> bool:
+            rule = matching_rules({"include": {"rules": rules}}, {}, around)["include"]
+            return rule is not None and rule.get("when") != "never"
+
+        def find_project(path: str) -> Repository | None:
+            found = self.store.find_project(path)
+            visible = found and (found.visibility == "public" or self.store.access_level(pipeline.user, found))
+            return found.repository if found and visible else None
+
+        source = includes.Source(project.full_path, project.repository, pipeline.sha)
+        surroundings = includes.Surroundings(self.server.fqdn, known, find_project, rules_match)
+        return compile_jobs(includes.merged(source, CONFIGURATION, pipeline.inputs, surroundings), around)
+
+    def _known_variables(self, pipeline: Pipeline) -> dict[str, str]:
+        settings = variables.of_settings(pipeline.project, protected=pipeline.protected, environment=None)
+        return pipeline.commit_variables | {v.key: v.value for v in settings} | pipeline.variables
+
+    def _compare_to(self, pipeline: Pipeline) -> str | None:
+        """The commit that `rules: changes` compares with: https://docs.gitlab.com/ci/yaml/#ruleschanges."""
+        repository = pipeline.project.repository
+        if pipeline.merge_request:
+            target = pipeline.merge_request.target_branch
+            return repository.git("merge-base", target, pipeline.sha).decode().strip()
+        pushed = pipeline.source == "push" and not pipeline.tag and pipeline.before_sha != NO_COMMIT
+        return pipeline.before_sha if pushed else None
+
+    def _add_job(self, pipeline: Pipeline, spec: CompiledJob, user: User) -> Job:
+        number = self.store.next_id("job")
+        job = Job(number, pipeline, spec, user, self._job_folder(number), allow_failure=spec.allow_failure)
+        known = {**pipeline.commit_variables, "CI_JOB_NAME": job.name, "CI_JOB_STAGE": spec.stage, **spec.variables}
+        known = expand_all(known | self._known_variables(pipeline))
+        if spec.environment:
+            job.environment = self._environment(pipeline.project, expand(spec.environment["name"], known), spec)
+        if group := spec.config.get("resource_group"):
+            environment = {"CI_ENVIRONMENT_NAME": job.environment.name} if job.environment else {}
+            job.resource_group = expand(str(group), known | environment)
+        pipeline.jobs.append(job)
+        return job
+
+    def _job_folder(self, number: int) -> Path:
+        return self.store.folder / "jobs" / str(number)
+
+    def _environment(self, project: Project, name: str, spec: CompiledJob) -> Environment:
+        found = next((environment for environment in project.environments if environment.name == name), None)
+        tier = (spec.environment or {}).get("deployment_tier")
+        if found is None:
+            slug = variables.slug(name)[:24]
+            found = Environment(self.store.next_id("environment"), name, slug, tier or variables.tier(name))
+            project.environments.append(found)
+        elif tier:
+            found.tier = tier
+        return found
+
+    def _cancel_redundant(self, pipeline: Pipeline) -> None:
+        """Cancel older pipelines of the ref, of other commits, unless a job not to be interrupted has begun.
+
+        https://docs.gitlab.com/ci/pipelines/settings/#auto-cancel-redundant-pipelines
+        """
+        for old in pipeline.project.pipelines:
+            same = old is not pipeline and old.ref == pipeline.ref and old.sha != pipeline.sha and not pipeline.tag
+            begun = any(job.started_at and not job.spec.config.get("interruptible") for job in old.jobs)
+            if same and not begun and old.status not in scheduling.COMPLETED:
+                self.cancel(old)
+
+    # --- scheduling -------------------------------------------------------------------------------------------------
+
+    def _process(self, pipeline: Pipeline) -> None:
+        by_name = {job.name: job for job in pipeline.current_jobs()}
+        while changes := scheduling.changes([_state(job) for job in by_name.values()]):
+            for name, status in changes.items():
+                if status == "pending":
+                    self._enqueue(by_name[name])
+                else:
+                    by_name[name].status = status
+        self._update(pipeline)
+        self._start_jobs()
+
+    def _update(self, pipeline: Pipeline) -> None:
+        if not pipeline.jobs:  # its configuration was invalid: it stays failed
+            return
+        status = scheduling.composite(_state(job) for job in pipeline.current_jobs())
+        if status != pipeline.status:
+            pipeline.status, pipeline.updated_at = status, now()
+        if status == "running" and pipeline.started_at is None:
+            pipeline.started_at = now()
+        pipeline.finished_at = now() if status in scheduling.COMPLETED else None
+
+    def _enqueue(self, job: Job) -> None:
+        if job.spec.deploys and job.environment and job.deployment is None:
+            job.deployment = self._deployment(job, job.environment)
+        if job.deployment and self._superseded(job.deployment):
+            job.status, job.failure_reason, job.finished_at = "failed", "failed_outdated_deployment_job", now()
+            job.deployment.status = "failed"
+        elif job.resource_group and self._holder(job.project, job.resource_group):
+            job.status = "waiting_for_resource"
+        else:
+            job.status, job.queued_at = "pending", now()
+            self._queue.append(job)
+
+    def _deployment(self, job: Job, environment: Environment) -> Deployment:
+        iid = self.store.next_id(f"deployment of {job.project.id}")
+        deployment = Deployment(self.store.next_id("deployment"), iid, environment, job)
+        job.project.deployments.append(deployment)
+        return deployment
+
+    def _superseded(self, deployment: Deployment) -> bool:
+        done = [
+            other
+            for other in deployment.job.project.deployments
+            if other.environment is deployment.environment and other.status == "success"
+        ]
+        last = max(done, key=lambda other: other.id, default=None)
+        sha = deployment.job.pipeline.sha
+        return scheduling.superseded(
+            deployment.id, sha, last.id if last else None, last.job.pipeline.sha if last else None
+        )
+
+    def _holder(self, project: Project, group: str) -> Job | None:
+        holding = ("pending", "running", "canceling")
+        return next((job for job in project.jobs() if job.resource_group == group and job.status in holding), None)
+
+    def _start_jobs(self) -> None:
+        while self._queue and len(self._running) < self.concurrency and not self._closed:
+            job = self._queue.popleft()
+            if job.status != "pending":
+                continue
+            job.status, job.started_at = "running", now()
+            if job.deployment:
+                job.deployment.status = "running"
+            self._update(job.pipeline)
+            execution = Execution(
+                job, _providers(job), job.pipeline.commit_variables, self.server, self.images, self.issuer,
+                self.store.folder / "builds",
+            )  # fmt: skip
+            thread = threading.Thread(target=self._run, args=(job, execution), name=f"job-{job.id}", daemon=True)
+            self._running[job] = (execution, thread)
+            thread.start()
+
+    def _run(self, job: Job, execution: Execution) -> None:
+        outcome = Outcome("failed", "runner_system_failure")
+        try:
+            outcome = execution.run()
+        finally:
+            self._finish(job, outcome)
+
+    def _finish(self, job: Job, outcome: Outcome) -> None:
+        with self.store.lock:
+            del self._running[job]
+            job.status, job.failure_reason, job.exit_code = outcome
+            job.finished_at = now()
+            job.allow_failure |= job.exit_code in job.spec.allow_failure_codes and job.status == "failed"
+            self._record_deployment(job)
+            retry = job.spec.config.get("retry")
+            reason = job.failure_reason or ""
+            if job.status == "failed" and scheduling.retries_left(retry, job.attempt, reason, job.exit_code):
+                self._again(job, job.user)
+            self._release(job)
+            self._process(job.pipeline)
+
+    def _record_deployment(self, job: Job) -> None:
+        if job.deployment:
+            job.deployment.status, job.deployment.finished_at = job.status, now()
+        if job.environment and job.status == "success":
+            details = job.spec.environment or {}
+            job.environment.state = "stopped" if details.get("action") == "stop" else "available"
+            if job.spec.deploys and (url := details.get("url")):
+                # A deployment's address may come from the job itself, by its dotenv report.
+                known = job.spec.variables | self._known_variables(job.pipeline) | job.dotenv
+                job.environment.external_url = expand(url, expand_all(known)) or None
+
+    def _release(self, job: Job) -> None:
+        """Let the next job that waits for the resource group of a finished job go ahead."""
+        if job.resource_group and not self._holder(job.project, job.resource_group):
+            waiting = (
+                other
+                for other in job.project.jobs()
+                if other.resource_group == job.resource_group and other.status == "waiting_for_resource"
+            )
+            if following := next(waiting, None):
+                self._enqueue(following)
+                self._update(following.pipeline)
+
+    # --- what people ask for ----------------------------------------------------------------------------------------
+
+    def cancel(self, pipeline: Pipeline) -> None:
+        with self.store.lock:
+            for job in pipeline.current_jobs():
+                self._cancel_job(job)
+            self._process(pipeline)
+
+    def cancel_job(self, job: Job) -> None:
+        with self.store.lock:
+            self._cancel_job(job)
+            self._process(job.pipeline)
+
+    def _cancel_job(self, job: Job) -> None:
+        if job.status == "running":
+            job.status = "canceling"
+            self._running[job][0].stop("canceled")
+        elif job.status in scheduling.CANCELABLE:
+            job.status, job.finished_at = "canceled", now()
+            if job.deployment:
+                job.deployment.status = "canceled"
+            self._release(job)
+
+    def play(self, job: Job, user: User, job_variables: dict[str, str]) -> Job:
+        """Run a manual job, or run it again. Raises Refused when it cannot be played."""
+        with self.store.lock:
+            if job.spec.when != "manual" or job.status not in {"manual", *scheduling.RETRYABLE} or job.retried:
+                raise Refused("Unplayable Job")
+            if job.status == "manual":
+                job.user, job.played, job.variables = user, True, job_variables
+                self._enqueue(job)
+                self._revive(job)
+            else:
+                job = self._again(job, user)
+                job.variables = job_variables
+            self._process(job.pipeline)
+            return job
+
+    def retry(self, job: Job, user: User) -> Job:
+        """Run a finished job again, as a new job of the same name. Raises Refused."""
+        with self.store.lock:
+            if job.status not in scheduling.RETRYABLE or job.retried:
+                raise Refused("Job is not retryable")
+            again = self._again(job, user)
+            self._process(job.pipeline)
+            return again
+
+    def retry_pipeline(self, pipeline: Pipeline, user: User) -> None:
+        with self.store.lock:
+            for job in pipeline.current_jobs():
+                if job.status in ("failed", "canceled"):
+                    self._again(job, user)
+            self._process(pipeline)
+
+    def _again(self, job: Job, user: User) -> Job:
+        again = self._add_job(job.pipeline, job.spec, user)
+        again.attempt, again.played, again.variables = job.attempt + 1, True, job.variables
+        self._revive(job)
+        job.retried = True
+        return again
+
+    def _revive(self, job: Job) -> None:
+        by_name = {each.name: each for each in job.pipeline.current_jobs()}
+        for name in scheduling.revived([_state(each) for each in by_name.values()], job.name):
+            by_name[name].status = "created"
+
+    def delete(self, pipeline: Pipeline) -> None:
+        with self.store.lock:
+            self.cancel(pipeline)
+            pipeline.project.pipelines.remove(pipeline)
+
+    def close(self) -> None:
+        """End every job: no new ones start, running ones get a few seconds to clean up."""
+        self._pushes.shutdown(wait=False, cancel_futures=True)
+        with self.store.lock:
+            self._closed = True
+            running = list(self._running.values())
+        for execution, _ in running:
+            execution.stop("canceled", grace=_SHUTDOWN_SECONDS)
+        for _, thread in running:
+            thread.join()
+
+
+def _state(job: Job) -> JobState:
+    spec = job.spec
+    when = "on_success" if job.played and spec.when == "manual" else spec.when
+    needs = None if spec.needs is None else tuple(need.job for need in spec.needs)
+    return JobState(job.name, spec.stage_index, job.status, when, job.allow_failure, needs)
+
+
+def _providers(job: Job) -> list[Job]:
+    """The jobs whose artifacts and dotenv variables a job receives, in the order they were defined."""
+    others = job.pipeline.current_jobs()
+    if job.spec.needs is not None:
+        names = {need.job for need in job.spec.needs if need.artifacts}
+        found = [other for other in others if other.name in names]
+    else:
+        found = [other for other in others if other.spec.stage_index < job.spec.stage_index]
+    dependencies = job.spec.config.get("dependencies")
+    return found if dependencies is None else [other for other in found if other.name in dependencies]

@@ -1,0 +1,135 @@
+"""What happens next in a pipeline, decided from its jobs' statuses alone. Pure; `pipelines.py` carries it out.
+
+The rules are those of GitLab's lib/gitlab/ci/status/composite.rb and app/services/ci/process_build_service.rb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+ACTIVE = frozenset({"waiting_for_resource", "pending", "running", "canceling"})
+COMPLETED = frozenset({"success", "failed", "canceled", "skipped"})
+RETRYABLE = frozenset({"success", "failed", "canceled"})
+CANCELABLE = frozenset({"created", "waiting_for_resource", "pending", "running"})
+
+
+class JobState(NamedTuple):
+    """What scheduling looks at; `needs` is None for a job that waits for the stages before it."""
+
+    name: str
+    stage: int
+    status: str
+    when: str = "on_success"
+    allow_failure: bool = False
+    needs: tuple[str, ...] | None = None
+
+
+def composite(jobs: Iterable[JobState], *, needed: bool = False) -> str:
+    """One status for several jobs: of a pipeline, of the stages before a job, or of the jobs it needs (`needed`)."""
+    statuses = {_counted(job) for job in jobs}
+    if not statuses:
+        return "success"
+    if needed and statuses & {"skipped", "ignored"}:
+        return "skipped"
+    if needed and not statuses <= {"success", "failed", "canceled", "skipped", "warning"}:
+        return "pending"
+    for result, only in (
+        ("skipped", {"skipped", "ignored"}),
+        ("success", {"success", "skipped", "warning", "ignored"}),
+        ("created", {"created", "warning", "ignored"}),
+        ("canceled", {"canceled", "success", "skipped", "warning", "ignored"}),
+        ("pending", {"pending", "created", "skipped", "warning", "ignored"}),
+    ):
+        if statuses <= only:
+            return result
+    if "canceling" in statuses:
+        return "canceling"
+    if statuses & {"running", "pending"}:
+        return "running"
+    for status in ("waiting_for_resource", "manual"):
+        if status in statuses:
+            return status
+    return "running" if "created" in statuses else "failed"
+
+
+def _counted(job: JobState) -> str:
+    if job.allow_failure and job.status in ("failed", "canceled"):
+        return "warning"
+    return "ignored" if job.allow_failure and job.status == "manual" else job.status
+
+
+def next_status(job: JobState, jobs: Sequence[JobState]) -> str | None:
+    """What becomes of a `created` job: `pending`, `manual` or `skipped`; None as long as it has to wait."""
+    if job.needs is None:
+        before = composite(other for other in jobs if other.stage < job.stage)
+    else:
+        before = composite((other for other in jobs if other.name in job.needs), needed=True)
+    if before not in COMPLETED:
+        return None
+    if before not in _wanted(job):
+        return "skipped"
+    return "manual" if job.when == "manual" else "pending"
+
+
+def _wanted(job: JobState) -> set[str]:
+    if job.when == "on_failure":
+        return {"failed"}
+    if job.when == "always":
+        return {"success", "failed", "skipped"}
+    return {"success"} if job.needs is not None else {"success", "skipped"}
+
+
+def changes(jobs: Sequence[JobState]) -> dict[str, str]:
+    """The next status of every `created` job that has one, decided stage by stage so that a skip carries on."""
+    current = {job.name: job for job in jobs}
+    decided: dict[str, str] = {}
+    for _ in jobs:  # a job may need one of its own stage: repeat until nothing changes any more
+        found = {
+            job.name: status
+            for job in sorted(current.values(), key=lambda job: job.stage)
+            if job.status == "created" and (status := next_status(job, list(current.values())))
+        }
+        if not found:
+            break
+        decided |= found
+        current |= {name: current[name]._replace(status=status) for name, status in found.items()}
+    return decided
+
+
+def revived(jobs: Sequence[JobState], name: str) -> set[str]:
+    """The skipped jobs that get another chance when `name` runs again: those after it, by stage or by needs."""
+    by_name = {job.name: job for job in jobs}
+    start = by_name[name]
+    found: set[str] = set()
+    for job in sorted(jobs, key=lambda job: job.stage):
+        after = job.stage > start.stage if job.needs is None else _leads_to(job, name, by_name)
+        if job.status == "skipped" and after:
+            found.add(job.name)
+    return found
+
+
+def _leads_to(job: JobState, name: str, jobs: Mapping[str, JobState]) -> bool:
+    needs = job.needs or ()
+    return name in needs or any(_leads_to(jobs[need], name, jobs) for need in needs if need in jobs)
+
+
+def retries_left(retry: object, attempt: int, reason: str, exit_code: int | None) -> bool:
+    """Whether a failed job runs again by its `retry` keyword; `attempt` counts from 0."""
+    if isinstance(retry, int):
+        return attempt < retry
+    if not isinstance(retry, dict):
+        return False
+    when = retry.get("when", "always")
+    reasons = when if isinstance(when, list) else [when]
+    codes = retry.get("exit_codes")
+    wanted = codes if isinstance(codes, list) else [] if codes is None else [codes]
+    applies = exit_code in wanted if wanted and "when" not in retry else "always" in reasons or reason in reasons
+    if wanted and "when" in retry:
+        applies = applies or exit_code in wanted
+    return bool(applies) and attempt < int(retry.get("max", 0))
+
+
+def superseded(deployment: int, sha: str, last_id: int | None, last_sha: str | None) -> bool:
+    """Whether a newer deployment to the environment has already succeeded ("prevent outdated deployment jobs")."""
+    return last_id is not None and last_sha != sha and deployment < last_id

@@ -1,0 +1,91 @@
+"""The HTTP server: the REST API, git, and GitLab's OpenID discovery, on one loopback port."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from flask import Flask, jsonify
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from sandbox.gitlab import api_pipelines, api_projects, api_repository, git_http
+from sandbox.gitlab.api import Api, Encoded
+from sandbox.gitlab.entities import Entities
+from sandbox.gitlab.pipelines import Engine
+from sandbox.gitlab.runner import Images
+from sandbox.gitlab.store import Store
+from sandbox.gitlab.tokens import Issuer
+from sandbox.gitlab.variables import Server
+
+_HOST = "127.0.0.1"
+
+
+class _Handler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"  # keeps connections open: a demo asks some thousand times
+
+    def log(self, type: str, message: str, *arguments: Any) -> None:
+        logging.getLogger("http").info(message, *arguments)
+
+
+class GitLab:
+    """The whole server, made of its parts. `serve` blocks until `stop`."""
+
+    def __init__(self, port: int, folder: Path, images: Images) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.store = Store(folder)
+        issuer = Issuer()
+        application = Flask("sandbox-gitlab")
+        self._server: BaseWSGIServer = make_server(
+            _HOST, port, _keep_encoded_slashes(application.wsgi_app), threaded=True, request_handler=_Handler
+        )
+        # Clients wait for small answers: do not hold them back for more.
+        self._server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.url = issuer.url = f"http://{_HOST}:{self._server.server_port}"
+        self.engine = Engine(self.store, Server(self.url), images, issuer)
+        _add_routes(application, Api(self.store, self.engine), Entities(self.url), issuer)
+        root = self.store.add_user("root", "Administrator", admin=True)
+        token = self.store.add_token(root, "root", ["api"])
+        _write_private(folder / "root-token", token.value)
+
+    def serve(self) -> None:
+        self._server.serve_forever()
+
+    def stop(self) -> None:
+        """End the server and every job."""
+        self._server.shutdown()
+        self.engine.close()
+
+
+def _add_routes(application: Flask, api: Api, entities: Entities, issuer: Issuer) -> None:
+    application.url_map.converters["encoded"] = Encoded
+    for module in (api_projects, api_repository, api_pipelines):
+        module.register(api, entities)
+    application.register_blueprint(api.blueprint, url_prefix="/api/v4")
+    application.register_blueprint(git_http.blueprint(api))
+    application.add_url_rule("/.well-known/openid-configuration", "openid", lambda: jsonify(issuer.configuration()))
+    application.add_url_rule("/oauth/discovery/keys", "keys", lambda: jsonify(issuer.key_set()))
+    application.register_error_handler(404, lambda error: (jsonify(error="404 Not Found"), 404))
+
+
+def _keep_encoded_slashes(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """Let `group%2Fproject` arrive as one path segment: WSGI decodes the slash before any routing could see it."""
+
+    def middleware(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        raw = environ.get("REQUEST_URI", environ["PATH_INFO"]).partition("?")[0]
+        if "%2f" in raw.lower():
+            kept = raw.replace("%2F", "%252F").replace("%2f", "%252F")
+            environ["PATH_INFO"] = unquote_to_bytes(kept).decode("latin-1")
+        return application(environ, start_response)
+
+    return middleware
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{text}\n")
