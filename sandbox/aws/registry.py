@@ -18,6 +18,8 @@ from moto.events.models import events_backends
 from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import ModelPackage, ModelPackageGroup, SageMakerModelBackend
 
+from sandbox.aws.server import state
+
 COPIES = 3
 """Events sent for one change: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
 says that more than one is normal."""
@@ -144,11 +146,14 @@ def _check_properties(properties: dict[str, str]) -> None:
 
 
 def _send(backend: SageMakerModelBackend, package: ModelPackage, updated: Sequence[str]) -> None:
-    """Tell EventBridge of a change, the service's way: several events in no order, one a little later."""
+    """Tell EventBridge of a change, the service's way: several events in no order, one a little later.
+
+    What was sent is also written to `events.jsonl`: how often, only the sender knows.
+    """
     modified = package.last_modified_time or package.creation_time
     times = [modified] * (COPIES - 1) + [modified + timedelta(milliseconds=20)]
     random.shuffle(times)
-    events = [
+    events: list[dict[str, Any]] = [
         {
             "Source": "aws.sagemaker",
             "DetailType": "SageMaker Model Package State Change",
@@ -157,6 +162,9 @@ def _send(backend: SageMakerModelBackend, package: ModelPackage, updated: Sequen
         }
         for time in times
     ]
+    with _lock, (state() / "events.jsonl").open("a", encoding="utf-8") as record:
+        for event in events:
+            record.write(json.dumps({"resources": event["Resources"], "detail": json.loads(event["Detail"])}) + "\n")
     events_backends[backend.account_id][backend.region_name].put_events(events)
 
 

@@ -21,6 +21,7 @@ import pytest
 from tests.sandbox.conftest import REGION, ROOT, Aws, Project
 
 TOKEN, DEPLOY_PROJECT = "glptt-0123456789", "4711"
+POLL_SECONDS = 6  # a little more than one long poll of Lambda's poller
 QUIET_SECONDS = 4  # long enough for a pipeline that must not start to start
 
 
@@ -97,6 +98,7 @@ class Trigger(NamedTuple):
     def retry_every(self, seconds: int) -> None:
         attributes = {"VisibilityTimeout": str(seconds)}
         self.aws.client("sqs").set_queue_attributes(QueueUrl=self.outputs["QueueUrl"], Attributes=attributes)
+        time.sleep(POLL_SECONDS)  # whoever waits for messages at this moment still has the old value
 
     def is_quiet(self) -> bool:
         """Whether no event is waiting or being worked on."""

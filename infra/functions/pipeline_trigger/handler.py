@@ -21,6 +21,7 @@ from aws_lambda_powertools.utilities.idempotency import (
     IdempotencyConfig,
     idempotent_function,
 )
+from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from . import approvals
@@ -66,7 +67,12 @@ def process(record: SQSRecord) -> None:
         logger.warning("ignored: the model package belongs to another group", model_package_group=change.group)
         return
     for ordinal in range(1, approvals.count_runs(remember(change)) + 1):
-        start_pipeline(approval={"model_package_arn": change.model_package_arn, "ordinal": ordinal})
+        try:
+            start_pipeline(approval={"model_package_arn": change.model_package_arn, "ordinal": ordinal})
+        except IdempotencyAlreadyInProgressError:
+            # Another invocation is at it, for another message. That one stays in the queue until it is done: this one
+            # need not.
+            logger.info("already being started for another copy of the event", ordinal=ordinal)
 
 
 def remember(change: approvals.StatusChange) -> set[str]:

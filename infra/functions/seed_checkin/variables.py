@@ -1,0 +1,51 @@
+"""CI/CD variables: what has to change in a repository's settings. Pure; projects.py asks GitLab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+Attributes = dict[str, Any]
+Name = tuple[str, str]
+"""A variable's key and environment scope: together they name it."""
+
+
+class Plan(NamedTuple):
+    """What to do, in this order."""
+
+    create: list[Attributes]
+    update: list[Attributes]
+    delete: list[Name]
+
+
+def attributes(key: str, value: str, environment_scope: str, protected: bool, masked: bool) -> Attributes:
+    """A variable as GitLab's API takes it. `raw`: a `$` in the value stays one."""
+    return {
+        "key": key,
+        "value": value,
+        "environment_scope": environment_scope,
+        "protected": protected,
+        "masked": masked,
+        "raw": True,
+    }
+
+
+def name_of(variable: Mapping[str, Any]) -> Name:
+    return str(variable["key"]), str(variable["environment_scope"])
+
+
+def plan(existing: Iterable[Mapping[str, Any]], wanted: Iterable[Attributes], withdrawn: Iterable[Name]) -> Plan:
+    """What leads from the existing variables to the wanted ones; nobody else's variable is touched.
+
+    `withdrawn` are those that the stack wanted before: they are removed unless they are still wanted.
+    """
+    known, asked = {name_of(variable): variable for variable in existing}, {name_of(each): each for each in wanted}
+    return Plan(
+        create=[each for name, each in asked.items() if name not in known],
+        update=[
+            each
+            for name, each in asked.items()
+            if name in known and any(known[name].get(key) != value for key, value in each.items())
+        ],
+        delete=[name for name in withdrawn if name in known and name not in asked],
+    )
