@@ -7,6 +7,7 @@ runs a job in a thread of its own and comes back to `_finish`.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ from sandbox.gitlab.variables import Server
 
 CONFIGURATION = ".gitlab-ci.yml"
 _SHUTDOWN_SECONDS = 5
+_SKIP = re.compile(r"\[(ci[ _-]skip|skip[ _-]ci)\]", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
 
@@ -109,8 +111,11 @@ class Engine:
             raise
 
     def create(self, request: Request, *, keep_errors: bool = False) -> Pipeline:
-        """Compile and start a pipeline. Raises Refused; with `keep_errors` an invalid configuration is kept as a
-        failed pipeline instead."""
+        """Compile and start a pipeline. Raises Refused.
+
+        With `keep_errors`, as after a push, an invalid configuration is kept as a failed pipeline instead, and a commit
+        that says `[skip ci]` gets a skipped one.
+        """
         project = request.project
         if project.repository.read(request.sha, CONFIGURATION) is None:
             raise Refused("Missing CI config file")
@@ -122,8 +127,12 @@ class Engine:
             )  # fmt: skip
         commit = project.repository.commit(request.sha)
         pipeline.commit_variables = variables.of_pipeline(pipeline, commit, self.server)
+        compiled: list[CompiledJob] = []
         try:
-            compiled = self._compile(pipeline)
+            if keep_errors and _SKIP.search(commit.message):
+                pipeline.status = "skipped"
+            else:
+                compiled = self._compile(pipeline)
         except NoPipeline as error:
             raise Refused(str(error)) from error
         except InvalidConfiguration as error:
@@ -131,7 +140,6 @@ class Engine:
                 raise Refused(str(error)) from error
             pipeline.yaml_errors, pipeline.status = str(error), "failed"
             pipeline.finished_at = now()
-            compiled = []
         with self.store.lock:
             project.pipelines.append(pipeline)
             for spec in compiled:
@@ -153,7 +161,7 @@ class Engine:
 
         def find_project(path: str) -> Repository | None:
             found = self.store.find_project(path)
-            visible = found and (found.visibility == "public" or self.store.access_level(pipeline.user, found))
+            visible = found and (found.visibility != "private" or self.store.access_level(pipeline.user, found))
             return found.repository if found and visible else None
 
         source = includes.Source(project.full_path, project.repository, pipeline.sha)
@@ -225,7 +233,7 @@ class Engine:
         self._start_jobs()
 
     def _update(self, pipeline: Pipeline) -> None:
-        if not pipeline.jobs:  # its configuration was invalid: it stays failed
+        if not pipeline.jobs:  # skipped, or failed by its configuration: it stays so
             return
         status = scheduling.composite(_state(job) for job in pipeline.current_jobs())
         if status != pipeline.status:

@@ -1,0 +1,99 @@
+"""What tests do with the sandbox's GitLab: commit, wait for pipelines and jobs, read logs."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gitlab
+
+_SECONDS = 60
+
+
+class GitLab(NamedTuple):
+    """A running sandbox.gitlab: its URL, the administrator's token and client, its state folder."""
+
+    url: str
+    token: str
+    client: gitlab.Gitlab
+    state: Path
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+    def user(self, project_or_group: Any, level: int, scopes: tuple[str, ...] = ("api",)) -> gitlab.Gitlab:
+        """A client of a new member with this access level."""
+        name = f"user-{uuid.uuid4().hex[:8]}"
+        user = self.client.users.create({"username": name, "name": name, "email": f"{name}@example.com"})
+        if level:
+            project_or_group.members.create({"user_id": user.id, "access_level": level})
+        token = user.personal_access_tokens.create({"name": "test", "scopes": list(scopes)})
+        return gitlab.Gitlab(self.url, private_token=token.token)
+
+
+def wait_for(look: Callable[[], Any], what: str) -> Any:
+    """Look until there is something to see."""
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.03)
+    raise AssertionError(f"no {what} within {_SECONDS} s")
+
+
+def commit(project: Any, files: dict[str, str], branch: str = "main", **more: Any) -> Any:
+    """Commit files (created or updated) to a branch."""
+    known = set()
+    if project.branches.list(search=branch):
+        known = {entry["path"] for entry in project.repository_tree(ref=branch, recursive=True, get_all=True)}
+    actions = [
+        {"action": "update" if path in known else "create", "file_path": path, "content": content}
+        for path, content in files.items()
+    ]
+    return project.commits.create({"branch": branch, "commit_message": "Change", "actions": actions, **more})
+
+
+def pipeline_of(project: Any, sha: str, **filters: str) -> Any:
+    """The pipeline that a push has started, which takes GitLab a moment."""
+    return wait_for(lambda: project.pipelines.list(sha=sha, **filters), f"pipeline for {sha}")[0]
+
+
+def settled(project: Any, pipeline: Any, *statuses: str) -> Any:
+    """The pipeline when it has come to rest, or to one of `statuses`."""
+    wanted = statuses or ("success", "failed", "canceled", "skipped", "manual")
+
+    def look() -> Any:
+        found = project.pipelines.get(pipeline.id)
+        return found if found.status in wanted else None
+
+    return wait_for(look, f"pipeline in {wanted}")
+
+
+def run(project: Any, configuration: str, **files: str) -> Any:
+    """Commit a configuration and wait until its pipeline has come to rest."""
+    made = commit(project, {".gitlab-ci.yml": configuration, **files})
+    return settled(project, pipeline_of(project, made.id))
+
+
+def job_of(project: Any, pipeline: Any, name: str) -> Any:
+    return next(project.jobs.get(job.id) for job in pipeline.jobs.list(get_all=True) if job.name == name)
+
+
+def statuses(pipeline: Any) -> dict[str, str]:
+    return {job.name: job.status for job in pipeline.jobs.list(get_all=True)}
+
+
+def reached(project: Any, job: Any, *wanted: str) -> Any:
+    def look() -> Any:
+        found = project.jobs.get(job.id)
+        return found if found.status in wanted else None
+
+    return wait_for(look, f"job in {wanted}")
+
+
+def log_of(project: Any, pipeline: Any, name: str) -> str:
+    return str(job_of(project, pipeline, name).trace().decode())

@@ -1,0 +1,433 @@
+"""The sandbox's GitLab seen by its clients: python-gitlab, plain HTTP and git."""
+
+from __future__ import annotations
+
+import base64
+import io
+import subprocess
+import zipfile
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import gitlab
+import pytest
+import requests
+from gitlab.exceptions import (
+    GitlabAuthenticationError,
+    GitlabCreateError,
+    GitlabDeleteError,
+    GitlabGetError,
+    GitlabJobPlayError,
+    GitlabUpdateError,
+)
+
+from tests.sandbox.gitlab_client import GitLab, commit, job_of, pipeline_of, run, settled
+
+pytest_plugins = ["tests.sandbox.gitlab_fixtures"]
+
+
+def git(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+    return subprocess.run(["git", *identity, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def with_token(url: str, token: str) -> str:
+    return url.replace("://", f"://oauth2:{token}@")
+
+
+# --- users, groups, projects ----------------------------------------------------------------------------------------
+
+
+def test_the_root_token_is_private_and_belongs_to_the_administrator(gitlab_server: GitLab) -> None:
+    gitlab_server.client.auth()
+    assert gitlab_server.client.user.username == "root"
+    assert (gitlab_server.state / "root-token").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_project_is_found_by_id_and_by_path(gitlab_server: GitLab, group: Any, repository: Any) -> None:
+    projects = gitlab_server.client.projects
+    path = f"{group.path}/demo"
+    assert projects.get(path).id == projects.get(repository.id).id
+    assert projects.get(path).default_branch == "main"
+    assert [project.path_with_namespace for project in group.projects.list()] == [path]
+    assert repository.http_url_to_repo == f"{gitlab_server.url}/{path}.git"
+
+
+def test_a_project_is_created_in_the_own_namespace_without_a_group(gitlab_server: GitLab) -> None:
+    project = gitlab_server.client.projects.create({"name": "My Own Project"})
+    assert project.path_with_namespace == "root/my-own-project"
+    project.delete()
+    with pytest.raises(GitlabGetError, match="404 Project Not Found"):
+        gitlab_server.client.projects.get(project.id)
+
+
+def test_a_taken_name_is_refused(gitlab_server: GitLab, group: Any, repository: Any) -> None:
+    with pytest.raises(GitlabCreateError, match="has already been taken") as project_error:
+        gitlab_server.client.projects.create({"name": "demo", "namespace_id": group.id})
+    assert project_error.value.response_code == 400
+    with pytest.raises(GitlabCreateError, match="has already been taken"):
+        gitlab_server.client.groups.create({"name": "x", "path": group.path})
+
+
+def test_a_private_project_is_invisible_to_others(gitlab_server: GitLab, repository: Any) -> None:
+    stranger = gitlab_server.user(None, 0)
+    with pytest.raises(GitlabGetError) as error:
+        stranger.projects.get(repository.id)
+    assert error.value.response_code == 404
+    assert repository.id not in [project.id for project in stranger.projects.list(get_all=True)]
+
+
+def test_a_developer_may_not_change_settings(gitlab_server: GitLab, group: Any, repository: Any) -> None:
+    project = gitlab_server.user(group, 30).projects.get(repository.id)
+    with pytest.raises(GitlabCreateError) as error:
+        project.variables.create({"key": "A", "value": "b"})
+    assert error.value.response_code == 403
+
+
+def test_lists_come_in_pages(gitlab_server: GitLab, repository: Any) -> None:
+    for number in range(5):
+        repository.triggers.create({"description": str(number)})
+    url = f"{gitlab_server.url}/api/v4/projects/{repository.id}/triggers"
+    answer = requests.get(url, headers={"PRIVATE-TOKEN": gitlab_server.token}, params={"per_page": 2}, timeout=10)
+    assert answer.headers["X-Total"] == "5"
+    assert answer.headers["X-Next-Page"] == "2"
+    assert 'rel="next"' in answer.headers["Link"]
+    assert [t.description for t in repository.triggers.list(per_page=2, get_all=True)] == list("01234")
+    assert len(list(repository.triggers.list(per_page=2, iterator=True))) == 5
+
+
+# --- tokens ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_token_is_unauthorized(gitlab_server: GitLab) -> None:
+    with pytest.raises(GitlabAuthenticationError):
+        gitlab.Gitlab(gitlab_server.url, private_token="glpat-wrong").projects.list()
+    assert requests.get(f"{gitlab_server.url}/api/v4/projects", timeout=10).json() == {"message": "401 Unauthorized"}
+
+
+def test_an_access_token_works_as_bearer_until_it_is_revoked(
+    gitlab_server: GitLab, group: Any, repository: Any
+) -> None:
+    made = group.access_tokens.create({"name": "bot", "scopes": ["api"], "access_level": 40})
+    bot = gitlab.Gitlab(gitlab_server.url, oauth_token=made.token)
+    assert bot.projects.get(repository.id).id == repository.id
+    made.delete()
+    with pytest.raises(GitlabAuthenticationError):
+        bot.projects.get(repository.id)
+
+
+def test_an_expired_token_says_so(gitlab_server: GitLab, repository: Any) -> None:
+    yesterday = (date.today() - timedelta(days=1)).isoformat()
+    made = repository.access_tokens.create({"name": "old", "scopes": ["api"], "expires_at": yesterday})
+    with pytest.raises(GitlabAuthenticationError, match="invalid_token") as error:
+        gitlab.Gitlab(gitlab_server.url, private_token=made.token).projects.list()
+    assert error.value.response_code == 401
+    assert b"Token is expired" in (error.value.response_body or b"")
+
+
+def test_a_token_that_may_only_read_cannot_write(gitlab_server: GitLab, group: Any, repository: Any) -> None:
+    reader = gitlab_server.user(group, 40, scopes=("read_api",)).projects.get(repository.id)
+    with pytest.raises(GitlabCreateError, match="insufficient_scope") as error:
+        reader.triggers.create({"description": "x"})
+    assert error.value.response_code == 403
+
+
+# --- variables ------------------------------------------------------------------------------------------------------
+
+
+def test_variables_are_kept_by_key_and_scope(repository: Any) -> None:
+    repository.variables.create({"key": "ROLE", "value": "all"})
+    repository.variables.create({"key": "ROLE", "value": "prod", "environment_scope": "prod", "protected": True})
+    assert {v.environment_scope: v.value for v in repository.variables.list()} == {"*": "all", "prod": "prod"}
+    with pytest.raises(GitlabCreateError, match="has already been taken"):
+        repository.variables.create({"key": "ROLE", "value": "again"})
+    repository.variables.update("ROLE", {"value": "new", "filter": {"environment_scope": "prod"}})
+    found = repository.variables.get("ROLE", filter={"environment_scope": "prod"})
+    assert (found.value, found.protected) == ("new", True)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        {"key": "with-hyphen", "value": "x"},
+        {"key": "SECRET", "value": "short", "masked": True},
+        {"key": "SECRET", "value": "two words here", "masked": True},
+        {"key": "FILE", "value": "x", "variable_type": "folder"},
+        {"value": "no key"},
+    ],
+)
+def test_a_variable_that_gitlab_refuses_is_refused(gitlab_server: GitLab, repository: Any, variable: Any) -> None:
+    url = f"{gitlab_server.url}/api/v4/projects/{repository.id}/variables"
+    answer = requests.post(url, json=variable, headers={"PRIVATE-TOKEN": gitlab_server.token}, timeout=10)
+    assert answer.status_code == 400
+    assert repository.variables.list() == []
+
+
+def test_a_hidden_variable_never_shows_its_value(repository: Any) -> None:
+    made = repository.variables.create({"key": "SECRET", "value": "0123456789", "masked_and_hidden": True})
+    assert (made.value, made.hidden, made.masked) == (None, True, True)
+
+
+# --- commits and files ----------------------------------------------------------------------------------------------
+
+
+def test_one_commit_creates_updates_moves_and_deletes(repository: Any) -> None:
+    binary = bytes(range(256)) * 20
+    encoded = base64.b64encode(binary).decode()
+    actions = [
+        {"action": "create", "file_path": "a b/ü.txt", "content": "one\n"},
+        {"action": "create", "file_path": "data.bin", "content": encoded, "encoding": "base64"},
+        {"action": "create", "file_path": "run.sh", "content": "#!/bin/sh\n", "execute_filemode": True},
+        {"action": "create", "file_path": "old.txt", "content": "old\n"},
+    ]
+    first = repository.commits.create({"branch": "main", "commit_message": "First\n\nBody", "actions": actions})
+    assert (first.title, first.parent_ids) == ("First", [])
+    actions = [
+        {"action": "update", "file_path": "a b/ü.txt", "content": "two\n"},
+        {"action": "move", "file_path": "new.txt", "previous_path": "old.txt"},
+        {"action": "chmod", "file_path": "run.sh", "execute_filemode": False},
+        {"action": "delete", "file_path": "data.bin"},
+    ]
+    second = repository.commits.create({"branch": "main", "commit_message": "Second", "actions": actions})
+    assert second.parent_ids == [first.id]
+    tree = {e["path"]: e["mode"] for e in repository.repository_tree(recursive=True) if e["type"] == "blob"}
+    assert tree == {"a b/ü.txt": "100644", "new.txt": "100644", "run.sh": "100644"}
+    assert repository.files.get("a b/ü.txt", ref="main").decode() == b"two\n"
+    assert repository.files.raw("data.bin", ref=first.id) == binary
+    assert repository.files.get("run.sh", ref=first.id).execute_filemode is True
+    assert [c.title for c in repository.commits.list()] == ["Second", "First"]
+
+
+@pytest.mark.parametrize(
+    ("branch", "action", "message"),
+    [
+        ("main", {"action": "create", "file_path": "README.md", "content": ""}, "already exists"),
+        ("main", {"action": "update", "file_path": "nope", "content": ""}, "doesn't exist"),
+        ("main", {"action": "create", "file_path": "../out", "content": ""}, "path"),
+        ("other", {"action": "create", "file_path": "x", "content": ""}, "when you are on a branch"),
+    ],
+)
+def test_a_commit_that_cannot_be_changes_nothing(repository: Any, branch: str, action: Any, message: str) -> None:
+    head = commit(repository, {"README.md": "# x\n"}).id
+    actions = [{"action": "create", "file_path": "fine", "content": ""}, action]
+    with pytest.raises(GitlabCreateError, match=message) as error:
+        repository.commits.create({"branch": branch, "commit_message": "x", "actions": actions})
+    assert error.value.response_code == 400
+    assert [c.id for c in repository.commits.list()] == [head]
+
+
+def test_the_first_default_branch_is_protected(gitlab_server: GitLab, group: Any, repository: Any) -> None:
+    assert repository.protectedbranches.list() == []
+    commit(repository, {"a": "1"})
+    (branch,) = repository.protectedbranches.list()
+    assert (branch.name, branch.push_access_levels[0]["access_level"]) == ("main", 40)
+    with pytest.raises(GitlabCreateError, match="already exists") as conflict:
+        repository.protectedbranches.create({"name": "main"})
+    assert conflict.value.response_code == 409
+    developer = gitlab_server.user(group, 30).projects.get(repository.id)
+    with pytest.raises(GitlabCreateError, match="not allowed to push") as error:
+        commit(developer, {"b": "2"})
+    assert error.value.response_code == 403
+    assert commit(developer, {"b": "2"}, branch="feature", start_branch="main").parent_ids
+
+
+def test_branches_and_tags(repository: Any) -> None:
+    sha = commit(repository, {"a": "1"}).id
+    repository.branches.create({"branch": "feature/x", "ref": "main"})
+    repository.tags.create({"tag_name": "1.0.0", "ref": "main"})
+    assert repository.branches.get("feature/x").commit["id"] == sha
+    assert [tag.name for tag in repository.tags.list()] == ["1.0.0"]
+    with pytest.raises(GitlabCreateError, match="already exists"):
+        repository.branches.create({"branch": "feature/x", "ref": "main"})
+    repository.branches.delete("feature/x")
+    with pytest.raises(GitlabDeleteError):
+        repository.branches.delete("main")
+
+
+def test_a_merge_request_is_opened_once_and_merged(repository: Any) -> None:
+    commit(repository, {"a": "1"})
+    commit(repository, {"b": "2"}, branch="feature", start_branch="main")
+    request = {"source_branch": "feature", "target_branch": "main", "title": "Add b"}
+    made = repository.mergerequests.create(request)
+    with pytest.raises(GitlabCreateError, match="Another open merge request already exists") as error:
+        repository.mergerequests.create(request)
+    assert error.value.response_code == 409
+    made.merge()
+    assert repository.mergerequests.get(made.iid).state == "merged"
+    assert repository.files.raw("b", ref="main") == b"2"
+
+
+# --- git ------------------------------------------------------------------------------------------------------------
+
+
+def test_git_clones_and_pushes_with_a_token(gitlab_server: GitLab, repository: Any, tmp_path: Path) -> None:
+    url = with_token(repository.http_url_to_repo, gitlab_server.token)
+    git("init", "--quiet", "--initial-branch=main", cwd=tmp_path)
+    (tmp_path / "large.bin").write_bytes(bytes(range(256)) * 12_000)  # larger than git's post buffer: comes in chunks
+    git("add", ".", cwd=tmp_path)
+    git("commit", "--quiet", "-m", "Release", cwd=tmp_path)
+    git("tag", "-a", "1.0.0", "-m", "Release", cwd=tmp_path)
+    pushed = git("push", url, "main", "1.0.0", cwd=tmp_path)
+    assert pushed.returncode == 0, pushed.stderr
+    assert repository.tags.get("1.0.0").commit["title"] == "Release"
+    cloned = git("clone", "--quiet", "--branch", "1.0.0", url, "copy", cwd=tmp_path)
+    assert cloned.returncode == 0, cloned.stderr
+    assert (tmp_path / "copy" / "large.bin").stat().st_size == 256 * 12_000
+
+
+def test_git_is_refused_without_a_token_and_to_strangers(
+    gitlab_server: GitLab, repository: Any, tmp_path: Path
+) -> None:
+    assert (
+        "could not read Username"
+        in git("-c", "core.askPass=", "clone", repository.http_url_to_repo, cwd=tmp_path).stderr
+    )
+    stranger = gitlab_server.user(None, 0).private_token
+    assert "not found" in git("clone", with_token(repository.http_url_to_repo, stranger or ""), cwd=tmp_path).stderr
+
+
+def test_a_push_to_a_protected_branch_needs_a_maintainer(
+    gitlab_server: GitLab, group: Any, repository: Any, tmp_path: Path
+) -> None:
+    commit(repository, {"a": "1"})
+    url = with_token(repository.http_url_to_repo, gitlab_server.user(group, 30).private_token or "")
+    git("clone", "--quiet", url, ".", cwd=tmp_path)
+    git("commit", "--quiet", "--allow-empty", "-m", "x", cwd=tmp_path)
+    assert git("push", "--quiet", "origin", "main", cwd=tmp_path).returncode != 0
+    assert git("push", "--quiet", "origin", "main:feature", cwd=tmp_path).returncode == 0
+    assert {branch.name for branch in repository.branches.list()} == {"main", "feature"}
+
+
+# --- pipelines through the API --------------------------------------------------------------------------------------
+
+TRIGGERED = """
+spec:
+  inputs:
+    arn: {default: ""}
+    count: {type: number, default: 1}
+---
+show:
+  rules: [{if: $CI_PIPELINE_SOURCE == "trigger"}, {if: $CI_PIPELINE_SOURCE == "api"}]
+  variables: {ARN: "$[[ inputs.arn ]]", COUNT: "$[[ inputs.count ]]"}
+  script: ['echo "arn=$ARN count=$COUNT source=$CI_PIPELINE_SOURCE"']
+"""
+
+
+@pytest.fixture
+def triggered(repository: Any) -> Any:
+    commit(repository, {".gitlab-ci.yml": TRIGGERED})
+    return repository
+
+
+def test_a_trigger_starts_a_pipeline_with_inputs(triggered: Any) -> None:
+    token = triggered.triggers.create({"description": "approvals"}).token
+    started = triggered.trigger_pipeline("main", token, inputs={"arn": "arn:aws:x:1", "count": 3})
+    assert started.source == "trigger"
+    pipeline = settled(triggered, started)
+    assert "arn=arn:aws:x:1 count=3 source=trigger" in job_of(triggered, pipeline, "show").trace().decode()
+
+
+def test_a_trigger_takes_inputs_of_a_form_and_needs_no_other_token(gitlab_server: GitLab, triggered: Any) -> None:
+    token = triggered.triggers.create({"description": "approvals"}).token
+    url = f"{gitlab_server.url}/api/v4/projects/{triggered.id}/trigger/pipeline"
+    form = {"token": token, "ref": "main", "inputs[arn]": "arn:1", "inputs[count]": "2"}
+    answer = requests.post(url, data=form, timeout=20)
+    assert answer.status_code == 201, answer.text
+    pipeline = settled(triggered, triggered.pipelines.get(answer.json()["id"]))
+    assert "arn=arn:1 count=2" in job_of(triggered, pipeline, "show").trace().decode()
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"inputs": {"count": "many"}}, "`count` input: provided value is not a number"),
+        ({"inputs": {"nome": "x"}}, "unknown input arguments: nome"),
+        ({"variables": {"A": "b"}}, "Insufficient permissions to set pipeline variables"),
+        ({"ref": "nope"}, "Reference not found"),
+    ],
+)
+def test_a_wrong_trigger_request_starts_nothing(triggered: Any, request_: dict[str, Any], message: str) -> None:
+    token = triggered.triggers.create({"description": "approvals"}).token
+    with pytest.raises(GitlabCreateError, match=message) as error:
+        triggered.trigger_pipeline(**({"ref": "main", "token": token} | request_))
+    assert error.value.response_code == 400
+    assert triggered.pipelines.list() == []
+
+
+def test_a_trigger_token_opens_its_own_project_only(gitlab_server: GitLab, group: Any, triggered: Any) -> None:
+    other = gitlab_server.client.projects.create({"name": "other", "namespace_id": group.id})
+    token = other.triggers.create({"description": "x"}).token
+    with pytest.raises(GitlabCreateError) as error:
+        triggered.trigger_pipeline("main", token)
+    assert error.value.response_code == 404
+    with pytest.raises(GitlabAuthenticationError):
+        gitlab.Gitlab(gitlab_server.url, private_token=token).projects.list()
+
+
+def test_a_pipeline_is_created_with_inputs_and_allowed_variables(triggered: Any) -> None:
+    created = triggered.pipelines.create({"ref": "main", "inputs": {"arn": "a"}})
+    assert "arn=a count=1 source=api" in job_of(triggered, settled(triggered, created), "show").trace().decode()
+    triggered.ci_pipeline_variables_minimum_override_role = "maintainer"
+    triggered.save()
+    with_variable = triggered.pipelines.create({"ref": "main", "variables": [{"key": "ARN", "value": "forced"}]})
+    assert "arn=forced" in job_of(triggered, settled(triggered, with_variable), "show").trace().decode()
+
+
+def test_a_pipeline_without_jobs_or_configuration_is_refused(gitlab_server: GitLab, repository: Any) -> None:
+    commit(repository, {"README.md": "x"})
+    with pytest.raises(GitlabCreateError, match="Missing CI config file"):
+        repository.pipelines.create({"ref": "main"})
+    commit(repository, {".gitlab-ci.yml": "a:\n  script: [x]\n  rules: [{if: $CI_COMMIT_TAG}]\n"})
+    with pytest.raises(GitlabCreateError, match="rules configuration prevented any jobs"):
+        repository.pipelines.create({"ref": "main"})
+    commit(repository, {".gitlab-ci.yml": "workflow:\n  rules: [{if: $CI_COMMIT_TAG}]\na:\n  script: [x]\n"})
+    with pytest.raises(GitlabCreateError, match="Pipeline filtered out by workflow rules"):
+        repository.pipelines.create({"ref": "main"})
+
+
+def test_artifacts_are_served_whole_and_file_by_file(repository: Any) -> None:
+    pipeline = run(
+        repository,
+        """
+make:
+  script: [mkdir -p out/deep, echo 1 > out/a.txt, echo 2 > out/deep/b.txt, echo 3 > out/skip.log]
+  artifacts: {paths: [out/], exclude: [out/*.log]}
+""",
+    )
+    job = job_of(repository, pipeline, "make")
+    names = zipfile.ZipFile(io.BytesIO(job.artifacts())).namelist()
+    assert names == ["out/a.txt", "out/deep/b.txt"]
+    assert job.artifact("out/deep/b.txt") == b"2\n"
+    assert repository.artifacts.raw("main", "out/a.txt", "make") == b"1\n"
+    with pytest.raises(GitlabGetError):
+        job.artifact("out/skip.log")
+
+
+def test_a_job_that_cannot_be_played_says_so(repository: Any) -> None:
+    pipeline = run(repository, "a:\n  script: ['true']\n")
+    with pytest.raises(GitlabJobPlayError, match="Unplayable Job") as error:
+        job_of(repository, pipeline, "a").play()
+    assert error.value.response_code == 400
+
+
+def test_the_jobs_of_a_project_and_its_latest_pipeline(repository: Any) -> None:
+    pipeline = run(repository, "a:\n  script: ['true']\nb:\n  script: [exit 1]\n  allow_failure: true\n")
+    assert repository.pipelines.latest(ref="main").id == pipeline.id
+    assert [job.name for job in repository.jobs.list(scope=["failed"])] == ["b"]
+    pipeline.delete()
+    assert repository.pipelines.list() == []
+
+
+def test_an_unknown_route_and_a_wrong_body_are_client_errors(gitlab_server: GitLab, repository: Any) -> None:
+    headers = {"PRIVATE-TOKEN": gitlab_server.token, "Content-Type": "application/json"}
+    assert requests.get(f"{gitlab_server.url}/api/v4/nope", headers=headers, timeout=10).status_code == 404
+    url = f"{gitlab_server.url}/api/v4/projects/{repository.id}/triggers"
+    assert requests.post(url, data="{", headers=headers, timeout=10).status_code == 400
+    with pytest.raises(GitlabUpdateError):
+        gitlab_server.client.projects.update(repository.id, {"visibility": "secret"})
+
+
+def test_a_push_and_its_pipeline_are_found_by_commit(repository: Any) -> None:
+    made = commit(repository, {".gitlab-ci.yml": "a:\n  script: ['true']\n"})
+    assert pipeline_of(repository, made.id, ref="main", source="push").sha == made.id
