@@ -8,27 +8,27 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 
-from ci_scripts import settings
-from ci_scripts.training.options import add_arguments, read_options
+from ci_scripts.settings import Project
+from ci_scripts.training.options import add_arguments, read_options, read_surroundings
 
 __all__ = ["add_arguments", "run"]
 
 
 def run(arguments: Namespace) -> None:
     """Compile, then check or run. Raises a SagemakerCiError for everything that can be expected to fail."""
-    project = settings.load_project()
+    project, role, poll_seconds = read_surroundings(os.environ)
     options = read_options(arguments, os.environ)
 
     from ci_scripts import aws, job
     from ci_scripts.training import compile, definition
-    from ci_scripts.training.run import execute
+    from ci_scripts.training.run import Compiled, execute
 
     job.say(aws.prepare_credentials())
     # boto3 reads only this name, and the SageMaker SDK makes clients without a region while it is imported.
     os.environ["AWS_DEFAULT_REGION"] = project.region
     with job.cancellation():
         with job.section(f"Compile {options.module}"):
-            offered = compile.base_arguments(project, options.role)
+            offered = compile.base_arguments(project, role)
             text = compile.compile_pipeline(options.module, offered, options.kwargs)
             parsed = definition.parse(text)
             definition.check_parameters(parsed, options.parameters)
@@ -37,10 +37,10 @@ def run(arguments: Namespace) -> None:
         if options.check:
             _check(project, text)
         else:
-            execute(project, options, text, parsed)
+            execute(project, role, Compiled(text, parsed, options.parameters), poll_seconds)
 
 
-def _check(project: settings.Project, text: str) -> None:
+def _check(project: Project, text: str) -> None:
     from ci_scripts import aws, job
     from ci_scripts.training import definition, upsert
 

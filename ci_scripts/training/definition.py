@@ -52,14 +52,15 @@ def steps(definition: Definition) -> dict[str, Mapping[str, Any]]:
 def _document_problems(definition: Definition, size: int) -> Iterator[str]:
     if definition.get("Version") != "2020-12-01":
         yield f"Version is {definition.get('Version')!r}, expected '2020-12-01'"
-    if not isinstance(definition.get("Steps"), list) or not definition["Steps"]:
+    if not definition.get("Steps"):
         yield "there are no Steps"
+    elif _objects(definition["Steps"]) != definition["Steps"]:
+        yield "Steps is not a list of objects"
     if size > _LARGEST:
         yield f"it has {size} bytes, SageMaker takes {_LARGEST}"
-    declared = definition.get("Parameters", [])
-    if not isinstance(declared, list) or not all(isinstance(each, dict) for each in declared):
+    declared = _objects(definition.get("Parameters"))
+    if declared != (definition.get("Parameters") or []):
         yield "Parameters is not a list of objects"
-        return
     for repeated in _repeated(str(each.get("Name")) for each in declared):
         yield f"parameter {repeated} is declared twice"
     for each in declared:
@@ -87,7 +88,10 @@ def _step_problems(definition: Definition) -> Iterator[str]:
             continue
         if not isinstance(each.get("Type"), str):
             yield f"step {name} has no Type"
-        depends = [str(other) for other in each.get("DependsOn") or []]
+        depends = each.get("DependsOn") or []
+        if not isinstance(depends, list) or not all(isinstance(other, str) for other in depends):
+            yield f"DependsOn of step {name} is not a list of names"
+            depends = []
         yield from (f"step {name} depends on {other}, which does not exist" for other in depends if other not in known)
         references = list(dict.fromkeys(_references(each)))
         for reference in references:
@@ -110,20 +114,19 @@ def _reference_problem(reference: str, parameters: set[str], known: Mapping[str,
         if step not in known:
             return "no such step"
         if path.startswith("PropertyFiles."):
-            files = {each.get("PropertyFileName") for each in known[step].get("PropertyFiles") or []}
+            files = {each.get("PropertyFileName") for each in _objects(known[step].get("PropertyFiles"))}
             if path.removeprefix("PropertyFiles.") not in files:
                 return "no such property file"
     return ""
 
 
 def _walk_steps(found: Any) -> Iterator[Mapping[str, Any]]:
-    for each in found if isinstance(found, list) else []:
-        if isinstance(each, dict):
-            yield each
-            arguments = each.get("Arguments")
-            if isinstance(arguments, dict):
-                for branch in _BRANCHES:
-                    yield from _walk_steps(arguments.get(branch))
+    for each in _objects(found):
+        yield each
+        arguments = each.get("Arguments")
+        if isinstance(arguments, dict):
+            for branch in _BRANCHES:
+                yield from _walk_steps(arguments.get(branch))
 
 
 def _references(node: Any) -> Iterator[str]:
@@ -137,6 +140,10 @@ def _references(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for child in node:
             yield from _references(child)
+
+
+def _objects(found: Any) -> list[Mapping[str, Any]]:
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
 def _step_of(reference: str) -> str:
@@ -157,9 +164,7 @@ def _is(content: Any, types: tuple[type, ...]) -> bool:
 
 def declared_parameters(definition: Definition) -> dict[str, Mapping[str, Any]]:
     """The pipeline's parameters by name."""
-    declared = definition.get("Parameters")
-    rows = [each for each in declared if isinstance(each, dict)] if isinstance(declared, list) else []
-    return {str(each.get("Name")): each for each in rows}
+    return {str(each.get("Name")): each for each in _objects(definition.get("Parameters"))}
 
 
 def parameter_values(definition: Definition, given: Mapping[str, str]) -> dict[str, Any]:

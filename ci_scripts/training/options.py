@@ -6,20 +6,28 @@ Called by command.py; the component `training` sets the variables.
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from ci_scripts import settings
-from ci_scripts.errors import InvalidOption
+from ci_scripts.errors import InvalidOption, InvalidSettings
+
+_Found = TypeVar("_Found")
 
 
 class Options(NamedTuple):
-    """What a run needs beyond the project: checked before anything heavy is imported."""
+    """What to run."""
 
     module: str
     kwargs: dict[str, Any]
     parameters: dict[str, str]
     check: bool
+
+
+class Surroundings(NamedTuple):
+    """What the CI/CD variables say."""
+
+    project: settings.Project
     role: str
     poll_seconds: float
 
@@ -62,8 +70,27 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
+    """The variables, checked. Raises InvalidSettings with all that is wrong with any of them."""
+    problems: list[str] = []
+
+    def checked(read: Callable[[], _Found]) -> _Found | None:
+        try:
+            return read()
+        except InvalidSettings as error:
+            problems.append(error.message)
+            return None
+
+    project = checked(lambda: settings.load_project(environ))
+    role = checked(lambda: settings.role_arn("SAGEMAKER_PIPELINE_ROLE_ARN", environ))
+    seconds = checked(lambda: settings.poll_seconds(environ))
+    if project is None or role is None or seconds is None:
+        raise InvalidSettings("; ".join(problems))
+    return Surroundings(project, role, seconds)
+
+
 def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
-    """The options, parsed. Raises InvalidOption or InvalidSettings."""
+    """The options, parsed. Raises InvalidOption."""
     check = {"true": True, "false": False}.get(arguments.check.strip().lower())
     if check is None:
         raise InvalidOption(f"--check is {arguments.check!r}, expected true or false")
@@ -79,8 +106,6 @@ def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
         kwargs=_json_object("--kwargs", arguments.kwargs),
         parameters=parameters,
         check=check,
-        role=settings.role_arn("SAGEMAKER_PIPELINE_ROLE_ARN", environ),
-        poll_seconds=settings.poll_seconds(environ),
     )
 
 

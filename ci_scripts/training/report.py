@@ -52,7 +52,7 @@ def metrics(steps: Mapping[str, Step], conditions: Mapping[str, Sequence[Conditi
     """Measured values by the path they were read from, and the seconds of each step, under OpenMetrics names."""
     measured = [each for held in conditions.values() for part in held for each in part.measured]
     values = {
-        re.sub(r"\W+", "_", f"measured_{each.path}", flags=re.ASCII): float(each.value)
+        re.sub(r"\W+", "_", f"measured_{each.path}", flags=re.ASCII).strip("_"): float(each.value)
         for each in measured
         if isinstance(each.value, int | float)
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ci_scripts import aws, job, registry
 from ci_scripts.errors import JobCancelled
@@ -15,35 +15,42 @@ from ci_scripts.settings import Project
 from ci_scripts.training import condition, definition, execution, jobs, progress, report, upsert
 from ci_scripts.training.condition import Condition
 from ci_scripts.training.execution import Result
-from ci_scripts.training.options import Options
 from ci_scripts.training.progress import Step
 
 Conditions = Mapping[str, Sequence[Condition]]
 """What was compared in each condition step that has been reached, by step name."""
 
 
-def execute(project: Project, options: Options, text: str, parsed: Mapping[str, Any]) -> None:
+class Compiled(NamedTuple):
+    """A checked pipeline: its definition as text and parsed, and the parameter values for one execution."""
+
+    text: str
+    definition: Mapping[str, Any]
+    parameters: Mapping[str, str]
+
+
+def execute(project: Project, role: str, pipeline: Compiled, poll_seconds: float) -> None:
     """Upsert, start, follow, stamp. A cancelled job stops the execution; a retried one gets it back.
 
     Raises JobCancelled, or the error that says how the execution ended if it did not succeed.
     """
     where, sagemaker = job.current(), aws.client("sagemaker", project.region)
-    request = execution.start_request(project.pipeline, options.parameters, where)
+    request = execution.start_request(project.pipeline, pipeline.parameters, where)
     arn = execution.earlier(sagemaker, request)
     resumed = bool(arn)
     if not resumed:  # a retried job must not bring back the definition of an older commit
-        state = upsert.upsert(sagemaker, aws.client("s3", project.region), project, options.role, text)
+        state = upsert.upsert(sagemaker, aws.client("s3", project.region), project, role, pipeline.text)
         job.say(f"pipeline {project.pipeline} {state}")
     job.raise_if_cancelled()
     try:
         arn = arn or execution.start(sagemaker, request)
         report.write_links(project.region, arn, {}, [])
         if resumed:
-            status = execution.resume(sagemaker, arn, where, options.poll_seconds)
+            status = execution.resume(sagemaker, arn, where, poll_seconds)
             job.say(f"this job already has pipeline execution {arn}, found {status}: no second one is started")
         else:
             job.say(f"pipeline execution {arn} started")
-        result, conditions = _follow(project, options, arn, parsed)
+        result, conditions = _follow(project, pipeline, arn, poll_seconds)
     except JobCancelled as cancelled:
         # Cancelled before the answer came: the same request tells the ARN of what it may have started.
         outcome = execution.stop(sagemaker, arn or execution.start(sagemaker, request))
@@ -51,10 +58,10 @@ def execute(project: Project, options: Options, text: str, parsed: Mapping[str, 
     _finish(project, where, result, conditions)
 
 
-def _follow(project: Project, options: Options, arn: str, parsed: Mapping[str, Any]) -> tuple[Result, Conditions]:
+def _follow(project: Project, pipeline: Compiled, arn: str, poll_seconds: float) -> tuple[Result, Conditions]:
     sagemaker, s3 = aws.client("sagemaker", project.region), aws.client("s3", project.region)
-    defined = definition.steps(parsed)
-    parameters = definition.parameter_values(parsed, options.parameters)
+    defined = definition.steps(pipeline.definition)
+    parameters = definition.parameter_values(pipeline.definition, pipeline.parameters)
     conditions: dict[str, Sequence[Condition]] = {}
     width = max(map(len, defined))
 
@@ -68,7 +75,7 @@ def _follow(project: Project, options: Options, arn: str, parsed: Mapping[str, A
 
     with job.section("Follow the pipeline execution"):
         job.say(progress.heading(width))
-        result = execution.follow(sagemaker, arn, defined, options.poll_seconds, tell)
+        result = execution.follow(sagemaker, arn, defined, poll_seconds, tell)
     return result, conditions
 
 

@@ -276,13 +276,17 @@ def test_a_cancelled_job_stops_its_execution_and_a_retry_resumes_it(repository: 
     assert [each["PipelineExecutionStatus"] for each in repository.executions()] == ["Succeeded"]
 
 
-@pytest.mark.parametrize("delay", [0.35, 0.45, 0.55, 0.65])
-def test_a_job_cancelled_at_any_moment_leaves_nothing_running(repository: Repository, delay: float) -> None:
+@pytest.mark.parametrize("delay", [0, 0.005, 0.01, 0.02, 0.04])  # seconds; StartPipelineExecution takes about 0.02
+def test_a_job_cancelled_while_it_starts_leaves_nothing_running(repository: Repository, delay: float) -> None:
     with start(repository, prepare="sleep 60") as process:
-        time.sleep(delay)  # around the moment of compiling, upserting and starting
+        assert process.stdout
+        while not process.stdout.readline().endswith(" created\n"):
+            assert process.poll() is None
+        time.sleep(delay)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-    assert process.returncode != 0
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert errors.startswith("error SMCI-103: cancelled by SIGTERM")
     until(lambda: all(each["PipelineExecutionStatus"] == "Stopped" for each in repository.executions()))
 
 
@@ -387,9 +391,9 @@ def test_a_mistake_is_answered_in_one_line(
 
 
 def test_all_missing_settings_are_named_at_once(repository: Repository) -> None:
-    environ = {"AWS_REGION": "here", "SAGEMAKER_PROJECT_NAME": repository.project.name}
+    environ = {"AWS_REGION": "here", "SAGEMAKER_PROJECT_NAME": repository.project.name, "POLL_SECONDS": "often"}
     line = one_line(sagemaker_ci("run-pipeline", environ=environ, cwd=repository.path), "101")
-    for name in ("AWS_REGION", "SAGEMAKER_PROJECT_ID", "ARTIFACT_BUCKET"):
+    for name in ("AWS_REGION", "SAGEMAKER_PROJECT_ID", "ARTIFACT_BUCKET", "PIPELINE_ROLE_ARN", "POLL_SECONDS"):
         assert name in line
 
 

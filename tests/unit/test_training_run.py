@@ -1,0 +1,278 @@
+"""Decisions of `run-pipeline` over values: arguments, requests, steps, reports."""
+
+from __future__ import annotations
+
+import inspect
+from argparse import ArgumentParser
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.session import get_session
+from botocore.validate import ParamValidator
+
+from ci_scripts import errors, job
+from ci_scripts.training import compile, execution, jobs, options, progress, report, run
+from ci_scripts.training.condition import Condition, Measured
+from ci_scripts.training.execution import Result
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+JOB = job.Job(
+    id="11",
+    name="training",
+    url="https://gitlab.example.com/ds/build/-/jobs/11",
+    pipeline_id="5",
+    pipeline_source="push",
+    project_id="7",
+    project_path="ds/build",
+    project_url="https://gitlab.example.com/ds/build",
+    ref="main",
+    commit="3f786850e387550fdab836ed7e6dc881de23001b",
+)
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/abalone-p-1/execution/x1"
+
+# --- arguments of get_pipeline -------------------------------------------------------------------------------------
+
+OFFERED = {"region": "eu-west-1", "role": "arn"}
+
+
+def _all(**more: Any) -> None: ...
+def _some(region: str, colour: str = "red") -> None: ...
+def _none() -> None: ...
+
+
+TAKEN = [
+    (_all, {}, OFFERED),
+    (_all, {"colour": "blue"}, OFFERED | {"colour": "blue"}),
+    (_some, {}, {"region": "eu-west-1"}),
+    (_some, {"region": "us-east-1", "colour": "blue"}, {"region": "us-east-1", "colour": "blue"}),
+    (_none, {}, {}),
+]
+
+
+@pytest.mark.parametrize(("function", "asked", "taken"), TAKEN)
+def test_get_pipeline_is_offered_what_it_takes(
+    function: Callable[..., None], asked: dict[str, str], taken: dict[str, str]
+) -> None:
+    assert compile.accepted(inspect.signature(function), OFFERED, asked) == taken
+
+
+def test_every_argument_that_does_not_fit_is_named() -> None:
+    def needs(depth: int) -> None: ...
+
+    with pytest.raises(errors.GetPipelineArguments) as raised:
+        compile.accepted(inspect.signature(needs), OFFERED, {"colour": "red"})
+    assert raised.value.message == "get_pipeline(depth) does not take 'colour'; needs 'depth', which nobody gives"
+
+
+class _Pipeline:
+    def definition(self) -> str:
+        return '{"Steps": []}'
+
+
+@pytest.mark.parametrize("pipeline", [_Pipeline(), {"Steps": []}, '{"Steps": []}'])
+def test_a_pipeline_is_an_sdk_object_or_a_dict_or_text(pipeline: object) -> None:
+    assert compile.definition_text(pipeline) == '{"Steps": []}'
+
+
+@pytest.mark.parametrize("pipeline", [None, 3, [], {"Steps": {1}}])
+def test_anything_else_is_no_pipeline(pipeline: object) -> None:
+    with pytest.raises(errors.NotAPipeline):
+        compile.definition_text(pipeline)
+
+
+# --- options -------------------------------------------------------------------------------------------------------
+
+
+def read(*argv: str, environ: dict[str, str] | None = None) -> options.Options:
+    parser = ArgumentParser()
+    options.add_arguments(parser)
+    return options.read_options(parser.parse_args(argv), environ or {})
+
+
+def test_a_parameter_on_the_command_line_wins_over_the_variable() -> None:
+    environ = {"SMCI_PIPELINE_PARAMETERS": '{"Mse": 4.5, "Spot": true, "Data": "s3://a=b"}'}
+    found = read("--parameter", "Mse=5", "--parameter", "Query=a=b", environ=environ)
+    assert found.parameters == {"Mse": "5", "Spot": "True", "Data": "s3://a=b", "Query": "a=b"}
+
+
+@pytest.mark.parametrize(("argv", "check"), [([], False), (["--check"], True), (["--check", "false"], False)])
+def test_check_is_a_flag_that_also_takes_a_value(argv: list[str], check: bool) -> None:
+    assert read(*argv).check is check
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ"),
+    [
+        (["--kwargs", "[]"], {}),
+        (["--kwargs", "{"], {}),
+        (["--parameter", "=5"], {}),
+        (["--parameter", "Mse"], {}),
+        (["--check", "maybe"], {}),
+        ([], {"SMCI_PIPELINE_PARAMETERS": "5"}),
+        ([], {"SMCI_PIPELINE_PARAMETERS": '{"Mse": null}'}),
+        ([], {"SMCI_PIPELINE_PARAMETERS": '{"Mse": [1]}'}),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_refused(argv: list[str], environ: dict[str, str]) -> None:
+    with pytest.raises(errors.InvalidOption):
+        read(*argv, environ=environ)
+
+
+# --- requests ------------------------------------------------------------------------------------------------------
+
+
+def test_a_retried_job_makes_the_same_request() -> None:
+    first = execution.start_request("abalone-p-1", {"Mse": "5"}, JOB)
+    retried = execution.start_request("abalone-p-1", {"Mse": "5"}, JOB._replace(id="12", url="https://…/jobs/12"))
+    assert first == retried
+
+
+@pytest.mark.parametrize("change", [{"pipeline_id": "6"}, {"name": "training 2"}, {"project_id": "8"}])
+def test_another_job_makes_another_request(change: dict[str, str]) -> None:
+    first = execution.start_request("abalone-p-1", {}, JOB)
+    other = execution.start_request("abalone-p-1", {}, JOB._replace(**change))
+    assert first["ClientRequestToken"] != other["ClientRequestToken"]
+    assert first["PipelineExecutionDisplayName"] != other["PipelineExecutionDisplayName"]
+
+
+def test_outside_gitlab_every_run_is_a_new_execution() -> None:
+    nowhere = job.current({})
+    first, second = (execution.start_request("abalone-p-1", {}, nowhere) for _ in range(2))
+    assert first["ClientRequestToken"] != second["ClientRequestToken"]
+    assert "PipelineExecutionDisplayName" not in first
+
+
+@pytest.mark.parametrize("where", [JOB, job.current({}), JOB._replace(commit="")])
+def test_requests_are_ones_that_sagemaker_takes(where: job.Job) -> None:
+    request = execution.start_request("abalone-p-1", {"Mse": "5"}, where)
+    model = get_session().get_service_model("sagemaker").operation_model("StartPipelineExecution")
+    assert not ParamValidator().validate(request, model.input_shape).has_errors()
+    assert 32 <= len(request["ClientRequestToken"]) <= 128
+
+
+# --- steps ---------------------------------------------------------------------------------------------------------
+
+
+def row(name: str, status: str, **more: Any) -> dict[str, Any]:
+    return {"StepName": name, "StepStatus": status, "StartTime": NOON, **more}
+
+
+def view(*rows: dict[str, Any]) -> dict[str, progress.Step]:
+    return progress.view(rows, {"Train": {"Type": "Training"}})
+
+
+def test_a_step_is_told_with_type_duration_and_reason() -> None:
+    job_arn = "arn:aws:sagemaker:eu-west-1:123456789012:training-job/t"
+    found = view(
+        row(
+            "Train",
+            "Failed",
+            EndTime=NOON + timedelta(seconds=75),
+            FailureReason="ClientError:\n no data",
+            Metadata={"TrainingJob": {"Arn": job_arn}},
+        )
+    )["Train"]
+    assert (found.kind, found.seconds, found.reason, found.job_arn) == ("Training", 75, "ClientError: no data", job_arn)
+
+
+def test_only_changes_are_told() -> None:
+    before = view(row("Train", "Executing"), row("Prepare", "Succeeded"))
+    after = view(row("Train", "Succeeded"), row("Prepare", "Succeeded"), row("Check", "Executing"))
+    assert [each.name for each in progress.changes(before, after)] == ["Train", "Check"]
+    assert progress.changes(after, after) == []
+
+
+def test_the_last_attempt_of_a_step_counts_and_turns_of_a_loop_are_kept_apart() -> None:
+    found = view(
+        row("Train", "Failed"),
+        row("Train", "Executing"),
+        row("Each", "Succeeded", IterationContext={"Index": 0}),
+        row("Each", "Failed", IterationContext={"Index": 1}),
+    )
+    assert {name: step.status for name, step in found.items()} == {
+        "Train": "Executing",
+        "Each[0]": "Succeeded",
+        "Each[1]": "Failed",
+    }
+
+
+def test_a_fail_step_gives_its_message_as_reason() -> None:
+    assert view(row("No", "Failed", Metadata={"Fail": {"ErrorMessage": "mse too high"}}))["No"].reason == "mse too high"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")]
+)
+def test_a_clock_reads_as_people_write_it(seconds: float, text: str) -> None:
+    assert progress.clock(seconds) == text
+
+
+# --- how it ended --------------------------------------------------------------------------------------------------
+
+FAILED_STEP = view(row("Train", "Failed", FailureReason="ClientError: no data"))
+ENDINGS = [
+    ("Failed", FAILED_STEP, errors.PipelineExecutionFailed, "ended as Failed: step Train: ClientError: no data"),
+    ("Failed", {}, errors.PipelineExecutionFailed, "ended as Failed: quota"),
+    ("Stopped", {}, errors.PipelineExecutionStopped, "ended as Stopped: quota"),
+    (
+        "CompletedWithFailures",
+        FAILED_STEP,
+        errors.PipelineExecutionIncomplete,
+        "ended as CompletedWithFailures: step Train: ClientError: no data",
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "steps", "kind", "words"), ENDINGS)
+def test_every_bad_ending_is_an_error_that_says_which(
+    status: str, steps: dict[str, progress.Step], kind: type[errors.SagemakerCiError], words: str
+) -> None:
+    with pytest.raises(kind) as raised:
+        execution.require_success(Result(ARN, status, "quota", steps))
+    assert raised.value.message == f"pipeline execution {ARN} {words}"
+
+
+def test_every_status_that_sagemaker_has_is_known() -> None:
+    statuses = get_session().get_service_model("sagemaker").shape_for("PipelineExecutionStatus").enum
+    endings = {status for status, *_ in ENDINGS} | {"Succeeded"}
+    assert set(statuses) == endings | {"Executing", "Stopping"}
+
+
+def test_nothing_registered_is_explained() -> None:
+    held = {"Check": [Condition("mse 7 <= Max 6", [Measured("mse", 7)])], "Other": [Condition("1 == 1", [])]}
+    steps = view(
+        row("Check", "Succeeded", Metadata={"Condition": {"Outcome": "False"}}),
+        row("Other", "Succeeded", Metadata={"Condition": {"Outcome": "True"}}),
+    )
+    found = run.conclusion(Result(ARN, "Succeeded", "", steps), [], held)
+    assert found == "No model package was registered: condition Check is false: mse 7 <= Max 6."
+    assert "no step of this pipeline" in run.conclusion(Result(ARN, "Succeeded", "", {}), [], {})
+
+
+def test_lineage_leads_back_to_the_commit_and_leaves_out_what_is_unknown() -> None:
+    assert run.lineage(JOB, ARN)["GitLabPipeline"] == "https://gitlab.example.com/ds/build/-/pipelines/5"
+    assert run.lineage(job.current({}), ARN) == {"PipelineExecutionArn": ARN}
+
+
+# --- reports -------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_are_the_measured_values_and_the_seconds_of_each_step() -> None:
+    held = {"Check": [Condition("", [Measured("metrics['f1-macro']", 0.5), Measured("name", "abalone")])]}
+    steps = view(row("Train", "Succeeded", EndTime=NOON + timedelta(seconds=3)), row("Check", "Executing"))
+    assert report.metrics(steps, held) == {"measured_metrics_f1_macro": 0.5, 'step_seconds{step="Train"}': 3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "group"),
+    [("processing-job", "ProcessingJobs"), ("training-job", "TrainingJobs"), ("transform-job", "TransformJobs")],
+)
+def test_a_jobs_log_is_where_sagemaker_writes_it(kind: str, group: str) -> None:
+    arn = f"arn:aws:sagemaker:eu-west-1:123456789012:{kind}/pipelines-x1-Train-abc"
+    assert jobs.log_place(arn) == (f"/aws/sagemaker/{group}", "pipelines-x1-Train-abc/")
+
+
+def test_a_tuning_job_has_no_log_of_its_own() -> None:
+    assert jobs.log_place("arn:aws:sagemaker:eu-west-1:123456789012:hyper-parameter-tuning-job/x") is None
