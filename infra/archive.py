@@ -1,4 +1,4 @@
-"""Builds the archive of a Lambda function: `python infra/archive.py pipeline_trigger --output dist`.
+"""Builds the archive of a Lambda function or a seed: `python infra/archive.py pipeline_trigger --output dist`.
 
 Prints the archive's path and SHA-256. The same sources and the same Python give the same bytes, and the name carries
 their hash: CloudFormation updates a function only when the key of its code changes.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import stat
 import subprocess
 import sys
 import tempfile
@@ -15,24 +16,37 @@ import zipfile
 from pathlib import Path
 
 FUNCTIONS = Path(__file__).parent / "functions"
+SEEDS = {name: Path(__file__).parents[1] / name for name in ("seed-build", "seed-deploy")}
 RUNTIME = "3.13"  # as trigger.yml says
 _NOT_SHIPPED = ("requirements.in", "requirements.txt")
 
 
-def build(function: str, output: Path) -> Path:
-    """Write the archive of one function into `output`; its path. Raises CalledProcessError when pip fails."""
-    source = FUNCTIONS / function
+def build(name: str, output: Path) -> Path:
+    """Write the archive of one function or seed into `output`; its path. Raises CalledProcessError when pip fails."""
     with tempfile.TemporaryDirectory() as folder:
-        libraries = Path(folder)
-        _install(source / "requirements.txt", libraries)
-        entries = _entries(libraries, keep_out={"bin"})
-        entries |= {f"{function}/{name}": path for name, path in _entries(source, keep_out=set(_NOT_SHIPPED)).items()}
-        archive = _write(entries, libraries / "archive.zip")
+        entries = _seed(SEEDS[name]) if name in SEEDS else _function(name, Path(folder))
+        archive = _write(entries, Path(folder) / "archive.zip")
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         output.mkdir(parents=True, exist_ok=True)
-        target = output / f"{function}-{digest[:16]}.zip"
+        target = output / f"{name}-{digest[:16]}.zip"
         target.write_bytes(archive.read_bytes())
     return target
+
+
+def _function(name: str, libraries: Path) -> dict[str, Path]:
+    source = FUNCTIONS / name
+    _install(source / "requirements.txt", libraries)
+    entries = _entries(libraries, keep_out={"bin"})
+    return entries | {f"{name}/{path}": file for path, file in _entries(source, keep_out=set(_NOT_SHIPPED)).items()}
+
+
+def _seed(source: Path) -> dict[str, Path]:
+    # git knows what belongs to the seed and what a test run or an editor left there.
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    if listing.returncode or not listing.stdout:
+        return _entries(source, keep_out=set())  # an unpacked release: nobody has worked in it
+    return {name: source / name for name in listing.stdout.split("\0") if (source / name).is_file()}
 
 
 def _install(requirements: Path, target: Path) -> None:
@@ -60,19 +74,20 @@ def _write(entries: dict[str, Path], target: Path) -> Path:
         for name, path in sorted(entries.items()):
             entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system = 3  # Unix, wherever it is built
-            entry.external_attr = 0o100644 << 16
+            entry.external_attr = (0o100755 if path.stat().st_mode & stat.S_IXUSR else 0o100644) << 16
             archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
     return target
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Build the archive of a Lambda function.")
-    parser.add_argument("function", choices=sorted(path.name for path in FUNCTIONS.iterdir() if path.is_dir()))
+    functions = sorted(path.name for path in FUNCTIONS.iterdir() if path.is_dir())
+    parser = argparse.ArgumentParser(description="Build the archive of a Lambda function or a seed.")
+    parser.add_argument("name", choices=[*functions, *SEEDS])
     parser.add_argument(
         "--output", type=Path, default=Path("dist"), help="folder for the archive (default %(default)s)"
     )
     arguments = parser.parse_args()
-    archive = build(arguments.function, arguments.output)
+    archive = build(arguments.name, arguments.output)
     print(archive, hashlib.sha256(archive.read_bytes()).hexdigest())
     return 0
 

@@ -1,1 +1,1 @@
-"""Lambda `seed_checkin`: see handler.py; a custom resource of infra/project.yml, from the archive of infra/archive.py."""
+"""Lambda `seed_checkin`: see handler.py; from the archive of infra/archive.py."""

@@ -10,8 +10,14 @@ from typing import Any, NamedTuple
 import requests
 
 MAX_BYTES = 4096
-ATTEMPTS, TIMEOUT_SECONDS = 3, 2.5
+ATTEMPTS, TIMEOUT_SECONDS = 3, 2
+SECONDS = 15
+"""How long `send` may take in all: every attempt may wait for the connection and for the answer."""
 _REASON_CHARACTERS = 1000
+
+
+class NotAnswered(Exception):
+    """CloudFormation does not know the outcome."""
 
 
 class Outcome(NamedTuple):
@@ -40,21 +46,23 @@ def body(event: Mapping[str, Any], outcome: Outcome) -> bytes:
 
 
 def send(url: str, content: bytes) -> None:
-    """Put the answer where CloudFormation looks for it. Raises requests' errors after a few attempts.
+    """Put the answer where CloudFormation looks for it, in a few attempts. Raises NotAnswered.
 
-    The URL is signed for this one host and for an empty content type: no redirect is followed.
+    The URL is signed for this one host and for an empty content type: no redirect is followed. It is not logged either.
     """
-    for attempt in range(ATTEMPTS):
-        last = attempt == ATTEMPTS - 1
+    for attempt in range(1, ATTEMPTS + 1):
         try:
             response = requests.put(
                 url, data=content, headers={"Content-Type": ""}, timeout=TIMEOUT_SECONDS, allow_redirects=False
             )
+        except (requests.ConnectionError, requests.Timeout) as error:
+            problem = type(error).__name__  # its message would hold the signed URL
+        else:
             if response.status_code < 300:
                 return
-            if response.status_code < 500 or last:
-                raise requests.HTTPError(f"CloudFormation's address answered {response.status_code}")
-        except (requests.ConnectionError, requests.Timeout):
-            if last:
-                raise
-        time.sleep(0.5)
+            problem = f"status {response.status_code}"
+            if response.status_code < 500:
+                break
+        if attempt < ATTEMPTS:
+            time.sleep(0.5)
+    raise NotAnswered(f"CloudFormation could not be answered: {problem}")

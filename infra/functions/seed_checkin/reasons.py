@@ -49,16 +49,19 @@ def is_taken(error: gitlab.GitlabError) -> bool:
 
 def _of_gitlab(error: gitlab.GitlabError) -> str:
     body = _json(error.response_body)
-    detail = body.get("error_description") or error.error_message
+    # Of an error page, which is not JSON, python-gitlab gives the bytes.
+    detail = body.get("error_description") or ("" if isinstance(error.error_message, bytes) else error.error_message)
     if isinstance(error, gitlab.RedirectError):
         return "GitLab redirects to another address; give that one as the GitLab server URL"
+    if isinstance(error, gitlab.GitlabParsingError):
+        return "the answer is not one of GitLab's API; is the GitLab server URL right?"
     if error.response_code == 401:
         return f"GitLab refused the access token: it is wrong, expired or revoked ({detail})"
     if body.get("error") == "insufficient_scope":
         return "the access token lacks the scope api"
     if is_taken(error):
         return f"the name is taken by a project that this stack did not create ({detail})"
-    return f"GitLab answered {error.response_code}: {detail}"
+    return f"GitLab answered {error.response_code}" + (f": {detail}" if detail else "")
 
 
 def _json(body: bytes | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ CI_FILE = ".gitlab-ci.yml"
 _UTF8_NAME, _ENCRYPTED = 0x800, 0x1
 _UNIX = 3
 _COMPONENT = re.compile(
-    rb"""^(\s*(?:-\s+)?component:\s*["']?\$CI_SERVER_FQDN/)mlops/sagemaker-components(/[\w-]+@)[^\s"'#]+""", re.MULTILINE
+    rb"""^([ -]*component:\s*["']?\$CI_SERVER_FQDN/)mlops/sagemaker-components(/[\w-]+@)[^\s"'#]+""", re.MULTILINE
 )
 
 

@@ -1,0 +1,214 @@
+"""What the check-in asks of GitLab: two projects, their settings and one commit each. Used by handler.py.
+
+Every function may be called again after a crash or a lost answer: it finds what it did before. A project is ours when
+its description says so; it carries that from the moment it exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import gitlab
+import requests
+from gitlab.v4.objects import Project
+
+from . import reasons, seed, variables
+from .reasons import CheckinFailed
+
+BRANCH = "main"
+TRIGGER = "Approvals in the SageMaker Model Registry"
+TIMEOUT_SECONDS = 15
+COMMIT_SECONDS = 90  # several megabytes, which GitLab takes apart before it answers
+
+
+class Namespace(NamedTuple):
+    """Where the projects live: a group, or a person's own namespace."""
+
+    id: int
+    path: str
+
+
+class _Session(requests.Session):
+    """Tells `watch` what keeps GitLab from answering, and keeps the token from any other server."""
+
+    def __init__(self, watch: Callable[[str], None]) -> None:
+        super().__init__()
+        self.max_redirects = 0
+        self._watch = watch
+
+    def request(self, *arguments: Any, **settings: Any) -> requests.Response:
+        try:
+            response = super().request(*arguments, **settings)
+        except requests.RequestException as error:
+            self._watch(reasons.unreachable(error))
+            raise
+        busy = response.status_code == 429 or response.status_code >= 500
+        self._watch(f"GitLab answered {response.status_code}" if busy else "")
+        return response
+
+
+def connect(url: str, token: str, watch: Callable[[str], None]) -> gitlab.Gitlab:
+    """GitLab's API. A request that meets 429, 5xx or no answer is repeated ten times over about 100 seconds.
+
+    `watch` hears of each such trouble, and of its end (an empty text).
+    """
+    return gitlab.Gitlab(
+        url,
+        private_token=token,
+        timeout=TIMEOUT_SECONDS,
+        retry_transient_errors=True,
+        keep_base_url=True,  # pages are asked for where the first one was
+        session=_Session(watch),
+    )
+
+
+def find_namespace(server: gitlab.Gitlab, group_id: int | None) -> Namespace:
+    """The group, or the own namespace of the token's owner. Raises CheckinFailed when there is no such group."""
+    server.auth()  # tells a token of no worth from a group that it may not see
+    if group_id is None:
+        found = server.namespaces.get(server.user.username if server.user else "")
+        return Namespace(found.id, found.full_path)
+    try:
+        group = server.groups.get(group_id, with_projects=False)
+    except gitlab.GitlabGetError as error:
+        if error.response_code != 404:
+            raise
+        raise CheckinFailed("there is no such group, or the access token may not see it") from error
+    return Namespace(group.id, group.full_path)
+
+
+def find(server: gitlab.Gitlab, namespace: Namespace, name: str, description: str) -> Project | None:
+    """Our project of that name, None when the name is free. Raises CheckinFailed when it is somebody else's."""
+    project = look_up(server, f"{namespace.path}/{name}")
+    if project and not is_ours(project, description):
+        raise CheckinFailed(
+            f"{project.web_url} exists and was not created by this stack; choose another name, or rename that project"
+        )
+    return project
+
+
+def look_up(server: gitlab.Gitlab, reference: str | int) -> Project | None:
+    """The project of that path or number, whoever's it is; None when there is none."""
+    try:
+        return server.projects.get(reference)
+    except gitlab.GitlabGetError as error:
+        if error.response_code == 404:
+            return None
+        raise
+
+
+def is_ours(project: Project, description: str) -> bool:
+    return description in (project.description or "")
+
+
+def find_or_create(server: gitlab.Gitlab, namespace: Namespace, name: str, description: str) -> Project:
+    """Our project of that name, private, with a protected default branch."""
+    project = find(server, namespace, name, description) or _create(server, namespace, name, description)
+    levels = {"push_access_level": gitlab.const.AccessLevel.MAINTAINER}
+    levels["merge_access_level"] = gitlab.const.AccessLevel.MAINTAINER
+    try:
+        # Before the first commit: its pipeline gets protected variables, and roles that trust protected branches only.
+        project.protectedbranches.create({"name": BRANCH, **levels})
+    except gitlab.GitlabCreateError as error:
+        if error.response_code != 409:  # it is protected already
+            raise
+    return project
+
+
+def _create(server: gitlab.Gitlab, namespace: Namespace, name: str, description: str) -> Project:
+    settings = {"name": name, "path": name, "namespace_id": namespace.id, "description": description}
+    settings |= {"visibility": "private", "default_branch": BRANCH, "initialize_with_readme": False}
+    try:
+        return server.projects.create(settings)
+    except gitlab.GitlabCreateError as error:
+        # GitLab may have created it and its answer been lost: then it is found now.
+        created = find(server, namespace, name, description) if reasons.is_taken(error) else None
+        if created is None:
+            raise
+        return created
+
+
+def find_by_id(server: gitlab.Gitlab, project_id: int) -> Project:
+    """A project of this stack. Raises CheckinFailed when it is gone."""
+    project = look_up(server, project_id)
+    if project is None:
+        raise CheckinFailed(
+            f"project {project_id} is gone, or the access token may not see it; restore it in GitLab, or delete the "
+            "stack and create a new one"
+        )
+    return project
+
+
+def set_variables(
+    project: Project, wanted: Iterable[variables.Attributes], withdrawn: Iterable[variables.Name] = ()
+) -> None:
+    """Create, update and remove variables, see variables.py."""
+    existing = [variable.attributes for variable in project.variables.list(iterator=True)]
+    plan = variables.plan(existing, wanted, withdrawn)
+    for attributes in (*plan.create, *plan.update):
+        try:
+            if attributes in plan.create:
+                project.variables.create(attributes)
+            else:
+                scope = {"environment_scope": attributes["environment_scope"]}
+                project.variables.update(attributes["key"], attributes, filter=scope)
+        except gitlab.GitlabError as error:
+            if not reasons.is_taken(error):  # else it was created and the answer to that was lost
+                raise CheckinFailed(f"variable {attributes['key']}: {reasons.explain(error)}") from error
+    for key, environment_scope in plan.delete:
+        project.variables.delete(key, filter={"environment_scope": environment_scope})
+
+
+def has_trigger(project: Project) -> bool:
+    return any(trigger.description == TRIGGER for trigger in project.triggers.list(iterator=True))
+
+
+def new_trigger_token(project: Project) -> str:
+    """A new pipeline trigger token; those we made before are revoked."""
+    revoke_trigger_tokens(project)
+    return str(project.triggers.create({"description": TRIGGER}).token)
+
+
+def revoke_trigger_tokens(project: Project) -> None:
+    for trigger in project.triggers.list(get_all=True):
+        if trigger.description == TRIGGER:
+            trigger.delete()
+
+
+def is_empty(project: Project) -> bool:
+    return not project.branches.list(per_page=1, get_all=False)
+
+
+def commit(project: Project, files: Iterable[seed.SeedFile], message: str) -> None:
+    """Put the seed into an empty repository, as one commit."""
+    if not is_empty(project):
+        return
+    content = {"branch": BRANCH, "commit_message": message, "actions": seed.actions(files)}
+    try:
+        project.commits.create(content, timeout=COMMIT_SECONDS)
+    except gitlab.GitlabCreateError:
+        if is_empty(project):  # else it was made and the answer to that was lost
+            raise
+
+
+def is_untouched(project: Project, message: str) -> bool:
+    """Whether the repository holds nothing, or nothing but the commit of the seed."""
+    branches = project.branches.list(per_page=2, get_all=False)
+    if not branches:
+        return True
+    head = branches[0].commit
+    return len(branches) == 1 and not head["parent_ids"] and head["message"].strip() == message
+
+
+def rename(project: Project, name: str) -> None:
+    """Give the project another name and path. GitLab redirects from the old one."""
+    if project.path != name:
+        project.name = project.path = name
+        project.save()
+
+
+def transfer(project: Project, namespace: Namespace) -> None:
+    """Move the project to another group. GitLab redirects from the old path."""
+    if project.namespace["full_path"] != namespace.path:
+        project.transfer(namespace.path)
