@@ -49,8 +49,8 @@ def is_taken(error: gitlab.GitlabError) -> bool:
 
 def _of_gitlab(error: gitlab.GitlabError) -> str:
     body = _json(error.response_body)
-    # Of an error page, which is not JSON, python-gitlab gives the bytes.
-    detail = body.get("error_description") or ("" if isinstance(error.error_message, bytes) else error.error_message)
+    # What is not JSON is the error page of a proxy.
+    detail = body.get("error_description") or (error.error_message if body else "")
     if isinstance(error, gitlab.RedirectError):
         return "GitLab redirects to another address; give that one as the GitLab server URL"
     if isinstance(error, gitlab.GitlabParsingError):
