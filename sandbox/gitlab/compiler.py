@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,7 +113,12 @@ def compile_jobs(configuration: Mapping[str, Any], around: Surroundings) -> list
             "Pipeline will not run for the selected trigger. "
             "The rules configuration prevented any jobs from being added to the pipeline."
         )
-    return [job._replace(needs=_existing_needs(job, {other.name for other in jobs})) for job in jobs]
+    jobs = [job._replace(needs=_existing_needs(job, {other.name for other in jobs})) for job in jobs]
+    try:
+        TopologicalSorter({job.name: [need.job for need in job.needs or ()] for job in jobs}).prepare()
+    except CycleError as error:
+        raise InvalidConfiguration(f"The pipeline has circular dependencies: {', '.join(error.args[1])}") from error
+    return jobs
 
 
 def _prepared(configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,6 +128,13 @@ def _prepared(configuration: Mapping[str, Any]) -> dict[str, Any]:
         prepared[_WORKFLOW] = {"script": ["true"], "stage": ".pre", "rules": rules}
     if not any(isinstance(v, dict) and name not in _NOT_JOBS and name[0] != "." for name, v in configuration.items()):
         raise InvalidConfiguration("jobs config should contain at least one visible job")
+    for name, value in configuration.items():
+        # gitlab-ci-local takes these for empty; a `component.version` that is null ends up here.
+        written = value.get("variables") if isinstance(value, dict) else None
+        if empty := [key for key, text in (written or {}).items() if text is None]:
+            raise InvalidConfiguration(
+                f"jobs:{name}:variables:{empty[0]} variable definition must be either a string or a hash"
+            )
     return prepared
 
 

@@ -115,16 +115,19 @@ class _Resolver:
         for entry in _entries(body.pop("include", [])):
             if "rules" in entry and not self.around.rules_match(entry["rules"]):
                 continue
-            for included in self.include(source, entry):
+            for included in self.include(source, entry, component):
                 result = deep_merge(result, included)
         return deep_merge(result, body)
 
-    def include(self, source: Source, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def include(
+        self, source: Source, entry: Mapping[str, Any], component: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
         where = {key: self.expanded(value) for key, value in entry.items() if key not in ("inputs", "rules")}
         given = entry.get("inputs") or {}
         if "local" in where:
             paths = _matching(source, where["local"].lstrip("/"))
-            return [self.file(source, path, given, None) for path in paths]
+            # A file that a component includes sees that component's context.
+            return [self.file(source, path, given, component) for path in paths]
         if "component" in where:
             target, path, context = self.component(where["component"])
             return [self.file(target, path, given, context)]
