@@ -139,7 +139,7 @@ def _approve(world: World, story: Story, deploy: Any, arn: str) -> tuple[dict[st
     def new() -> list[Any]:
         return [each for each in deploy.pipelines.list(get_all=True) if each.id not in before]
 
-    pipeline = _wait_for(lambda: next(iter(new()), None), "the deploy pipeline")
+    pipeline = _wait_for(lambda: next(iter(new()), None), "the deploy pipeline", tell=lambda: _lambda_logs(world))
     seconds = time.monotonic() - started
     _wait_for(lambda: not _messages_waiting(world) or None, "the approval queue to drain")
     sent = _events_sent(world, arn)
@@ -153,6 +153,13 @@ def _messages_waiting(world: World) -> int:
     urls = sqs.list_queues().get("QueueUrls", [])
     rows = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"] for url in urls]
     return sum(int(row[name]) for row in rows for name in names)
+
+
+def _lambda_logs(world: World) -> str:
+    logs = world.aws("logs")
+    groups = [row["logGroupName"] for row in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]]
+    events = [event for group in groups for event in logs.filter_log_events(logGroupName=group)["events"]]
+    return "\n".join(event["message"].rstrip() for event in events[-40:])
 
 
 def _press_play(story: Story, deploy: Any, pipeline: Any) -> dict[str, Any]:
@@ -221,11 +228,12 @@ def _artifact(project: Any, job_id: int, path: str) -> str:
     return content.decode()
 
 
-def _wait_for(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def _wait_for(look: Callable[[], Any], what: str, seconds: float = 60, tell: Callable[[], str] = str) -> Any:
+    """What `look` finds; raises SystemExit, with what `tell` knows, when it finds nothing in time."""
     deadline = time.monotonic() + seconds
     while (found := look()) is None:
         if time.monotonic() > deadline:
-            raise SystemExit(f"{what} did not come within {seconds:.0f} s")
+            raise SystemExit(f"{what} did not come within {seconds:.0f} s\n{tell()}")
         time.sleep(_LOOK_SECONDS)
     return found
 

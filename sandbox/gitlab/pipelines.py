@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -66,9 +67,11 @@ class Request(NamedTuple):
 class Engine:
     """Creates, schedules, cancels and retries. One for the whole server."""
 
-    def __init__(self, store: Store, server: Server, images: Images, issuer: Issuer, concurrency: int = 2) -> None:
+    def __init__(self, store: Store, server: Server, images: Images, issuer: Issuer, concurrency: int) -> None:
         self.store, self.server, self.images, self.issuer = store, server, images, issuer
         self.concurrency = concurrency
+        # Far from here, as on a real runner: no tool of a job shall find our settings in a parent folder.
+        self._builds = tempfile.TemporaryDirectory(prefix="sandbox-gitlab-", ignore_cleanup_errors=True)
         self._queue: deque[Job] = deque()
         self._running: dict[Job, tuple[Execution, threading.Thread]] = {}
         self._closed = False
@@ -225,10 +228,14 @@ class Engine:
         by_name = {job.name: job for job in pipeline.current_jobs()}
         while changes := scheduling.changes([_state(job) for job in by_name.values()]):
             for name, status in changes.items():
+                job = by_name[name]
+                if status != "skipped" and job.spec.deploys and job.environment:
+                    # A manual job has its deployment, and with it its age, as soon as it can be played.
+                    job.deployment = self._deployment(job, job.environment)
                 if status == "pending":
-                    self._enqueue(by_name[name])
+                    self._enqueue(job)
                 else:
-                    by_name[name].status = status
+                    job.status = status
         self._update(pipeline)
         self._start_jobs()
 
@@ -243,8 +250,6 @@ class Engine:
         pipeline.finished_at = now() if status in scheduling.COMPLETED else None
 
     def _enqueue(self, job: Job) -> None:
-        if job.spec.deploys and job.environment and job.deployment is None:
-            job.deployment = self._deployment(job, job.environment)
         if job.deployment and self._superseded(job.deployment):
             job.status, job.failure_reason, job.finished_at = "failed", "failed_outdated_deployment_job", now()
             job.deployment.status = "failed"
@@ -287,7 +292,7 @@ class Engine:
             self._update(job.pipeline)
             execution = Execution(
                 job, _providers(job), job.pipeline.commit_variables, self.server, self.images, self.issuer,
-                self.store.folder / "builds",
+                Path(self._builds.name),
             )  # fmt: skip
             thread = threading.Thread(target=self._run, args=(job, execution), name=f"job-{job.id}", daemon=True)
             self._running[job] = (execution, thread)
@@ -418,6 +423,7 @@ class Engine:
             execution.stop("canceled", grace=_SHUTDOWN_SECONDS)
         for _, thread in running:
             thread.join()
+        self._builds.cleanup()
 
 
 def _state(job: Job) -> JobState:

@@ -1,0 +1,205 @@
+"""What the two repositories of a user do, beyond the happy path that `make demo` shows. One sandbox, in this order."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import gitlab
+import pytest
+
+from sandbox import job_images
+from sandbox import world as the
+from sandbox.world import World
+
+pytestmark = pytest.mark.timeout(300)
+GROUP = f"{the.PROJECT_NAME}-{the.PROJECT_ID}"
+FINISHED = {"success", "failed", "canceled", "skipped", "manual"}
+
+
+class Loop(NamedTuple):
+    """The installed product, and the two repositories with their seeds."""
+
+    world: World
+    build: Any
+    deploy: Any
+    trained: Any
+    """The finished pipeline of the first commit to model-build."""
+
+    def executions(self) -> list[str]:
+        rows = self.world.aws("sagemaker").list_pipeline_executions(PipelineName=GROUP)
+        return [row["PipelineExecutionArn"] for row in rows["PipelineExecutionSummaries"]]
+
+    def packages(self) -> list[str]:
+        rows = self.world.aws("sagemaker").list_model_packages(ModelPackageGroupName=GROUP, SortOrder="Ascending")
+        return [row["ModelPackageArn"] for row in rows["ModelPackageSummaryList"]]
+
+    def stacks(self) -> dict[str, str]:
+        rows = self.world.aws("cloudformation").describe_stacks()["Stacks"]
+        return {row["StackName"]: row["StackStatus"] for row in rows if "-deploy-" in row["StackName"]}
+
+
+@pytest.fixture(scope="module")
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
+    images = job_images.build(print)
+    with the.running(tmp_path_factory.mktemp("loop"), images) as world:
+        the.set_up(world, print)
+        server = world.gitlab()
+        build, deploy = (server.projects.get(path) for path in (the.BUILD_REPOSITORY, the.DEPLOY_REPOSITORY))
+        the.commit_seed(deploy, "seed-deploy", "Start from the seed [skip ci]")
+        commit = the.commit_seed(build, "seed-build", "Start from the seed")
+        yield Loop(world, build, deploy, finished(build, lambda pipeline: pipeline.sha == commit.id))
+
+
+def finished(project: Any, which: Callable[[Any], bool], status: set[str] = FINISHED, seconds: float = 120) -> Any:
+    """The project's newest pipeline that is meant, once it has come to rest."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = next((each for each in project.pipelines.list(get_all=True) if which(each)), None)
+        if found is not None and found.status in status:
+            return found
+        time.sleep(0.3)
+    raise AssertionError(f"no such pipeline came to rest: {project.pipelines.list(get_all=True)}")
+
+
+def log(project: Any, pipeline: Any, name: str) -> str:
+    job = next(each for each in pipeline.jobs.list(get_all=True) if each.name == name)
+    text: str = project.jobs.get(job.id).trace().decode()
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]|section_\w+:\d+:\S*\r", "", text)
+
+
+def statuses(pipeline: Any) -> dict[str, str]:
+    return {job.name: job.status for job in pipeline.jobs.list(get_all=True)}
+
+
+def change(project: Any, path: str, old: str, new: str, branch: str = "main") -> Any:
+    """Commit a replacement in one file, on `main` or on a new branch."""
+    text = project.files.get(file_path=path, ref="main").decode().decode()
+    assert old in text
+    action = {"action": "update", "file_path": path, "content": text.replace(old, new)}
+    start = {} if branch == "main" else {"start_branch": "main"}
+    return project.commits.create({"branch": branch, "commit_message": "Change", "actions": [action], **start})
+
+
+def merge_request(project: Any, branch: str) -> Any:
+    request = project.mergerequests.create({"source_branch": branch, "target_branch": "main", "title": branch})
+    return finished(project, lambda pipeline: pipeline.source == "merge_request_event" and branch in request.title)
+
+
+def test_the_first_commit_trains_and_registers_version_1(loop: Loop) -> None:
+    assert statuses(loop.trained) == {"training": "success"}
+    assert [arn.rpartition("/")[2] for arn in loop.packages()] == ["1"]
+
+
+def test_a_registered_version_tells_which_commit_and_job_it_comes_from(loop: Loop) -> None:
+    package = loop.world.aws("sagemaker").describe_model_package(ModelPackageName=loop.packages()[0])
+    properties = package["CustomerMetadataProperties"]
+    assert properties["GitLabCommit"] == loop.trained.sha
+    assert properties["GitLabProject"] == the.BUILD_REPOSITORY
+    assert properties["GitLabJob"].startswith(loop.world.gitlab_url)
+
+
+def test_a_retried_training_job_starts_no_second_execution(loop: Loop) -> None:
+    before = loop.executions()
+    job = loop.trained.jobs.list(get_all=True)[0]
+    loop.build.jobs.get(job.id).retry()
+    again = finished(loop.build, lambda pipeline: pipeline.id == loop.trained.id, {"success", "failed"})
+    deadline = time.monotonic() + 60
+    while statuses(again) != {"training": "success"} and time.monotonic() < deadline:
+        time.sleep(0.3)
+    assert statuses(again) == {"training": "success"}
+    assert loop.executions() == before
+    assert len(loop.packages()) == 1
+
+
+def test_a_merge_request_in_model_build_shows_the_difference_and_starts_nothing(loop: Loop) -> None:
+    before = loop.executions()
+    change(loop.build, "pipelines/abalone/pipeline.py", '"max_depth": 5', '"max_depth": 4', branch="shallower")
+    pipeline = merge_request(loop.build, "shallower")
+    assert statuses(pipeline) == {"training": "success"}
+    assert '+        "max_depth": "4"' in re.sub(r" +\"max", '        "max', log(loop.build, pipeline, "training"))
+    assert loop.executions() == before
+
+
+def test_a_failing_step_fails_the_job_and_shows_why(loop: Loop) -> None:
+    commit = change(loop.build, "pipelines/abalone/preprocess.py", "    files = sorted(", "    raise OSError('the disk is full')\n    files = sorted(")  # fmt: skip  # noqa: E501
+    pipeline = finished(loop.build, lambda each: each.sha == commit.id)
+    assert statuses(pipeline) == {"training": "failed"}
+    output = log(loop.build, pipeline, "training")
+    assert "error SMCI-3" in output
+    assert "PreprocessAbaloneData" in output
+    assert "OSError: the disk is full" in output
+    assert len(loop.packages()) == 1
+    change(loop.build, "pipelines/abalone/preprocess.py", "    raise OSError('the disk is full')\n", "")
+
+
+def test_a_model_above_the_threshold_passes_and_says_that_nothing_was_registered(loop: Loop) -> None:
+    commit = change(loop.build, "pipelines/abalone/pipeline.py", '"MseThreshold", default_value=6.0', '"MseThreshold", default_value=1.5')  # fmt: skip  # noqa: E501
+    pipeline = finished(loop.build, lambda each: each.sha == commit.id)
+    assert statuses(pipeline) == {"training": "success"}
+    output = log(loop.build, pipeline, "training")
+    assert "othing was registered" in output
+    assert "<= MseThreshold 1.5" in output
+
+
+def test_a_merge_request_in_model_deploy_validates_and_deploys_nothing(loop: Loop) -> None:
+    change(
+        loop.deploy, "prod-config.json", '"EndpointInstanceCount": "', '"EndpointInstanceCount": "nonsense', "broken"
+    )
+    pipeline = merge_request(loop.deploy, "broken")
+    assert statuses(pipeline) == {"build": "failed"}
+    assert "prod-config.json: Parameters.EndpointInstanceCount" in log(loop.deploy, pipeline, "build")
+    assert loop.stacks() == {}
+
+
+def test_a_push_to_model_deploy_before_any_approval_says_what_to_do(loop: Loop) -> None:
+    commit = change(loop.deploy, "README.md", "#", "# ")
+    pipeline = finished(loop.deploy, lambda each: each.sha == commit.id)
+    assert statuses(pipeline)["build"] == "failed"
+    assert "error SMCI-404" in log(loop.deploy, pipeline, "build")
+    assert loop.stacks() == {}
+
+
+def test_quality_below_the_threshold_stops_before_production(loop: Loop) -> None:
+    change(loop.deploy, "quality.yml", "max: 6.0", "max: 0.5")
+    loop.world.aws("sagemaker").update_model_package(ModelPackageArn=loop.packages()[0], ModelApprovalStatus="Approved")
+    pipeline = finished(loop.deploy, lambda each: each.source == "trigger")
+    found = statuses(pipeline)
+    assert found == {
+        "build": "success",
+        "staging-deploy": "success",
+        "test-staging": "failed",
+        "prod-deploy": "skipped",
+    }
+    assert "mse <= 0.5" in log(loop.deploy, pipeline, "test-staging")
+    gate = next(job for job in pipeline.jobs.list(get_all=True) if job.name == "prod-deploy")
+    with pytest.raises(gitlab.GitlabJobPlayError):
+        loop.deploy.jobs.get(gate.id).play()
+    assert [name.rpartition("-")[2] for name in loop.stacks()] == ["staging"]
+
+
+def test_a_push_to_model_deploy_deploys_the_newest_approved_version_and_waits(loop: Loop) -> None:
+    commit = change(loop.deploy, "quality.yml", "max: 0.5", "max: 6.0")
+    pipeline = finished(loop.deploy, lambda each: each.sha == commit.id and each.source == "push")
+    assert pipeline.status == "manual"
+    assert statuses(pipeline)["prod-deploy"] == "manual"
+    assert f"{GROUP} version 1" in log(loop.deploy, pipeline, "build")
+
+
+def test_a_further_approval_of_the_same_version_starts_a_pipeline_of_its_own(loop: Loop) -> None:
+    def started() -> int:
+        return sum(pipeline.source == "trigger" for pipeline in loop.deploy.pipelines.list(get_all=True))
+
+    assert started() == 1
+    sagemaker = loop.world.aws("sagemaker")
+    # The registry's times have seconds; two changes of mind within one are one to it.
+    for status in ("Rejected", "Approved"):
+        time.sleep(1.2)
+        sagemaker.update_model_package(ModelPackageArn=loop.packages()[0], ModelApprovalStatus=status)
+    deadline = time.monotonic() + 30
+    while started() < 2 and time.monotonic() < deadline:
+        time.sleep(0.3)
+    time.sleep(2)
+    assert started() == 2
