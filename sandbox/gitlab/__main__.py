@@ -17,13 +17,14 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 picks a free one")
     parser.add_argument("--state", type=Path, required=True, help="folder for repositories, job logs and artifacts")
     parser.add_argument("--images", type=Path, required=True, help='JSON list of {"match": regex, "path": [folder, …]}')
+    parser.add_argument("--concurrency", type=int, default=2, help="jobs that run at the same time (default: 2)")
     arguments = parser.parse_args()
     state = arguments.state.resolve()
     state.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
         filename=state / "gitlab.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    server = GitLab(arguments.port, state, Images(arguments.images))
+    server = GitLab(arguments.port, state, Images(arguments.images), arguments.concurrency)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

@@ -210,12 +210,6 @@ def boolean(data: Mapping[str, Any], name: str, default: bool = False) -> bool:
     return str(value).lower() in ("true", "1")
 
 
-def integer(text: str, what: str = "") -> int:
-    if not str(text).isdigit():
-        raise not_found(what)
-    return int(text)
-
-
 def stamp(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
 

@@ -9,7 +9,8 @@ import base64
 import gzip
 import subprocess
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
 
 from sandbox.gitlab.api import Api
 from sandbox.gitlab.api_repository import after_push, may_push
@@ -43,6 +44,10 @@ def blueprint(api: Api) -> Blueprint:
         announcement = f"# service={service}\n"
         body = f"{len(announcement) + 4:04x}{announcement}0000".encode() + output
         return _answer(body, f"application/x-{service}-advertisement")
+
+    @routes.get("/<path:path>/info/refs")
+    def advertise_elsewhere(path: str) -> BaseResponse:
+        return redirect(f"/{path}.git/info/refs?{request.query_string.decode()}", 301)
 
     @routes.post("/<path:path>.git/<any('git-upload-pack','git-receive-pack'):service>")
     def exchange(path: str, service: str) -> Response:

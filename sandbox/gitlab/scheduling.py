@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-ACTIVE = frozenset({"waiting_for_resource", "pending", "running", "canceling"})
 COMPLETED = frozenset({"success", "failed", "canceled", "skipped"})
 RETRYABLE = frozenset({"success", "failed", "canceled"})
 CANCELABLE = frozenset({"created", "waiting_for_resource", "pending", "running"})

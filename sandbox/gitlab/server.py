@@ -35,7 +35,7 @@ class _Handler(WSGIRequestHandler):
 class GitLab:
     """The whole server, made of its parts. `serve` blocks until `stop`."""
 
-    def __init__(self, port: int, folder: Path, images: Images) -> None:
+    def __init__(self, port: int, folder: Path, images: Images, concurrency: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.store = Store(folder)
         issuer = Issuer()
@@ -46,7 +46,7 @@ class GitLab:
         # Clients wait for small answers: do not hold them back for more.
         self._server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.url = issuer.url = f"http://{_HOST}:{self._server.server_port}"
-        self.engine = Engine(self.store, Server(self.url), images, issuer)
+        self.engine = Engine(self.store, Server(self.url), images, issuer, concurrency)
         _add_routes(application, Api(self.store, self.engine), Entities(self.url), issuer)
         root = self.store.add_user("root", "Administrator", admin=True)
         token = self.store.add_token(root, "root", ["api"])

@@ -271,7 +271,7 @@ def test_git_clones_and_pushes_with_a_token(gitlab_server: GitLab, repository: A
     pushed = git("push", url, "main", "1.0.0", cwd=tmp_path)
     assert pushed.returncode == 0, pushed.stderr
     assert repository.tags.get("1.0.0").commit["title"] == "Release"
-    cloned = git("clone", "--quiet", "--branch", "1.0.0", url, "copy", cwd=tmp_path)
+    cloned = git("clone", "--quiet", "--branch", "1.0.0", url.removesuffix(".git"), "copy", cwd=tmp_path)
     assert cloned.returncode == 0, cloned.stderr
     assert (tmp_path / "copy" / "large.bin").stat().st_size == 256 * 12_000
 

@@ -311,11 +311,12 @@ deploy:
 """
     old = settled(repository, pipeline_of(repository, commit(repository, {".gitlab-ci.yml": configuration}).id))
     new = settled(repository, pipeline_of(repository, commit(repository, {"a": "b"}).id))
-    job_of(repository, old, "deploy").play()
-    assert settled(repository, old, "success").status == "success"
     job_of(repository, new, "deploy").play()
     assert settled(repository, new, "success").status == "success"
-    assert repository.environments.list()[0].state == "available"
+    late = job_of(repository, old, "deploy")
+    late.play()
+    assert reached(repository, late, "failed").failure_reason == "failed_outdated_deployment_job"
+    assert [deployment.status for deployment in repository.deployments.list()] == ["failed", "success"]
 
 
 # --- variables ------------------------------------------------------------------------------------------------------
