@@ -15,6 +15,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
+from infra import archive
 from infra.functions.seed_checkin import answer, aws, handler, reasons, request, seed, variables
 from infra.functions.seed_checkin.reasons import CheckinFailed
 
@@ -152,6 +153,26 @@ def test_the_shipped_seeds_name_no_other_component_project(name: str) -> None:
     assert b"mlops/sagemaker-components" not in filled.content
     assert filled.content.count(b"$CI_SERVER_FQDN/acme/ml/") == content.count(b"component:")
     assert filled.content.count(b"@9.9.9") == content.count(b"component:")
+
+
+def test_a_seed_archive_is_reproducible_and_holds_what_git_holds(tmp_path: Path) -> None:
+    (name, source) = next(iter(archive.SEEDS.items()))
+    first, second = archive.build(name, tmp_path / "one"), archive.build(name, tmp_path / "two")
+    assert (first.name, first.read_bytes()) == (second.name, second.read_bytes())
+    for file in seed.read(first.read_bytes()):
+        assert file.content == (source / file.path).read_bytes()
+        assert "__pycache__" not in file.path
+
+
+def test_a_seed_archive_keeps_executable_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "seed"  # an unpacked release: no repository around it
+    source.mkdir()
+    (source / ".gitlab-ci.yml").write_bytes(CI_FILE)
+    (source / "run.sh").write_text("#!/bin/sh\n")
+    (source / "run.sh").chmod(0o700)
+    monkeypatch.setitem(archive.SEEDS, "seed-build", source)
+    built = seed.read(archive.build("seed-build", tmp_path).read_bytes())
+    assert [(file.path, file.executable) for file in built] == [(".gitlab-ci.yml", False), ("run.sh", True)]
 
 
 # --- properties and variables -----------------------------------------------------------------------------------------
