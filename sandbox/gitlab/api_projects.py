@@ -164,6 +164,9 @@ def register(api: Api, entities: Entities) -> None:
             raise ApiError(400, {"namespace": ["is not valid"]})
         return group
 
+    def is_taken(namespace: Group | User, path: str) -> bool:
+        return any(project.namespace is namespace and project.path == path for project in store.projects)
+
     @api.action("POST", "/projects", status=201)
     def create_project() -> Json:
         data = parameters()
@@ -175,7 +178,7 @@ def register(api: Api, entities: Entities) -> None:
             path = data.get("path") or re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-.")
             if not _PATH.fullmatch(path):
                 raise ApiError(400, {"path": ["can contain only letters, digits, '_', '-' and '.'."]})
-            if any(project.namespace is namespace and project.path == path for project in store.projects):
+            if is_taken(namespace, path):
                 taken = ["has already been taken"]
                 raise ApiError(400, {"project_namespace.name": taken, "name": taken, "path": taken})
             number = store.next_id("project")
@@ -222,8 +225,25 @@ def register(api: Api, entities: Entities) -> None:
 
     @api.action("PUT", "/projects/:project", MAINTAINER)
     def update_project(project: Project) -> Json:
+        data = parameters()
         with store.lock:
-            change_project(project, parameters())
+            if (path := data.get("path", project.path)) != project.path:
+                if is_taken(project.namespace, path):
+                    raise ApiError(400, {"path": ["has already been taken"]})
+                project.path = path
+            change_project(project, data)
+        return entities.project(project)
+
+    @api.action("PUT", "/projects/:project/transfer", OWNER)
+    def transfer_project(project: Project) -> Json:
+        (wanted,) = required(parameters(), "namespace")
+        with store.lock:
+            namespace = find_namespace(namespaces(None), str(wanted))
+            if namespace is None:
+                raise not_found("Namespace")
+            if is_taken(namespace, project.path):
+                raise ApiError(400, "Project with same name or path in target namespace already exists")
+            project.namespace = namespace
         return entities.project(project)
 
     @api.action("DELETE", "/projects/:project", OWNER, status=202)
