@@ -36,7 +36,7 @@ ROLLBACK_SECONDS = 1.0  # long enough to be seen by whoever polls; the service t
 _lock = threading.RLock()  # guards the endpoints' state against their own threads
 
 
-class Endpoint(FakeEndpoint):  # type: ignore[misc]
+class Endpoint(FakeEndpoint):
     """An endpoint: moto's record of it, the fleet that serves, and the update under way."""
 
     def __init__(self, backend: SageMakerModelBackend, name: str, tags: list[dict[str, str]]) -> None:
@@ -65,7 +65,7 @@ class Endpoint(FakeEndpoint):  # type: ignore[misc]
         return {key: value for key, value in answer.items() if value}
 
 
-class ModelError(ServiceException):  # type: ignore[misc]
+class ModelError(ServiceException):
     """An invocation that the model's container refused or did not answer; fields named as on the wire."""
 
     code = "ModelError"
@@ -73,7 +73,7 @@ class ModelError(ServiceException):  # type: ignore[misc]
     OriginalMessage: str
 
 
-class InvocationRefused(ServiceException):  # type: ignore[misc]
+class InvocationRefused(ServiceException):
     code = "ValidationError"
 
 

@@ -29,6 +29,7 @@ class InvalidParameterValue(ServiceException):
 
 def install() -> None:
     create_function, delete_function = LambdaBackend.create_function, LambdaBackend.delete_function
+    update_configuration = LambdaFunction.update_configuration
 
     def checked_create(self: Any, spec: dict[str, Any]) -> Any:
         try:
@@ -36,7 +37,13 @@ def install() -> None:
         except identity.CannotAssume as error:
             message = "The role defined for the function cannot be assumed by Lambda."
             raise InvalidParameterValue(message) from error
-        return create_function(self, spec)
+        function = create_function(self, spec)
+        _set_log_group(function, spec)
+        return function
+
+    def logging_update(self: Any, config_updates: dict[str, Any]) -> Any:
+        _set_log_group(self, config_updates)
+        return update_configuration(self, config_updates)
 
     def ending_delete(self: Any, function_name: str, qualifier: str | None = None) -> None:
         arn = self.get_function(function_name, None).function_arn
@@ -47,10 +54,16 @@ def install() -> None:
             environment.end()
 
     LambdaBackend.create_function = checked_create
+    LambdaFunction.update_configuration = logging_update
     LambdaBackend.delete_function = ending_delete
     LambdaFunction._invoke_lambda = _for_moto
     LambdaFunction.invoke = _invoke
     event_sources.install(run)
+
+
+def _set_log_group(function: Any, spec: dict[str, Any]) -> None:
+    if group := spec.get("LoggingConfig", {}).get("LogGroup"):  # moto has no other place for it
+        function.logs_group_name = group
 
 
 def run(function: Any, event: Any) -> Outcome:
@@ -63,6 +76,7 @@ def run(function: Any, event: Any) -> Outcome:
         code_sha256=function.code_sha_256,
         memory=int(function.memory_size),
         timeout=int(function.timeout),
+        log_group=function.logs_group_name,
         variables=tuple(sorted((name, str(value)) for name, value in function.environment_vars.items())),
     )
     environment = _take(settings)

@@ -42,7 +42,8 @@ class Settings(NamedTuple):
     role: str
     code_sha256: str
     memory: int
-    timeout: int
+    timeout: int  # seconds
+    log_group: str
     variables: tuple[tuple[str, str], ...]
 
 
@@ -59,9 +60,8 @@ class Environment:
 
     def __init__(self, settings: Settings, code: bytes, credentials: dict[str, str]) -> None:
         self.settings = settings
-        group = f"/aws/lambda/{settings.name}"
         stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}"
-        self._write = logs.writer(group, stream)
+        self._write = logs.writer(settings.log_group, stream)
         self._started = time.monotonic()
         task_root = unpack(code, settings.code_sha256)
         own = {
@@ -79,7 +79,7 @@ class Environment:
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(settings.memory),
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-            "AWS_LAMBDA_LOG_GROUP_NAME": group,
+            "AWS_LAMBDA_LOG_GROUP_NAME": settings.log_group,
             "AWS_LAMBDA_LOG_STREAM_NAME": stream,
             "_HANDLER": settings.handler,
         }

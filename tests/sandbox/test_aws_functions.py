@@ -105,6 +105,13 @@ def test_an_archive_runs_with_event_context_variables_and_log(functions: Functio
     assert 'got {"a": 1}' in functions.log(name)
 
 
+def test_a_function_writes_to_the_log_group_it_is_given(aws: Aws, functions: Functions) -> None:
+    group = f"/mine/{uuid.uuid4().hex[:8]}"
+    functions.invoke(functions.create(ECHO, LoggingConfig={"LogGroup": group}))
+    streams = aws.client("logs").describe_log_streams(logGroupName=group)["logStreams"]
+    assert len(streams) == 1
+
+
 def test_an_environment_stays_warm_until_code_or_configuration_change(functions: Functions) -> None:
     name = functions.create(ECHO)
     processes = [functions.invoke(name)[0]["process"] for _ in range(2)]

@@ -486,7 +486,8 @@ class Stack:
                     return self._say("UPDATE_ROLLBACK_FAILED", why)
             del self._rollback[name]
         self._say("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS")
-        self._clean_up(made)
+        for resource in reversed(made):
+            self._delete(resource, creating=True)
         self.plan = self._previous
         return self._say("UPDATE_ROLLBACK_COMPLETE")
 

@@ -1,0 +1,118 @@
+"""The template of GitLab's roles: what a reviewer would look for, checked on every run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.decode import cfn_yaml
+
+TEMPLATE = Path(__file__).parents[2] / "infra" / "gitlab-oidc.yml"
+JOBS = ("TrainingRole", "CheckRole", "BuildRole", "StagingRole", "ProdRole")
+SERVICES = ("CloudFormationRole", "PipelineRole", "ModelExecutionRole")
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    loaded: dict[str, Any] = cfn_yaml.load(str(TEMPLATE))
+    return loaded
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements(template: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
+    """Every statement of a role's policies, those of the managed policies it refers to included."""
+    role = template["Resources"][name]["Properties"]
+    for policy in role["Policies"]:
+        yield from policy["PolicyDocument"]["Statement"]
+    for reference in role.get("ManagedPolicyArns", []):
+        yield from template["Resources"][reference["Ref"]]["Properties"]["PolicyDocument"]["Statement"]
+
+
+def actions(template: dict[str, Any], name: str) -> set[str]:
+    return {action for statement in statements(template, name) for action in as_list(statement["Action"])}
+
+
+def trust(template: dict[str, Any], name: str) -> dict[str, Any]:
+    text, _ = template["Resources"][name]["Properties"]["AssumeRolePolicyDocument"]["Fn::Sub"]
+    [statement] = json.loads(text)["Statement"]
+    found: dict[str, Any] = statement
+    return found
+
+
+def test_cfn_lint_has_nothing_to_say() -> None:
+    command = [str(Path(sys.executable).parent / "cfn-lint"), "--include-checks", "I", "--template", str(TEMPLATE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_it_can_be_sent_without_a_bucket() -> None:
+    assert TEMPLATE.stat().st_size <= 51_200
+
+
+def test_every_parameter_is_described_and_constrained(template: dict[str, Any]) -> None:
+    for name, parameter in template["Parameters"].items():
+        assert parameter["Description"], name
+        assert parameter["AllowedPattern"], name
+    assert all(output["Description"] for output in template["Outputs"].values())
+    assert {f"{role}Arn" for role in (*JOBS, *SERVICES)} == set(template["Outputs"])
+
+
+@pytest.mark.parametrize("name", ["TrainingRole", "StagingRole", "ProdRole"])
+def test_only_the_default_branch_of_one_project_changes_anything(template: dict[str, Any], name: str) -> None:
+    statement = trust(template, name)
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    [(operator, keys)] = statement["Condition"].items()
+    assert operator == "StringEquals"
+    project = "ModelBuildProjectPath" if name == "TrainingRole" else "ModelDeployProjectPath"
+    assert keys["${Host}:sub"] == f"project_path:${{{project}}}:ref_type:branch:ref:${{DefaultBranch}}"
+    assert keys["${Host}:aud"] == "${Aud}"
+
+
+@pytest.mark.parametrize("name", ["BuildRole", "CheckRole"])
+def test_what_any_branch_may_assume_only_reads(template: dict[str, Any], name: str) -> None:
+    assert trust(template, name)["Condition"]["StringEquals"] == {"${Host}:aud": "${Aud}"}
+    assert all(action.split(":")[1].startswith(("Describe", "List")) for action in actions(template, name))
+
+
+@pytest.mark.parametrize("name", [*JOBS, *SERVICES])
+def test_no_role_has_actions_by_pattern_or_an_unbound_resource(template: dict[str, Any], name: str) -> None:
+    # Actions that IAM does not bind to resources.
+    unbound = {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"}
+    for statement in statements(template, name):
+        assert not any("*" in action for action in as_list(statement["Action"])), statement["Sid"]
+        if "*" in as_list(statement["Resource"]):
+            assert set(as_list(statement["Action"])) <= unbound, statement["Sid"]
+
+
+def test_only_cloudformation_creates_endpoints(template: dict[str, Any]) -> None:
+    makers = [name for name in (*JOBS, *SERVICES) if "sagemaker:CreateEndpoint" in actions(template, name)]
+    assert makers == ["CloudFormationRole"]
+
+
+@pytest.mark.parametrize("name", ["StagingRole", "ProdRole"])
+def test_stacks_change_only_with_the_role_made_for_it(template: dict[str, Any], name: str) -> None:
+    for statement in statements(template, name):
+        if {"cloudformation:CreateChangeSet", "cloudformation:DeleteStack"} & set(as_list(statement["Action"])):
+            role = {"Fn::GetAtt": ["CloudFormationRole", "Arn"]}
+            assert statement["Condition"] == {"StringEquals": {"cloudformation:RoleArn": role}}
+    assert "sagemaker:InvokeEndpoint" in actions(template, "StagingRole") - actions(template, "ProdRole")
+
+
+def test_who_trains_a_model_cannot_approve_it(template: dict[str, Any]) -> None:
+    [stamp] = [one for one in statements(template, "TrainingRole") if one["Action"] == "sagemaker:UpdateModelPackage"]
+    assert stamp["Condition"] == {"Null": {"sagemaker:ModelApprovalStatus": "true"}}
+
+
+def test_roles_are_passed_only_to_the_service_they_are_for(template: dict[str, Any]) -> None:
+    for name in (*JOBS, *SERVICES):
+        for statement in statements(template, name):
+            if "iam:PassRole" in as_list(statement["Action"]):
+                assert "iam:PassedToService" in statement["Condition"]["StringEquals"], (name, statement["Sid"])

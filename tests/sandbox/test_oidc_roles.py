@@ -1,0 +1,92 @@
+"""infra/gitlab-oidc.yml, deployed: which GitLab job gets which role."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.sandbox.conftest import ROOT, Aws
+from tests.sandbox.test_aws_identity import Issuer
+
+BUILD, DEPLOY = "data-science/abalone-model-build", "data-science/abalone-model-deploy"
+
+
+class Roles(NamedTuple):
+    """The stack's outputs, and the GitLab whose tokens they trust."""
+
+    aws: Aws
+    gitlab: Issuer
+    outputs: dict[str, str]
+
+    def lets_in(self, role: str, project: str, ref: str = "main", audience: str | None = None) -> bool:
+        token = self.gitlab.token(
+            sub=f"project_path:{project}:ref_type:branch:ref:{ref}", aud=audience or self.gitlab.url
+        )
+        try:
+            self.aws.client("sts").assume_role_with_web_identity(
+                RoleArn=self.outputs[f"{role}RoleArn"], RoleSessionName="gitlab-job-1", WebIdentityToken=token
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("AccessDenied", "InvalidIdentityToken"):
+                raise
+            return False
+        return True
+
+
+@pytest.fixture(scope="module")
+def roles(aws: Aws) -> Iterator[Roles]:
+    gitlab = Issuer()
+    cloudformation = aws.client("cloudformation")
+    name = f"gitlab-oidc-{uuid.uuid4().hex[:8]}"
+    parameters = {
+        "SageMakerProjectName": "abalone",
+        "SageMakerProjectId": "p-sandbox01",
+        "ArtifactBucket": "artifacts",
+        "GitLabServerUrl": gitlab.url,
+        "ModelBuildProjectPath": BUILD,
+        "ModelDeployProjectPath": DEPLOY,
+    }
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=(ROOT / "infra" / "gitlab-oidc.yml").read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
+    yield Roles(aws, gitlab, {output["OutputKey"]: output["OutputValue"] for output in outputs})
+    cloudformation.delete_stack(StackName=name)
+    cloudformation.get_waiter("stack_delete_complete").wait(
+        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    gitlab.server.shutdown()
+
+
+def test_the_training_role_is_for_the_default_branch_of_model_build(roles: Roles) -> None:
+    assert roles.lets_in("Training", BUILD)
+    assert not roles.lets_in("Training", BUILD, ref="feature")
+    assert not roles.lets_in("Training", DEPLOY)
+
+
+@pytest.mark.parametrize("role", ["Staging", "Prod"])
+def test_deployments_are_for_the_default_branch_of_model_deploy(roles: Roles, role: str) -> None:
+    assert roles.lets_in(role, DEPLOY)
+    assert not roles.lets_in(role, DEPLOY, ref="feature")
+    assert not roles.lets_in(role, BUILD)
+
+
+def test_merge_requests_get_roles_that_only_read(roles: Roles) -> None:
+    assert roles.lets_in("Check", BUILD, ref="feature")
+    assert roles.lets_in("Build", DEPLOY, ref="feature")
+    assert not roles.lets_in("Build", BUILD, ref="feature")
+    assert not roles.lets_in("Check", "data-science/somebody-elses-fork", ref="main")
+
+
+def test_a_token_for_another_audience_opens_nothing(roles: Roles) -> None:
+    assert not roles.lets_in("Training", BUILD, audience="https://vault.example.com")
