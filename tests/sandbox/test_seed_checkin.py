@@ -417,6 +417,27 @@ def test_a_large_seed_arrives_in_whole(stack: Stack, tmp_path: Path) -> None:
     assert stack.project("abalone-deploy").files.get("café.txt", ref="main").decode() == b"latin"
 
 
+def test_everything_is_set_up_before_the_first_commit(stack: Stack, behind: Callable[[Fault], Proxy]) -> None:
+    proxy = behind(lambda method, path, count: None)
+    assert stack.request("Create")["Status"] == "SUCCESS"
+    changes = [each.split()[1].rsplit("/")[-1] for each in proxy.requests if each.split()[0] in MUTATING]
+    assert changes == [
+        *["projects", "protected_branches"] * 2, *["variables"] * 6, "triggers", *["commits"] * 2,
+    ]  # fmt: skip
+
+
+def test_a_create_that_is_delivered_again_commits_nothing_more(stack: Stack) -> None:
+    assert stack.request("Create")["Status"] == "SUCCESS"
+    build = stack.project("abalone-build")
+    everything = [{"action": "delete", "file_path": name} for name in ("README.md", ".gitlab-ci.yml")]
+    actions = [*everything, {"action": "create", "file_path": "hers.txt", "content": "hers"}]
+    build.commits.create({"branch": "main", "commit_message": "Start over", "actions": actions})
+    before = commits_of(build)
+
+    assert stack.request("Create")["Status"] == "SUCCESS"
+    assert commits_of(build) == before
+
+
 # --- faults -----------------------------------------------------------------------------------------------------------
 
 
