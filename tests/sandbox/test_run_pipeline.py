@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import Aws, Project, sagemaker_ci
+
+from tests.sandbox.conftest import Aws, Project, sagemaker_ci
 
 # A model-build repository: one step that prepares, one that measures, and a model package if the measure is good.
 # The last command line argument of each step is what it runs.
