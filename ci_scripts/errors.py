@@ -57,6 +57,13 @@ class InvalidReport(SagemakerCiError):
     )
 
 
+class DoctorFoundProblems(SagemakerCiError):
+    """`sagemaker-ci doctor` found something that keeps the jobs from working; each is a line above the error."""
+
+    code = "SMCI-110"
+    hint = "Do what the lines that start with FAILED say, then run it again."
+
+
 # --- 2xx: AWS access -----------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,217 @@
+"""The AWS side of the examination: one small look each, which a missing permission skips and nothing interrupts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from ci_scripts import aws, errors, registry, settings
+from ci_scripts.doctor import verdicts
+from ci_scripts.doctor.verdicts import Verdict
+from ci_scripts.settings import Project
+
+# The permission that lets a role look, where it is not named like the operation.
+_PERMISSIONS = {
+    "HeadBucket": "s3:ListBucket",
+    "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "GetBucketVersioning": "s3:GetBucketVersioning",
+    "GetRole": "iam:GetRole",
+    "ListRules": "events:ListRules",
+    "ListTargetsByRule": "events:ListTargetsByRule",
+    "GetQueueUrl": "sqs:GetQueueUrl",
+    "GetQueueAttributes": "sqs:GetQueueAttributes",
+}
+_DENIED = {"403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AccessDeniedFault"}
+
+# The roles by which a repository's variables tell which one it is, and the service that assumes each.
+_BUILD_ROLE, _DEPLOY_ROLE = "SAGEMAKER_PIPELINE_ROLE_ARN", "MODEL_EXECUTION_ROLE_ARN"
+_ASSUMED_BY = {
+    _BUILD_ROLE: "sagemaker.amazonaws.com",
+    _DEPLOY_ROLE: "sagemaker.amazonaws.com",
+    "CLOUDFORMATION_ROLE_ARN": "cloudformation.amazonaws.com",
+}
+
+
+def deploys(environ: Mapping[str, str]) -> bool:
+    """Whether these are the variables of a model-deploy repository."""
+    return bool(settings.value(environ, _DEPLOY_ROLE))
+
+
+def examine(environ: Mapping[str, str], *, has_token: bool, path: str) -> Iterator[Verdict]:
+    """Every check on AWS, in the order in which the jobs come to depend on it.
+
+    `path` is what aws.prepare_credentials() said; `has_token` whether there was an ID token before it.
+    """
+    try:
+        project = settings.load_project(environ)
+    except errors.InvalidSettings as error:
+        yield verdicts.failed("variables", f"{error.message}. {error.hint}")
+        yield verdicts.skipped("AWS", "the variables come first")
+        return
+    yield verdicts.ok("variables", f"project {project.name}, id {project.id}")
+    yield verdicts.region(project.region, _regions(project.region))
+    try:
+        who = aws.client("sts", project.region).get_caller_identity()
+    except Exception as error:
+        failure = aws.explain(error)
+        if failure is None:
+            raise
+        yield verdicts.failed("credentials", f"{failure.message}. {failure.hint}")
+        yield verdicts.skipped("AWS", "nothing can be seen without credentials")
+        return
+    in_job = bool(environ.get("CI_JOB_ID"))
+    lost = in_job and bool(settings.value(environ, "AWS_ROLE_ARN")) and not has_token
+    yield verdicts.credentials(path, who["Arn"], role_without_token=lost)
+    yield from _roles(project, environ, who["Account"])
+    yield from _guarded("bucket", lambda: _bucket(project))
+    yield from _guarded("bucket public access", lambda: _public_access(project))
+    yield from _guarded("bucket versioning", lambda: _versioning(project))
+    yield from _guarded("model package group", lambda: _group(project))
+    if deploys(environ):
+        yield from _guarded("approved version", lambda: _approved(project))
+    yield from _guarded("trigger", lambda: _trigger(project))
+
+
+def _guarded(check: str, look: Callable[[], Iterator[Verdict]]) -> Iterator[Verdict]:
+    """The verdicts of `look`; one that says why when AWS does not let us, or fails."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield from look()
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") in _DENIED:
+            needed = _PERMISSIONS.get(error.operation_name, f"sagemaker:{error.operation_name}")
+            yield verdicts.skipped(check, f"not allowed to look, which takes {needed}")
+        else:
+            yield verdicts.failed(check, str(error))
+    except BotoCoreError as error:
+        yield verdicts.failed(check, str(error))
+
+
+def _regions(region: str) -> list[str]:
+    session = aws.session(region)
+    return [
+        name for part in session.get_available_partitions() for name in session.get_available_regions("sagemaker", part)
+    ]
+
+
+def _roles(project: Project, environ: Mapping[str, str], account: str) -> Iterator[Verdict]:
+    given = [name for name in _ASSUMED_BY if settings.value(environ, name)]
+    if not {_BUILD_ROLE, _DEPLOY_ROLE} & set(given):
+        yield verdicts.failed("roles", f"set {_BUILD_ROLE} in model-build, {_DEPLOY_ROLE} in model-deploy")
+    for name in given:
+        try:
+            arn = settings.role_arn(name, environ)
+        except errors.InvalidSettings as error:
+            yield verdicts.failed(name, error.message)
+            continue
+        if arn.split(":")[4] != account:
+            yield verdicts.skipped(name, f"{arn} is in another account than we are ({account})")
+            continue
+        yield from _guarded(name, lambda name=name, arn=arn: _role(project, name, arn))  # type: ignore[misc]
+
+
+def _role(project: Project, name: str, arn: str) -> Iterator[Verdict]:
+    iam = aws.client("iam", project.region)
+    try:
+        found = iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]
+    except iam.exceptions.NoSuchEntityException:
+        yield verdicts.failed(name, f"{arn} does not exist: deploy infra/gitlab-oidc.yml, its outputs are the roles")
+        return
+    yield verdicts.role(name, arn, found["AssumeRolePolicyDocument"], _ASSUMED_BY[name])
+
+
+def _bucket(project: Project) -> Iterator[Verdict]:
+    from botocore.exceptions import ClientError
+
+    name = project.artifact_bucket
+    try:
+        answer = aws.client("s3", project.region).head_bucket(Bucket=name)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") not in ("404", "NoSuchBucket"):
+            raise
+        yield verdicts.failed("bucket", f"{name} does not exist: create it, or correct ARTIFACT_BUCKET")
+        return
+    headers = answer["ResponseMetadata"]["HTTPHeaders"]
+    yield verdicts.bucket(name, headers.get("x-amz-bucket-region", project.region), project.region)
+
+
+def _public_access(project: Project) -> Iterator[Verdict]:
+    from botocore.exceptions import ClientError
+
+    name = project.artifact_bucket
+    try:
+        block = aws.client("s3", project.region).get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
+            return
+        if error.response.get("Error", {}).get("Code") != "NoSuchPublicAccessBlockConfiguration":
+            raise
+        block = {}
+    yield verdicts.public_access(name, block)
+
+
+def _versioning(project: Project) -> Iterator[Verdict]:
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = aws.client("s3", project.region).get_bucket_versioning(Bucket=project.artifact_bucket)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
+            return
+        raise
+    yield verdicts.versioning(project.artifact_bucket, answer.get("Status"))
+
+
+def _group(project: Project) -> Iterator[Verdict]:
+    from botocore.exceptions import ClientError
+
+    name = project.model_package_group
+    try:
+        aws.client("sagemaker", project.region).describe_model_package_group(ModelPackageGroupName=name)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") not in ("ValidationException", "ResourceNotFound"):
+            raise
+        text = f"{name} does not exist yet: the first model that is good enough to be registered creates it"
+        yield verdicts.hint("model package group", text)
+        return
+    yield verdicts.ok("model package group", name)
+
+
+def _approved(project: Project) -> Iterator[Verdict]:
+    try:
+        package = registry.latest_approved(aws.client("sagemaker", project.region), project.model_package_group)
+    except errors.NoApprovedModelPackage as error:
+        yield verdicts.hint("approved version", f"{error.message}. {error.hint}")
+        return
+    yield verdicts.ok("approved version", f"{package} is the newest")
+
+
+def _trigger(project: Project) -> Iterator[Verdict]:
+    """The rule is known by what it watches, the queues by the rule: their names are CloudFormation's."""
+    events = aws.client("events", project.region)
+    group = project.model_package_group
+    pages = events.get_paginator("list_rules").paginate()
+    rules = [rule for page in pages for rule in page["Rules"] if verdicts.watches(rule, group)]
+    yield verdicts.trigger_rule(group, rules)
+    for rule in rules:
+        for target in events.list_targets_by_rule(Rule=rule["Name"])["Targets"]:
+            if ":sqs:" in target["Arn"]:
+                yield from _queues(project, target["Arn"])
+
+
+def _queues(project: Project, arn: str) -> Iterator[Verdict]:
+    import json
+
+    waiting, attributes = _queue(project, arn)
+    yield verdicts.queue_depth(arn.rpartition(":")[2], waiting)
+    dead = json.loads(attributes.get("RedrivePolicy", "{}")).get("deadLetterTargetArn")
+    if dead:
+        waiting, _ = _queue(project, dead)
+        yield verdicts.dead_letters(dead.rpartition(":")[2], waiting)
+
+
+def _queue(project: Project, arn: str) -> tuple[int, dict[str, str]]:
+    sqs = aws.client("sqs", project.region)
+    url = sqs.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+    attributes: dict[str, str] = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return int(attributes["ApproximateNumberOfMessages"]), attributes

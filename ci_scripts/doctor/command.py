@@ -1,0 +1,46 @@
+"""`sagemaker-ci doctor`, for a job or a laptop: one line per check, exit code 1 when one has failed.
+
+It only looks. Imports wait as in every command, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from ci_scripts import settings
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    settings.add_option(
+        parser, "--gitlab-api", "CI_API_V4_URL", "address of GitLab's API: https://gitlab.com/api/v4", metavar="URL"
+    )
+    settings.add_option(
+        parser,
+        "--gitlab-project",
+        "CI_PROJECT_ID",
+        "number or path of the GitLab project to look at",
+        metavar="PROJECT",
+    )
+
+
+def run(arguments: Namespace) -> None:
+    """Raises DoctorFoundProblems after the last line when at least one check has failed."""
+    import os
+    from itertools import chain
+
+    from ci_scripts import aws, errors, job
+    from ci_scripts.doctor import aws_side, gitlab_side
+
+    has_token = bool(os.environ.get("AWS_ID_TOKEN"))
+    path = aws.prepare_credentials().removeprefix("credentials: ")
+    gitlab = gitlab_side.surroundings(os.environ, arguments.gitlab_api, arguments.gitlab_project)
+    seen = []
+    for verdict in chain(
+        aws_side.examine(os.environ, has_token=has_token, path=path),
+        gitlab_side.examine(gitlab, deploys=aws_side.deploys(os.environ)),
+    ):
+        seen.append(verdict)
+        job.say(str(verdict))
+    failed = [verdict.check for verdict in seen if verdict.status == "FAILED"]
+    if failed:
+        raise errors.DoctorFoundProblems(f"{len(failed)} of {len(seen)} checks failed: {', '.join(failed)}")

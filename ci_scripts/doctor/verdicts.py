@@ -1,0 +1,213 @@
+"""What doctor thinks of what it sees. Every function here is one of values; aws_side.py and gitlab_side.py look."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+
+class Verdict(NamedTuple):
+    """One line of the examination. Only `FAILED` makes the command fail."""
+
+    status: str
+    check: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.status:<8} {self.check:<28} {' '.join(self.text.split())}"
+
+
+def ok(check: str, text: str) -> Verdict:
+    return Verdict("ok", check, text)
+
+
+def hint(check: str, text: str) -> Verdict:
+    return Verdict("hint", check, text)
+
+
+def failed(check: str, text: str) -> Verdict:
+    return Verdict("FAILED", check, text)
+
+
+def skipped(check: str, text: str) -> Verdict:
+    return Verdict("skipped", check, text)
+
+
+# --- AWS -----------------------------------------------------------------------------------------------------------
+
+
+def region(name: str, known: Sequence[str]) -> Verdict:
+    if name in known:
+        return ok("region", name)
+    return hint("region", f"{name} is no region with SageMaker that boto3 knows of: mistyped, or very new?")
+
+
+def credentials(path: str, who: str, *, role_without_token: bool) -> Verdict:
+    """`path` is how aws.prepare_credentials() got them, `who` the ARN that AWS takes us for."""
+    if role_without_token:
+        return hint(
+            "credentials", f"{who}, not AWS_ROLE_ARN: the job has no AWS_ID_TOKEN; the components declare it, do you?"
+        )
+    if path.startswith("static"):
+        return hint("credentials", f"{who}, by static access keys: with OIDC there is no key to lose; set AWS_ROLE_ARN")
+    return ok("credentials", f"{who}, by {path.split(',')[0]}")
+
+
+def role(check: str, arn: str, trust: Mapping[str, Any], service: str) -> Verdict:
+    """Whether `service` (sagemaker.amazonaws.com) may assume the role; `trust` is its trust policy."""
+    if service in _trusted_services(trust):
+        return ok(check, f"{arn}, trusts {service}")
+    return failed(check, f"{arn} does not trust {service}: allow it sts:AssumeRole in the role's trust policy")
+
+
+def _trusted_services(trust: Mapping[str, Any]) -> set[str]:
+    found: set[str] = set()
+    for statement in _list(trust.get("Statement", [])):
+        actions = {str(action).lower() for action in _list(statement.get("Action", []))}
+        principal = statement.get("Principal", {})
+        if statement.get("Effect") == "Allow" and actions & {"sts:assumerole", "sts:*", "*"} and principal != "*":
+            found |= set(_list(principal.get("Service", [])))
+    return found
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def bucket(name: str, found_in: str, expected: str) -> Verdict:
+    if found_in == expected:
+        return ok("bucket", f"{name} in {found_in}")
+    return failed("bucket", f"{name} is in {found_in}: SageMaker needs ARTIFACT_BUCKET in AWS_REGION, {expected}")
+
+
+def public_access(name: str, block: Mapping[str, bool]) -> Verdict:
+    """`block` is the bucket's PublicAccessBlockConfiguration, empty when it has none."""
+    if block and all(block.values()):
+        return ok("bucket public access", "blocked")
+    return hint("bucket public access", f"not blocked: aws s3api put-public-access-block --bucket {name} ...")
+
+
+def versioning(name: str, status: str | None) -> Verdict:
+    if status == "Enabled":
+        return ok("bucket versioning", "enabled")
+    return hint(
+        "bucket versioning", f"off, an overwritten model is lost: aws s3api put-bucket-versioning --bucket {name} ..."
+    )
+
+
+def watches(rule: Mapping[str, Any], group: str) -> bool:
+    """Whether an EventBridge rule (as ListRules tells it) sends the changes of model packages of `group`."""
+    import json
+
+    try:
+        pattern = json.loads(rule.get("EventPattern") or "{}")
+    except ValueError:
+        return False
+    groups = pattern.get("detail", {}).get("ModelPackageGroupName", [])
+    return "aws.sagemaker" in pattern.get("source", []) and group in groups
+
+
+def trigger_rule(group: str, rules: Sequence[Mapping[str, Any]]) -> Verdict:
+    """`rules` are those that watch the group."""
+    if not rules:
+        return failed("trigger rule", f"none watches {group}: an approval starts nothing; deploy infra/trigger.yml")
+    enabled = [rule["Name"] for rule in rules if rule.get("State") != "DISABLED"]
+    if not enabled:
+        return failed(
+            "trigger rule", f"{rules[0]['Name']} is disabled: aws events enable-rule --name {rules[0]['Name']}"
+        )
+    if len(enabled) > 1:
+        return hint("trigger rule", f"{len(enabled)} watch {group} ({', '.join(enabled)}): each starts a pipeline")
+    return ok("trigger rule", f"{enabled[0]} is enabled")
+
+
+def queue_depth(name: str, waiting: int) -> Verdict:
+    if not waiting:
+        return ok("trigger queue", "empty")
+    return hint("trigger queue", f"{waiting} in {name}: if they stay, read the log of the trigger's Lambda function")
+
+
+def dead_letters(name: str, waiting: int) -> Verdict:
+    if not waiting:
+        return ok("dead-letter queue", "empty")
+    text = f"{waiting} in {name} started no pipeline: mend the cause that the function's log names, then redrive them"
+    return failed("dead-letter queue", text)
+
+
+# --- GitLab --------------------------------------------------------------------------------------------------------
+
+
+def protection(branch: str, *, protected: bool) -> Verdict:
+    if protected:
+        return ok("default branch", f"{branch} is protected")
+    text = f"{branch} is not protected, whoever pushes gets its roles: Settings > Repository > Protected branches"
+    return failed("default branch", text)
+
+
+def outdated_deployments(*, prevented: bool) -> Verdict:
+    if prevented:
+        return ok("outdated deployments", "prevented")
+    return hint("outdated deployments", "not prevented: Settings > CI/CD > General pipelines")
+
+
+def variables(rows: Sequence[Mapping[str, Any]], *, deploys: bool) -> Iterator[Verdict]:
+    """`rows` are the project's CI/CD variables, as GitLab's API lists them."""
+    found = [
+        failed("CI/CD variables", f"{row['key']} is a secret that is not {lacks}: edit it under Settings > CI/CD")
+        for row in rows
+        if row["key"] in ("AWS_SECRET_ACCESS_KEY", "GITLAB_TOKEN")
+        for lacks in [" and ".join(word for word in ("masked", "protected") if not row.get(word))]
+        if lacks
+    ]
+    scopes = {row.get("environment_scope", "*") for row in rows if row["key"] == "AWS_ROLE_ARN"}
+    if deploys and scopes == {"*"}:
+        found.append(
+            hint("CI/CD variables", "one AWS_ROLE_ARN for all environments: scope one to staging, one to prod")
+        )
+    yield from found or [ok("CI/CD variables", f"{len(rows)} in the project, no secret in the open")]
+
+
+# --- component version ---------------------------------------------------------------------------------------------
+
+_INCLUDED = re.compile(r"""^\s*(?:-\s*)?component:\s*["']?[^\s"'/]+/([^\s"'@]+)/([\w-]+)@([^\s"'#]+)""", re.MULTILINE)
+_NAMES = {"training", "build", "staging-deploy", "test-staging", "prod-deploy", "model-build", "model-deploy"}
+_EXACT = re.compile(r"\d+\.\d+\.\d+")
+
+
+class Component(NamedTuple):
+    """A component of this project that a .gitlab-ci.yml includes."""
+
+    project: str
+    name: str
+    version: str
+
+
+def components(text: str) -> list[Component]:
+    """This project's components in a `.gitlab-ci.yml`; found without parsing, which its two documents complicate."""
+    found = [Component(*match) for match in _INCLUDED.findall(text)]
+    return [component for component in found if component.name in _NAMES]
+
+
+def newest(tags: Sequence[str]) -> str | None:
+    """The highest released version; pre-releases and other tags do not count."""
+    versions = [tag for tag in tags if _EXACT.fullmatch(tag)]
+    return max(versions, key=_number, default=None)
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def component_version(component: Component, package: str, released: str | None) -> Verdict:
+    """`package` is the version of sagemaker-ci that runs, `released` the newest one when GitLab shows it."""
+    check, pinned = f"component {component.name}", component.version
+    if not _EXACT.fullmatch(pinned):
+        return hint(check, f"@{pinned} changes under you: pin an exact version, @{released or package}")
+    if pinned != package:
+        return hint(check, f"@{pinned}, but this is sagemaker-ci {package}: run doctor in the image of that version")
+    if released is None:
+        return ok(check, f"@{pinned}; which version is the newest cannot be seen from here")
+    if _number(released) > _number(pinned):
+        return hint(check, f"@{pinned}, and {released} is there: see its changelog and docs/upgrade.md")
+    return ok(check, f"@{pinned}, the newest")

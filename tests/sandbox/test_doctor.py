@@ -1,0 +1,149 @@
+"""`sagemaker-ci doctor` against a project that is well, and against everything that can be wrong with one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ci_scripts import __version__
+from tests.sandbox.conftest import ACCOUNT, REGION, Aws, Project, create_role, sagemaker_ci
+from tests.sandbox.gitlab_client import GitLab, commit
+
+pytest_plugins = ["tests.sandbox.gitlab_fixtures"]
+COMPONENT = "$CI_SERVER_FQDN/mlops/sagemaker-components/model-deploy"
+
+
+class Trigger(NamedTuple):
+    """What `infra/trigger.yml` makes, as far as doctor sees it."""
+
+    rule: str
+    queue_url: str
+    dead_letter_url: str
+
+
+def create_trigger(aws: Aws, project: Project) -> Trigger:
+    sqs, events = aws.client("sqs"), aws.client("events")
+    dead = sqs.create_queue(QueueName=f"{project.name}-dead")["QueueUrl"]
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{project.name}"
+    redrive = json.dumps({"deadLetterTargetArn": f"{arn}-dead", "maxReceiveCount": 120})
+    queue = sqs.create_queue(QueueName=project.name, Attributes={"RedrivePolicy": redrive})["QueueUrl"]
+    pattern = {"source": ["aws.sagemaker"], "detail": {"ModelPackageGroupName": [project.group]}}
+    rule = f"{project.name}-rule"
+    events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
+    return Trigger(rule, queue, dead)
+
+
+def lines_of(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """Check → status of every line; fails on a traceback or on anything that is not a verdict."""
+    assert "Traceback" not in done.stderr
+    found = {}
+    for line in done.stdout.splitlines():
+        status, check = line[:8].strip(), line[9:37].strip()
+        assert status in ("ok", "hint", "FAILED", "skipped"), line
+        found[check] = status
+    return found
+
+
+def doctor(environ: Mapping[str, str], folder: Path, *arguments: str) -> tuple[dict[str, str], Any]:
+    done = sagemaker_ci("doctor", *arguments, environ=environ, cwd=folder)
+    return lines_of(done), done
+
+
+def test_a_healthy_project_is_ok_line_by_line(
+    aws: Aws, project: Project, gitlab_server: GitLab, repository: Any, tmp_path: Path
+) -> None:
+    s3 = aws.client("s3")
+    closed = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+    s3.put_public_access_block(Bucket=project.bucket, PublicAccessBlockConfiguration=closed)
+    s3.put_bucket_versioning(Bucket=project.bucket, VersioningConfiguration={"Status": "Enabled"})
+    register(aws, project, "Approved")
+    create_trigger(aws, project)
+    commit(repository, {"README.md": "# Demo\n"})
+    pinned = f"include:\n  - component: {COMPONENT}@{__version__}\n"
+    (tmp_path / ".gitlab-ci.yml").write_text(pinned)
+    environ = project.environ | {"GITLAB_TOKEN": gitlab_server.token}
+    options = ["--gitlab-api", f"{gitlab_server.url}/api/v4", "--gitlab-project", repository.path_with_namespace]
+    found, done = doctor(environ, tmp_path, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert found.pop("credentials") == "hint"  # the test's own keys are static
+    found.pop("outdated deployments", None)  # not every GitLab tells
+    assert set(found.values()) == {"ok"}, done.stdout
+    assert {"region", "bucket", "model package group", "approved version", "trigger rule", "trigger queue"} <= set(
+        found
+    )
+    assert {"dead-letter queue", "GitLab project", "default branch", "CI/CD variables"} <= set(found)
+    assert {"SAGEMAKER_PIPELINE_ROLE_ARN", "MODEL_EXECUTION_ROLE_ARN", "component model-deploy"} <= set(found)
+
+
+def register(aws: Aws, project: Project, status: str) -> None:
+    image = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
+    aws.client("sagemaker").create_model_package(
+        ModelPackageGroupName=project.group,
+        ModelApprovalStatus=status,
+        InferenceSpecification={
+            "Containers": [{"Image": image}],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        },
+    )
+
+
+def test_a_project_without_trigger_group_and_approval_is_told_what_to_do(project: Project, tmp_path: Path) -> None:
+    found, done = doctor(project.environ | {"SAGEMAKER_PROJECT_ID": "p-another1"}, tmp_path)
+    assert done.returncode == 1
+    assert "error SMCI-110" in done.stderr
+    assert found["trigger rule"] == "FAILED"
+    assert found["model package group"] == found["approved version"] == "hint"
+    assert found["bucket public access"] == found["bucket versioning"] == "hint"
+    assert found["GitLab project"] == found["component"] == "skipped"
+
+
+def test_a_disabled_rule_and_dead_letters_fail(aws: Aws, project: Project, tmp_path: Path) -> None:
+    trigger = create_trigger(aws, project)
+    aws.client("events").disable_rule(Name=trigger.rule)
+    aws.client("sqs").send_message(QueueUrl=trigger.dead_letter_url, MessageBody="{}")
+    aws.client("sqs").send_message(QueueUrl=trigger.queue_url, MessageBody="{}")
+    found, done = doctor(project.environ, tmp_path)
+    assert found["trigger rule"] == found["dead-letter queue"] == "FAILED"
+    assert found["trigger queue"] == "hint"
+    assert f"aws events enable-rule --name {trigger.rule}" in done.stdout
+
+
+def test_roles_and_buckets_that_do_not_fit_fail(aws: Aws, project: Project, tmp_path: Path) -> None:
+    wrong = create_role(aws, f"wrong-{project.name}", "ec2.amazonaws.com")
+    environ = project.environ | {
+        "SAGEMAKER_PIPELINE_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/nobody",
+        "MODEL_EXECUTION_ROLE_ARN": wrong,
+        "CLOUDFORMATION_ROLE_ARN": "my-role",
+        "ARTIFACT_BUCKET": f"no-such-{project.bucket}",
+    }
+    found, done = doctor(environ, tmp_path)
+    for check in ("SAGEMAKER_PIPELINE_ROLE_ARN", "MODEL_EXECUTION_ROLE_ARN", "CLOUDFORMATION_ROLE_ARN", "bucket"):
+        assert found[check] == "FAILED", done.stdout
+
+
+def test_missing_variables_and_refused_credentials_end_the_examination_of_aws(project: Project, tmp_path: Path) -> None:
+    found, done = doctor({}, tmp_path)
+    assert (found["variables"], found["AWS"], done.returncode) == ("FAILED", "skipped", 1)
+    environ = {key: text for key, text in project.environ.items() if "KEY" not in key}
+    found, done = doctor(environ | {"AWS_EC2_METADATA_DISABLED": "true"}, tmp_path)
+    assert (found["credentials"], found["AWS"], done.returncode) == ("FAILED", "skipped", 1)
+
+
+def test_an_unprotected_branch_an_open_secret_and_a_wrong_token_are_seen(
+    project: Project, gitlab_server: GitLab, repository: Any, tmp_path: Path
+) -> None:
+    commit(repository, {"README.md": "# Demo\n"})
+    for branch in repository.protectedbranches.list():
+        branch.delete()
+    repository.variables.create({"key": "AWS_SECRET_ACCESS_KEY", "value": "wJalrXUtnFEMIK7MDENG"})
+    options = ["--gitlab-api", f"{gitlab_server.url}/api/v4", "--gitlab-project", str(repository.id)]
+    found, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
+    assert found["default branch"] == found["CI/CD variables"] == "FAILED", done.stdout
+    assert "wJalr" not in done.stdout
+    found, _ = doctor(project.environ | {"GITLAB_TOKEN": "glpat-wrong"}, tmp_path, *options)
+    assert found["GitLab project"] == "skipped"

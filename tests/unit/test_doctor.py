@@ -1,0 +1,167 @@
+"""What doctor makes of what it sees."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ci_scripts.doctor import verdicts
+from ci_scripts.doctor.verdicts import Component
+
+GROUP = "abalone-p-abc123"
+INCLUDES = """\
+spec:
+  inputs:
+    model_package_arn: {default: ""}
+---
+include:
+  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/model-deploy@1.2.0  # pinned
+    inputs: {stage: x}
+  - component: "gitlab.example.com/a/b/c/training@~latest"
+  # - component: $CI_SERVER_FQDN/mlops/sagemaker-components/build@0.1.0
+  - component: $CI_SERVER_FQDN/components/opentofu/full-pipeline@1.0.0
+  - local: x.yml
+"""
+
+
+def trust(**statement: Any) -> dict[str, Any]:
+    allowed = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "sagemaker.amazonaws.com"}}
+    return {"Statement": [allowed | statement]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "status"),
+    [
+        (trust(), "ok"),
+        (trust(Principal={"Service": ["ec2.amazonaws.com", "sagemaker.amazonaws.com"]}), "ok"),
+        (trust(Action=["sts:AssumeRole", "sts:TagSession"]), "ok"),
+        ({"Statement": trust()["Statement"][0]}, "ok"),
+        (trust(Principal={"Service": "ec2.amazonaws.com"}), "FAILED"),
+        (trust(Effect="Deny"), "FAILED"),
+        (trust(Principal={"AWS": "arn:aws:iam::123456789012:root"}), "FAILED"),
+        ({}, "FAILED"),
+    ],
+)
+def test_a_role_must_trust_the_service_that_assumes_it(policy: dict[str, Any], status: str) -> None:
+    assert verdicts.role("ROLE", "arn", policy, "sagemaker.amazonaws.com").status == status
+
+
+@pytest.mark.parametrize(
+    ("path", "role_without_token", "status"),
+    [
+        ("OIDC, role arn:aws:iam::123456789012:role/training", False, "ok"),
+        ("the environment's default", False, "ok"),
+        ("the environment's default", True, "hint"),
+        ("static access keys (warning: ...)", False, "hint"),
+    ],
+)
+def test_the_way_to_the_credentials_is_judged(path: str, role_without_token: bool, status: str) -> None:
+    assert verdicts.credentials(path, "arn:aws:sts::1:x", role_without_token=role_without_token).status == status
+
+
+def _rule(state: str = "ENABLED", **pattern: Any) -> dict[str, Any]:
+    content = {"source": ["aws.sagemaker"], "detail": {"ModelPackageGroupName": [GROUP]}} | pattern
+    return {"Name": "rule", "State": state, "EventPattern": json.dumps(content)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (_rule(), True),
+        (_rule(detail={"ModelPackageGroupName": ["abalone-2"]}), False),
+        (_rule(source=["aws.ec2"]), False),
+        ({"Name": "scheduled", "ScheduleExpression": "rate(1 day)"}, False),
+        ({"Name": "broken", "EventPattern": "{"}, False),
+    ],
+)
+def test_the_trigger_rule_is_known_by_what_it_watches(rule: dict[str, Any], expected: bool) -> None:
+    assert verdicts.watches(rule, GROUP) is expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "status"),
+    [
+        ([], "FAILED"),
+        ([_rule()], "ok"),
+        ([_rule("DISABLED")], "FAILED"),
+        ([_rule("DISABLED"), _rule()], "ok"),
+        ([_rule(), _rule()], "hint"),
+    ],
+)
+def test_exactly_one_enabled_rule_starts_pipelines(rules: list[dict[str, Any]], status: str) -> None:
+    assert verdicts.trigger_rule(GROUP, rules).status == status
+
+
+def test_waiting_messages_are_a_hint_and_dead_ones_a_failure() -> None:
+    assert [verdicts.queue_depth("q", count).status for count in (0, 2)] == ["ok", "hint"]
+    assert [verdicts.dead_letters("q", count).status for count in (0, 2)] == ["ok", "FAILED"]
+
+
+def test_a_bucket_in_another_region_fails_and_an_open_or_unversioned_one_is_a_hint() -> None:
+    assert verdicts.bucket("b", "eu-west-1", "eu-west-1").status == "ok"
+    assert verdicts.bucket("b", "us-east-1", "eu-west-1").status == "FAILED"
+    assert verdicts.public_access("b", {}).status == "hint"
+    assert verdicts.public_access("b", {"BlockPublicAcls": True, "BlockPublicPolicy": False}).status == "hint"
+    assert verdicts.public_access("b", {"BlockPublicAcls": True, "BlockPublicPolicy": True}).status == "ok"
+    assert [verdicts.versioning("b", each).status for each in ("Enabled", "Suspended", None)] == ["ok", "hint", "hint"]
+
+
+SECRET = {"key": "AWS_SECRET_ACCESS_KEY", "masked": True, "protected": True, "environment_scope": "*"}
+
+
+def _roles(*scopes: str) -> list[dict[str, Any]]:
+    return [{"key": "AWS_ROLE_ARN", "masked": False, "protected": False, "environment_scope": each} for each in scopes]
+
+
+@pytest.mark.parametrize(
+    ("rows", "deploys", "statuses"),
+    [
+        ([], False, ["ok"]),
+        ([SECRET], False, ["ok"]),
+        ([SECRET | {"masked": False}], False, ["FAILED"]),
+        ([SECRET | {"protected": False}], True, ["FAILED"]),
+        (_roles("*"), False, ["ok"]),
+        (_roles("*"), True, ["hint"]),
+        (_roles("*", "staging", "prod"), True, ["ok"]),
+        ([SECRET | {"masked": False}, *_roles("*")], True, ["FAILED", "hint"]),
+    ],
+)
+def test_secrets_are_masked_and_roles_scoped(rows: list[dict[str, Any]], deploys: bool, statuses: list[str]) -> None:
+    assert [each.status for each in verdicts.variables(rows, deploys=deploys)] == statuses
+
+
+def test_the_components_of_this_project_are_found_in_a_file_of_two_documents() -> None:
+    assert verdicts.components(INCLUDES) == [
+        Component("mlops/sagemaker-components", "model-deploy", "1.2.0"),
+        Component("a/b/c", "training", "~latest"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [(["1.9.0", "1.10.0", "2.0.0-rc.1", "v3.0.0", "nightly"], "1.10.0"), (["v1.0.0"], None), ([], None)],
+)
+def test_the_newest_version_is_the_highest_released_one(tags: list[str], expected: str | None) -> None:
+    assert verdicts.newest(tags) == expected
+
+
+@pytest.mark.parametrize(
+    ("pinned", "released", "status"),
+    [
+        ("1.2.0", "1.2.0", "ok"),
+        ("1.2.0", None, "ok"),
+        ("1.2.0", "1.10.0", "hint"),
+        ("1.0.0", "1.2.0", "hint"),  # the package that runs is another version
+        ("~latest", "1.2.0", "hint"),
+        ("1", "1.2.0", "hint"),
+        ("main", None, "hint"),
+    ],
+)
+def test_a_component_is_pinned_to_the_version_that_runs(pinned: str, released: str | None, status: str) -> None:
+    assert verdicts.component_version(Component("a/b", "training", pinned), "1.2.0", released).status == status
+
+
+def test_a_verdict_is_one_line() -> None:
+    assert "\n" not in str(verdicts.failed("bucket", "said\nby AWS"))
