@@ -1,7 +1,8 @@
 """The images of the sandbox's CI jobs: virtual environments built the way the released images are.
 
 A job of the sandbox's GitLab is a shell process, so its image is a folder of programs put in front of PATH. `deploy` is
-the slim one; `training` adds the SageMaker SDK. Both hold this project's wheel and its hash-pinned requirements.
+the slim one; `training` adds the SageMaker SDK, `training-sdk2` its version 2, which is built only for those who ask
+for it. All hold this project's wheel and its hash-pinned requirements.
 """
 
 from __future__ import annotations
@@ -18,18 +19,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".sandbox" / "images"
 NAMES = ("deploy", "training")
+SDK2 = "training-sdk2"
 _UV = Path(sys.executable).with_name("uv")
 
 
-def build(say: Callable[[str], None]) -> Path:
-    """Build the images that are missing or outdated; return the file that maps image names to folders."""
+def build(say: Callable[[str], None], *extra: str) -> Path:
+    """Build the images that are missing or outdated; return the file that maps image names to folders.
+
+    `extra` names images besides those of the components' defaults.
+    """
+    names = (*NAMES, *extra)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a test run and a demo may both want them
-        for name in NAMES:
+        for name in names:
             _build_one(FOLDER / name, ROOT / "requirements" / f"{name}.txt", say)
-    rows = [{"match": rf"/{name}(:|@|$)", "path": [str(FOLDER / name / "bin")]} for name in NAMES]
-    images = FOLDER / "images.json"
+    rows = [{"match": rf"/{name}(:|@|$)", "path": [str(FOLDER / name / "bin")]} for name in names]
+    images = FOLDER / f"{'-'.join(['images', *extra])}.json"
     images.write_text(json.dumps(rows, indent=2) + "\n")
     return images
 

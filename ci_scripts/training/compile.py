@@ -113,6 +113,9 @@ def definition_text(pipeline: Any) -> str:
 def _quiet_sdk() -> None:
     """Keep the SageMaker SDK from simulating IAM policies, which CI roles rarely may, and from filling the job log."""
     os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")
+    # SDK v2 warns at every class that it is v2, and tells on standard output where it found no settings.
+    os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
+    logging.getLogger("sagemaker.config").setLevel(logging.WARNING)
     # The SDK installs a handler on the root logger, at INFO, unless there is one: a page of noise for each step.
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: record.levelno >= logging.ERROR or not record.name.startswith(_CHATTY))

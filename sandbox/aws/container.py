@@ -101,6 +101,9 @@ def _launch(container: Container, program: list[str], write_line: Callable[[str]
     if shutil.which("setpriv"):  # the kernel forgets the signal when a user namespace is entered: ask for it inside
         program = ["setpriv", "--pdeathsig", "KILL", *program]
     environment = _environment() | images.environment(container.image) | container.environment
+    # In a container of their own, scripts may write where they stand, and do: they unpack models there.
+    working_directory = container.opt_ml / "cwd"
+    working_directory.mkdir(exist_ok=True)
     if has_namespaces():
         argv = ["unshare", "--user", "--map-root-user", "--mount"]
         argv += ["sh", "-c", _PRIVATE_OPT_ML, "sh", _stage(), str(container.opt_ml), *program]
@@ -112,7 +115,7 @@ def _launch(container: Container, program: list[str], write_line: Callable[[str]
         return Process(
             argv,
             env=environment,
-            cwd="/",
+            cwd=working_directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -23,12 +23,12 @@ class Image(NamedTuple):
 
 _ECR = r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/"
 _MODULE = [sys.executable, "-m"]
+_XGBOOST_TRAIN = [*_MODULE, "sandbox.aws.xgboost_container", "train"]
+_XGBOOST_SERVE = [*_MODULE, "sandbox.aws.xgboost_server"]
 _IMAGES = (
-    Image(
-        f"{_ECR}sagemaker-xgboost:.+",
-        train=[*_MODULE, "sandbox.aws.xgboost_container", "train"],
-        serve=[*_MODULE, "sandbox.aws.xgboost_server"],
-    ),
+    # Versions before 1.3-1 keep the model as a pickle: https://github.com/aws/amazon-sagemaker-examples/issues/2952
+    Image(rf"{_ECR}sagemaker-xgboost:(0\.90|1\.0|1\.2)-.+", [*_XGBOOST_TRAIN, "--before-1.3"], _XGBOOST_SERVE),
+    Image(f"{_ECR}sagemaker-xgboost:.+", _XGBOOST_TRAIN, _XGBOOST_SERVE),
     # Framework images have no algorithm of their own: processing gives them an entrypoint.
     Image(f"{_ECR}sagemaker-scikit-learn:.+", train=[], serve=[]),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -139,10 +140,13 @@ def _libsvm(lines: list[list[str]]) -> Any:
     return xgboost.DMatrix(table, label=[float(line[0]) for line in lines])
 
 
-def train() -> None:
+def train(before_1_3: bool) -> None:
     """One training job. Raises UserError for what the customer can mend."""
     config = INPUT / "config"
-    parameters = validate(json.loads((config / "hyperparameters.json").read_text()))
+    given = json.loads((config / "hyperparameters.json").read_text())
+    if before_1_3:
+        given.pop("silent", None)  # a hyperparameter of its own then, now `verbosity`
+    parameters = validate(given)
     channels = json.loads((config / "inputdataconfig.json").read_text())
     if "train" not in channels:
         raise UserError("Missing required channel: train")
@@ -166,15 +170,16 @@ def train() -> None:
         )
     except xgboost.core.XGBoostError as error:
         raise UserError(f"XGB train call failed with exception:\n {error}") from error
-    # What save_model writes to a name without an extension, without its warning in the customer's log.
-    (MODEL / "xgboost-model").write_bytes(booster.save_raw("ubj"))
+    # Else what save_model writes to a name without an extension, without its warning in the customer's log.
+    content = pickle.dumps(booster) if before_1_3 else booster.save_raw("ubj")
+    (MODEL / "xgboost-model").write_bytes(content)
 
 
-def main() -> int:
+def main(before_1_3: bool) -> int:
     # xgboost imports scikit-learn where it finds it, which takes longer than the training; nothing here needs it.
     sys.modules["sklearn"] = None  # type: ignore[assignment]
     try:
-        train()
+        train(before_1_3)
     except Exception:  # noqa: BLE001 - whatever it is, SageMaker reads the reason from this file
         text = f"framework error: \n{traceback.format_exc()}"
         print(text, file=sys.stderr, flush=True)
@@ -184,6 +189,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["train"]:
-        sys.exit("usage: python -m sandbox.aws.xgboost_container train")
-    sys.exit(main())
+    if sys.argv[1:] not in (["train"], ["train", "--before-1.3"]):
+        sys.exit("usage: python -m sandbox.aws.xgboost_container train [--before-1.3]")
+    sys.exit(main(before_1_3="--before-1.3" in sys.argv))
