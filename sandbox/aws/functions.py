@@ -9,13 +9,14 @@ import base64
 import json
 import threading
 import time
+import zipfile
 from typing import Any
 
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.core.exceptions import ServiceException
 
 from sandbox.aws import event_sources, identity
-from sandbox.aws.lambda_environment import Environment, Outcome, Settings
+from sandbox.aws.lambda_environment import Environment, Outcome, Settings, unpack
 
 _RETRY_SECONDS = (60, 120)  # between the attempts of an asynchronous invocation
 _TAIL_BYTES = 4096  # of the log, in X-Amz-Log-Result
@@ -38,6 +39,12 @@ def install() -> None:
             message = "The role defined for the function cannot be assumed by Lambda."
             raise InvalidParameterValue(message) from error
         function = create_function(self, spec)
+        try:
+            unpack(function.code_bytes, function.code_sha_256)
+        except (ValueError, zipfile.BadZipFile) as error:
+            delete_function(self, function.function_name)
+            message = "Could not unzip uploaded file. Please check your file, then try to upload again."
+            raise InvalidParameterValue(message) from error
         _set_log_group(function, spec)
         return function
 

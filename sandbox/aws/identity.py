@@ -193,9 +193,13 @@ def service_credentials(role_arn: str, service: str, session_name: str) -> dict[
 
 def caller_credentials(access_key: str) -> dict[str, str]:
     """The credentials behind a caller's access key, for a service that goes on in the caller's name."""
-    for session in sts_backends[ACCOUNT]["aws"].assumed_roles:
+    for session in list(sts_backends[ACCOUNT]["aws"].assumed_roles):
         if session.access_key_id == access_key:
             return _environment(session)
+    for user in list(iam_backends[ACCOUNT]["aws"].users.values()):
+        for key in user.access_keys:
+            if key.access_key_id == access_key:
+                return {"AWS_ACCESS_KEY_ID": key.access_key_id, "AWS_SECRET_ACCESS_KEY": key.secret_access_key}
     return dict(ROOT_KEYS)
 
 

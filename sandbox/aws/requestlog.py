@@ -14,6 +14,7 @@ from typing import Any
 
 from moto.core.responses import BaseResponse
 from moto.iam.access_control import S3IAMRequest
+from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
 _call = threading.local()
@@ -54,13 +55,17 @@ class RequestLog:
 
 
 def principal(access_key: str) -> str:
-    """The ARN behind an access key: an assumed role's session, else `root`; `anonymous` without a signature."""
+    """The ARN behind an access key: an assumed role's session or a user, else `root`; `anonymous` without a key."""
     if not access_key:
         return "anonymous"
     for account in list(sts_backends.values()):
         for role in list(account["aws"].assumed_roles):
             if role.access_key_id == access_key:
                 return str(role.arn)
+    for account in list(iam_backends.values()):
+        for user in list(account["aws"].users.values()):
+            if any(key.access_key_id == access_key for key in user.access_keys):
+                return str(user.arn)
     return "root"
 
 

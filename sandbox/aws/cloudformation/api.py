@@ -19,7 +19,7 @@ from moto.cloudformation.exceptions import AlreadyExistsException, CloudFormatio
 from moto.core.responses import ActionResult, BaseResponse, EmptyResult
 
 from sandbox.aws import identity
-from sandbox.aws.cloudformation import sagemaker  # noqa: F401 - registers the SageMaker handlers
+from sandbox.aws.cloudformation import custom, nested, sagemaker  # noqa: F401 - they register their handlers
 from sandbox.aws.cloudformation.stacks import ChangeSet, Operation, Plan, Stack, now
 from sandbox.aws.cloudformation.template import ValidationError, parse
 
@@ -91,10 +91,10 @@ class CloudFormation(BaseResponse):
             stack = self._new(name)
             self._act_as(stack)
             _check(stack, plan)
-        on_failure = "DO_NOTHING" if self._get_bool_param("DisableRollback") else self._get_param("OnFailure")
-        stack.protected = self._get_bool_param("EnableTerminationProtection", False)
-        stack.capabilities = list(self._get_param("Capabilities", []))
-        stack.create(plan, self._token(), on_failure or "ROLLBACK")
+            on_failure = "DO_NOTHING" if self._get_bool_param("DisableRollback") else self._get_param("OnFailure")
+            stack.protected = self._get_bool_param("EnableTerminationProtection", False)
+            stack.capabilities = list(self._get_param("Capabilities", []))
+            stack.create(plan, self._token(), on_failure or "ROLLBACK")
         return ActionResult({"StackId": stack.id})
 
     def update_stack(self) -> ActionResult:
@@ -223,12 +223,12 @@ class CloudFormation(BaseResponse):
             stack.capabilities = change_set.capabilities
             # Every other change set was computed against a state that ends now.
             stack.change_sets = {change_set.id: change_set}
-        keep_going = bool(self._get_bool_param("DisableRollback"))
-        if change_set.type == "CREATE":
-            stack.create(change_set.plan, self._token(), "DO_NOTHING" if keep_going else change_set.on_failure)
-        else:
-            stack.update(change_set.plan, self._token(), keep_going or change_set.on_failure == "DO_NOTHING")
-        change_set.execution = "EXECUTE_COMPLETE"
+            keep_going = bool(self._get_bool_param("DisableRollback"))
+            if change_set.type == "CREATE":
+                stack.create(change_set.plan, self._token(), "DO_NOTHING" if keep_going else change_set.on_failure)
+            else:
+                stack.update(change_set.plan, self._token(), keep_going or change_set.on_failure == "DO_NOTHING")
+            change_set.execution = "EXECUTE_COMPLETE"
         return EmptyResult()
 
     def delete_change_set(self) -> ActionResult:

@@ -34,6 +34,8 @@ class Call(NamedTuple):
     stack: str
     logical_id: str
     cancelled: Callable[[], bool]
+    stack_id: str = ""
+    resource_type: str = ""
 
     def name(self, limit: int = 64) -> str:
         """A generated physical name of at most `limit` characters."""
@@ -50,19 +52,33 @@ class Handler:
     def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
         raise NotImplementedError
 
-    def settle(self, call: Call, made: Made, properties: Properties) -> None:
-        """Most resources are ready when their call returns."""
+    def settle(self, call: Call, made: Made, properties: Properties) -> Made | None:
+        """Most resources are ready when their call returns. What is known only now is returned as a new `Made`."""
 
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
         raise NotImplementedError
 
 
 class Failed(Exception):
-    """A resource did not reach the asked state; the text is the service's reason."""
+    """A resource did not reach the asked state; the text is the service's reason.
+
+    `made`: what there is to delete all the same. `verbatim`: the text is CloudFormation's own, shown as it is.
+    """
+
+    def __init__(self, reason: str, made: Made | None = None, verbatim: bool = False) -> None:
+        super().__init__(reason)
+        self.made, self.verbatim = made, verbatim
 
 
 HANDLERS: dict[str, Handler] = {}
 """Handlers by resource type, filled by `handles`."""
+
+CUSTOM = "AWS::CloudFormation::CustomResource"
+
+
+def handler_of(resource_type: str) -> Handler | None:
+    """The handler of a resource type; one serves every Custom::Name."""
+    return HANDLERS.get(CUSTOM if resource_type.startswith("Custom::") else resource_type)
 
 
 def handles(resource_type: str) -> Callable[[type[Handler]], type[Handler]]:
@@ -332,8 +348,21 @@ class Bucket(Handler):
                 for rule in encryption["ServerSideEncryptionConfiguration"]
             ]
             s3.put_bucket_encryption(Bucket=name, ServerSideEncryptionConfiguration={"Rules": rules})
+        if lifecycle := properties.get("LifecycleConfiguration"):
+            s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration=_lifecycle(lifecycle))
+        if ownership := properties.get("OwnershipControls"):
+            s3.put_bucket_ownership_controls(Bucket=name, OwnershipControls=ownership)
         if tags := properties.get("Tags"):
             s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags})
+
+
+def _lifecycle(configuration: Properties) -> Properties:
+    """The rules as the API takes them; CloudFormation writes some of their parts flat."""
+    rules = []
+    for rule in configuration["Rules"]:
+        named = {"ID": rule["Id"], "Status": rule["Status"], "Filter": {"Prefix": rule.get("Prefix", "")}}
+        rules.append(named | without(rule, "Id", "Status", "Prefix"))
+    return {"Rules": rules}
 
 
 @handles("AWS::S3::BucketPolicy")

@@ -60,6 +60,11 @@ class ModelPackageGroup(Named):
     operation, kind = "model_package_group", "ModelPackageGroup"
 
 
+@handles("AWS::SageMaker::CodeRepository")
+class CodeRepository(Named):
+    operation, kind = "code_repository", "CodeRepository"
+
+
 @handles("AWS::SageMaker::Endpoint")
 class Endpoint(Handler):
     """Waits until the endpoint stands still.

@@ -57,6 +57,8 @@ def has_tags(resource_type: str) -> bool:
 def problems(logical_id: str, resource_type: str, properties: Any) -> list[Problem]:
     """Properties that do not exist, and required ones that are missing. Values are not judged: the services do that."""
     found = schema(resource_type) or {}
+    if found.get("typeName") == "AWS::CloudFormation::CustomResource":
+        found = found | {"additionalProperties": True}  # whatever its function understands
     return list(_problems(found, found, properties, f"/Resources/{logical_id}/Properties"))
 
 

@@ -19,15 +19,16 @@ from botocore.exceptions import ClientError, ParamValidationError, WaiterError
 
 from sandbox.aws.cloudformation import schemas
 from sandbox.aws.cloudformation.handlers import (
-    HANDLERS,
     Call,
     Failed,
+    Handler,
     Made,
     Properties,
+    handler_of,
     reason,
     resource_handler_returned,
 )
-from sandbox.aws.cloudformation.template import UNKNOWN, Evaluator, ValidationError, parameter_values, parse
+from sandbox.aws.cloudformation.template import UNKNOWN, Evaluator, ValidationError, check_rules, parameter_values, parse
 
 _ACCOUNT = "123456789012"
 
@@ -50,9 +51,11 @@ class Plan:
         """Raises ValidationError for a template or parameters that CloudFormation refuses at once."""
         template = parse(text)
         types = {resource["Type"] for resource in template["Resources"].values()}
-        if unknown := sorted(kind for kind in types if schemas.schema(kind) is None or kind not in HANDLERS):
+        if unknown := sorted(kind for kind in types if schemas.schema(kind) is None or handler_of(kind) is None):
             raise ValidationError(f"Template format error: Unrecognized resource types: [{', '.join(unknown)}]")
-        return cls(text, template, parameter_values(template, given), tags)
+        values = parameter_values(template, given)
+        check_rules(template, values)
+        return cls(text, template, values, tags)
 
 
 @dataclass
@@ -390,9 +393,14 @@ class Stack:
         self.resources[name] = resource
 
         def work(call: Call) -> None:
-            resource.made = HANDLERS[resource.type].create(call, properties)
-            self._say(f"{verb}_IN_PROGRESS", "Resource creation Initiated", resource)
-            HANDLERS[resource.type].settle(call, resource.made, properties)
+            handler = _handler(resource)
+            try:
+                resource.made = handler.create(call, properties)
+                self._say(f"{verb}_IN_PROGRESS", "Resource creation Initiated", resource)
+                resource.made = handler.settle(call, resource.made, properties) or resource.made
+            except Failed as error:
+                resource.made = error.made or resource.made
+                raise
 
         return self._attempt(resource, verb, work)
 
@@ -402,8 +410,9 @@ class Stack:
         self._say("UPDATE_IN_PROGRESS", None, resource)
 
         def work(call: Call) -> None:
-            resource.made = HANDLERS[old.type].update(call, old.made, old.properties, properties)
-            HANDLERS[old.type].settle(call, resource.made, properties)
+            handler = _handler(old)
+            resource.made = handler.update(call, old.made, old.properties, properties)
+            resource.made = handler.settle(call, resource.made, properties) or resource.made
 
         return self._attempt(resource, "UPDATE", work)
 
@@ -417,7 +426,7 @@ class Stack:
 
         def work(call: Call) -> None:
             try:
-                HANDLERS[resource.type].delete(call, resource.made, resource.properties)
+                _handler(resource).delete(call, resource.made, resource.properties)
             except ClientError as error:
                 if not _says_gone(error):
                     raise
@@ -429,14 +438,16 @@ class Stack:
             return self._client(self.credentials, service)
 
         try:
-            work(Call(client, self.name, resource.logical_id, self._cancelled.is_set))
+            work(
+                Call(client, self.name, resource.logical_id, self._cancelled.is_set, self.id, resource.type)
+            )
         except ClientError as error:
             why = reason(error)
         except (ParamValidationError, WaiterError) as error:
             why = resource_handler_returned(str(error), "InvalidRequest")
         except Failed as error:
             why = str(error)
-            if why != "Resource update cancelled":
+            if why != "Resource update cancelled" and not error.verbatim:
                 why = resource_handler_returned(why, "NotStabilized")
         else:
             self._say(f"{verb}_COMPLETE", None, resource)
@@ -511,6 +522,13 @@ class Stack:
 def _with_definition(resource: Resource, definition: dict[str, Any]) -> Resource:
     resource.definition = definition
     return resource
+
+
+def _handler(resource: Resource) -> Handler:
+    handler = handler_of(resource.type)
+    if handler is None:  # Plan.make lets no such resource in
+        raise Failed(f"no handler for {resource.type}")
+    return handler
 
 
 def _says_gone(error: ClientError) -> bool:

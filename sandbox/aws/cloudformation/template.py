@@ -128,6 +128,38 @@ def _broken_rule(name: str, rule: Mapping[str, Any], text: str) -> str:
     return ""
 
 
+def check_rules(template: Mapping[str, Any], values: Mapping[str, str]) -> None:
+    """Raises ValidationError for the first broken assertion of the template's `Rules`, with its description."""
+    for name, rule in (template.get("Rules") or {}).items():
+        if not _holds(rule.get("RuleCondition", True), values):
+            continue
+        for assertion in rule["Assertions"]:
+            if not _holds(assertion["Assert"], values):
+                raise ValidationError(
+                    f"Template validation error: rule {name} failed: {assertion.get('AssertDescription', 'no reason')}"
+                )
+
+
+def _holds(node: Any, values: Mapping[str, str]) -> Any:
+    """A rule's function on the parameters' values: rules know no resources and no other functions."""
+    if not isinstance(node, dict):
+        return node
+    [(function, argument)] = node.items()
+    if function == "Ref":
+        return values[argument]
+    found = [_holds(item, values) for item in argument]
+    results: dict[str, Callable[[], Any]] = {
+        "Fn::And": lambda: all(found),
+        "Fn::Or": lambda: any(found),
+        "Fn::Not": lambda: not found[0],
+        "Fn::Equals": lambda: found[0] == found[1],
+        "Fn::Contains": lambda: found[1] in found[0],
+    }
+    if function not in results:
+        raise ValidationError(f"Template validation error: {function} is not supported in Rules")
+    return results[function]()
+
+
 # --- references and order ------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,78 @@
+"""AWS::CloudFormation::Stack: a stack inside a stack, made and followed through CloudFormation's own API."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import time
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from sandbox.aws.cloudformation.handlers import Call, Failed, Handler, Made, Properties, handles
+
+_POLL_SECONDS = 0.2
+# Whoever acknowledged the outer stack's capabilities has acknowledged these.
+_CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
+
+
+@handles("AWS::CloudFormation::Stack")
+class NestedStack(Handler):
+    def create(self, call: Call, properties: Properties) -> Made:
+        suffix = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(13))
+        name = f"{call.stack}-{call.logical_id}-{suffix}"
+        stack_id = call.client("cloudformation").create_stack(StackName=name, **_request(properties))["StackId"]
+        return Made(stack_id)
+
+    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+        try:
+            call.client("cloudformation").update_stack(StackName=made.physical_id, **_request(new))
+        except ClientError as error:
+            if "No updates are to be performed" not in error.response["Error"]["Message"]:
+                raise
+        return made
+
+    def settle(self, call: Call, made: Made, properties: Properties) -> Made:
+        stack = _wait(call, made.physical_id)
+        if stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+            verb = "created" if stack["StackStatus"].startswith(("CREATE", "ROLLBACK")) else "updated"
+            raise Failed(
+                f"Embedded stack {made.physical_id} was not successfully {verb}: {_first_failure(call, stack)}",
+                verbatim=True,
+            )
+        outputs = {f"Outputs.{each['OutputKey']}": each["OutputValue"] for each in stack.get("Outputs", [])}
+        return Made(made.physical_id, outputs)
+
+    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+        call.client("cloudformation").delete_stack(StackName=made.physical_id)
+        stack = _wait(call, made.physical_id)
+        if stack["StackStatus"] != "DELETE_COMPLETE":
+            reason = f"Embedded stack {made.physical_id} was not successfully deleted: {stack.get('StackStatusReason')}"
+            raise Failed(reason, verbatim=True)
+
+
+def _request(properties: Properties) -> dict[str, Any]:
+    parameters = properties.get("Parameters", {})
+    return {
+        "TemplateURL": properties["TemplateURL"],
+        "Parameters": [{"ParameterKey": key, "ParameterValue": str(value)} for key, value in parameters.items()],
+        "Tags": properties.get("Tags", []),
+        "Capabilities": _CAPABILITIES,
+    }
+
+
+def _wait(call: Call, stack_id: str) -> dict[str, Any]:
+    cloudformation = call.client("cloudformation")
+    while True:
+        stack: dict[str, Any] = cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]
+        if not stack["StackStatus"].endswith("_IN_PROGRESS"):
+            return stack
+        time.sleep(_POLL_SECONDS)
+
+
+def _first_failure(call: Call, stack: dict[str, Any]) -> str:
+    """The reason with which the embedded stack began to roll back: `The following resource(s) failed to create: ...`."""
+    events = call.client("cloudformation").describe_stack_events(StackName=stack["StackId"])["StackEvents"]
+    own = [event for event in events if event["PhysicalResourceId"] == stack["StackId"]]
+    reasons = [each["ResourceStatusReason"] for each in own if "failed to" in each.get("ResourceStatusReason", "")]
+    return reasons[0] if reasons else str(stack.get("StackStatusReason", ""))
