@@ -8,7 +8,7 @@ import json
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -40,12 +40,14 @@ class Functions:
     def __init__(self, aws: Aws) -> None:
         self.aws = aws
         self.client, self.sqs = aws.client("lambda"), aws.client("sqs")
+        self.made: list[str] = []
         self.role = create_role(aws, f"function-{uuid.uuid4().hex[:8]}", "lambda.amazonaws.com")
 
     def create(self, source: str, **settings: Any) -> str:
         name = f"function-{uuid.uuid4().hex[:8]}"
         given = {"Timeout": 10, "Handler": "app.handler", "Runtime": "python3.13", "Role": self.role} | settings
         self.client.create_function(FunctionName=name, Code={"ZipFile": archive(app=source)}, **given)
+        self.made.append(name)
         return name
 
     def invoke(self, name: str, event: Any = None) -> tuple[Any, dict[str, Any]]:
@@ -79,8 +81,11 @@ class Functions:
 
 
 @pytest.fixture
-def functions(aws: Aws) -> Functions:
-    return Functions(aws)
+def functions(aws: Aws) -> Iterator[Functions]:
+    functions = Functions(aws)
+    yield functions
+    for name in functions.made:
+        functions.client.delete_function(FunctionName=name)  # ends its warm processes
 
 
 def wait(done: Callable[[], Any], seconds: float = 30) -> Any:
