@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NODE_MODULES := sandbox/gitlab/node_modules
 
-.PHONY: help demo sandbox test bench lint format lock clean setup
+.PHONY: help demo sandbox test bench lint format lock release clean setup
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -27,6 +27,7 @@ lint: setup ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/cfn-lint infra/*.yml seed-deploy/endpoint-config-template.yml
+	@$(BIN)/hadolint Dockerfile
 
 format: setup ## Format the code
 	@$(BIN)/ruff check --fix .
@@ -36,6 +37,9 @@ lock: setup ## Pin the requirements anew, with hashes
 	@for name in deploy training training-sdk2 dev uv; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    requirements/$$name.in -o requirements/$$name.txt; done
+
+release: ## Commit a release: make release VERSION=1.2.3
+	@$(PYTHON) -m release prepare "$(VERSION)"
 
 clean: ## Remove everything the targets above created
 	rm -rf .venv .sandbox .mypy_cache .pytest_cache .ruff_cache bench/results $(NODE_MODULES)

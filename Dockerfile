@@ -1,0 +1,70 @@
+# The images of the components' jobs, released at the version of the components:
+#   deploy    build, staging-deploy, test-staging, prod-deploy
+#   training  the same with the SageMaker SDK
+# Neither holds git: GitLab Runner checks out with an image of its own, and no command of sagemaker-ci calls it.
+# docker build --target deploy --build-arg REVISION=$(git rev-parse HEAD) --tag deploy .
+
+# The base is pinned by version. To pin it by content, or to take it from a mirror, give its digest:
+#   --build-arg PYTHON_IMAGE=registry.example.com/python@sha256:…
+ARG PYTHON_IMAGE=python:3.13.17-slim-trixie
+
+# --- the package: its wheel, and in /install all that an image gets ---------------------------------------------------
+
+FROM ${PYTHON_IMAGE} AS wheel
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /source
+COPY requirements/release.txt requirements/
+RUN pip install --quiet --require-hashes --requirement requirements/release.txt
+COPY pyproject.toml README.md LICENSE.md ./
+COPY ci_scripts ci_scripts
+RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
+
+FROM ${PYTHON_IMAGE} AS packages
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /source
+
+FROM packages AS deploy-packages
+COPY requirements/deploy.txt requirements/
+RUN pip install --quiet --prefix /install --require-hashes --requirement requirements/deploy.txt
+COPY --from=wheel /wheels /wheels
+RUN pip install --quiet --prefix /install --no-deps --no-index /wheels/*.whl
+
+FROM packages AS training-packages
+COPY requirements/training.txt requirements/
+RUN pip install --quiet --prefix /install --require-hashes --requirement requirements/training.txt
+COPY --from=wheel /wheels /wheels
+RUN pip install --quiet --prefix /install --no-deps --no-index /wheels/*.whl
+
+# --- what both images share -------------------------------------------------------------------------------------------
+
+FROM ${PYTHON_IMAGE} AS base
+# The job's user owns nothing but its home; `pip install --user` works there, for packages that a pipeline module imports.
+RUN useradd --create-home --uid 1000 --shell /bin/bash ci
+ENV PATH=/home/ci/.local/bin:$PATH \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PYTHONUNBUFFERED=1
+# GitLab Runner starts a shell of its own in the image: nothing may stand before it.
+ENTRYPOINT []
+CMD ["sagemaker-ci", "--help"]
+ARG VERSION
+ARG REVISION
+ARG SOURCE
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="MIT"
+
+# --- the images -------------------------------------------------------------------------------------------------------
+
+FROM base AS training
+LABEL org.opencontainers.image.title="sagemaker-ci training" \
+      org.opencontainers.image.description="sagemaker-ci and the SageMaker SDK, for the training component"
+COPY --from=training-packages /install /usr/local
+USER 1000:1000
+
+FROM base AS deploy
+LABEL org.opencontainers.image.title="sagemaker-ci deploy" \
+      org.opencontainers.image.description="sagemaker-ci for the build, deploy and test components"
+COPY --from=deploy-packages /install /usr/local
+USER 1000:1000
