@@ -1,13 +1,37 @@
-"""Write the pages of docs/ that come from the code. `python docs/generate.py`; a test checks that they are current."""
+"""Write the pages of docs/ that come from the code. `python docs/generate.py`; a test checks that they are current.
+
+Sources: the error classes, the headers of the templates, the JSON Schemas, the parsers of the subcommands.
+"""
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import inspect
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from ci_scripts import errors
+import yaml
 
-_INTRODUCTION = """\
+from ci_scripts import __version__, errors
+from ci_scripts.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+COMPONENTS = "model-build model-deploy training build staging-deploy test-staging prod-deploy".split()
+SCHEMAS = {
+    "stage-config": "ci_scripts/deployment/stage-config.schema.json",
+    "quality": "ci_scripts/testing/quality.schema.json",
+    "export": "ci_scripts/deployment/export.schema.json",
+}
+_IN_SEED = ("stage-config", "quality")  # files that people edit, and editors complete
+
+# --- errors.md -----------------------------------------------------------------------------------------------------
+
+_ERRORS = """\
 # Errors
 
 Every expected failure of `sagemaker-ci` ends with one line of what happened and one of what to do, and exit code 1:
@@ -25,13 +49,14 @@ _CHAPTERS = {
     "5": "CloudFormation",
     "6": "Endpoints",
     "7": "Tests against an endpoint",
+    "8": "Installing the AWS side",
 }
 
 
 def error_page() -> str:
     """`docs/errors.md`, from the classes in `ci_scripts.errors`."""
     classes = sorted(errors.SagemakerCiError.__subclasses__(), key=lambda each: each.code)
-    page = _INTRODUCTION
+    page = _ERRORS
     chapter = ""
     for each in classes:
         number = each.code.removeprefix("SMCI-")
@@ -45,5 +70,228 @@ def error_page() -> str:
     return page
 
 
+# --- components.md -------------------------------------------------------------------------------------------------
+
+_COMPONENTS = """\
+# Components
+
+Two components are whole pipelines, the others one job each. Every input is optional.
+Each component's own page says what it leaves behind and how to change it.
+"""
+
+
+def components_page() -> str:
+    """`docs/components.md`, from the headers of `templates/*/template.yml`."""
+    return _COMPONENTS + "".join(f"\n{_component(name)}" for name in COMPONENTS)
+
+
+def _component(name: str) -> str:
+    text = (ROOT / "templates" / name / "template.yml").read_text(encoding="utf-8")
+    purpose = " ".join(line.removeprefix("#").strip() for line in text.split("spec:")[0].splitlines())
+    inputs = next(yaml.safe_load_all(text))["spec"]["inputs"]
+    rows = "".join(f"| `{key}` | {_default(spec)} | {_meaning(spec)} |\n" for key, spec in inputs.items())
+    return (
+        f"## {name}\n\n{purpose}\nMore: [{name}](../templates/{name}/README.md).\n\n"
+        "```yaml\ninclude:\n"
+        f"  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/{name}@{__version__}\n"
+        f"```\n\n| input | default | meaning |\n|---|---|---|\n{rows}"
+    )
+
+
+def _default(spec: Mapping[str, Any]) -> str:
+    if "default" not in spec:
+        return "required"
+    default = spec["default"]
+    if isinstance(default, list) and default:
+        return "see the template"
+    return f"`{json.dumps(default) if isinstance(default, list | bool) else default}`" if default != "" else ""
+
+
+def _meaning(spec: Mapping[str, Any]) -> str:
+    text = str(spec["description"])
+    if kind := {"array": "A list.", "boolean": "`true` or `false`.", "number": "A number."}.get(spec.get("type", "")):
+        text += f" {kind}"
+    if options := spec.get("options"):
+        text += f" One of {', '.join(f'`{option}`' for option in options if option != '')}."
+    if regex := spec.get("regex"):
+        text += f" Matches `{regex}`."
+    return text.replace("|", "\\|")
+
+
+# --- configuration.md ----------------------------------------------------------------------------------------------
+
+_CONFIGURATION = """\
+# Configuration files
+
+The files of a model-deploy repository that `sagemaker-ci` reads. A mistake in any of them fails the job before
+anything is deployed, and every mistake is named at once.
+
+Editors complete and check them with the schemas in [`schemas/`](schemas). `seed-deploy/` brings a copy in `.schemas/`
+and refers to it: JSON files by `"$schema"`, YAML files by a comment in their first line.
+
+```yaml
+# yaml-language-server: $schema=./.schemas/quality.schema.json
+```
+"""
+_FILES = {
+    "stage-config": (
+        "staging-config.json, prod-config.json",
+        "What differs between the stages. YAML is fine, too: `staging-config.yml`. The template\n"
+        "`endpoint-config-template.yml` declares which parameters there are; its types, patterns and limits are\n"
+        "checked as CloudFormation would. `build` itself sets `SageMakerProjectName`, `SageMakerProjectId`,\n"
+        "`StageName`, `EndpointName`, `ModelPackageName`, `ModelExecutionRoleArn` and `DataCaptureUploadPath`,\n"
+        "where the template declares them.",
+        "seed-deploy/prod-config.json",
+    ),
+    "quality": (
+        "quality.yml",
+        "The thresholds of `test-staging`.",
+        "seed-deploy/quality.yml",
+    ),
+    "export": (
+        "staging-config-export.json, prod-config-export.json",
+        "Written by `build`, read by the deploy and test jobs, nothing to edit. Listed for those who check a\n"
+        "deployment before it happens.",
+        "",
+    ),
+}
+
+
+def configuration_page() -> str:
+    """`docs/configuration.md`, from the JSON Schemas; the examples are the seed's own files."""
+    page = _CONFIGURATION
+    for name, (title, text, example) in _FILES.items():
+        schema = json.loads((ROOT / SCHEMAS[name]).read_text(encoding="utf-8"))
+        page += f"\n## {title}\n\n{text}\nSchema: [{name}.schema.json](schemas/{name}.schema.json).\n\n"
+        if example:
+            source = (ROOT / example).read_text(encoding="utf-8").rstrip()
+            page += f"```{'json' if example.endswith('.json') else 'yaml'}\n{source}\n```\n\n"
+        page += "| field | type | default | meaning |\n|---|---|---|---|\n"
+        page += "".join(f"| `{path}` | {' | '.join(cells)} |\n" for path, cells in _fields(schema, schema, ""))
+    return page
+
+
+def _fields(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> Iterator[tuple[str, list[str]]]:
+    """Every field below `schema`, as its path and the cells type, default and meaning."""
+    required = schema.get("required", [])
+    for key, value in schema.get("properties", {}).items():
+        if key == "$schema":
+            continue
+        field = _resolved(value, root)
+        yield from _field(field, root, f"{path}{key}", required=key in required)
+    if isinstance(schema.get("additionalProperties"), Mapping):
+        field = _resolved(schema["additionalProperties"], root)
+        yield from _field(field, root, f"{path}<name>", required=False)
+
+
+def _field(
+    field: Mapping[str, Any], root: Mapping[str, Any], path: str, *, required: bool
+) -> Iterator[tuple[str, list[str]]]:
+    default = f"`{json.dumps(field['default'])}`" if "default" in field else ("required" if required else "")
+    yield path, [_type(field), default, _sentence(field)]
+    yield from _fields(field, root, f"{path}.")
+    if "items" in field:
+        yield from _fields(_resolved(field["items"], root), root, f"{path}[].")
+
+
+def _resolved(field: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "$ref" not in field:
+        return field
+    found: Any = root
+    for part in field["$ref"].removeprefix("#/").split("/"):
+        found = found[part]
+    return found | {key: value for key, value in field.items() if key != "$ref"}  # type: ignore[no-any-return]
+
+
+def _type(field: Mapping[str, Any]) -> str:
+    if "const" in field:
+        return f"`{json.dumps(field['const'])}`"
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    kind = field.get("type", "")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def _sentence(field: Mapping[str, Any]) -> str:
+    words = [str(field.get("description", ""))]
+    words += [f"({each['description']})" for each in field.get("allOf", []) if "description" in each]
+    bounds = [("minimum", "at least"), ("maximum", "at most"), ("maxProperties", "at most")]
+    if limits := [f"{text} {field[key]}" for key, text in bounds if key in field]:
+        words.append(f"({', '.join(limits)})")
+    if "pattern" in field:
+        words.append(f"Matches `{field['pattern']}`.")
+    text = " ".join(word for word in words if word).replace("|", "\\|")
+    return text if "/" in text.split(" ")[0] else text[:1].upper() + text[1:]
+
+
+# --- commands.md ---------------------------------------------------------------------------------------------------
+
+_COMMANDS = """\
+# Commands
+
+Every job is one command. They run on a laptop, too, with the [variables](variables.md) of the job:
+
+<!-- runs in: shell -->
+```sh
+sagemaker-ci --help
+sagemaker-ci doctor --help
+```
+
+An option wins over the variable beside it. Exit codes: 0 done, 1 an expected failure with its [code](errors.md),
+2 wrong usage. `sagemaker-ci --debug COMMAND` shows the traceback of a failure.
+"""
+
+
+def commands_page() -> str:
+    """`docs/commands.md`, from the subcommands' own parsers."""
+    page = _COMMANDS
+    for name, (module, summary) in COMMANDS.items():
+        page += f"\n## sagemaker-ci {name}\n\n{summary[:1].upper()}{summary[1:]}.\n"
+        rows = "".join(_option(action) for action in _options(module))
+        if rows:
+            page += f"\n| option | variable | meaning |\n|---|---|---|\n{rows}"
+    return page
+
+
+def _options(module: str) -> list[argparse.Action]:
+    parser = argparse.ArgumentParser(add_help=False)
+    importlib.import_module(module).add_arguments(parser)
+    return parser._actions
+
+
+def _option(action: argparse.Action) -> str:
+    text, variable = str(action.help), ""
+    if match := re.fullmatch(r"(.*) \[(\w+)\]", text):
+        text, variable = match[1], f"`{match[2]}`"
+    flags = ", ".join(action.option_strings) or str(action.metavar or action.dest)
+    value = f" {action.metavar or action.dest.upper()}" if action.option_strings and action.nargs != 0 else ""
+    text = text.replace("%(default)s", str(action.default)).replace("%%", "%").replace("|", "\\|")
+    return f"| `{flags}{value}` | {variable} | {text[:1].upper()}{text[1:]} |\n"
+
+
+# --- all of it -----------------------------------------------------------------------------------------------------
+
+
+def pages() -> dict[Path, str]:
+    """Every generated file, relative to the project's root."""
+    schemas = {name: (ROOT / path).read_text(encoding="utf-8") for name, path in SCHEMAS.items()}
+    return {
+        Path("docs/errors.md"): error_page(),
+        Path("docs/components.md"): components_page(),
+        Path("docs/configuration.md"): configuration_page(),
+        Path("docs/commands.md"): commands_page(),
+        **{Path(f"docs/schemas/{name}.schema.json"): text for name, text in schemas.items()},
+        **{Path(f"seed-deploy/.schemas/{name}.schema.json"): schemas[name] for name in _IN_SEED},
+    }
+
+
+def main() -> None:
+    for name in [name for name in os.environ if name.startswith(("SMCI_", "CI_"))]:
+        del os.environ[name]  # an option's default would show it
+    for path, text in pages().items():
+        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / path).write_text(text, encoding="utf-8")
+
+
 if __name__ == "__main__":
-    Path(__file__).with_name("errors.md").write_text(error_page(), encoding="utf-8")
+    main()
