@@ -56,10 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand. Returns 0, or 1 after an expected failure; argparse exits 2 on wrong usage."""
     argv = sys.argv[1:] if argv is None else argv
     arguments = build_parser(argv).parse_args(argv)
-    from ci_scripts import job
+    from ci_scripts import job, settings
 
     try:
+        settings.enter_folder()
         if arguments.command != "doctor":  # it only looks, perhaps in the `after_script` of a job that has reports
+            settings.require_version()
             job.clear_reports()
         arguments.run(arguments)
     except Exception as error:

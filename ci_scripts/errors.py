@@ -64,6 +64,16 @@ class DoctorFoundProblems(SagemakerCiError):
     hint = "Do what the lines that start with FAILED say, then run it again."
 
 
+class VersionMismatch(SagemakerCiError):
+    """This `sagemaker-ci` is not of the version of the component whose job runs it."""
+
+    code = "SMCI-105"
+    hint = (
+        "Leave out the input `image`, or give it the tag of the component's version; with `install_from`, take an image "
+        "without sagemaker-ci."
+    )
+
+
 # --- 2xx: AWS access -----------------------------------------------------------------------------------------------
 
 

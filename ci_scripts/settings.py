@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ci_scripts.errors import InvalidSettings
+from ci_scripts import __version__
+from ci_scripts.errors import InvalidSettings, VersionMismatch
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -59,12 +60,31 @@ def value(environ: Mapping[str, str], name: str) -> str:
     return (environ.get(f"SMCI_{name}") or environ.get(name) or "").strip()
 
 
+def require_version(environ: Mapping[str, str] = os.environ) -> None:
+    """Raise VersionMismatch in a job of a component of another version; outside of a component's job all is well."""
+    wanted = environ.get("SMCI_COMPONENT_VERSION", __version__)
+    if wanted != __version__:
+        raise VersionMismatch(f"this is sagemaker-ci {__version__}, the component is {wanted}")
+
+
+def enter_folder(environ: Mapping[str, str] = os.environ) -> None:
+    """Make the model's folder the working directory, when the component names one. Raises InvalidSettings."""
+    folder = environ.get("SMCI_FOLDER") or "."
+    try:
+        os.chdir(folder)
+    except OSError:
+        raise InvalidSettings(
+            f"there is no folder {folder!r} here", hint="Correct the input `folder` of the component."
+        ) from None
+
+
 def load_project(environ: Mapping[str, str] = os.environ) -> Project:
     """Read the project's variables.
 
     Raises InvalidSettings with every missing or malformed variable in one message.
     """
     problems: list[str] = []
+    environ = _of_one_project(environ)
 
     def required(name: str, rule: str, example: str) -> str:
         found = value(environ, name)
@@ -84,6 +104,14 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
     if problems:
         raise InvalidSettings("; ".join(problems))
     return project
+
+
+def _of_one_project(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Without the CI/CD variables that name a project, when the component's inputs do: never half of each."""
+    names = ("SAGEMAKER_PROJECT_NAME", "SAGEMAKER_PROJECT_ID", "SAGEMAKER_PROJECT_ARN")
+    if not any(environ.get(f"SMCI_{name}") for name in names):
+        return environ
+    return {name: content for name, content in environ.items() if name not in names}
 
 
 def role_arn(name: str, environ: Mapping[str, str] = os.environ) -> str:

@@ -98,10 +98,12 @@ def load(stage: str, project: Project, environ: Mapping[str, str], folder: Path)
     announced = environ.get(digest_variable(stage))
     if announced and announced != digest(raw):
         raise errors.ExportChanged(f"{path.name} is not the file that this pipeline's build job wrote")
+    asked = environ.get("SMCI_MODEL_PACKAGE_ARN") or content["ModelPackageArn"]  # what the pipeline was started for
     for name, found, expected in (
         ("Stage", content["Stage"], stage),
         ("StackName", content["StackName"], project.stack(stage)),
         ("EndpointName", content["EndpointName"], project.endpoint(stage)),
+        ("ModelPackageArn", content["ModelPackageArn"], asked),
     ):
         if found != expected:
             raise errors.InvalidExport(f"{path.name}: {name} is {found!r}, this job deploys {expected!r}")
