@@ -1,10 +1,11 @@
 """What a release consists of besides the images: the wheel, and what installs exactly it and nothing else.
 
-A requirements file is the image's own with the wheel and its hash put first, so that one command installs the package
-where no image can be pulled; `install_from` of the components runs it:
+A requirements file is the image's own with the wheel and its hash put first. `install_from` of the components installs
+it where no image can be pulled:
 
-    SMCI_INSTALL_FROM=https://gitlab.example.com/api/v4/projects/mlops%2Fsagemaker-components
-    pip install --require-hashes --requirement $SMCI_INSTALL_FROM/packages/generic/sagemaker-ci/$VERSION/requirements-deploy.txt
+    from=https://gitlab.example.com/api/v4/projects/mlops%2Fsagemaker-components/packages
+    pip install --require-hashes --extra-index-url $from/pypi/simple \\
+      --requirement $from/generic/sagemaker-ci/1.2.3/sagemaker-ci-1.2.3-requirements.txt
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from release import versions
 from release.versions import ReleaseError
 
 NAME = "sagemaker-ci"
-IMAGES = ("deploy", "training")
+SUFFIXES = {"deploy": "", "training": "-training"}
+"""Image → what the names of its files have after name and version."""
 
 
 def build(root: Path, folder: Path) -> None:
@@ -31,10 +33,10 @@ def build(root: Path, folder: Path) -> None:
     _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir",
          str(folder.resolve()), str(root))  # fmt: skip
     (wheel,) = folder.glob("*.whl")
-    for image in IMAGES:
-        file = folder / f"requirements-{image}.txt"
+    for image, suffix in SUFFIXES.items():
+        file = folder / f"{NAME}-{version}{suffix}-requirements.txt"
         file.write_text(requirements(version, wheel, (root / "requirements" / f"{image}.txt").read_text()))
-        bill = folder / f"bill-of-materials-{image}.cdx.json"
+        bill = folder / f"{NAME}-{version}{suffix}.cdx.json"
         cyclonedx = str(Path(sys.executable).with_name("cyclonedx-py"))
         options = ["--no-validate", "--output-reproducible", "--pyproject", str(root / "pyproject.toml")]
         _run(cyclonedx, "requirements", *options, "--output-file", str(bill), str(file))
@@ -44,11 +46,9 @@ def build(root: Path, folder: Path) -> None:
 
 def requirements(version: str, wheel: Path, pinned: str) -> str:
     """A requirements file for the wheel and everything it needs, each with its hashes."""
-    # pip puts the variable in. The address of the file itself, so that no index has to be asked for this name.
-    address = f"${{SMCI_INSTALL_FROM}}/packages/generic/{NAME}/{version}/{wheel.name}"
     return (
-        f"# {NAME} {version} and all it needs. SMCI_INSTALL_FROM: API address of the project that published it.\n"
-        f"{NAME} @ {address} \\\n    --hash=sha256:{digest(wheel)}\n{pinned}"
+        f"# {NAME} {version} and all it needs, for: pip install --require-hashes\n"
+        f"{NAME}=={version} \\\n    --hash=sha256:{digest(wheel)}\n{pinned}"
     )
 
 

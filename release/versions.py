@@ -14,15 +14,15 @@ _NUMBER = r"(?:0|[1-9]\d*)"
 PATTERN = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-(?:alpha|beta|rc)\.{_NUMBER})?"
 """Semantic versions, with the pre-releases that Python knows, too: the wheel carries the same version."""
 
-# Where the version is written: at a component, an image, the package or one of its files.
+# Where the version is written: at a component, an image, the package or one of its files; elsewhere a comment says so.
 _MENTIONS = [
-    re.compile(rf"(?P<before>{before})(?P<version>{PATTERN})(?!\.?\d)")
-    for before in (
-        r'\b__version__ = "',
-        r"sagemaker-components/[\w-]+[@:]",
-        r"/(?:deploy|training):",
-        r"""\bSMCI_COMPONENT_VERSION: *["']?""",
-        r"\bsagemaker[-_]ci(?:==|[-/ ])",
+    re.compile(rf"(?P<before>{before})(?P<version>{PATTERN})(?!\.?\d){after}")
+    for before, after in (
+        (r'\b__version__ = "', ""),
+        (r"sagemaker-components/[\w-]+[@:]", ""),
+        (r"/(?:deploy|training):", ""),
+        (r"\bsagemaker[-_]ci(?:==|[-/ ])", ""),
+        (r"""[:=] *["']?""", r"""(?=["']? +# the version of this project\b)"""),
     )
 ]
 
