@@ -28,13 +28,16 @@ _UNKNOWN_KEY = {
 }
 
 
-def prepare_credentials() -> str:
+def prepare_credentials(role_variable: str = "AWS_ROLE_ARN") -> str:
     """Choose how this process gets its credentials and say which in one line.
+
+    `role_variable` names a role for a special purpose; where it is not set, AWS_ROLE_ARN serves.
 
     A role with a GitLab ID token (`AWS_ROLE_ARN`, `AWS_ID_TOKEN`) wins over static keys. The token is handed to
     botocore as a file, the form in which botocore refreshes the role's credentials by itself during long jobs.
     """
-    role, token = value(os.environ, "AWS_ROLE_ARN"), os.environ.pop("AWS_ID_TOKEN", "")
+    role = value(os.environ, role_variable) or value(os.environ, "AWS_ROLE_ARN")
+    token = os.environ.pop("AWS_ID_TOKEN", "")
     if role and token:
         # Whoever inherits our environment (the consumer's pipeline module, pytest) gets the role, never the keys.
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):

@@ -21,8 +21,8 @@ from sandbox import job_images
 from sandbox import world as the
 from sandbox.world import World
 
-# The first abalone of the data set, a male with 15 rings, in the order of the seed's features.
-SAMPLE, SAMPLE_RINGS = "0,0,1,0.455,0.365,0.095,0.514,0.2245,0.101,0.15", 15
+# An abalone of the data set, a female with 9 rings, in the order of the seed's features.
+SAMPLE, SAMPLE_RINGS = "1,0,0,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21", 9
 _LOOK_SECONDS = 0.25
 _JOB_SECONDS = 600
 _FINISHED = {"success", "failed", "canceled", "skipped"}
@@ -82,6 +82,8 @@ def play(folder: Path, console: Console | None = None) -> dict[str, Any]:
         with story.act("A person presses play: production"):
             jobs.append(_press_play(story, deploy, pipeline))
             prod = _endpoint(world, story, "prod")
+        # Counted at the end: a copy of the event that started a second pipeline would have done so by now.
+        approval["pipelines_started"] = sum(each.source == "trigger" for each in deploy.pipelines.list(get_all=True))
         result = {
             "training": training,
             "approval": approval,
@@ -141,18 +143,9 @@ def _approve(world: World, story: Story, deploy: Any, arn: str) -> tuple[dict[st
 
     pipeline = _wait_for(lambda: next(iter(new()), None), "the deploy pipeline", tell=lambda: _lambda_logs(world))
     seconds = time.monotonic() - started
-    _wait_for(lambda: not _messages_waiting(world) or None, "the approval queue to drain")
     sent = _events_sent(world, arn)
-    story.say(f"{sent} copies of the event sent, {len(new())} pipeline started after {seconds:.1f} s")
-    return {"events_sent": sent, "pipelines_started": len(new()), "seconds": round(seconds, 2)}, pipeline
-
-
-def _messages_waiting(world: World) -> int:
-    sqs = world.aws("sqs")
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    urls = sqs.list_queues().get("QueueUrls", [])
-    rows = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"] for url in urls]
-    return sum(int(row[name]) for row in rows for name in names)
+    story.say(f"{sent} copies of the event sent, the deploy pipeline started after {seconds:.1f} s")
+    return {"events_sent": sent, "seconds": round(seconds, 2)}, pipeline
 
 
 def _lambda_logs(world: World) -> str:

@@ -242,7 +242,11 @@ def set_variables(world: World, build: Any, deploy: Any, roles: dict[str, str]) 
         "ARTIFACT_BUCKET": ARTIFACT_BUCKET,
         "POLL_SECONDS": "0.5",  # the sandbox throttles nobody
     }
-    only_build = {"SAGEMAKER_PIPELINE_ROLE_ARN": roles["PipelineRoleArn"], "AWS_ROLE_ARN": roles["TrainingRoleArn"]}
+    only_build = {
+        "SAGEMAKER_PIPELINE_ROLE_ARN": roles["PipelineRoleArn"],
+        "AWS_ROLE_ARN": roles["TrainingRoleArn"],
+        "AWS_CHECK_ROLE_ARN": roles["CheckRoleArn"],
+    }
     only_deploy = {
         "MODEL_EXECUTION_ROLE_ARN": roles["ModelExecutionRoleArn"],
         "CLOUDFORMATION_ROLE_ARN": roles["CloudFormationRoleArn"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from contextlib import nullcontext
 
 from ci_scripts.settings import Project
 from ci_scripts.training.options import add_arguments, read_options, read_surroundings
@@ -23,13 +24,15 @@ def run(arguments: Namespace) -> None:
     from ci_scripts.training import compile, definition
     from ci_scripts.training.run import Compiled, execute
 
-    job.say(aws.prepare_credentials())
+    # Any branch can be checked by a merge request: a role of its own may read, and change nothing.
+    job.say(aws.prepare_credentials("AWS_CHECK_ROLE_ARN" if options.check else "AWS_ROLE_ARN"))
     # boto3 reads only this name, and the SageMaker SDK makes clients without a region while it is imported.
     os.environ["AWS_DEFAULT_REGION"] = project.region
     with job.cancellation():
         with job.section(f"Compile {options.module}"):
             offered = compile.base_arguments(project, role)
-            text = compile.compile_pipeline(options.module, offered, options.kwargs)
+            with compile.without_uploads() if options.check else nullcontext():
+                text = compile.compile_pipeline(options.module, offered, options.kwargs)
             parsed = definition.parse(text)
             definition.check_parameters(parsed, options.parameters)
             job.say(f"pipeline {project.pipeline}: {', '.join(definition.steps(parsed))} ({len(text)} bytes)")

@@ -140,14 +140,12 @@ def test_a_model_above_the_threshold_passes_and_says_that_nothing_was_registered
     pipeline = finished(loop.build, lambda each: each.sha == commit.id)
     assert statuses(pipeline) == {"training": "success"}
     output = log(loop.build, pipeline, "training")
-    assert "othing was registered" in output
+    assert "No model package was registered" in output
     assert "<= MseThreshold 1.5" in output
 
 
 def test_a_merge_request_in_model_deploy_validates_and_deploys_nothing(loop: Loop) -> None:
-    change(
-        loop.deploy, "prod-config.json", '"EndpointInstanceCount": "', '"EndpointInstanceCount": "nonsense', "broken"
-    )
+    change(loop.deploy, "prod-config.json", '"EndpointInstanceCount": 1', '"EndpointInstanceCount": "many"', "broken")
     pipeline = merge_request(loop.deploy, "broken")
     assert statuses(pipeline) == {"build": "failed"}
     assert "prod-config.json: Parameters.EndpointInstanceCount" in log(loop.deploy, pipeline, "build")

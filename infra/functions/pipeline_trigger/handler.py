@@ -21,7 +21,6 @@ from aws_lambda_powertools.utilities.idempotency import (
     IdempotencyConfig,
     idempotent_function,
 )
-from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from . import approvals
@@ -67,12 +66,9 @@ def process(record: SQSRecord) -> None:
         logger.warning("ignored: the model package belongs to another group", model_package_group=change.group)
         return
     for ordinal in range(1, approvals.count_runs(remember(change)) + 1):
-        try:
-            start_pipeline(approval={"model_package_arn": change.model_package_arn, "ordinal": ordinal})
-        except IdempotencyAlreadyInProgressError:
-            # Another invocation is at it, for another message. That one stays in the queue until it is done: this one
-            # need not.
-            logger.info("already being started for another copy of the event", ordinal=ordinal)
+        # IdempotencyAlreadyInProgressError is a failure like any other: whoever is at it may fail, and it may be this
+        # very message that SQS delivered twice. It comes back, and finds the pipeline started or starts it.
+        start_pipeline(approval={"model_package_arn": change.model_package_arn, "ordinal": ordinal})
 
 
 def remember(change: approvals.StatusChange) -> set[str]:
