@@ -1,8 +1,8 @@
-"""Lambda `seed_checkin`: the custom resource of infra/project.yml that makes the two GitLab repositories.
+"""Lambda `seed_checkin`: the custom resources of infra/project.yml, which make the two GitLab repositories.
 
-Create makes the projects, their CI/CD variables and the trigger token, then commits the seeds. Update brings names,
-group and variables in line and never commits. Delete leaves the repositories to their owners. Each request is answered
-once, before the function's time is over.
+Custom::SeedCheckin. Create makes the projects, their CI/CD variables and the trigger token, then commits the seeds.
+Update brings names, group and variables in line and never commits. Delete leaves the repositories to their owners.
+Custom::GitLabNamespace only looks, see namespace.py. Each request is answered once, before the function's time is over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from gitlab.v4.objects import Project
 
-from . import answer, aws, projects, reasons, request, seed
+from . import answer, aws, namespace, projects, reasons, request, seed
 from .answer import Outcome
 
 Event = Mapping[str, Any]
@@ -71,6 +71,8 @@ def carry_out(event: Event, seconds: float) -> Outcome:
     kind = event.get("RequestType")
     try:
         with time_limit(seconds):
+            if event.get("ResourceType") == namespace.RESOURCE_TYPE:
+                return find_namespace(event, progress)
             return _ACTIONS[str(kind)](event, progress)
     except OutOfTime:
         cause = f"there was no time left; {progress.trouble}" if progress.trouble else "there was no time left"
@@ -179,6 +181,17 @@ def delete(event: Event, progress: Progress) -> Outcome:
     return Outcome(True, event["PhysicalResourceId"])
 
 
+def find_namespace(event: Event, progress: Progress) -> Outcome:
+    """Where the repositories will be. Nothing is made, so there is nothing to delete."""
+    if event["RequestType"] == "Delete":
+        return Outcome(True, event["PhysicalResourceId"])
+    wanted = namespace.read(event["ResourceProperties"])
+    _, found = enter(wanted, progress)
+    progress.begin("compare the group with the base URL of the repositories")
+    namespace.require_base_url(wanted, found.path)
+    return Outcome(True, f"namespace-{found.id}", attributes={"Path": found.path})
+
+
 _ACTIONS: dict[str, Callable[[Event, Progress], Outcome]] = {"Create": create, "Update": update, "Delete": delete}
 _PHYSICAL_ID = r"build-(\d+)-deploy-(\d+)"
 """The projects, as they are known for ever: no update changes it, so none makes CloudFormation replace them."""
@@ -197,7 +210,7 @@ def description(event: Event, role: Role) -> str:
     return f"{role.title} of a SageMaker project. Created by {event['StackId']} {event['LogicalResourceId']}"
 
 
-def enter(wanted: request.Properties, progress: Progress) -> tuple[Any, projects.Namespace]:
+def enter(wanted: request.Properties | namespace.Properties, progress: Progress) -> tuple[Any, projects.Namespace]:
     """GitLab's API, and the namespace of the projects in it."""
     progress.begin(f"read the access token in secret {wanted.token_secret}")
     token = aws.access_token(wanted.token_secret)

@@ -28,7 +28,14 @@ from sandbox.aws.cloudformation.handlers import (
     reason,
     resource_handler_returned,
 )
-from sandbox.aws.cloudformation.template import UNKNOWN, Evaluator, ValidationError, check_rules, parameter_values, parse
+from sandbox.aws.cloudformation.template import (
+    UNKNOWN,
+    Evaluator,
+    ValidationError,
+    check_rules,
+    parameter_values,
+    parse,
+)
 
 _ACCOUNT = "123456789012"
 
@@ -438,9 +445,7 @@ class Stack:
             return self._client(self.credentials, service)
 
         try:
-            work(
-                Call(client, self.name, resource.logical_id, self._cancelled.is_set, self.id, resource.type)
-            )
+            work(Call(client, self.name, resource.logical_id, self._cancelled.is_set, self.id, resource.type))
         except ClientError as error:
             why = reason(error)
         except (ParamValidationError, WaiterError) as error:
