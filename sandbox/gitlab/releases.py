@@ -1,0 +1,53 @@
+"""Releases made by the API or by a job's `release:` keyword: the rules. For `api_releases.py` and `runner.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sandbox.gitlab.expansion import expand
+from sandbox.gitlab.store import Job, Project, Release, User
+
+
+class ReleaseRefused(Exception):
+    """GitLab would not make this release: its status and message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def create(project: Project, author: User, wanted: Mapping[str, Any]) -> Release:
+    """Make a release of an existing tag, or of `ref`, which gets the tag. Raises ReleaseRefused."""
+    tag = wanted["tag_name"]
+    if any(release.tag == tag for release in project.releases):
+        raise ReleaseRefused(409, "Release already exists")
+    if tag not in project.repository.names("tags"):
+        sha = project.repository.resolve(wanted["ref"]) if wanted.get("ref") else None
+        if sha is None:
+            raise ReleaseRefused(422, "Ref is not specified")
+        project.repository.set_ref(f"refs/tags/{tag}", sha)
+    links = list((wanted.get("assets") or {}).get("links") or [])
+    if len({link["name"] for link in links}) < len(links) or len({link["url"] for link in links}) < len(links):
+        raise ReleaseRefused(400, "Validation failed: Links name or url has already been taken")
+    release = Release(tag, wanted.get("name") or tag, wanted.get("description") or "", author, links)
+    project.releases.append(release)
+    return release
+
+
+def create_by_job(job: Job, folder: Path, environment: Mapping[str, str]) -> Release:
+    """Do what a job's `release:` asks for. Raises ReleaseRefused. https://docs.gitlab.com/ci/yaml/#release"""
+
+    def expanded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: expanded(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [expanded(inner) for inner in value]
+        return expand(str(value), environment)
+
+    wanted = {"ref": job.pipeline.sha, **expanded(job.spec.config["release"])}
+    text = folder / wanted["description"]
+    if len(wanted["description"]) < 256 and text.is_file():
+        wanted["description"] = text.read_text()
+    return create(job.project, job.user, wanted)
