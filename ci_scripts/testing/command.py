@@ -55,6 +55,7 @@ def run(arguments: Namespace) -> None:
     if tests is None and not (quality and quality.thresholds):
         raise errors.NothingTested(f"there are neither tests in {arguments.tests} nor checks in {arguments.quality}")
 
+    os.environ["AWS_DEFAULT_REGION"] = project.region  # the only name that clients of the consumer's tests read
     with job.section(f"Endpoint {exported.endpoint_name}"):
         job.say(aws.prepare_credentials())
         package = _verify(exported, project, poll_seconds)

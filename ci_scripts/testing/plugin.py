@@ -90,6 +90,12 @@ def endpoint(request: pytest.FixtureRequest) -> Endpoint:
 
 
 @pytest.fixture(scope="session")
+def endpoint_name(endpoint: Endpoint) -> str:
+    """The deployed endpoint's name, for tests with clients of their own; the tests of AWS's samples ask for it."""
+    return endpoint.name
+
+
+@pytest.fixture(scope="session")
 def held_out(request: pytest.FixtureRequest) -> HeldOut:
     """The held-out data of quality.yml, sampled to at most `rows`.
 
