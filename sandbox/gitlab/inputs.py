@@ -16,7 +16,7 @@ from sandbox.gitlab.expansion import expand
 
 TYPES = ("array", "boolean", "number", "string")
 _SPECIFICATION_KEYS = {"default", "description", "options", "regex", "type"}
-_BLOCK = re.compile(r"\$\[\[\s*(?P<data>\S.*?)\s*\]\]")
+_BLOCK = re.compile(r"\$\[\[\s*(?P<data>(?!\s)(?:(?!\]\]).)+?)\s*\]\]")
 _MAX_FUNCTIONS = 3
 
 
