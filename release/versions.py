@@ -15,6 +15,7 @@ PATTERN = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-(?:alpha|beta|rc)\.{_NUMBER})?"
 """Semantic versions, with the pre-releases that Python knows, too: the wheel carries the same version."""
 
 # Where the version is written: at a component, an image, the package or one of its files; elsewhere a comment says so.
+_COMMENT = r"[`'\"]* *(?:#|<!--) the version of this project\b"
 _MENTIONS = [
     re.compile(rf"(?P<before>{before})(?P<version>{PATTERN})(?!\.?\d){after}")
     for before, after in (
@@ -22,7 +23,7 @@ _MENTIONS = [
         (r"sagemaker-components/[\w-]+[@:]", ""),
         (r"/(?:deploy|training):", ""),
         (r"\bsagemaker[-_]ci(?:==|[-/ ])", ""),
-        (r"""[:=] *["']?""", r"""(?=["']? +# the version of this project\b)"""),
+        (r"(?<![\w.])", rf"(?={_COMMENT})"),
     )
 ]
 
