@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.aws import container, images, xgboost_container
+from sandbox.aws import container, images, xgboost_container, xgboost_server
 from tests.sandbox.conftest import ROOT
 
 SKLEARN = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.4-2-cpu-py3"
@@ -147,3 +147,29 @@ def test_a_libsvm_channel_is_read(tmp_path: Path) -> None:
     (tmp_path / "part").write_text("3 0:1.5 2:2\n4 1:7\n")
     matrix = xgboost_container.read_channel(tmp_path, "text/libsvm", 0)
     assert (matrix.num_row(), matrix.num_col(), matrix.get_label().tolist()) == (2, 3, [3, 4])
+
+
+@pytest.mark.parametrize(("version", "pickled"), [("1.2-2", True), ("1.3-1", False)])
+def test_versions_before_1_3_keep_the_model_as_a_pickle_and_either_is_served(
+    tmp_path: Path, version: str, pickled: bool
+) -> None:
+    files = {
+        "input/config/hyperparameters.json": json.dumps({"num_round": "1"}),
+        "input/config/inputdataconfig.json": json.dumps({"train": {"ContentType": "text/csv"}}),
+        "input/data/train/train.csv": "1,2\n3,4\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    for folder in ("model", "output"):
+        (tmp_path / folder).mkdir()
+    code, lines = run(tmp_path, "train", image=SKLEARN.partition("/")[0] + f"/sagemaker-xgboost:{version}")
+    assert code == 0, lines
+    content = (tmp_path / "model" / "xgboost-model").read_bytes()
+    assert content.startswith(b"\x80") == pickled
+    assert xgboost_server.load(content).num_features() == 1
+
+
+def test_a_container_may_write_where_it_stands(tmp_path: Path) -> None:
+    assert run(tmp_path, "sh", "-c", "echo unpacked > here && cat here") == (0, ["unpacked"])
+    assert not Path("/here").exists()
