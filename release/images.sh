@@ -3,7 +3,7 @@
 # Built once and named after the commit; a release only gives the tested image its version, and signs it.
 set -eu
 
-targets="deploy training"
+targets="deploy training training-sdk2"
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' ci_scripts/__init__.py)
 
 build() {

@@ -1,0 +1,183 @@
+"""A release as its pipeline makes it: `make release`, a tag, and what the package registry then serves to pip.
+
+The long test jobs are cut short here, and a machine without a container engine builds and signs no images; every other
+job runs as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gitlab
+import pytest
+import requests
+import yaml
+
+from release import publish
+from release.versions import ReleaseError
+from tests.checkout import ENVIRON, commit, copy, git
+from tests.sandbox.conftest import start_server, stop_server
+from tests.sandbox.gitlab_client import log_of, pipeline_of, settled, statuses
+
+VERSION = "98.7.6"
+LONG = ("lint", "unit", "contract", "sandbox")
+PARTS = ("build", "staging-deploy", "test-staging", "prod-deploy")
+SELF_TESTS = {
+    f"self-test-{job}" for job in ("training", "model-build", *PARTS, *(f"model-deploy-{job}" for job in PARTS))
+}
+BIN = Path(sys.executable).parent
+PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+
+
+class Released(NamedTuple):
+    """The project on the GitLab server after the pipeline of its tag; `folder` is the checkout it was pushed from."""
+
+    project: Any
+    pipeline: Any
+    folder: Path
+    token: str
+
+    @property
+    def packages(self) -> str:
+        """The address of the project's package registry, as a consumer's pip is given it."""
+        url = self.project.manager.gitlab.api_url.replace("://", f"://job:{self.token}@")
+        return f"{url}/projects/{self.project.path_with_namespace.replace('/', '%2F')}/packages"
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
+    state = tmp_path_factory.mktemp("release")
+    (state / "images.json").write_text(json.dumps(images(state / "image", state / "checkout")))
+    process, url = start_server("sandbox.gitlab", state / "gitlab", "--images", str(state / "images.json"))
+    token = (state / "gitlab" / "root-token").read_text().strip()
+    client = gitlab.Gitlab(url, private_token=token)
+    group = client.groups.create({"name": "mlops", "path": "mlops", "visibility": "internal"})
+    details = {"name": "sagemaker-components", "namespace_id": group.id, "visibility": "internal"}
+    project = client.projects.create(details)
+    for name in ("BUILD_IMAGES", "SIGN_RELEASES"):
+        project.variables.create({"key": name, "value": "false"})
+    folder = copy(state / "checkout")
+    cut_short(folder / ".gitlab-ci.yml")
+    commit(folder, "Cut the long jobs short")
+    subprocess.run(["make", "release", f"VERSION={VERSION}", f"PYTHON={sys.executable}"],
+                   cwd=folder, env=ENVIRON, check=True)  # fmt: skip
+    git(folder, "tag", VERSION)
+    git(folder, "push", "--quiet", project.http_url_to_repo.replace("://", f"://oauth2:{token}@"), VERSION)
+    pipeline = settled(project, pipeline_of(project, git(folder, "rev-parse", "HEAD").strip()))
+    yield Released(project, pipeline, folder, token)
+    assert stop_server(process) == 0
+
+
+def images(folder: Path, checkout: Path) -> list[dict[str, Any]]:
+    """What the jobs run in; the images of the commit hold the package of the commit."""
+    folder.mkdir()
+    program = folder / "sagemaker-ci"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={checkout} exec {sys.executable} -m ci_scripts.cli "$@"\n')
+    program.chmod(0o755)
+    found = {"^python:": [BIN], "/(deploy|training):[0-9a-f]{40}$": [folder, BIN], "/gitlab-org/cli:": []}
+    return [{"match": match, "path": [str(path) for path in paths]} for match, paths in found.items()]
+
+
+def cut_short(configuration: Path) -> None:
+    content = yaml.safe_load(configuration.read_text())
+    for job in LONG:
+        content[job]["script"] = ["true"]
+    configuration.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def test_the_pipeline_of_a_tag_tests_publishes_and_releases(released: Released) -> None:
+    assert released.pipeline.yaml_errors is None
+    found = statuses(released.pipeline)
+    logs = "".join(log_of(released.project, released.pipeline, job) for job, s in found.items() if s != "success")
+    assert set(found.values()) == {"success"}, logs
+    assert set(found) == {*LONG, *SELF_TESTS, "version", "wheel", "publish-package", "release"}
+
+
+def test_each_components_job_arrives_whole(released: Released) -> None:
+    for job in SELF_TESTS:
+        log = log_of(released.project, released.pipeline, job)
+        assert log.count("\nok: ") == 4, f"{job}\n{log}"
+
+
+def test_the_release_says_what_the_changelog_says_and_links_what_is_published(released: Released) -> None:
+    release = released.project.releases.get(VERSION)
+    described = (released.folder / "CHANGELOG.md").read_text().split(f"## [{VERSION}]")[1].partition("\n")[2]
+    assert release.description.strip()
+    assert described.strip().startswith(release.description.strip())
+    for link in release.assets["links"]:
+        answer = requests.get(link["url"], headers={"PRIVATE-TOKEN": released.token}, timeout=30)
+        assert answer.status_code == 200, link
+
+
+def test_the_bill_of_materials_lists_every_requirement(released: Released) -> None:
+    bill = requests.get(
+        f"{released.packages}/generic/sagemaker-ci/{VERSION}/sagemaker-ci-{VERSION}.cdx.json", timeout=30
+    )
+    pinned = {line.split("==")[0] for line in (released.folder / "requirements/deploy.txt").read_text().splitlines()
+              if "==" in line}  # fmt: skip
+    assert bill.json()["bomFormat"] == "CycloneDX"
+    assert {component["name"] for component in bill.json()["components"]} == pinned | {"sagemaker-ci"}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory, released: Released) -> Path:
+    """A virtual environment with the dependencies, but without the package: only that is at stake."""
+    folder = tmp_path_factory.mktemp("environment")
+    uv = [str(BIN / "uv"), "--quiet"]
+    subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
+    pinned = str(released.folder / "requirements" / "deploy.txt")
+    subprocess.run([*uv, "pip", "sync", "--require-hashes", "--python", str(folder / "bin/python"), pinned], check=True)
+    return folder
+
+
+def install(environment: Path, released: Released, requirements: str) -> subprocess.CompletedProcess[str]:
+    """What a job with `install_from` runs."""
+    command = [
+        *PIP, "--python", str(environment / "bin/python"), "install", "--quiet", "--no-cache-dir", "--require-hashes",
+        "--extra-index-url", f"{released.packages}/pypi/simple", "--trusted-host", "127.0.0.1",
+        "--requirement", requirements,
+    ]  # fmt: skip
+    return subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+
+
+def test_a_changed_wheel_is_not_installed(environment: Path, released: Released, tmp_path: Path) -> None:
+    url = f"{released.packages}/generic/sagemaker-ci/{VERSION}/sagemaker-ci-{VERSION}-requirements.txt"
+    name, hashed, rest = requests.get(url, timeout=30).text.partition("--hash=sha256:")
+    (tmp_path / "requirements.txt").write_text(f"{name}{hashed}{'0' * 64}{rest[64:]}")
+    done = install(environment, released, str(tmp_path / "requirements.txt"))
+    assert done.returncode == 1
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
+    assert not (environment / "bin" / "sagemaker-ci").exists()
+
+
+def test_the_exactly_matching_wheel_is_installed_with_its_hash_checked(environment: Path, released: Released) -> None:
+    url = f"{released.packages}/generic/sagemaker-ci/{VERSION}/sagemaker-ci-{VERSION}-requirements.txt"
+    done = install(environment, released, url)
+    assert done.returncode == 0, done.stderr
+    version = subprocess.run([str(environment / "bin" / "sagemaker-ci"), "--version"], capture_output=True, text=True)
+    assert version.stdout == f"sagemaker-ci {VERSION}\n"
+
+
+def test_publishing_again_changes_nothing_and_other_content_is_refused(released: Released, tmp_path: Path) -> None:
+    registry = publish.Registry(f"{released.project.manager.gitlab.api_url}/projects/{released.project.id}/packages",
+                                released.token)  # fmt: skip
+    wheel = f"sagemaker_ci-{VERSION}-py3-none-any.whl"
+    published = requests.get(f"{released.packages}/generic/sagemaker-ci/{VERSION}/{wheel}", timeout=30).content
+    before = files_of(released.project)
+    (tmp_path / wheel).write_bytes(published)
+    publish.publish(registry, tmp_path, VERSION)
+    (tmp_path / wheel).write_bytes(published + b"changed")
+    with pytest.raises(ReleaseError, match="with other content; release a new version"):
+        publish.publish(registry, tmp_path, VERSION)
+    assert files_of(released.project) == before
+
+
+def files_of(project: Any) -> list[str]:
+    packages = project.packages.list(get_all=True)
+    return sorted(f"{p.package_type} {file.file_name}" for p in packages for file in p.package_files.list(get_all=True))
