@@ -1,7 +1,8 @@
 # The images of the components' jobs, released at the version of the components:
-#   deploy    build, staging-deploy, test-staging, prod-deploy
-#   training  the same with the SageMaker SDK
-# Neither holds git: GitLab Runner checks out with an image of its own, and no command of sagemaker-ci calls it.
+#   deploy         build, staging-deploy, test-staging, prod-deploy
+#   training       the same with the SageMaker SDK
+#   training-sdk2  the same with version 2 of it, for pipeline modules that were written for that
+# None holds git: GitLab Runner checks out with an image of its own, and no command of sagemaker-ci calls it.
 # docker build --target deploy --build-arg REVISION=$(git rev-parse HEAD) --tag deploy .
 
 # The base is pinned by version. To pin it by content, or to take it from a mirror, give its digest:
@@ -35,7 +36,13 @@ RUN pip install --quiet --prefix /install --require-hashes --requirement require
 COPY --from=wheel /wheels /wheels
 RUN pip install --quiet --prefix /install --no-deps --no-index /wheels/*.whl
 
-# --- what both images share -------------------------------------------------------------------------------------------
+FROM packages AS training-sdk2-packages
+COPY requirements/training-sdk2.txt requirements/
+RUN pip install --quiet --prefix /install --require-hashes --requirement requirements/training-sdk2.txt
+COPY --from=wheel /wheels /wheels
+RUN pip install --quiet --prefix /install --no-deps --no-index /wheels/*.whl
+
+# --- what the images share --------------------------------------------------------------------------------------------
 
 FROM ${PYTHON_IMAGE} AS base
 # The job's user owns nothing but its home; `pip install --user` works there, for packages that a pipeline module imports.
@@ -61,6 +68,12 @@ FROM base AS training
 LABEL org.opencontainers.image.title="sagemaker-ci training" \
       org.opencontainers.image.description="sagemaker-ci and the SageMaker SDK, for the training component"
 COPY --from=training-packages /install /usr/local
+USER 1000:1000
+
+FROM base AS training-sdk2
+LABEL org.opencontainers.image.title="sagemaker-ci training, SDK v2" \
+      org.opencontainers.image.description="sagemaker-ci and the SageMaker SDK v2, for the training component"
+COPY --from=training-sdk2-packages /install /usr/local
 USER 1000:1000
 
 FROM base AS deploy
