@@ -21,7 +21,7 @@ _MENTIONS = [
     for before, after in (
         (r'\b__version__ = "', ""),
         (r"sagemaker-components/[\w-]+[@:]", ""),
-        (r"/(?:deploy|training):", ""),
+        (r"/(?:deploy|training(?:-sdk2)?):", ""),
         (r"\bsagemaker[-_]ci(?:==|[-/ ])", ""),
         (r"(?<![\w.])", rf"(?={_COMMENT})"),
     )

@@ -33,6 +33,7 @@ def test_every_place_that_names_the_version_names_the_same() -> None:
         ("git.example.com/any/sagemaker-components/model-build@1.0.0-rc.1`", "1.0.0-rc.1"),
         ("default: $CI_REGISTRY/mlops/sagemaker-components/deploy:1.0.0", "1.0.0"),
         ("$SMCI_IMAGE_REGISTRY/training:1.0.0.", "1.0.0"),
+        ("$SMCI_IMAGE_REGISTRY/training-sdk2:1.0.0", "1.0.0"),
         ("sagemaker-ci==1.0.0 \\", "1.0.0"),
         ("sagemaker-ci 1.0.0", "1.0.0"),
         ("generic/sagemaker-ci/1.0.0/file", "1.0.0"),

@@ -28,6 +28,7 @@ IMAGES = ("deploy", "training", "training-sdk2")
 TESTS = {"lint", "unit", "contract", "sandbox"}
 BUILDS = {"wheel", "images"}
 RELEASE = {"version", "sign", "publish-package", "publish-images", "release"}
+TARGETS = ("deploy", "training", "training-sdk2")
 BRANCH = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main"}
 MERGE_REQUEST = {"CI_PIPELINE_SOURCE": "merge_request_event"}
 TAG = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_TAG": "1.2.3"}
@@ -143,7 +144,7 @@ def test_the_release_links_the_files_that_are_built(of_a_tag: Jobs) -> None:
     assert release["description"] in of_a_tag["version"].config["artifacts"]["paths"]
     linked = {link["url"].removeprefix("$FILES/") for link in release["assets"]["links"]}
     built = {f"sagemaker-ci-$CI_COMMIT_TAG{suffix}" for suffix in package.SUFFIXES.values()}
-    assert linked == {f"{name}-requirements.txt" for name in built} | {f"{name}.cdx.json" for name in built}
+    assert linked == {f"{name}{kind}" for name in built for kind in ("-requirements.txt", ".cdx.json")}
 
 
 def test_the_components_install_the_files_that_are_built() -> None:
