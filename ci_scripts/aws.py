@@ -88,11 +88,14 @@ def client(service: str, region: str) -> Any:
 def explain(error: Exception) -> errors.SagemakerCiError | None:
     """Translate an error that botocore raised into ours; None for an error that is not botocore's."""
     from botocore import exceptions as botocore
+    from botocore.parsers import ResponseParserError
 
     if isinstance(error, botocore.NoCredentialsError | botocore.PartialCredentialsError):
         return errors.NoCredentials(str(error))
     if isinstance(error, botocore.EndpointConnectionError | botocore.ConnectionError | botocore.HTTPClientError):
         return errors.AwsUnreachable(str(error))
+    if isinstance(error, ResponseParserError):
+        return errors.AwsUnreachable("what answers does not speak as AWS does: a proxy, or another server")
     if isinstance(error, botocore.ClientError):
         return _explain_response(error.response, str(error), error.operation_name)
     if isinstance(error, botocore.BotoCoreError):

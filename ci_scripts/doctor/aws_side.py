@@ -62,29 +62,29 @@ def examine(environ: Mapping[str, str], *, has_token: bool, path: str) -> Iterat
     lost = in_job and bool(settings.value(environ, "AWS_ROLE_ARN")) and not has_token
     yield verdicts.credentials(path, who["Arn"], role_without_token=lost)
     yield from _roles(project, environ, who["Account"])
-    yield from _guarded("bucket", lambda: _bucket(project))
-    yield from _guarded("bucket public access", lambda: _public_access(project))
-    yield from _guarded("bucket versioning", lambda: _versioning(project))
-    yield from _guarded("model package group", lambda: _group(project))
+    yield from guarded("bucket", lambda: _bucket(project))
+    yield from guarded("bucket public access", lambda: _public_access(project))
+    yield from guarded("bucket versioning", lambda: _versioning(project))
+    yield from guarded("model package group", lambda: _group(project))
     if deploys(environ):
-        yield from _guarded("approved version", lambda: _approved(project))
-    yield from _guarded("trigger", lambda: _trigger(project))
+        yield from guarded("approved version", lambda: _approved(project))
+    yield from guarded("trigger", lambda: _trigger(project))
 
 
-def _guarded(check: str, look: Callable[[], Iterator[Verdict]]) -> Iterator[Verdict]:
+def guarded(check: str, look: Callable[[], Iterator[Verdict]]) -> Iterator[Verdict]:
     """The verdicts of `look`; one that says why when AWS does not let us, or fails."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
 
     try:
         yield from look()
-    except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in _DENIED:
+    except Exception as error:
+        if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _DENIED:
             needed = _PERMISSIONS.get(error.operation_name, f"sagemaker:{error.operation_name}")
             yield verdicts.skipped(check, f"not allowed to look, which takes {needed}")
+        elif (failure := aws.explain(error)) is not None:
+            yield verdicts.failed(check, failure.message)
         else:
-            yield verdicts.failed(check, str(error))
-    except BotoCoreError as error:
-        yield verdicts.failed(check, str(error))
+            raise
 
 
 def _regions(region: str) -> list[str]:
@@ -107,7 +107,7 @@ def _roles(project: Project, environ: Mapping[str, str], account: str) -> Iterat
         if arn.split(":")[4] != account:
             yield verdicts.skipped(name, f"{arn} is in another account than we are ({account})")
             continue
-        yield from _guarded(name, lambda name=name, arn=arn: _role(project, name, arn))  # type: ignore[misc]
+        yield from guarded(name, lambda name=name, arn=arn: _role(project, name, arn))  # type: ignore[misc]
 
 
 def _role(project: Project, name: str, arn: str) -> Iterator[Verdict]:

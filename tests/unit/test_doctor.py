@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
 
-from ci_scripts.doctor import verdicts
+from ci_scripts.doctor import aws_side, verdicts
 from ci_scripts.doctor.verdicts import Component
 
 GROUP = "abalone-p-abc123"
@@ -161,6 +164,31 @@ def test_the_newest_version_is_the_highest_released_one(tags: list[str], expecte
 )
 def test_a_component_is_pinned_to_the_version_that_runs(pinned: str, released: str | None, status: str) -> None:
     assert verdicts.component_version(Component("a/b", "training", pinned), "1.2.0", released).status == status
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (ClientError({"Error": {"Code": "AccessDenied"}}, "ListRules"), "skipped", "events:ListRules"),
+        (ClientError({"Error": {"Code": "403"}}, "HeadBucket"), "skipped", "s3:ListBucket"),
+        (
+            ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeModelPackageGroup"),
+            "skipped",
+            "sagemaker:DescribeModelPackageGroup",
+        ),
+        (ClientError({"Error": {"Code": "InternalFailure", "Message": "oops"}}, "GetRole"), "FAILED", "oops"),
+        (EndpointConnectionError(endpoint_url="https://sqs"), "FAILED", "https://sqs"),
+        (ResponseParserError("<html>"), "FAILED", "a proxy"),
+    ],
+)
+def test_whatever_aws_answers_is_one_verdict(error: Exception, status: str, text: str) -> None:
+    def look() -> Iterator[verdicts.Verdict]:
+        raise error
+        yield
+
+    (verdict,) = aws_side.guarded("check", look)
+    assert verdict.status == status
+    assert text in verdict.text
 
 
 def test_a_verdict_is_one_line() -> None:

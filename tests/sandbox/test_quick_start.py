@@ -1,0 +1,262 @@
+"""The documentation, followed to the letter in an empty GitLab group and AWS account: it ends in production.
+
+First docs/get-started.md, every command in its order. Then, with all variables and files gone again, the README: its
+two `.gitlab-ci.yml`, its table of variables.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from sandbox import job_images
+from sandbox import world as the
+from sandbox.world import World
+from tests.sandbox.documented_commands import ROOT, Block, Shell, blocks
+
+pytestmark = pytest.mark.timeout(300)
+PAGE = ROOT / "docs" / "get-started.md"
+NAME, ID = "abalone", "p-abc123def456"  # as both pages have them
+SECONDS = 120
+
+DOCTOR = """
+look:
+  stage: build
+  image: $CI_REGISTRY/mlops/sagemaker-components/deploy:1.0.0
+  id_tokens:
+    AWS_ID_TOKEN: {aud: $CI_SERVER_URL}
+  script: [sagemaker-ci doctor]
+  rules: [{if: $CI_COMMIT_BRANCH == "doctor"}]
+"""
+
+
+class Place(NamedTuple):
+    """A sandbox with the component project, the data and an empty group; a shell in a checkout of the project."""
+
+    world: World
+    shell: Shell
+    folder: Path
+
+    def gitlab_project(self, repository: str) -> Any:
+        return self.world.gitlab().projects.get(f"data-science/{NAME}-{repository}")
+
+    def served(self, stage: str) -> str:
+        """Number of the model package version that a stage's endpoint serves."""
+        sagemaker = self.world.aws("sagemaker")
+        config = sagemaker.describe_endpoint(EndpointName=f"{NAME}-{stage}")["EndpointConfigName"]
+        model = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"][0]["ModelName"]
+        container = sagemaker.describe_model(ModelName=model)["Containers"][0]
+        return str(container["ModelPackageName"]).rpartition("/")[2]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("quick-start")
+    for name in ("infra", "seed-build", "seed-deploy"):
+        shutil.copytree(ROOT / name, folder / "checkout" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    # The AWS CLI waits half a minute between two looks; the sandbox needs no such patience.
+    (folder / "hurry").mkdir()
+    (folder / "hurry" / "sitecustomize.py").write_text(
+        "import time\nsleep = time.sleep\ntime.sleep = lambda seconds: sleep(min(seconds, 0.5))\n"
+    )
+    with the.running(folder, job_images.build(print)) as world:
+        the.publish_components(world)
+        the.upload_abalone(world)
+        group = world.gitlab().groups.create({"name": "Data science", "path": "data-science"})
+        # Where this AWS is, and that it throttles nobody: the two things that the sandbox's jobs need to be told.
+        for key, value in (("AWS_ENDPOINT_URL", world.aws_url), ("POLL_SECONDS", "0.5")):
+            group.variables.create({"key": key, "value": value})
+        environ = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(folder),
+            "PYTHONPATH": str(folder / "hurry"),
+            "AWS_ENDPOINT_URL": world.aws_url,
+            "AWS_ACCESS_KEY_ID": "sandbox-admin",
+            "AWS_SECRET_ACCESS_KEY": "sandbox-admin",
+        }
+        environ |= {f"GIT_{role}_NAME": "Ada" for role in ("AUTHOR", "COMMITTER")}
+        environ |= {f"GIT_{role}_EMAIL": "ada@example.com" for role in ("AUTHOR", "COMMITTER")}
+        with Shell(folder / "checkout", environ) as shell:
+            yield Place(world, shell, folder)
+
+
+def wait_for(look: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.3)
+    raise AssertionError(f"{what} did not come within {SECONDS} s")
+
+
+def wait_for_job(project: Any, name: str, status: str, after: int = 0) -> Any:
+    """The job of this name, in a pipeline later than `after`, once it has this status; fails when the pipeline does."""
+
+    def look() -> Any:
+        for pipeline in project.pipelines.list(get_all=True):
+            if pipeline.id > after:
+                jobs = pipeline.jobs.list(get_all=True)
+                assert pipeline.status != "failed", _why(project, pipeline, jobs)
+                if found := [job for job in jobs if (job.name, job.status) == (name, status)]:
+                    return found[0]
+        return None
+
+    return wait_for(look, f"{name} with the status {status}")
+
+
+def _why(project: Any, pipeline: Any, jobs: list[Any]) -> str:
+    logs = [project.jobs.get(job.id).trace().decode() for job in jobs]
+    return "\n".join([str(project.pipelines.get(pipeline.id).yaml_errors), *logs])
+
+
+# --- docs/get-started.md --------------------------------------------------------------------------------------------
+
+
+def sections(page: Path) -> dict[str, list[Block]]:
+    """The blocks of a page that run here, by the number of their section."""
+    found: dict[str, list[Block]] = {}
+    lines = page.read_text().splitlines()
+    for block in blocks(page):
+        if block.where == "sandbox":
+            title = next(line for line in reversed(lines[: block.line]) if line.startswith("## "))
+            found.setdefault(title.removeprefix("## ").partition(".")[0], []).append(block)
+    return found
+
+
+def test_every_command_of_get_started_in_its_order_ends_in_production(place: Place) -> None:
+    page = sections(PAGE)
+
+    def run(number: str) -> str:
+        return "".join(place.shell.run(_filled_in(block.text, place.world)) for block in page.pop(number))
+
+    for number in ("1", "3", "4", "5", "6", "7", "8"):
+        run(number)
+    wait_for_job(place.gitlab_project("model-build"), "training", "success")
+    seen = run("9")
+    assert "trigger rule" in seen
+    assert "FAILED" not in seen
+    run("11")
+    deploy = place.gitlab_project("model-deploy")
+    wait_for_job(deploy, "prod-deploy", "manual")
+    wait_for_job(deploy, "test-staging", "success")
+    play, ask = page.pop("12")
+    place.shell.run(play.text)
+    wait_for_job(deploy, "prod-deploy", "success")
+    assert 5 < float(place.shell.run(ask.text).split()[-1]) < 25
+    assert page == {}, "a section that nobody runs"
+
+
+def _filled_in(text: str, world: World) -> str:
+    """What a person puts in: the address of GitLab and a token."""
+    return text.replace("https://gitlab.com ", f"{world.gitlab_url} ").replace("glpat-...", world.gitlab_token)
+
+
+# --- README.md ------------------------------------------------------------------------------------------------------
+
+
+def quick_start() -> str:
+    return (ROOT / "README.md").read_text().split("## Use it in your GitLab")[1].split("\n## ")[0]
+
+
+def pipeline_files() -> dict[str, str]:
+    """Repository → its `.gitlab-ci.yml`, whose first line names it."""
+    found = re.findall(r"```yaml\n# (model-\w+)/\.gitlab-ci\.yml\n(.*?)```", quick_start(), re.DOTALL)
+    return dict(found)
+
+
+def variable_table() -> dict[str, set[str]]:
+    """Repository → names of its variables, as the README's table has them."""
+    rows = [line.split("|")[1:3] for line in quick_start().splitlines() if line.startswith("| `")]
+    found: dict[str, set[str]] = {"model-build": set(), "model-deploy": set()}
+    for names, text in rows:
+        only = text.strip().partition(":")[0]
+        for repository in [only] if only in found else found:
+            found[repository] |= set(re.findall(r"`(\w+)`", names))
+    return found
+
+
+def outputs(place: Place) -> dict[str, str]:
+    (stack,) = place.world.aws("cloudformation").describe_stacks(StackName=f"{NAME}-gitlab-oidc")["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def set_variables(project: Any, names: set[str], roles: dict[str, str], *, deploys: bool) -> None:
+    values = {
+        "AWS_REGION": [("*", the.REGION)],
+        "AWS_ROLE_ARN": [
+            ("*", roles["BuildRoleArn"]),
+            ("staging", roles["StagingRoleArn"]),
+            ("prod", roles["ProdRoleArn"]),
+        ]
+        if deploys
+        else [("*", roles["TrainingRoleArn"])],
+        "AWS_CHECK_ROLE_ARN": [("*", roles["CheckRoleArn"])],
+        "SAGEMAKER_PROJECT_NAME": [("*", NAME)],
+        "SAGEMAKER_PROJECT_ID": [("*", ID)],
+        "ARTIFACT_BUCKET": [("*", f"sagemaker-{NAME}-{the.ACCOUNT}")],
+        "SAGEMAKER_PIPELINE_ROLE_ARN": [("*", roles["PipelineRoleArn"])],
+        "MODEL_EXECUTION_ROLE_ARN": [("*", roles["ModelExecutionRoleArn"])],
+        "CLOUDFORMATION_ROLE_ARN": [("*", roles["CloudFormationRoleArn"])],
+    }
+    for variable in project.variables.list(get_all=True):
+        project.variables.delete(variable.key, filter={"environment_scope": variable.environment_scope})
+    for name in names:
+        for scope, value in values[name]:
+            project.variables.create({"key": name, "value": value, "environment_scope": scope})
+
+
+def test_the_readmes_pipelines_and_variables_are_all_that_it_takes(place: Place) -> None:
+    roles, names, files = outputs(place), variable_table(), pipeline_files()
+    assert set(files) == {"model-build", "model-deploy"}
+    newest = {}
+    for repository, project in [(each, place.gitlab_project(each)) for each in ("model-deploy", "model-build")]:
+        set_variables(project, names[repository], roles, deploys=repository == "model-deploy")
+        newest[repository] = (
+            max(pipeline.id for pipeline in project.pipelines.list(get_all=True)) if repository == "model-build" else 0
+        )
+        commit(project, {".gitlab-ci.yml": files[repository]}, "As in the README [skip ci]")
+    build, deploy = place.gitlab_project("model-build"), place.gitlab_project("model-deploy")
+    newest["model-deploy"] = max(pipeline.id for pipeline in deploy.pipelines.list(get_all=True))
+    commit(build, {"README.md": "# Push\n"}, "Push")
+    wait_for_job(build, "training", "success", newest["model-build"])
+    sagemaker = place.world.aws("sagemaker")
+    (version, _) = sagemaker.list_model_packages(ModelPackageGroupName=f"{NAME}-{ID}", SortOrder="Descending")[
+        "ModelPackageSummaryList"
+    ]
+    sagemaker.update_model_package(ModelPackageArn=version["ModelPackageArn"], ModelApprovalStatus="Approved")
+    gate = wait_for_job(deploy, "prod-deploy", "manual", newest["model-deploy"])
+    wait_for_job(deploy, "test-staging", "success", newest["model-deploy"])
+    assert (place.served("staging"), place.served("prod")) == ("2", "1")
+    deploy.jobs.get(gate.id, lazy=True).play()
+    wait_for_job(deploy, "prod-deploy", "success", newest["model-deploy"])
+    assert place.served("prod") == "2"
+
+
+def commit(project: Any, files: dict[str, str], message: str, branch: str = "main") -> Any:
+    actions = [{"action": "update", "file_path": path, "content": text} for path, text in files.items()]
+    start = {} if branch == "main" else {"start_branch": "main"}
+    return project.commits.create({"branch": branch, "commit_message": message, "actions": actions, **start})
+
+
+def test_doctor_in_a_job_says_who_it_is_and_what_it_sees(place: Place) -> None:
+    deploy = place.gitlab_project("model-deploy")
+    text = pipeline_files()["model-deploy"]
+    made = commit(deploy, {".gitlab-ci.yml": text + DOCTOR}, "Look", branch="doctor")
+    pipeline = wait_for(lambda: deploy.pipelines.list(sha=made.id, get_all=True), "the pipeline")[0]
+    job = wait_for_job(deploy, "look", "success", pipeline.id - 1)
+    seen = deploy.jobs.get(job.id).trace().decode()
+    assert re.search(r"ok +credentials +arn:aws:sts::\d+:assumed-role/.*BuildRole.*, by OIDC", seen), seen
+    assert re.search(r"ok +approved version +abalone-p-abc123def456 version 2 is the newest", seen), seen
+    # The build role may not look at the trigger; an AWS that asks the policies says so.
+    assert re.search(r"(ok +trigger rule|skipped +trigger +not allowed to look, which takes events:ListRules)", seen), (
+        seen
+    )
+    assert "FAILED" not in seen
