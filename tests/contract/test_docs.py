@@ -1,23 +1,152 @@
-"""The pages under docs/ that are generated say what the code says."""
+"""The documentation: what is generated is current, what is linked is there, what is shown exists."""
+
+from __future__ import annotations
 
 import importlib.util
+import json
+import re
 from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import unquote
+
+import jsonschema
+import pytest
+import yaml
 
 from ci_scripts import errors
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [
+    *DOCS,
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("templates/*/README.md")),
+    *(ROOT / name / "README.md" for name in ("infra", "seed-build", "seed-deploy")),
+]
+COMPONENT = "$CI_SERVER_FQDN/mlops/sagemaker-components/"
 
 
-def test_the_error_list_is_the_one_in_the_code() -> None:
+def _generate() -> ModuleType:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
-    assert (ROOT / "docs" / "errors.md").read_text() == generate.error_page(), "run: .venv/bin/python docs/generate.py"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_generated_pages_say_what_the_code_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {"PATH": ""})  # an option's default would show a variable of ours
+    stale = [str(path) for path, text in _generate().pages().items() if (ROOT / path).read_text() != text]
+    assert stale == [], "run: .venv/bin/python docs/generate.py"
 
 
 def test_every_error_has_a_code_of_its_own_a_meaning_and_a_hint() -> None:
     classes = errors.SagemakerCiError.__subclasses__()
     assert len({each.code for each in classes}) == len(classes)
     assert all(each.__doc__ and each.hint for each in classes)
+
+
+# --- links ----------------------------------------------------------------------------------------------------------
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^( *)```.*?^\1```$|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitLab makes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_relative_link_is_dead(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", _without_code(page.read_text()))
+    dead = []
+    for link in [link for link in links if not re.match(r"[a-z]+:", link)]:
+        name, _, anchor = unquote(link).partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            dead.append(link)
+    assert dead == []
+
+
+def test_every_page_can_be_reached_from_the_front_page() -> None:
+    front = (ROOT / "README.md").read_text()
+    assert [page.name for page in DOCS if f"(docs/{page.name})" not in front] == []
+
+
+# --- examples -------------------------------------------------------------------------------------------------------
+
+
+def _examples(language: str) -> list[Any]:
+    fence = re.compile(rf"^( *)```{language}\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+    found = []
+    for page in PAGES:
+        for indent, text in fence.findall(page.read_text()):
+            found.append(
+                pytest.param(re.sub(rf"^{indent}", "", text, flags=re.MULTILINE), id=f"{page.parent.name}/{page.name}")
+            )
+    return found
+
+
+@pytest.mark.parametrize("text", _examples("yaml"))
+def test_a_yaml_example_includes_components_with_inputs_that_they_have(text: str) -> None:
+    for document in yaml.safe_load_all(text):
+        includes = document.get("include", []) if isinstance(document, dict) else []
+        for include in [include for include in includes if include.get("component", "").startswith(COMPONENT)]:
+            name = include["component"].removeprefix(COMPONENT).partition("@")[0]
+            header = next(yaml.safe_load_all((ROOT / "templates" / name / "template.yml").read_text()))
+            assert set(include.get("inputs", {})) <= set(header["spec"]["inputs"]), name
+
+
+@pytest.mark.parametrize("text", _examples("yaml"))
+def test_an_example_of_quality_yml_is_valid(text: str) -> None:
+    schema = json.loads((ROOT / "docs/schemas/quality.schema.json").read_text())
+    for document in yaml.safe_load_all(text):
+        if isinstance(document, dict) and {"data", "checks"} & set(document):
+            jsonschema.validate(document, schema)
+
+
+@pytest.mark.parametrize("text", [*_examples("json"), *_examples("python")])
+def test_a_json_or_python_example_can_be_read(text: str) -> None:
+    if text.lstrip().startswith("{"):
+        json.loads(text)
+    else:
+        compile(text, "example", "exec")
+
+
+def test_the_seeds_configurations_are_valid_and_lead_editors_to_their_schemas() -> None:
+    seed = ROOT / "seed-deploy"
+    for stage in ("staging", "prod"):
+        content = json.loads((seed / f"{stage}-config.json").read_text())
+        jsonschema.validate(content, json.loads((seed / content["$schema"]).read_text()))
+    text = (seed / "quality.yml").read_text()
+    (path,) = re.findall(r"^# yaml-language-server: \$schema=(\S+)$", text.splitlines()[0])
+    jsonschema.validate(yaml.safe_load(text), json.loads((seed / path).read_text()))
+
+
+# --- variables ------------------------------------------------------------------------------------------------------
+
+
+_VARIABLE = r"(?:AWS|SAGEMAKER|ARTIFACT|MODEL|CLOUDFORMATION|POLL|GITLAB)_[A-Z_]+"
+# What we tell botocore and the SageMaker SDK: nobody sets them in GitLab.
+_INTERNAL = {"AWS_DEFAULT_REGION", "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE", "SAGEMAKER_VALIDATE_ROLE"}
+
+
+def test_every_variable_that_the_code_names_is_documented() -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "ci_scripts").rglob("*.py"))
+    names = set(re.findall(rf'"({_VARIABLE})"', sources)) - _INTERNAL
+    page = (ROOT / "docs/variables.md").read_text()
+    assert len(names) > 10
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
+
+
+def test_every_variable_of_the_readmes_is_documented() -> None:
+    page = (ROOT / "docs/variables.md").read_text()
+    for readme in PAGES:
+        names = re.findall(rf"`({_VARIABLE})`", readme.read_text())
+        if readme.name != "migrating.md":  # names those of the sample, too
+            assert [name for name in sorted(set(names)) if f"`{name}`" not in page] == [], readme
