@@ -97,6 +97,9 @@ class Api:
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         job_token = request.headers.get("JOB-TOKEN") or request.args.get("job_token")
         value = request.headers.get("PRIVATE-TOKEN") or request.args.get("private_token") or bearer
+        if bearer.startswith("Basic ") and "/packages/" in request.path:
+            # pip and its like know no tokens; the package registry takes one as the password.
+            value = (request.authorization and request.authorization.password) or ""
         g.token, g.job = None, None
         if job_token or value.startswith("glcbt-"):
             g.job = self.store.find_running_job(job_token or value)

@@ -77,7 +77,9 @@ def register(api: Api, entities: Entities) -> None:
     def show_tag(ref: tuple[Project, str, str]) -> Json:
         project, name, sha = ref
         shown = entities.commit(project.repository.commit(sha), project)
-        return {"name": name, "message": "", "target": sha, "commit": shown, "release": None, "protected": False}
+        release = next((r for r in project.releases if r.tag == name), None)
+        about = {"tag_name": name, "description": release.description} if release else None
+        return {"name": name, "message": "", "target": sha, "commit": shown, "release": about, "protected": False}
 
     def create_ref(project: Project, kind: str, name: str, ref: str) -> tuple[Project, str, str]:
         repository = project.repository

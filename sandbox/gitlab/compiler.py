@@ -124,6 +124,10 @@ def compile_jobs(configuration: Mapping[str, Any], around: Surroundings) -> list
 def _prepared(configuration: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration for gitlab-ci-local: `workflow: rules` as a job, and literal variables escaped."""
     prepared = {name: _escape_literals(value) for name, value in configuration.items() if name != "workflow"}
+    for value in prepared.values():
+        # GitLab takes an empty list for no tags; the schema that gitlab-ci-local checks against does not.
+        if isinstance(value, dict) and value.get("tags") == []:
+            del value["tags"]
     if rules := (configuration.get("workflow") or {}).get("rules"):
         prepared[_WORKFLOW] = {"script": ["true"], "stage": ".pre", "rules": rules}
     if not any(isinstance(v, dict) and name not in _NOT_JOBS and name[0] != "." for name, v in configuration.items()):

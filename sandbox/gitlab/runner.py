@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sandbox.gitlab import artifacts, variables
+from sandbox.gitlab import artifacts, releases, variables
 from sandbox.gitlab.expansion import expand, expand_all
 from sandbox.gitlab.repositories import ENVIRONMENT, GitError
 from sandbox.gitlab.store import Job
@@ -137,7 +137,7 @@ class Execution:
     def _run(self, trace: Trace) -> Outcome:
         config = self.job.spec.config
         trace.say(f"Running with gitlab-runner {variables.VERSION} (sandbox)")
-        path = self.images.path(expand(variables.image(self.job), self._plain_variables()))
+        path = self.images.path(expand(variables.image(self.job), expand_all(self._plain_variables())))
         environment = self._environment(path, trace)
         with trace.section("get_sources", "Getting source from Git repository"):
             self._get_sources(environment, trace)
@@ -151,11 +151,13 @@ class Execution:
             with trace.section("step_script", 'Executing "step_script" stage of the job script'):
                 script = [*_commands(config.get("before_script")), *_commands(config.get("script"))]
                 if not script:
-                    raise SystemFailure("the sandbox does not run jobs without a script (trigger, release, run)")
+                    raise SystemFailure("the sandbox does not run jobs without a script (trigger, run)")
                 code = self._execute(script, environment, trace)
         finally:
             timeout.cancel()
         outcome = self._outcome(code)
+        if outcome.status == "success" and config.get("release"):
+            outcome = self._release(environment, trace)
         if after := _commands(config.get("after_script")):
             with trace.section("after_script", "Running after_script"):
                 self._after(after, environment | {"CI_JOB_STATUS": outcome.status}, trace)
@@ -171,6 +173,17 @@ class Execution:
         if self.stopped == "timeout":
             return Outcome("failed", "job_execution_timeout")
         return Outcome("success", exit_code=0) if code == 0 else Outcome("failed", "script_failure", code)
+
+    def _release(self, environment: Mapping[str, str], trace: Trace) -> Outcome:
+        """What the release program in the job's image does when the script is done."""
+        with trace.section("release", 'Executing "step_release" stage of the job script'):
+            try:
+                release = releases.create_by_job(self.job, self.folder, environment)
+            except releases.ReleaseRefused as refused:
+                trace.say(f"\x1b[31;1mERROR: failed to create release: {refused.status} {refused}\x1b[0;m")
+                return Outcome("failed", "script_failure", 1)
+            trace.say(f"Release created: {environment['CI_PROJECT_URL']}/-/releases/{release.tag}")
+        return Outcome("success", exit_code=0)
 
     def _say_result(self, outcome: Outcome, trace: Trace) -> None:
         if outcome.status == "success":

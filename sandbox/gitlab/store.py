@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sandbox.gitlab.compiler import CompiledJob
-from sandbox.gitlab.repositories import Repository
+if TYPE_CHECKING:  # what compiles pipelines looks at these records, too
+    from sandbox.gitlab.compiler import CompiledJob
+    from sandbox.gitlab.repositories import Repository
 
 GUEST, REPORTER, DEVELOPER, MAINTAINER, OWNER = 10, 20, 30, 40, 50
 """Access levels: https://docs.gitlab.com/api/access_requests/#valid-access-levels"""
@@ -153,6 +154,16 @@ class Deployment:
 
 
 @dataclass(eq=False)
+class Release:
+    tag: str
+    name: str
+    description: str
+    author: User
+    links: list[dict[str, Any]]
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(eq=False)
 class Pipeline:
     id: int
     iid: int
@@ -245,6 +256,8 @@ class Project:
     description: str | None = None
     default_branch: str = "main"
     archived: bool = False
+    catalog: bool = False  # a CI/CD catalog project?
+    catalog_versions: dict[str, str] = field(default_factory=dict)  # published version → commit
     # What GitLab sets for a new project: who may pass variables to a pipeline. Inputs are not concerned.
     ci_pipeline_variables_minimum_override_role: str = "no_one_allowed"
     build_timeout: int = 3600
@@ -256,6 +269,7 @@ class Project:
     merge_requests: list[MergeRequest] = field(default_factory=list)
     environments: list[Environment] = field(default_factory=list)
     deployments: list[Deployment] = field(default_factory=list)
+    releases: list[Release] = field(default_factory=list)
     pipelines: list[Pipeline] = field(default_factory=list)
     created_at: datetime = field(default_factory=now)
 
