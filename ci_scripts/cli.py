@@ -20,6 +20,7 @@ COMMANDS = {
     "deploy": ("ci_scripts.deployment.deploy", "deploy an exported stage config through CloudFormation"),
     "test": ("ci_scripts.testing.command", "test a stage's endpoint with pytest and quality thresholds"),
     "doctor": ("ci_scripts.doctor.command", "check everything the jobs depend on: ok, or what to do"),
+    "bootstrap": ("ci_scripts.bootstrap.command", "offer the project template of a clone in SageMaker Studio"),
 }
 
 

@@ -2,7 +2,7 @@
 
 The codes are what users search for and what `docs/errors.md` lists: they are never renumbered and never reused.
 1xx settings and usage · 2xx AWS access · 3xx pipelines and training · 4xx model registry and stage configurations ·
-5xx CloudFormation · 6xx endpoints · 7xx tests against an endpoint.
+5xx CloudFormation · 6xx endpoints · 7xx tests against an endpoint · 8xx offering projects.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class VersionMismatch(SagemakerCiError):
 
     code = "SMCI-105"
     hint = (
-        "Leave out the input `image`, or give it the tag of the component's version; with `install_from`, take an image "
+        "Leave out the input `image`, or give it the tag of the component's version; with `install_from`, an image "
         "without sagemaker-ci."
     )
 
@@ -411,3 +411,27 @@ class TestsFailed(SagemakerCiError):
 
     code = "SMCI-708"
     hint = "Open report.html among the job's artifacts, or the pipeline's Tests tab."
+
+
+# --- 8xx: offering projects ----------------------------------------------------------------------------------------
+
+
+class SourceMissing(SagemakerCiError):
+    """`bootstrap` was not run in a clone of the component project, or in one that does not fit this version."""
+
+    code = "SMCI-801"
+    hint = "Clone the component project at the tag of this version, then run it in that folder or give --source."
+
+
+class BucketUnusable(SagemakerCiError):
+    """The bucket for templates, code and seeds does not exist, is somebody else's, or is in another region."""
+
+    code = "SMCI-802"
+    hint = "Create one in the region of the projects, private and encrypted: `aws s3 mb s3://NAME --region REGION`."
+
+
+class ArchiveNotBuilt(SagemakerCiError):
+    """The archive of a Lambda function or a seed could not be built."""
+
+    code = "SMCI-803"
+    hint = "pip downloads the function's libraries and checks their hashes: see that it reaches its package index."

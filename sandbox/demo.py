@@ -53,7 +53,7 @@ class Story:
 
 
 def play(folder: Path, console: Console | None = None) -> dict[str, Any]:
-    """Run the five acts; returns (and writes to `folder/demo.json`) what happened.
+    """Run the six acts; returns (and writes to `folder/demo.json`) what happened.
 
     Raises SystemExit as soon as something does not go as it should, with the log of the job concerned.
     """
@@ -66,13 +66,13 @@ def play(folder: Path, console: Console | None = None) -> dict[str, Any]:
     with the.running(folder, images) as world:
         with story.act("A platform team installs the product"):
             story.say(f"AWS at {world.aws_url}, GitLab at {world.gitlab_url} (loopback only)")
-            the.set_up(world, story.say)
+            the.install(world, story.say)
+        with story.act("A data scientist creates a project"):
+            the.create_project(world, story.say)
         server = world.gitlab()
         build = server.projects.get(the.BUILD_REPOSITORY)
         deploy = server.projects.get(the.DEPLOY_REPOSITORY)
-        the.commit_seed(deploy, "seed-deploy", "Start from the seed [skip ci]")
-
-        with story.act("A commit trains a model"):
+        with story.act("Its first commit trains a model"):
             training = _train(world, story, build)
         with story.act("A person approves the model version"):
             approval, pipeline = _approve(world, story, deploy, training["model_package_arn"])
@@ -103,8 +103,8 @@ def play(folder: Path, console: Console | None = None) -> dict[str, Any]:
 
 
 def _train(world: World, story: Story, build: Any) -> dict[str, Any]:
-    commit = the.commit_seed(build, "seed-build", "Start from the seed")
-    story.say(f"commit {commit.short_id} pushed to {the.BUILD_REPOSITORY}")
+    commit = build.commits.list(get_all=False)[0]
+    story.say(f"{the.BUILD_REPOSITORY} starts with commit {commit.short_id}: {commit.title}")
     pipeline = _wait_for(lambda: next(iter(build.pipelines.list(sha=commit.id, get_all=False)), None), "a pipeline")
     job = _follow(story, build, pipeline, "training")
     dotenv = _artifact(build, job["id"], "sagemaker-ci-reports/job.env")

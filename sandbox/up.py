@@ -20,7 +20,7 @@ In another terminal, with any AWS CLI or the one below:
 export AWS_ACCESS_KEY_ID=sandbox-admin AWS_SECRET_ACCESS_KEY=sandbox-admin
 export GITLAB={gitlab}/api/v4 TOKEN='PRIVATE-TOKEN: {token}'[/cyan]
 
-[bold]2. Train[/bold]: clone, change something, push; the training job starts by itself
+[bold]2. Train[/bold]: the project's first commit is being trained. Clone, change something, push: that is trained, too
 [cyan]git clone {clone}
 cd abalone-model-build && git commit --allow-empty -m 'Train' && git push
 curl -sH "$TOKEN" "$GITLAB/projects/{build}/jobs" | python3 -m json.tool        # find the job
@@ -43,7 +43,7 @@ Ctrl-C ends it all.
 
 
 def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
-    """Act 1, then wait for Ctrl-C (KeyboardInterrupt)."""
+    """Install the product, create a project, then wait for Ctrl-C (KeyboardInterrupt)."""
     from sandbox.demo import SAMPLE
 
     images = job_images.build(console.print)
@@ -51,8 +51,6 @@ def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
         the.set_up(world, console.print)
         server = world.gitlab()
         build, deploy = (server.projects.get(path) for path in (the.BUILD_REPOSITORY, the.DEPLOY_REPOSITORY))
-        for project, seed in ((deploy, "seed-deploy"), (build, "seed-build")):
-            the.commit_seed(project, seed, "Start from the seed [skip ci]")
         console.print(
             _GUIDE.format(
                 aws=world.aws_url,

@@ -1,7 +1,7 @@
 """AWS and GitLab on loopback with the product installed in them, the way a platform team and a data scientist would.
 
-Everything here goes through public doors: boto3, python-gitlab, git push, CloudFormation. `demo.py` plays in this
-world; `python -m sandbox up` leaves it to a person.
+Everything here goes through public doors: boto3, python-gitlab, git push, `sagemaker-ci bootstrap`, CloudFormation.
+`demo.py` plays in this world; `python -m sandbox up` leaves it to a person.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -31,9 +32,11 @@ from sandbox.processes import Server
 ROOT = Path(__file__).resolve().parents[1]
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 PROJECT_NAME, PROJECT_ID = "abalone", "p-sandbox01"
-ARTIFACT_BUCKET = f"sagemaker-{REGION}-{ACCOUNT}-abalone"
+PROJECT_STACK = f"SP-{PROJECT_NAME}-{PROJECT_ID}"  # SP- is how SageMaker begins the names of such stacks
 PLATFORM_BUCKET = f"mlops-platform-{ACCOUNT}"
+TOKEN_SECRET = "gitlab/access-token"  # noqa: S105 - the secret's name
 COMPONENTS = "mlops/sagemaker-components"
+GROUP = "data-science"
 BUILD_REPOSITORY, DEPLOY_REPOSITORY = "data-science/abalone-model-build", "data-science/abalone-model-deploy"
 ENDPOINTS = {stage: f"{PROJECT_NAME}-{stage}" for stage in ("staging", "prod")}
 VERSION = (ROOT / "ci_scripts" / "__init__.py").read_text().split('__version__ = "')[1].split('"')[0]
@@ -80,19 +83,29 @@ def running(folder: Path, images: Path, ports: tuple[int, int] = (0, 0)) -> Iter
 
 
 def set_up(world: World, say: Say) -> None:
-    """Act 1: the component project, the data, the AWS side and the two repositories' settings."""
+    """The product installed and one project created with it; its first training pipeline has been started."""
+    install(world, say)
+    create_project(world, say)
+
+
+def install(world: World, say: Say) -> None:
+    """What a platform team does once: the component project, an access token, `sagemaker-ci bootstrap`."""
     publish_components(world)
     say(f"component project {COMPONENTS} published at {VERSION}")
     upload_abalone(world)
     say("4,177 rows of Abalone data in s3://sagemaker-sample-files")
-    build, deploy = create_repositories(world)
-    say(f"repositories {BUILD_REPOSITORY} and {DEPLOY_REPOSITORY} created")
-    roles = deploy_roles(world)
-    say("roles for GitLab's jobs deployed: OIDC, no long-lived key anywhere")
-    deploy_trigger(world, deploy)
-    say("approval trigger deployed: rule, queue, Lambda, dead-letter queue, alarms")
-    set_variables(world, build, deploy, roles)
-    say("CI/CD variables set")
+    create_group(world)
+    say(f"GitLab group {GROUP}, its access token in Secrets Manager")
+    bootstrap(world)
+    say("sagemaker-ci bootstrap: the project template is offered in SageMaker Studio")
+
+
+def create_project(world: World, say: Say) -> dict[str, str]:
+    """What a person does in Studio, and SageMaker for her: a stack from the template; its outputs."""
+    outputs = create_stack(world, PROJECT_STACK, project_parameters(world))
+    say(f"project {PROJECT_NAME} created: roles, bucket, registry, trigger; no long-lived key anywhere")
+    say(f"repositories {BUILD_REPOSITORY} and {DEPLOY_REPOSITORY} created by the seed check-in")
+    return outputs
 
 
 def publish_components(world: World) -> None:
@@ -143,119 +156,105 @@ def upload_abalone(world: World) -> None:
     archive = zipfile.ZipFile(io.BytesIO((files("sklego") / "data" / "abalone.zip").read_bytes()))
     _header, *rows = archive.read(archive.namelist()[0]).decode().splitlines()
     s3 = world.aws("s3")
-    for bucket in ("sagemaker-sample-files", ARTIFACT_BUCKET, PLATFORM_BUCKET):
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.create_bucket(Bucket="sagemaker-sample-files", CreateBucketConfiguration={"LocationConstraint": REGION})
     body = ("\n".join(rows) + "\n").encode()
     s3.put_object(Bucket="sagemaker-sample-files", Key="datasets/tabular/uci_abalone/abalone.csv", Body=body)
 
 
-def create_repositories(world: World) -> tuple[Any, Any]:
-    """The two GitLab projects, empty as yet: their variables must be there before their first commit is."""
-    server = world.gitlab()
-    group = server.groups.create({"name": "Data science", "path": BUILD_REPOSITORY.split("/")[0]})
-    build, deploy = (
-        server.projects.create({"name": path.split("/")[1], "namespace_id": group.id, "default_branch": "main"})
-        for path in (BUILD_REPOSITORY, DEPLOY_REPOSITORY)
+def create_group(world: World) -> None:
+    """The group of the data scientists, and a token for it that the seed check-in finds in Secrets Manager."""
+    group = world.gitlab().groups.create({"name": "Data science", "path": GROUP})
+    # Where this AWS is, and that it throttles nobody: all that the jobs have to be told about the sandbox.
+    for key, value in (("AWS_ENDPOINT_URL", world.aws_url), ("POLL_SECONDS", "0.5")):
+        group.variables.create({"key": key, "value": value})
+    world.aws("secretsmanager").create_secret(Name=TOKEN_SECRET, SecretString=world.gitlab_token)
+
+
+def bootstrap(world: World, *options: str) -> str:
+    """Run `sagemaker-ci bootstrap` as a platform engineer does, in this checkout; what it prints."""
+    s3 = world.aws("s3")
+    if PLATFORM_BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=PLATFORM_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    program = str(Path(sys.executable).with_name("sagemaker-ci"))
+    command = [program, "bootstrap", "--bucket", PLATFORM_BUCKET, "--gitlab-url", world.gitlab_url, *options]
+    environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    environ |= {"AWS_ENDPOINT_URL": world.aws_url, "AWS_REGION": REGION, "POLL_SECONDS": "0.3"}
+    environ |= {"AWS_ACCESS_KEY_ID": "sandbox-admin", "AWS_SECRET_ACCESS_KEY": "sandbox-admin"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
-    return build, deploy
-
-
-def deploy_roles(world: World) -> dict[str, str]:
-    """Deploy `infra/gitlab-oidc.yml`; the stack's outputs are the roles' ARNs."""
-    return _deploy_stack(
-        world,
-        "abalone-gitlab-oidc",
-        "gitlab-oidc.yml",
-        {
-            "SageMakerProjectName": PROJECT_NAME,
-            "SageMakerProjectId": PROJECT_ID,
-            "GitLabServerUrl": world.gitlab_url,
-            "ModelBuildProjectPath": BUILD_REPOSITORY,
-            "ModelDeployProjectPath": DEPLOY_REPOSITORY,
-            "ArtifactBucket": ARTIFACT_BUCKET,
-        },
-    )
-
-
-def deploy_trigger(world: World, deploy: Any) -> dict[str, str]:
-    """Build the Lambda's archive, keep the trigger token in Secrets Manager, deploy `infra/trigger.yml`."""
-    world.aws("sagemaker").create_model_package_group(ModelPackageGroupName=f"{PROJECT_NAME}-{PROJECT_ID}")
-    archive = _build_archive("pipeline_trigger", world.folder / "lambda")
-    key = f"functions/{archive.name}"
-    world.aws("s3").upload_file(str(archive), PLATFORM_BUCKET, key)
-    token = deploy.triggers.create({"description": "Model approvals"}).token
-    secret = world.aws("secretsmanager").create_secret(Name=f"{PROJECT_NAME}/trigger-token", SecretString=token)
-    return _deploy_stack(
-        world,
-        "abalone-trigger",
-        "trigger.yml",
-        {
-            "SageMakerProjectName": PROJECT_NAME,
-            "SageMakerProjectId": PROJECT_ID,
-            "GitLabServerUrl": world.gitlab_url,
-            "GitLabProjectId": str(deploy.id),
-            "TriggerTokenSecretArn": secret["ARN"],
-            "CodeBucket": PLATFORM_BUCKET,
-            "CodeKey": key,
-        },
-    )
-
-
-def _build_archive(function: str, output: Path) -> Path:
-    command = [sys.executable, str(ROOT / "infra" / "archive.py"), function, "--output", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"building the archive of {function} failed:\n{done.stderr}")
-    return Path(done.stdout.split()[0])
+        raise SystemExit(f"sagemaker-ci bootstrap failed:\n{done.stdout}")
+    return done.stdout
 
 
-def _deploy_stack(world: World, name: str, template: str, parameters: dict[str, str]) -> dict[str, str]:
+def project_parameters(world: World) -> dict[str, str]:
+    """The form in Studio, filled in."""
+    return {
+        "SageMakerProjectName": PROJECT_NAME,
+        "SageMakerProjectId": PROJECT_ID,
+        "GitLabServerUrl": world.gitlab_url,
+        "GitLabBaseUrl": f"{world.gitlab_url}/{GROUP}",
+        "ModelBuildRepositoryName": BUILD_REPOSITORY.split("/")[1],
+        "ModelDeployRepositoryName": DEPLOY_REPOSITORY.split("/")[1],
+        "GitLabGroupId": str(world.gitlab().groups.get(GROUP).id),
+        "GitLabSecretName": TOKEN_SECRET,
+        "ComponentVersion": VERSION,
+    }
+
+
+def create_stack(world: World, name: str, parameters: dict[str, str]) -> dict[str, str]:
+    """Create a project's stack the way SageMaker does, from the template that Studio shows; its outputs."""
     cloudformation = world.aws("cloudformation")
-    cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=(ROOT / "infra" / template).read_text(),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-        Capabilities=["CAPABILITY_NAMED_IAM"],
-    )
+    cloudformation.create_stack(StackName=name, **stack_request(world, parameters))
     try:
         waiter = cloudformation.get_waiter("stack_create_complete")
-        waiter.wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+        waiter.wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 180})
     except WaiterError as error:
-        events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
-        reasons = [
-            f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
-            for event in events
-            if "ResourceStatusReason" in event
-        ]
-        raise SystemExit(f"stack {name} was not created:\n" + "\n".join(reasons)) from error
-    outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0].get("Outputs", [])
-    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+        raise SystemExit(f"stack {name} was not created:\n" + "\n".join(failures(world, name))) from error
+    return outputs_of(world, name)
 
 
-def set_variables(world: World, build: Any, deploy: Any, roles: dict[str, str]) -> None:
-    """The CI/CD variables of both repositories, as a person would type them under Settings > CI/CD."""
-    common = {
-        "AWS_REGION": REGION,
-        "AWS_ENDPOINT_URL": world.aws_url,
-        "SAGEMAKER_PROJECT_NAME": PROJECT_NAME,
-        "SAGEMAKER_PROJECT_ID": PROJECT_ID,
-        "ARTIFACT_BUCKET": ARTIFACT_BUCKET,
-        "POLL_SECONDS": "0.5",  # the sandbox throttles nobody
+def stack_request(world: World, parameters: dict[str, str]) -> dict[str, Any]:
+    """CreateStack's and UpdateStack's arguments but for the name: template, launch role, parameters, tags."""
+    s3 = world.aws("s3")
+    [key] = [each for each in _studio_templates(s3) if _is_visible(s3, each)]
+    tags = {"project-name": parameters["SageMakerProjectName"], "project-id": parameters["SageMakerProjectId"]}
+    return {
+        "TemplateURL": f"https://{PLATFORM_BUCKET}.s3.{REGION}.amazonaws.com/{key}",
+        "RoleARN": outputs_of(world, "sagemaker-ci")["LaunchRoleArn"],
+        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        "Tags": [{"Key": f"sagemaker:{key}", "Value": value} for key, value in tags.items()],
+        "Capabilities": ["CAPABILITY_IAM"],
     }
-    only_build = {
-        "SAGEMAKER_PIPELINE_ROLE_ARN": roles["PipelineRoleArn"],
-        "AWS_ROLE_ARN": roles["TrainingRoleArn"],
-        "AWS_CHECK_ROLE_ARN": roles["CheckRoleArn"],
-    }
-    only_deploy = {
-        "MODEL_EXECUTION_ROLE_ARN": roles["ModelExecutionRoleArn"],
-        "CLOUDFORMATION_ROLE_ARN": roles["CloudFormationRoleArn"],
-    }
-    for project, variables in ((build, common | only_build), (deploy, common | only_deploy)):
-        for key, value in variables.items():
-            project.variables.create({"key": key, "value": value})
-    for scope, output in (("*", "BuildRoleArn"), ("staging", "StagingRoleArn"), ("prod", "ProdRoleArn")):
-        deploy.variables.create({"key": "AWS_ROLE_ARN", "value": roles[output], "environment_scope": scope})
+
+
+def _studio_templates(s3: Any) -> list[str]:
+    listing = s3.list_objects_v2(Bucket=PLATFORM_BUCKET, Prefix="sagemaker-ci/studio/")
+    return [entry["Key"] for entry in listing.get("Contents", [])]
+
+
+def _is_visible(s3: Any, key: str) -> bool:
+    tags = s3.get_object_tagging(Bucket=PLATFORM_BUCKET, Key=key)["TagSet"]
+    return {"Key": "sagemaker:studio-visibility", "Value": "true"} in tags
+
+
+def outputs_of(world: World, stack: str) -> dict[str, str]:
+    found = world.aws("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+
+
+def failures(world: World, stack: str) -> list[str]:
+    """Every reason in the stack's events, and in those of the stacks inside it."""
+    cloudformation = world.aws("cloudformation")
+    found = []
+    for event in reversed(cloudformation.describe_stack_events(StackName=stack)["StackEvents"]):
+        physical_id = event.get("PhysicalResourceId", "")
+        if event["ResourceStatus"].endswith("_FAILED"):
+            found.append(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}")
+            if ":stack/" in physical_id and physical_id != event["StackId"]:
+                found += failures(world, physical_id)
+    return found
 
 
 def commit_seed(project: Any, seed: str, message: str) -> Any:

@@ -20,7 +20,10 @@ ACCOUNT = "123456789012"
 ROOT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000", "AWS_SECRET_ACCESS_KEY": "sandbox-root-secret"}
 """Static keys of the account's root, for the person or program that sets the sandbox up."""
 
-PATCHES = "identity queues events functions cloudformation jobs pipelines registry endpoints code_repositories".split()
+PATCHES = (
+    "identity buckets queues events functions cloudformation jobs pipelines registry endpoints code_repositories "
+    "servicecatalog"
+).split()
 """Modules of this package that add what moto lacks; each has an `install()`."""
 
 

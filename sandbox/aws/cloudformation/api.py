@@ -19,7 +19,7 @@ from moto.cloudformation.exceptions import AlreadyExistsException, CloudFormatio
 from moto.core.responses import ActionResult, BaseResponse, EmptyResult
 
 from sandbox.aws import identity
-from sandbox.aws.cloudformation import custom, nested, sagemaker  # noqa: F401 - they register their handlers
+from sandbox.aws.cloudformation import custom, nested, sagemaker, servicecatalog  # noqa: F401 - they register their handlers
 from sandbox.aws.cloudformation.stacks import ChangeSet, Operation, Plan, Stack, now
 from sandbox.aws.cloudformation.template import ValidationError, parse
 

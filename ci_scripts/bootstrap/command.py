@@ -1,0 +1,94 @@
+"""`sagemaker-ci bootstrap`: what a platform team runs once, from a clone of the component project, to offer projects.
+
+Called by cli.py. installer.py does the work; nothing heavy is imported before the options are known to be right.
+"""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentParser, Namespace
+
+from ci_scripts import errors, settings
+
+_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_STACK = r"[a-zA-Z][a-zA-Z0-9-]{0,127}"
+_ROLE = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+"
+_URL = r"https?://[a-zA-Z0-9.:-]+(/[a-zA-Z0-9._-]+)*"
+_REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--bucket", required=True, metavar="NAME", help="existing bucket of yours for templates, code and seeds"
+    )
+    offer = parser.add_mutually_exclusive_group()
+    offer.add_argument(
+        "--s3-template",
+        dest="offer",
+        action="store_const",
+        const="S3Template",
+        default="S3Template",
+        help="offer the project template from the bucket (default)",
+    )
+    offer.add_argument(
+        "--service-catalog",
+        dest="offer",
+        action="store_const",
+        const="ServiceCatalog",
+        help="offer the project template as a Service Catalog product",
+    )
+    parser.add_argument(
+        "--gitlab-url",
+        metavar="URL",
+        default="",
+        help="create the identity provider of this GitLab; leave it out where the account has one",
+    )
+    parser.add_argument(
+        "--studio-role", metavar="ARN", default="", help="execution role of the people in SageMaker Studio"
+    )
+    parser.add_argument(
+        "--source", metavar="DIR", default=".", help="clone of the component project (default: this folder)"
+    )
+    parser.add_argument(
+        "--stack-name", metavar="NAME", default="sagemaker-ci", help="name of the stack (default: sagemaker-ci)"
+    )
+    settings.add_option(parser, "--region", "AWS_REGION", "AWS region", metavar="REGION")
+
+
+def run(arguments: Namespace) -> None:
+    _check(arguments)
+    poll_seconds = settings.poll_seconds()
+
+    from pathlib import Path
+
+    from ci_scripts.bootstrap import installer
+    from ci_scripts.bootstrap.artifacts import require_source
+
+    installer.run(
+        installer.Request(
+            region=arguments.region,
+            bucket=arguments.bucket,
+            offer=arguments.offer,
+            gitlab_url=arguments.gitlab_url.rstrip("/"),
+            studio_role=arguments.studio_role,
+            stack_name=arguments.stack_name,
+        ),
+        require_source(Path(arguments.source)),
+        poll_seconds,
+    )
+
+
+def _check(arguments: Namespace) -> None:
+    """Raises InvalidOption with every option that cannot be right."""
+    expected = (
+        ("--bucket", arguments.bucket, _BUCKET, "the name of a bucket"),
+        ("--region", arguments.region or "", _REGION, "something like eu-west-1"),
+        ("--stack-name", arguments.stack_name, _STACK, "letters, digits and hyphens, a letter first"),
+        ("--gitlab-url", arguments.gitlab_url.rstrip("/"), f"({_URL})?", "something like https://gitlab.com"),
+        ("--studio-role", arguments.studio_role, f"({_ROLE})?", "the ARN of a role"),
+    )
+    wrong = [
+        f"{flag} is {value!r}, expected {what}" for flag, value, rule, what in expected if not re.fullmatch(rule, value)
+    ]
+    if wrong:
+        raise errors.InvalidOption("; ".join(wrong), hint="See `sagemaker-ci bootstrap --help`.")

@@ -1,0 +1,146 @@
+"""Service Catalog beyond moto's portfolios and products: versions, who may see what, launch roles, provisioning.
+
+`install()` adds the calls that infra/product.yml and a person in Studio make. A product is provisioned by a stack that
+the launch role creates, as the service does it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import string
+from typing import Any
+
+import boto3
+from moto.core.responses import ActionResult, EmptyResult
+from moto.servicecatalog.exceptions import ResourceNotFoundException
+from moto.servicecatalog.responses import ServiceCatalogResponse
+
+from sandbox.aws import identity
+from sandbox.aws.server import ACCOUNT, REGION
+
+_artifacts: dict[str, list[dict[str, Any]]] = {}  # by product
+_portfolios: dict[str, set[str]] = {}  # by product
+_principals: dict[str, set[str]] = {}  # by portfolio
+_constraints: dict[str, dict[str, Any]] = {}
+
+
+def install() -> None:
+    responses: Any = ServiceCatalogResponse
+    moto_product, moto_description = responses.create_product, responses.describe_product
+
+    def create_product(self: Any) -> ActionResult:
+        answer: ActionResult = moto_product(self)
+        content: dict[str, Any] = answer.result
+        product = content["ProductViewDetail"]["ProductViewSummary"]["ProductId"]
+        detail = _add_artifact(product, _given(self)["ProvisioningArtifactParameters"])
+        return ActionResult(content | {"ProvisioningArtifactDetail": detail})
+
+    def describe_product(self: Any) -> ActionResult:
+        content: dict[str, Any] = moto_description(self).result
+        return ActionResult(
+            content | {"ProvisioningArtifacts": _artifacts.get(content["ProductViewSummary"]["ProductId"], [])}
+        )
+
+    responses.create_product = create_product
+    responses.describe_product = describe_product
+    for function in (
+        create_provisioning_artifact, associate_product_with_portfolio, disassociate_product_from_portfolio,
+        associate_principal_with_portfolio, disassociate_principal_from_portfolio, list_principals_for_portfolio,
+        create_constraint, delete_constraint, provision_product,
+    ):  # fmt: skip
+        setattr(responses, function.__name__, function)
+
+
+def _given(self: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(self.body)
+    return found
+
+
+def _id(prefix: str) -> str:
+    return prefix + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(13))
+
+
+def _add_artifact(product: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    detail = {"Id": _id("pa-"), "Name": parameters.get("Name", ""), "Description": parameters.get("Description", "")}
+    _artifacts.setdefault(product, []).append(detail | {"_url": parameters["Info"]["LoadTemplateFromURL"]})
+    return detail
+
+
+def create_provisioning_artifact(self: Any) -> ActionResult:
+    given = _given(self)
+    return ActionResult({"ProvisioningArtifactDetail": _add_artifact(given["ProductId"], given["Parameters"])})
+
+
+def associate_product_with_portfolio(self: Any) -> ActionResult:
+    given = _given(self)
+    _portfolios.setdefault(given["ProductId"], set()).add(given["PortfolioId"])
+    return ActionResult({})
+
+
+def disassociate_product_from_portfolio(self: Any) -> ActionResult:
+    given = _given(self)
+    _portfolios.get(given["ProductId"], set()).discard(given["PortfolioId"])
+    return ActionResult({})
+
+
+def associate_principal_with_portfolio(self: Any) -> ActionResult:
+    given = _given(self)
+    _principals.setdefault(given["PortfolioId"], set()).add(given["PrincipalARN"])
+    return ActionResult({})
+
+
+def disassociate_principal_from_portfolio(self: Any) -> ActionResult:
+    given = _given(self)
+    _principals.get(given["PortfolioId"], set()).discard(given["PrincipalARN"])
+    return ActionResult({})
+
+
+def list_principals_for_portfolio(self: Any) -> ActionResult:
+    found = sorted(_principals.get(_given(self)["PortfolioId"], set()))
+    return ActionResult({"Principals": [{"PrincipalARN": arn, "PrincipalType": "IAM"} for arn in found]})
+
+
+def create_constraint(self: Any) -> ActionResult:
+    given = _given(self)
+    if given["PortfolioId"] not in _portfolios.get(given["ProductId"], set()):
+        raise ResourceNotFoundException(f"Product {given['ProductId']} is not in portfolio {given['PortfolioId']}.")
+    number = _id("cons-")
+    _constraints[number] = given
+    return ActionResult({"ConstraintDetail": {"ConstraintId": number, "Type": given["Type"]}, "Status": "AVAILABLE"})
+
+
+def delete_constraint(self: Any) -> EmptyResult:
+    _constraints.pop(_given(self)["Id"], None)
+    return EmptyResult()
+
+
+def provision_product(self: Any) -> ActionResult:
+    """A stack SC-<account>-<provisioned product>, created by the launch constraint's role."""
+    given = _given(self)
+    artifacts = {each["Id"]: each for each in _artifacts.get(given["ProductId"], [])}
+    artifact = artifacts.get(given.get("ProvisioningArtifactId", ""))
+    roles = [
+        json.loads(each["Parameters"])["RoleArn"]
+        for each in _constraints.values()
+        if (each["ProductId"], each["Type"]) == (given["ProductId"], "LAUNCH")
+    ]
+    if artifact is None or not roles:
+        raise ResourceNotFoundException(f"Product {given['ProductId']} has no such version, or no launch role.")
+    provisioned = _id("pp-")
+    keys = identity.service_credentials(roles[0], "servicecatalog.amazonaws.com", "servicecatalog")
+    session = boto3.Session(
+        keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys["AWS_SESSION_TOKEN"], region_name=REGION
+    )
+    session.client("cloudformation").create_stack(
+        StackName=f"SC-{ACCOUNT}-{provisioned}",
+        TemplateURL=artifact["_url"],
+        Parameters=[
+            {"ParameterKey": each["Key"], "ParameterValue": each["Value"]}
+            for each in given.get("ProvisioningParameters", [])
+        ],
+        Tags=given.get("Tags", []),
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+    )
+    detail = {"ProvisionedProductId": provisioned, "ProductId": given["ProductId"], "Status": "CREATED"}
+    return ActionResult({"RecordDetail": detail})
