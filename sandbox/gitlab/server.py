@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from flask import Flask, jsonify
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from sandbox.gitlab import api_pipelines, api_projects, api_repository, git_http
+from sandbox.gitlab import api_packages, api_pipelines, api_projects, api_releases, api_repository, git_http
 from sandbox.gitlab.api import Api, Encoded
 from sandbox.gitlab.entities import Entities
 from sandbox.gitlab.pipelines import Engine
@@ -63,8 +63,9 @@ class GitLab:
 
 def _add_routes(application: Flask, api: Api, entities: Entities, issuer: Issuer) -> None:
     application.url_map.converters["encoded"] = Encoded
-    for module in (api_projects, api_repository, api_pipelines):
+    for module in (api_projects, api_repository, api_pipelines, api_releases):
         module.register(api, entities)
+    api_packages.register(api)
     application.register_blueprint(api.blueprint, url_prefix="/api/v4")
     application.register_blueprint(git_http.blueprint(api))
     application.add_url_rule("/.well-known/openid-configuration", "openid", lambda: jsonify(issuer.configuration()))
