@@ -20,7 +20,22 @@ TEMPLATES = ROOT / "templates"
 JOBS = ["training", "build", "staging-deploy", "test-staging", "prod-deploy"]
 AGGREGATES = ["model-build", "model-deploy"]
 COMPONENTS = JOBS + AGGREGATES
-COMMON = "job_name stage image rules timeout aws_region aws_role_arn oidc_audience environment".split()
+# Every component has these, in this order; then come its own.
+COMMON = """
+    job_name stage image image_registry install_from tags rules timeout artifacts_access
+    aws_region aws_role_arn oidc_audience environment
+    sagemaker_project_name sagemaker_project_id sagemaker_project_arn artifact_bucket folder
+""".split()
+# These are keywords of the job. The others become variables, the only way for a value to reach a command.
+KEYWORDS = """
+    job_name stage image tags rules timeout artifacts_access oidc_audience environment build_job_name
+""".split()
+INSTALL = (
+    '[ -z "$SMCI_INSTALL_FROM" ] || pip install --quiet --disable-pip-version-check --root-user-action ignore '
+    '--require-hashes --extra-index-url "$SMCI_INSTALL_FROM/packages/pypi/simple" --requirement '
+    '"$SMCI_INSTALL_FROM/packages/generic/sagemaker-ci/$SMCI_COMPONENT_VERSION/'
+    'sagemaker-ci-$SMCI_COMPONENT_VERSION-{requirements}.txt"'
+)
 
 
 def _documents(component: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -68,17 +83,22 @@ def test_an_aggregate_only_includes_other_components(component: str) -> None:
 
 @pytest.mark.parametrize("component", JOBS)
 def test_every_component_starts_with_the_same_inputs(component: str) -> None:
-    common = [name for name in COMMON if name != "environment" or component not in ("training", "build")]
-    assert list(_inputs(component))[: len(common)] == common
+    assert list(_inputs(component))[: len(COMMON)] == COMMON
+
+
+def test_a_whole_pipeline_of_one_job_has_the_inputs_of_that_job() -> None:
+    assert _documents("model-build")[0] == _documents("training")[0]
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_an_input_means_the_same_on_every_component(component: str) -> None:
     meaning = {name: spec for job in JOBS for name, spec in _inputs(job).items()}
     for name, spec in _inputs(component).items():
-        base = _base(name) if component in AGGREGATES else name
-        assert spec["description"] == meaning[base]["description"], name
-        assert spec.get("type") == meaning[base].get("type"), name
+        if name == "prefix":  # of an aggregate alone: its parts have names of their own
+            continue
+        base = meaning[_base(name) if component in AGGREGATES else name]
+        for key in ("description", "type", "regex", "options"):
+            assert spec.get(key) == base.get(key), f"{name}: {key}"
 
 
 def _base(name: str) -> str:
@@ -86,39 +106,78 @@ def _base(name: str) -> str:
     return re.sub(r"^(build|staging_deploy|test_staging|prod_deploy|staging|prod)_(?=\w)", "", name)
 
 
+@pytest.mark.parametrize("component", AGGREGATES)
+def test_an_aggregate_has_the_defaults_of_its_parts(component: str) -> None:
+    for include in _documents(component)[1]["include"]:
+        part = _inputs(Path(include["local"]).parent.name)
+        for name, written in include["inputs"].items():
+            for other, spec in _inputs(component).items():
+                written = spec["default"] if written == f"$[[ inputs.{other} ]]" else written
+                if isinstance(written, str):
+                    written = written.replace(f"$[[ inputs.{other} ]]", str(spec["default"]))
+            assert written == part[name]["default"], name
+
+
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_every_input_is_described_optional_and_used(component: str) -> None:
     used = set(re.findall(r"\$\[\[ inputs\.(\w+) \]\]", json.dumps(_documents(component)[1])))
     assert used == set(_inputs(component))
     for name, spec in _inputs(component).items():
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name), f"{name}: snake case"
         assert re.fullmatch(r"[A-Z].+\.", spec["description"]), f"{name}: the description is a sentence"
         assert "default" in spec, name
 
 
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_what_must_not_be_empty_has_a_pattern_and_what_may_be_has_none(component: str) -> None:
+    """An empty string never passes a `regex` in GitLab, whatever the pattern."""
+    for name, spec in _inputs(component).items():
+        if spec.get("type") == "array" or "options" in spec:
+            continue
+        assert ("regex" in spec) == (spec["default"] != ""), name
+        if "regex" in spec:
+            assert re.fullmatch(r"\^.+\$", spec["regex"]), f"{name}: all of it is checked"
+            assert re.search(spec["regex"], spec["default"]), name
+            assert not re.search(spec["regex"], "two\nlines"), name
+
+
 @pytest.mark.parametrize("component", JOBS)
-def test_a_value_of_its_own_reaches_the_job_as_a_variable_of_the_same_name(component: str) -> None:
-    own = [name for name in _inputs(component) if name not in COMMON]
-    expected = {f"SMCI_{name.upper()}": f"$[[ inputs.{name} ]]" for name in ["aws_region", "aws_role_arn", *own]}
+def test_an_input_is_a_keyword_or_a_variable_of_the_same_name(component: str) -> None:
+    expected = {f"SMCI_{name.upper()}": f"$[[ inputs.{name} ]]" for name in _inputs(component) if name not in KEYWORDS}
     variables = {name: text for name, text in _job(component)["variables"].items() if name.startswith("SMCI_")}
-    assert variables == expected
+    fixed = {"SMCI_COMPONENT_VERSION": __version__}
+    if component != "training":
+        project = "$[[ inputs.sagemaker_project_name ]]-?$[[ inputs.sagemaker_project_id ]]"
+        fixed["SMCI_MODEL_PACKAGES"] = f"/.{project}/"
+    assert variables == expected | fixed
 
 
 @pytest.mark.parametrize("component", JOBS)
-def test_a_variable_that_a_component_sets_is_read_by_its_command(component: str) -> None:
+def test_a_variable_that_a_component_sets_is_read(component: str) -> None:
     sources = "".join(path.read_text() for path in (ROOT / "ci_scripts").rglob("*.py"))
-    for name in re.findall(r"SMCI_\w+", (TEMPLATES / component / "template.yml").read_text()):
+    template = (TEMPLATES / component / "template.yml").read_text()
+    for name in set(re.findall(r"SMCI_\w+", template)):
         names = [f'"{name}"', f'"{name.removeprefix("SMCI_")}"']
-        assert any(quoted in sources for quoted in names), f"no command reads {name}"
+        assert f"${name}" in template or any(quoted in sources for quoted in names), f"nobody reads {name}"
 
 
 @pytest.mark.parametrize("component", JOBS)
-def test_the_script_is_one_line_without_any_input(component: str) -> None:
+def test_the_script_is_one_command_without_any_input(component: str) -> None:
     job = _job(component)
-    (line,) = job["script"]
+    install, line = job["script"]
+    assert install == INSTALL.format(
+        requirements="training-requirements" if component == "training" else "requirements"
+    )
     command, subcommand, *options = line.split()
     assert (command, subcommand in COMMANDS) == ("sagemaker-ci", True)
     assert options in ([], ["--stage", "staging"], ["--stage", "prod"])
     assert not job.keys() & {"before_script", "after_script", "hooks"}
+
+
+@pytest.mark.parametrize("component", ["staging-deploy", "test-staging", "prod-deploy"])
+def test_a_job_receives_the_exports_and_variables_of_its_own_build_alone(component: str) -> None:
+    assert _job(component)["dependencies"] == ["$[[ inputs.build_job_name ]]"]
+    assert _inputs(component)["build_job_name"]["default"] == _inputs("build")["job_name"]["default"]
 
 
 @pytest.mark.parametrize("component", JOBS)
@@ -139,8 +198,9 @@ def test_reports_are_kept_when_the_job_fails(component: str) -> None:
     artifacts = _job(component)["artifacts"]
     assert artifacts["when"] == "always"
     assert artifacts["expire_in"]
-    assert "sagemaker-ci-reports/" in artifacts["paths"]
-    assert all(path.startswith("sagemaker-ci-reports/") for path in artifacts["reports"].values())
+    reports = "$[[ inputs.folder ]]/sagemaker-ci-reports/"
+    assert reports in artifacts["paths"]
+    assert all(path.startswith(reports) for path in artifacts["reports"].values())
 
 
 @pytest.mark.parametrize("component", ["staging-deploy", "prod-deploy"])
@@ -159,10 +219,10 @@ def test_the_staging_endpoint_does_not_change_while_it_is_tested() -> None:
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_the_image_has_the_version_of_this_project(component: str) -> None:
+def test_the_image_has_the_version_of_the_component(component: str) -> None:
     image = "training" if component in ("training", "model-build") else "deploy"
-    expected = f"$CI_REGISTRY/mlops/sagemaker-components/{image}:{__version__}"
-    assert _inputs(component)["image"]["default"] == expected
+    assert _inputs(component)["image"]["default"] == f"$SMCI_IMAGE_REGISTRY/{image}:$SMCI_COMPONENT_VERSION"
+    assert _inputs(component)["image_registry"]["default"] == "$CI_REGISTRY/mlops/sagemaker-components"
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
@@ -175,8 +235,12 @@ def test_the_readme_lists_exactly_the_inputs(component: str) -> None:
 
 
 def _row(name: str, spec: dict[str, Any]) -> str:
-    default = "see the template" if spec.get("type") == "array" else f"`{spec['default']}`" if spec["default"] else ""
-    return f"| `{name}` | {default} | {spec['description']} |"
+    default, description = f"`{spec['default']}`" if spec["default"] else "", spec["description"]
+    if spec.get("type") == "array":
+        default = "see the template" if spec["default"] else "none"
+    if options := spec.get("options"):
+        description += f" One of {', '.join(f'`{option}`' for option in options)}."
+    return f"| `{name}` | {default} | {description} |"
 
 
 @pytest.mark.parametrize("component", COMPONENTS)

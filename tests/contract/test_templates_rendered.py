@@ -1,255 +1,349 @@
-"""What a consumer's pipeline looks like once GitLab has put the components in: rendered by gitlab-ci-local.
-
-The consumer is a git repository in a temporary folder. The component project is put where gitlab-ci-local keeps the
-components it has cloned, so that no server is needed.
-"""
+"""What a consumer's pipeline looks like once GitLab has put the components in."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from importlib.resources import files
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
 from ci_scripts import __version__
+from sandbox.gitlab.compiler import CompiledJob
+from sandbox.gitlab.includes import InvalidConfiguration
+from tests.contract.rendering import (
+    COMPONENTS,
+    HOST,
+    ROOT,
+    Config,
+    check,
+    configuration,
+    inputs_of,
+    jobs_of,
+    pipeline,
+    render,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-COMPONENTS = "mlops/sagemaker-components"
 JOBS = ["training", "build", "staging-deploy", "test-staging", "prod-deploy"]
 DEPLOY_JOBS = JOBS[1:]
+ALL = [*JOBS, "model-build", "model-deploy"]
 
-Config = dict[str, Any]
-
-PUSH = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main"}
-MERGE_REQUEST = {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_COMMIT_BRANCH": ""}
-FEATURE_BRANCH = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "feature"}
-TAG = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "", "CI_COMMIT_TAG": "1.0.0"}
-TRIGGER = {"CI_PIPELINE_SOURCE": "trigger", "CI_COMMIT_BRANCH": "main"}
-SCHEDULE = {"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main"}
-
-
-class Consumer:
-    """A repository that includes components, and what GitLab would make of its `.gitlab-ci.yml`."""
-
-    def __init__(self, folder: Path, config: Config | str) -> None:
-        self.folder = folder
-        self._answers: dict[tuple[str, ...], str] = {}
-        text = config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False)
-        (folder / ".gitlab-ci.yml").write_text(text)
-        cloned = folder / ".gitlab-ci-local" / "includes" / "gitlab.example.com" / COMPONENTS / __version__
-        shutil.copytree(ROOT / "templates", cloned / "templates")
-        identity = ["-c", "user.name=Somebody", "-c", "user.email=somebody@example.com"]
-        for command in (
-            ["init", "--quiet", "--initial-branch", "main"],
-            ["remote", "add", "origin", "https://gitlab.example.com/data-science/abalone.git"],
-            ["add", ".gitlab-ci.yml"],
-            ["commit", "--quiet", "--message", "Start"],
-        ):
-            subprocess.run(["git", *identity, *command], cwd=folder, check=True)
-
-    def render(self) -> Config:
-        """The merged configuration: stages and jobs."""
-        return yaml.safe_load(self._run("--preview"))  # type: ignore[no-any-return]
-
-    def jobs(self, pipeline: dict[str, str]) -> dict[str, Config]:
-        """The jobs of a pipeline with these predefined variables: those whose rules let them in."""
-        options = [f"--variable={name}={value}" for name, value in pipeline.items()]
-        listed = json.loads(self._run("--list-json", *options, "--ignore-predefined-vars", ",".join(pipeline)))
-        return {job["name"]: job for job in listed if job["when"] != "never"}
-
-    def _run(self, *options: str) -> str:
-        if options not in self._answers:
-            self._answers[options] = self._gitlab_ci_local(*options)
-        return self._answers[options]
-
-    def _gitlab_ci_local(self, *options: str) -> str:
-        program = ROOT / "sandbox" / "gitlab" / "node_modules" / "gitlab-ci-local" / "dist" / "index.js"
-        # Nothing of this machine's environment reaches the pipeline.
-        environ = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
-        node = ROOT / ".venv" / "bin" / "node"
-        done = subprocess.run(
-            [str(node), str(program), *options],
-            cwd=self.folder,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+KINDS = {
+    "push": {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main"},
+    "schedule": {"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main"},
+    "trigger": {"CI_PIPELINE_SOURCE": "trigger", "CI_COMMIT_BRANCH": "main"},
+    "merge request": {"CI_PIPELINE_SOURCE": "merge_request_event"},
+    "feature branch": {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "feature"},
+    "tag": {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_TAG": "1.0.0"},
+}
 
 
-Repository = Callable[..., Consumer]
+def seed(name: str) -> str:
+    return (ROOT / name / ".gitlab-ci.yml").read_text()
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    """Creates a consumer's repository with these stages and these includes (component and its inputs)."""
-    return lambda stages, *includes: _consumer(tmp_path, stages, *includes)
-
-
-def _consumer(folder: Path, stages: list[str], *includes: tuple[str, Config]) -> Consumer:
-    return Consumer(folder, {"stages": stages, "include": [_include(*include) for include in includes]})
-
-
-def _include(component: str, inputs: Config) -> Config:
-    return {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/{component}@{__version__}", "inputs": inputs}
-
-
-def _scripts(job: Config) -> str:
-    return json.dumps([job.get(key) for key in ("before_script", "script", "after_script")])
-
-
-@pytest.fixture(scope="module")
-def model_build(tmp_path_factory: pytest.TempPathFactory) -> Consumer:
-    """A new model-build repository, as its seed makes it."""
-    return Consumer(tmp_path_factory.mktemp("model-build"), (ROOT / "seed-build" / ".gitlab-ci.yml").read_text())
-
-
-@pytest.fixture(scope="module")
-def model_deploy(tmp_path_factory: pytest.TempPathFactory) -> Consumer:
-    """A new model-deploy repository, as its seed makes it."""
-    return Consumer(tmp_path_factory.mktemp("model-deploy"), (ROOT / "seed-deploy" / ".gitlab-ci.yml").read_text())
+def include(component: str, inputs: Config) -> dict[str, Config]:
+    """The jobs of one component with these inputs."""
+    return jobs_of(render(configuration((component, inputs))))
 
 
 # --- the seeds: the smallest use of the two whole pipelines ----------------------------------------------------------
 
 
-def test_the_seeds_pipelines_follow_gitlabs_schema(model_build: Consumer, model_deploy: Consumer) -> None:
-    schema = json.loads(files("check_jsonschema").joinpath("builtin_schemas/vendor/gitlab-ci.json").read_text())
-    for consumer in (model_build, model_deploy):
-        jsonschema.validate(consumer.render(), schema)
+@pytest.fixture(scope="module")
+def seeds() -> Callable[[str], dict[str, CompiledJob]]:
+    """The jobs that both seeds together have in a pipeline."""
+    build, deploy = render(seed("seed-build")), render(seed("seed-deploy"))
+    both = {**build, **deploy, "stages": build["stages"] + deploy["stages"]}
+    return cache(lambda kind: pipeline(both, **KINDS[kind]))
 
 
-def test_every_push_to_the_default_branch_trains(model_build: Consumer) -> None:
-    for pipeline in (PUSH, SCHEDULE):
-        assert list(model_build.jobs(pipeline)) == ["training"]
-    _check, train = model_build.render()["training"]["rules"]
-    assert "variables" not in train
-
-
-def test_a_merge_request_checks_the_pipeline_and_trains_nothing(model_build: Consumer) -> None:
-    assert list(model_build.jobs(MERGE_REQUEST)) == ["training"]
-    rule = model_build.render()["training"]["rules"][0]
-    assert rule["if"] == '$CI_PIPELINE_SOURCE == "merge_request_event"'
-    assert rule["variables"] == {"SMCI_CHECK": "true"}
-
-
-def test_a_training_under_way_is_not_interrupted_by_the_next_commit(model_build: Consumer) -> None:
-    job = model_build.render()["training"]
-    assert job["interruptible"] is False
-    assert job["rules"][0]["interruptible"] is True, "a check in a merge request may be"
-
-
-@pytest.mark.parametrize("pipeline", [FEATURE_BRANCH, TAG], ids=["feature branch", "tag"])
-def test_other_branches_and_tags_run_nothing(
-    model_build: Consumer, model_deploy: Consumer, pipeline: dict[str, str]
-) -> None:
-    assert not model_build.jobs(pipeline)
-    assert not model_deploy.jobs(pipeline)
-
-
-def test_the_default_branch_and_the_trigger_deploy(model_deploy: Consumer) -> None:
-    for pipeline in (PUSH, TRIGGER):
-        assert list(model_deploy.jobs(pipeline)) == DEPLOY_JOBS
-
-
-def test_a_merge_request_builds_and_deploys_nothing(model_deploy: Consumer) -> None:
-    assert list(model_deploy.jobs(MERGE_REQUEST)) == ["build"]
-
-
-def test_production_waits_for_a_person_and_the_pipeline_waits_with_it(model_deploy: Consumer) -> None:
-    listed = model_deploy.jobs(PUSH)
-    assert {name: job["when"] for name, job in listed.items()} == {
+@pytest.mark.parametrize("kind", ["push", "schedule", "trigger"])
+def test_a_pipeline_of_the_default_branch_trains_or_deploys(seeds: Any, kind: str) -> None:
+    jobs = seeds(kind)
+    assert {name: job.when for name, job in jobs.items()} == {
+        "training": "on_success",
         "build": "on_success",
         "staging-deploy": "on_success",
         "test-staging": "on_success",
         "prod-deploy": "manual",
     }
-    job = model_deploy.render()["prod-deploy"]
-    # `when: manual` blocks only where it stands inside `rules`, and only without allow_failure.
-    assert "when" not in job
-    assert [rule["when"] for rule in job["rules"]] == ["manual"]
-    assert "allow_failure" not in json.dumps(job)
-    assert job["manual_confirmation"]
-    assert job["environment"] == {"name": "prod", "deployment_tier": "production", "url": "$ENDPOINT_URL"}
+    assert not any(job.allow_failure for job in jobs.values()), "production waits for a person, the pipeline with it"
+    assert jobs["prod-deploy"].config["manual_confirmation"]
+    assert "SMCI_CHECK" not in jobs["training"].variables
+    assert jobs["training"].config["interruptible"] is False, "the next commit does not stop a training"
+    assert [name for name, job in jobs.items() if job.deploys] == ["staging-deploy", "prod-deploy"]
 
 
-def test_production_comes_in_a_later_stage_than_the_test_of_staging(model_deploy: Consumer) -> None:
-    config = model_deploy.render()
-    order = [config["stages"].index(config[job]["stage"]) for job in DEPLOY_JOBS]
+def test_a_merge_request_checks_and_neither_trains_nor_deploys(seeds: Any) -> None:
+    jobs = seeds("merge request")
+    assert list(jobs) == ["training", "build"]
+    assert jobs["training"].variables["SMCI_CHECK"] == "true"
+    assert jobs["training"].config["interruptible"] is True
+
+
+@pytest.mark.parametrize("kind", ["feature branch", "tag"])
+def test_other_branches_and_tags_run_nothing(seeds: Any, kind: str) -> None:
+    assert not seeds(kind)
+
+
+def test_production_comes_in_a_later_stage_than_the_test_of_staging() -> None:
+    rendered = render(seed("seed-deploy"))
+    order = [rendered["stages"].index(rendered[job]["stage"]) for job in DEPLOY_JOBS]
     assert order == sorted(set(order))
-    # Without `needs`, a job receives the artifacts of every earlier stage, and runs only when all of it succeeded.
-    assert not any("needs" in config[job] or "dependencies" in config[job] for job in DEPLOY_JOBS)
+    # Without `needs`, a job runs only when every earlier stage succeeded.
+    assert not any("needs" in rendered[job] for job in DEPLOY_JOBS)
 
 
-def test_the_exports_of_build_are_artifacts(model_deploy: Consumer) -> None:
-    paths = model_deploy.render()["build"]["artifacts"]["paths"]
-    assert {"staging-config-export.json", "prod-config-export.json"} <= set(paths)
+def test_the_exports_of_build_are_artifacts() -> None:
+    paths = render(seed("seed-deploy"))["build"]["artifacts"]["paths"]
+    assert {"./staging-config-export.json", "./prod-config-export.json"} <= set(paths)
+
+
+@pytest.mark.parametrize("name", ["seed-build", "seed-deploy"])
+def test_gitlab_ci_local_renders_the_same(name: str, tmp_path: Path) -> None:
+    """Another program's idea of includes, components and inputs; it spells some values out."""
+    (tmp_path / ".gitlab-ci.yml").write_text(seed(name))
+    cloned = tmp_path / ".gitlab-ci-local" / "includes" / HOST / COMPONENTS / __version__
+    shutil.copytree(ROOT / "templates", cloned / "templates")
+    for command in (["init", "--quiet"], ["remote", "add", "origin", f"https://{HOST}/data-science/abalone.git"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    program = ROOT / "sandbox" / "gitlab" / "node_modules" / "gitlab-ci-local" / "dist" / "index.js"
+    done = subprocess.run(
+        # Its schema does not know that GitLab takes an empty list of tags.
+        [str(ROOT / ".venv" / "bin" / "node"), str(program), "--preview", "--json-schema-validation=false"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},  # nothing else of this machine
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    theirs, ours = yaml.safe_load(done.stdout), render(seed(name))
+    assert jobs_of(theirs).keys() == jobs_of(ours).keys()
+    for job in jobs_of(ours):
+        theirs[job]["image"] = theirs[job]["image"]["name"]
+        assert {key: theirs[job][key] for key in ours[job]} == ours[job]
+
+
+@pytest.mark.parametrize("component", ALL)
+def test_the_pipelines_in_a_readme_are_valid(component: str) -> None:
+    readme = (ROOT / "templates" / component / "README.md").read_text()
+    examples = [block for block in re.findall(r"```yaml\n(.+?)```", readme, re.DOTALL) if "\ninclude:" in block]
+    assert examples
+    for example in examples:
+        assert pipeline(check(render(example)), **KINDS["push"])
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> Consumer:
-    """A repository that includes the five components, each with the inputs it comes with."""
-    return _consumer(tmp_path_factory.mktemp("one-by-one"), JOBS, *((job, {}) for job in JOBS))
+def samples(spec: Config) -> list[Any]:
+    """Values other than the default: every option, or one that the pattern lets pass."""
+    if spec.get("type") == "array":
+        return [[{"if": "$CHANGED"}]] if spec["default"] else [["changed", "more"]]
+    if options := spec.get("options"):
+        return [option for option in options if option != spec["default"]]
+    return [next(text for text in ("changed", "42 hours") if re.search(spec.get("regex", ""), text))]
 
 
-def test_the_aggregates_equal_their_parts(repository: Repository, one_by_one: Consumer) -> None:
-    assert repository(JOBS, ("model-build", {}), ("model-deploy", {})).render() == one_by_one.render()
+def named_apart(component: str, number: int) -> Config:
+    """Inputs by which one component can be included many times."""
+    return {"prefix": f"{number}-"} if component == "model-deploy" else {"job_name": f"job-{number}"}
 
 
-def test_jobs_stages_and_environments_can_be_renamed(repository: Repository) -> None:
-    names = {"build": "Prepare", "staging-deploy": "To staging", "test-staging": "Try out", "prod-deploy": "To live"}
-    inputs = {"staging_environment": "pre", "prod_environment": "live"}
-    for job, name in names.items():
-        inputs |= {f"{job.replace('-', '_')}_job_name": name, f"{job.replace('-', '_')}_stage": name.lower()}
-    consumer = repository([name.lower() for name in names.values()], ("model-deploy", inputs))
-    assert list(consumer.jobs(PUSH)) == list(names.values())
-    config = consumer.render()
-    assert [config[name]["stage"] for name in names.values()] == [name.lower() for name in names.values()]
-    environments = [config[name].get("environment", {}).get("name") for name in names.values()]
-    assert environments == [None, "pre", "pre", "live"]
+@pytest.mark.parametrize("component", ALL)
+def test_defaults_every_option_and_every_changed_input_make_a_valid_pipeline_and_can_be_seen_in_it(
+    component: str,
+) -> None:
+    changes = [(name, value) for name, spec in inputs_of(component).items() for value in samples(spec)]
+    # One file with the component as it comes and once for each change, as far as GitLab's limit of 150 includes goes.
+    included = [(component, named_apart(component, 0))]
+    included += [(component, named_apart(component, n) | {name: v}) for n, (name, v) in enumerate(changes, start=1)]
+    jobs: dict[str, Config] = {}
+    for start in range(0, len(included), 30):
+        jobs |= jobs_of(check(render(configuration(*included[start : start + 30]))))
+    count = len(include(component, {}))
+    (as_it_comes, *changed) = [list(jobs.values())[i : i + count] for i in range(0, len(jobs), count)]
+    assert len(changed) == len(changes)
+    usual = [json.dumps(job) for job in as_it_comes]
+    for number, ((name, value), found) in enumerate(zip(changes, changed, strict=True), start=1):
+        if name in ("job_name", "prefix"):
+            assert any(each.startswith(value) for each in jobs)
+            continue
+        # What tells the inclusions apart is not what is looked for.
+        texts = [json.dumps(job).replace(f'"{number}-', '"0-') for job in found]
+        differing = [text for text, before in zip(texts, usual, strict=True) if text != before]
+        assert differing, f"{name} changes nothing"
+        assert all(json.dumps(value)[1:-1] in text for text in differing), name
 
 
-def test_own_rules_replace_those_of_the_component(repository: Repository) -> None:
+def test_the_aggregates_equal_their_parts() -> None:
+    parts = render(configuration(*((job, {}) for job in JOBS)))
+    assert render(configuration(("model-build", {}), ("model-deploy", {}))) == parts
+
+
+def test_stages_and_environments_can_be_renamed() -> None:
+    inputs = {"staging_environment": "pre", "prod_environment": "live", "test_staging_stage": "try-out"}
+    jobs = include("model-deploy", inputs)
+    assert [job["environment"]["name"] for job in jobs.values()] == ["build", "pre", "pre", "live"]
+    assert [job["stage"] for job in jobs.values()] == ["build", "staging-deploy", "try-out", "prod-deploy"]
+
+
+def test_own_rules_replace_those_of_the_component() -> None:
     rules = [{"if": '$CI_COMMIT_BRANCH == "feature"', "variables": {"SMCI_CHECK": "true"}}]
-    consumer = repository(["training"], ("model-build", {"rules": rules}))
-    assert consumer.render()["training"]["rules"] == rules
-    assert list(consumer.jobs(FEATURE_BRANCH)) == ["training"]
-    assert not consumer.jobs(PUSH)
+    assert include("model-build", {"rules": rules})["training"]["rules"] == rules
 
 
-HOSTILE = "'\"; $(touch pwned) `id` && exit 0 #\nscript: [touch pwned]\n  - ${IFS}$[[ inputs.stage ]]"
+def test_tags_replace_the_default_ones_also_when_there_are_none() -> None:
+    """An input cannot be absent, and `tags: []` means none: the READMEs say to repeat `default: tags` as the input."""
+    text = "default:\n  tags: [big]\n" + configuration(("build", {}), ("training", {"tags": ["big"]}))
+    assert {name: job["tags"] for name, job in jobs_of(render(text)).items()} == {"build": [], "training": ["big"]}
 
 
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Consumer:
-    """The same repository, with inputs as bad as they get. Keywords that GitLab itself checks keep a valid value."""
-    valid = {"job_name", "stage", "rules", "timeout"}
-    includes = []
-    for job in JOBS:
-        header = next(iter(yaml.safe_load_all((ROOT / "templates" / job / "template.yml").read_text())))
-        includes.append((job, dict.fromkeys(header["spec"]["inputs"].keys() - valid, HOSTILE)))
-    return _consumer(tmp_path_factory.mktemp("hostile"), JOBS, *includes)
+# --- refusals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", JOBS)
-def test_a_hostile_value_never_becomes_part_of_a_script(hostile: Consumer, one_by_one: Consumer, name: str) -> None:
-    job, expected = hostile.render()[name], one_by_one.render()[name]
-    assert _scripts(job) == _scripts(expected)
-    assert job.keys() == expected.keys()
-    assert job["variables"].keys() == expected["variables"].keys()
-    for variable in job["variables"].keys() - {"GIT_STRATEGY"}:
-        assert job["variables"][variable] == HOSTILE, f"{variable} arrives as it was given"
+@pytest.mark.parametrize("component", ALL)
+def test_what_an_input_cannot_be_is_refused(component: str) -> None:
+    wrong: list[tuple[str, Any, str]] = [("jobname", "x", "unknown input arguments: jobname")]
+    for name, spec in inputs_of(component).items():
+        if spec.get("type") == "array":
+            wrong.append((name, "text", f"`{name}` input: provided value is not an array"))
+            continue
+        wrong.append((name, ["a"], f"`{name}` input: provided value is not a string"))
+        if "options" in spec:
+            wrong.append((name, "nobody", f"`{name}` input: `nobody` cannot be used because it is not in the list"))
+        if "regex" in spec:
+            message = f"`{name}` input: provided value does not match required RegEx pattern"
+            wrong += [(name, "", message), (name, "two\nlines", message)]
+    for name, value, message in wrong:
+        with pytest.raises(InvalidConfiguration, match=re.escape(message)):
+            render(configuration((component, {name: value})))
+
+
+@pytest.mark.parametrize("component", ALL)
+def test_an_input_that_is_missing_has_its_default(component: str) -> None:
+    for name in inputs_of(component):
+        assert include(component, {name: None}) == include(component, {})
+
+
+@pytest.mark.parametrize("folder", ["/etc", "..", "a/../b", "a//b", "a/", "$HOME", ".git", "a b"])
+def test_a_folder_lies_in_the_repository(folder: str) -> None:
+    with pytest.raises(InvalidConfiguration, match="`folder` input"):
+        render(configuration(("build", {"folder": folder})))
+
+
+HOSTILE = {
+    "quotes": "'\"; touch pwned #",
+    "command": "$(touch pwned) `touch pwned` && touch pwned",
+    "lines": "x\nscript: [touch pwned]\n  - touch pwned",
+    "interpolation": "${IFS}$[[ inputs.stage ]]",
+    "long": "$(touch pwned)" * 731,  # 10 kB
+}
+
+
+@pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("component", ALL)
+def test_a_value_never_becomes_part_of_a_script(component: str, value: str) -> None:
+    specs = {name: spec for name, spec in inputs_of(component).items() if spec.get("type") != "array"}
+    # Those that anything may be given to, and those that GitLab checks; `prefix` ends up in names that are checked.
+    free = [name for name, spec in specs.items() if not {"regex", "options"} & spec.keys() and name != "prefix"]
+    usual = include(component, {})
+    for names in [free, *([name] for name in specs if name not in free)]:
+        # From outside, as the trigger's: what stands in the consumer's own file is GitLab's to read.
+        text = configuration((component, dict.fromkeys(names, "$[[ inputs.value ]]")))
+        try:
+            jobs = jobs_of(render(f"spec:\n  inputs:\n    value:\n      default: ''\n---\n{text}", value=value))
+        except InvalidConfiguration:
+            assert names != free
+            continue
+        for job, expected in zip(jobs.values(), usual.values(), strict=True):
+            assert job.keys() == expected.keys()
+            assert job["script"] == expected["script"]
+            assert job["variables"].keys() == expected["variables"].keys()
+            for name in names:
+                assert job["variables"].get(f"SMCI_{name.upper()}", value) == value, f"{name} arrives as it was given"
+
+
+def test_a_hostile_value_passes_the_compiler_as_it_is() -> None:
+    jobs = include("build", {"aws_region": HOSTILE["lines"], "model_execution_role_arn": HOSTILE["quotes"]})
+    compiled = pipeline({"stages": ["build"], **jobs}, **KINDS["push"])["build"]
+    assert compiled.variables["SMCI_AWS_REGION"] == HOSTILE["lines"]
+    assert compiled.config["script"] == jobs["build"]["script"]
+
+
+# --- several models in one repository ---------------------------------------------------------------------------------
+
+MODELS = {
+    name: {
+        "prefix": f"{name}-",
+        "folder": f"models/{name}",
+        "sagemaker_project_name": name,
+        "sagemaker_project_id": identity,
+        "model_package_arn": "$[[ inputs.model_package_arn ]]",
+    }
+    for name, identity in {"abalone": "p-abc123def456", "wine": "p-def456abc123"}.items()
+}
+TWO_MODELS = configuration(*(("model-deploy", inputs) for inputs in MODELS.values()))
+VERSION_OF = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/{}/7"
+
+
+def deploying(arn: str, text: str = TWO_MODELS) -> Config:
+    """A repository of two models in a pipeline that was started for this model package."""
+    return render(f"spec:\n  inputs:\n    model_package_arn:\n      default: ''\n---\n{text}", model_package_arn=arn)
+
+
+def test_two_models_in_one_repository_share_nothing() -> None:
+    jobs = jobs_of(check(deploying("")))
+    assert list(jobs) == [f"{model}-{job}" for model in MODELS for job in DEPLOY_JOBS]
+    for get in (
+        lambda job: job["environment"]["name"],
+        lambda job: job.get("resource_group"),
+        lambda job: job["variables"]["SMCI_FOLDER"],
+        lambda job: job["variables"]["SMCI_SAGEMAKER_PROJECT_NAME"],
+        lambda job: tuple(job["artifacts"]["paths"]),
+    ):
+        found = [{get(job) for name, job in jobs.items() if name.startswith(model)} - {None} for model in MODELS]
+        assert found[0]
+        assert found[0].isdisjoint(found[1])
+    for name, job in jobs.items():
+        model = name.partition("-")[0]
+        assert job.get("dependencies", [f"{model}-build"]) == [f"{model}-build"]
+
+
+def test_a_pipeline_for_one_models_version_leaves_the_others_alone() -> None:
+    expected = {
+        "": ["abalone", "wine"],
+        VERSION_OF.format("wine-p-def456abc123"): ["wine"],
+        VERSION_OF.format("abalone-p-abc123def456"): ["abalone"],
+        VERSION_OF.format("cheese-p-aaa111bbb222"): [],
+    }
+    # All of these pipelines compiled as one, for speed.
+    together: Config = {"stages": DEPLOY_JOBS}
+    for number, arn in enumerate(expected):
+        together |= {f"{number} {name}": job | {"dependencies": []} for name, job in jobs_of(deploying(arn)).items()}
+    jobs = pipeline(together, **KINDS["trigger"])
+    for number, models in enumerate(expected.values()):
+        found = [name.partition(" ")[2] for name in jobs if name.startswith(f"{number} ")]
+        assert found == [f"{model}-{job}" for model in models for job in DEPLOY_JOBS]
+
+
+@pytest.mark.parametrize("arn", [VERSION_OF.format("abalone-p-abc123def456"), "no ARN at all"])
+def test_a_repository_of_one_model_takes_every_version_and_lets_the_job_judge(arn: str) -> None:
+    rendered = render(seed("seed-deploy"), model_package_arn=arn)
+    assert list(pipeline(rendered, **KINDS["trigger"])) == DEPLOY_JOBS
+
+
+def test_two_models_train_in_one_repository() -> None:
+    included = [("model-build", {"job_name": f"train-{n}", "environment": f"{n}-training"}) for n in MODELS]
+    jobs = jobs_of(check(render(configuration(*included))))
+    assert [job["environment"]["name"] for job in jobs.values()] == ["abalone-training", "wine-training"]

@@ -1,0 +1,101 @@
+"""Renders a consumer's `.gitlab-ci.yml` with the components of this checkout: no server, no clone, milliseconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from ci_scripts import __version__
+from sandbox.gitlab import compiler, includes
+from sandbox.gitlab.compiler import CompiledJob
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPONENTS = "mlops/sagemaker-components"
+HOST = "gitlab.example.com"
+SERVER = {"CI_SERVER_FQDN": HOST, "CI_SERVER_URL": f"https://{HOST}", "CI_DEFAULT_BRANCH": "main"}
+SHA = "0" * 40
+
+Config = dict[str, Any]
+Include = tuple[str, Config]
+
+
+class _Files:
+    """What the renderer asks of a repository: the consumer's one file, or this checkout when there is none."""
+
+    def __init__(self, configuration: str | None = None) -> None:
+        self.configuration = configuration
+
+    def read(self, sha: str, path: str) -> bytes | None:
+        if self.configuration is not None:
+            return self.configuration.encode() if path == ".gitlab-ci.yml" else None
+        return (ROOT / path).read_bytes() if self.entry(sha, path) else None
+
+    def entry(self, sha: str, path: str) -> bool:
+        return (ROOT / path).is_file()
+
+    def resolve(self, ref: str) -> str | None:
+        return SHA if ref == __version__ else None
+
+
+def configuration(*components: Include, stages: Sequence[str] = ("test",)) -> str:
+    """A `.gitlab-ci.yml` that includes these components, each with its inputs."""
+    included = [
+        {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/{name}@{__version__}", "inputs": inputs}
+        for name, inputs in components
+    ]
+    return yaml.safe_dump({"stages": list(stages), "include": included}, sort_keys=False)
+
+
+def render(text: str, **inputs: Any) -> Config:
+    """The merged configuration. Raises InvalidConfiguration with GitLab's message."""
+    around = includes.Surroundings(
+        HOST,
+        SERVER,
+        find_project=lambda path: _Files() if path == COMPONENTS else None,  # type: ignore[arg-type,return-value]
+        rules_match=lambda rules: True,
+        catalog_versions=lambda path: None,
+    )
+    source = includes.Source("data-science/abalone", _Files(text), SHA)  # type: ignore[arg-type]
+    return includes.merged(source, ".gitlab-ci.yml", inputs, around)
+
+
+def jobs_of(rendered: Config) -> dict[str, Config]:
+    return {name: job for name, job in rendered.items() if isinstance(job, dict) and "script" in job}
+
+
+def pipeline(rendered: Config, **variables: str) -> dict[str, CompiledJob]:
+    """The jobs of a pipeline with these predefined variables, in order: those whose rules let them in."""
+    around = compiler.Surroundings(SERVER | variables, _Files(), SHA, None)  # type: ignore[arg-type]
+    try:
+        return {job.name: job for job in compiler.compile_jobs(rendered, around)}
+    except compiler.NoPipeline:
+        return {}
+
+
+@cache
+def _schema() -> Config:
+    text = files("check_jsonschema").joinpath("builtin_schemas/vendor/gitlab-ci.json").read_text()
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def check(document: Config) -> Config:
+    """The document, which follows GitLab's schema."""
+    jsonschema.validate(document, _schema())
+    return document
+
+
+def header(component: str) -> Config:
+    """The document before `---` of a component's template."""
+    text = (ROOT / "templates" / component / "template.yml").read_text()
+    return next(iter(yaml.safe_load_all(text)))  # type: ignore[no-any-return]
+
+
+def inputs_of(component: str) -> dict[str, Config]:
+    return header(component)["spec"]["inputs"]  # type: ignore[no-any-return]
