@@ -7,18 +7,17 @@ rules. Includes are ours because gitlab-ci-local would clone them, races itself 
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import yaml
 
+from sandbox.gitlab import catalog
 from sandbox.gitlab.expansion import expand
 from sandbox.gitlab.inputs import InvalidInput, interpolate, resolve
 from sandbox.gitlab.repositories import Repository
 
 _MAXIMUM = 150
-_SEMVER = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 _SPEC_KEYS = {"inputs", "component", "description"}
 _COMPONENT_KEYS = {"name", "reference", "sha", "version"}
 
@@ -31,11 +30,11 @@ class Reference(list[str]):
     """`!reference [job, keyword]`, carried through to gitlab-ci-local."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     pass
 
 
-class Dumper(yaml.SafeDumper):
+class Dumper(yaml.CSafeDumper):
     """Writes what `load` read, `!reference` included, and spells repeated values out."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -72,6 +71,8 @@ class Surroundings(NamedTuple):
     variables: Mapping[str, str]
     find_project: Callable[[str], Repository | None]
     rules_match: Callable[[Sequence[Any]], bool]
+    # Published version → commit; None for a project that is not in the catalog.
+    catalog_versions: Callable[[str], Mapping[str, str] | None]
 
 
 def load(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -161,16 +162,22 @@ class _Resolver:
         prefix = f"{self.around.server_fqdn}/"
         project_path, _, name = full_path.removeprefix(prefix).rpartition("/")
         repository = self.around.find_project(project_path) if at and full_path.startswith(prefix) else None
-        sha = repository.resolve(reference) if repository else None
-        if repository is None or sha is None:
+        if repository is None:
             raise InvalidConfiguration(f"Component '{address}' - content not found")
-        source = Source(project_path, repository, sha)
+        # As lib/gitlab/ci/components/instance_path.rb: a version of the catalog, else any tag, branch or commit.
+        versions = self.around.catalog_versions(project_path)
+        version = None if versions is None else catalog.find(reference, versions)
+        sha = versions[version] if versions and version else repository.resolve(reference)
+        if sha is None and versions is None and catalog.is_short(reference):
+            kind = reference if reference == catalog.LATEST else "partial semantic version"
+            raise InvalidConfiguration(
+                f"Component '{address}' - The {kind} reference is not supported for non-catalog resources. "
+                "Use a tag, branch, or commit SHA instead."
+            )
         for path in (f"templates/{name}/template.yml", f"templates/{name}.yml"):
-            if repository.entry(sha, path):
-                # GitLab names a version only for a release in the catalog; here every semantic version tag is one.
-                released = reference in repository.names("tags") and _SEMVER.fullmatch(reference)
-                version = reference if released else None
-                return source, path, {"name": name, "reference": reference, "sha": sha, "version": version}
+            if sha and repository.entry(sha, path):
+                context = {"name": name, "reference": reference, "sha": sha, "version": version}
+                return Source(project_path, repository, sha), path, context
         raise InvalidConfiguration(f"Component '{address}' - content not found")
 
 

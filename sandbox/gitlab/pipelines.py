@@ -167,8 +167,12 @@ class Engine:
             visible = found and (found.visibility != "private" or self.store.access_level(pipeline.user, found))
             return found.repository if found and visible else None
 
+        def catalog_versions(path: str) -> dict[str, str] | None:
+            found = self.store.find_project(path)
+            return found.catalog_versions if found and found.catalog else None
+
         source = includes.Source(project.full_path, project.repository, pipeline.sha)
-        surroundings = includes.Surroundings(self.server.fqdn, known, find_project, rules_match)
+        surroundings = includes.Surroundings(self.server.fqdn, known, find_project, rules_match, catalog_versions)
         return compile_jobs(includes.merged(source, CONFIGURATION, pipeline.inputs, surroundings), around)
 
     def _known_variables(self, pipeline: Pipeline) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sandbox.gitlab import catalog
 from sandbox.gitlab.expansion import expand
 from sandbox.gitlab.store import Job, Project, Release, User
 
@@ -50,4 +51,10 @@ def create_by_job(job: Job, folder: Path, environment: Mapping[str, str]) -> Rel
     text = folder / wanted["description"]
     if len(wanted["description"]) < 256 and text.is_file():
         wanted["description"] = text.read_text()
-    return create(job.project, job.user, wanted)
+    release = create(job.project, job.user, wanted)
+    if job.project.catalog:  # only a release that a job makes is published there
+        try:
+            catalog.publish(job.project, release.tag)
+        except catalog.NotPublished as refused:
+            raise ReleaseRefused(422, str(refused)) from refused
+    return release

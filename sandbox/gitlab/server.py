@@ -13,7 +13,15 @@ from urllib.parse import unquote_to_bytes
 from flask import Flask, jsonify
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from sandbox.gitlab import api_packages, api_pipelines, api_projects, api_releases, api_repository, git_http
+from sandbox.gitlab import (
+    api_catalog,
+    api_packages,
+    api_pipelines,
+    api_projects,
+    api_releases,
+    api_repository,
+    git_http,
+)
 from sandbox.gitlab.api import Api, Encoded
 from sandbox.gitlab.entities import Entities
 from sandbox.gitlab.pipelines import Engine
@@ -65,9 +73,11 @@ def _add_routes(application: Flask, api: Api, entities: Entities, issuer: Issuer
     application.url_map.converters["encoded"] = Encoded
     for module in (api_projects, api_repository, api_pipelines, api_releases):
         module.register(api, entities)
+    api_catalog.register(api)
     api_packages.register(api)
     application.register_blueprint(api.blueprint, url_prefix="/api/v4")
     application.register_blueprint(git_http.blueprint(api))
+    application.register_blueprint(api_catalog.graphql(api))
     application.add_url_rule("/.well-known/openid-configuration", "openid", lambda: jsonify(issuer.configuration()))
     application.add_url_rule("/oauth/discovery/keys", "keys", lambda: jsonify(issuer.key_set()))
     application.register_error_handler(404, lambda error: (jsonify(error="404 Not Found"), 404))

@@ -19,6 +19,7 @@ from tests.sandbox.gitlab_client import (
     job_of,
     log_of,
     pipeline_of,
+    publish,
     reached,
     run,
     settled,
@@ -519,12 +520,14 @@ include:
 
 @pytest.fixture(scope="module")
 def components(gitlab_server: GitLab) -> Any:
-    """A component project with the tag 1.0.0 and a main branch that has moved on."""
+    """A component project of the catalog with version 1.0.0 and a main branch that has moved on."""
     group = gitlab_server.client.groups.create({"name": "mlops", "path": "mlops", "visibility": "internal"})
-    details = {"name": "components", "namespace_id": group.id, "visibility": "internal"}
+    details = {"name": "components", "namespace_id": group.id, "visibility": "internal", "description": "Components"}
     project = gitlab_server.client.projects.create(details)
-    commit(project, {"templates/deploy/template.yml": COMPONENT, "templates/all/template.yml": AGGREGATE})
+    templates = {"templates/deploy/template.yml": COMPONENT, "templates/all/template.yml": AGGREGATE}
+    commit(project, {"README.md": "Components\n", **templates})
     project.tags.create({"tag_name": "1.0.0", "ref": "main"})
+    publish(gitlab_server, project, "1.0.0")
     commit(project, {"templates/deploy/template.yml": COMPONENT.replace("<$TEXT>", "newer <$TEXT>")})
     return project
 
