@@ -7,7 +7,6 @@ job runs as it stands.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from release import publish
 from release.versions import ReleaseError
 from tests.checkout import ENVIRON, commit, copy, git
 from tests.sandbox.conftest import start_server, stop_server
-from tests.sandbox.gitlab_client import log_of, pipeline_of, settled, statuses
+from tests.sandbox.gitlab_client import log_of, pipeline_of, run, settled, statuses
 
 VERSION = "98.7.6"
 LONG = ("lint", "unit", "contract", "sandbox")
@@ -32,7 +31,6 @@ SELF_TESTS = {
     f"self-test-{job}" for job in ("training", "model-build", *PARTS, *(f"model-deploy-{job}" for job in PARTS))
 }
 BIN = Path(sys.executable).parent
-PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
 
 class Released(NamedTuple):
@@ -80,7 +78,13 @@ def images(folder: Path, checkout: Path) -> list[dict[str, Any]]:
     program = folder / "sagemaker-ci"
     program.write_text(f'#!/bin/sh\nPYTHONPATH={checkout} exec {sys.executable} -m ci_scripts.cli "$@"\n')
     program.chmod(0o755)
-    found = {"^python:": [BIN], "/(deploy|training):[0-9a-f]{40}$": [folder, BIN], "/gitlab-org/cli:": []}
+    consumers = folder.with_name("python") / "bin"
+    found = {
+        "^python:": [BIN],
+        "/(deploy|training):[0-9a-f]{40}$": [folder, BIN],
+        "/gitlab-org/cli:": [],
+        "^mirror/python:": [consumers],
+    }
     return [{"match": match, "path": [str(path) for path in paths]} for match, paths in found.items()]
 
 
@@ -126,41 +130,49 @@ def test_the_bill_of_materials_lists_every_requirement(released: Released) -> No
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory, released: Released) -> Path:
-    """A virtual environment with the dependencies, but without the package: only that is at stake."""
-    folder = tmp_path_factory.mktemp("environment")
+def python(released: Released) -> Path:
+    """An image with Python and what sagemaker-ci needs, but without sagemaker-ci: only that is at stake."""
+    folder = released.folder.parent / "python"
     uv = [str(BIN / "uv"), "--quiet"]
-    subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
+    subprocess.run([*uv, "venv", "--python", sys.executable, str(folder)], check=True)
     pinned = str(released.folder / "requirements" / "deploy.txt")
     subprocess.run([*uv, "pip", "sync", "--require-hashes", "--python", str(folder / "bin/python"), pinned], check=True)
-    return folder
+    pip = folder / "bin" / "pip"
+    pip.write_text(f'#!/bin/sh\nexec {sys.executable} -m pip --python {folder}/bin/python "$@"\n')
+    pip.chmod(0o755)
+    return folder / "bin"
 
 
-def install(environment: Path, released: Released, requirements: str) -> subprocess.CompletedProcess[str]:
-    """What a job with `install_from` runs."""
-    command = [
-        *PIP, "--python", str(environment / "bin/python"), "install", "--quiet", "--no-cache-dir", "--require-hashes",
-        "--extra-index-url", f"{released.packages}/pypi/simple", "--trusted-host", "127.0.0.1",
-        "--requirement", requirements,
-    ]  # fmt: skip
-    return subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
-
-
-def test_a_changed_wheel_is_not_installed(environment: Path, released: Released, tmp_path: Path) -> None:
+def test_a_changed_wheel_is_not_installed(python: Path, released: Released, tmp_path: Path) -> None:
     url = f"{released.packages}/generic/sagemaker-ci/{VERSION}/sagemaker-ci-{VERSION}-requirements.txt"
     name, hashed, rest = requests.get(url, timeout=30).text.partition("--hash=sha256:")
     (tmp_path / "requirements.txt").write_text(f"{name}{hashed}{'0' * 64}{rest[64:]}")
-    done = install(environment, released, str(tmp_path / "requirements.txt"))
+    options = ["--require-hashes", "--no-cache-dir", "--extra-index-url", f"{released.packages}/pypi/simple"]
+    command = [str(python / "pip"), "install", *options, "--requirement", str(tmp_path / "requirements.txt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
-    assert not (environment / "bin" / "sagemaker-ci").exists()
+    assert not (python / "sagemaker-ci").exists()
 
 
-def test_the_exactly_matching_wheel_is_installed_with_its_hash_checked(environment: Path, released: Released) -> None:
-    url = f"{released.packages}/generic/sagemaker-ci/{VERSION}/sagemaker-ci-{VERSION}-requirements.txt"
-    done = install(environment, released, url)
-    assert done.returncode == 0, done.stderr
-    version = subprocess.run([str(environment / "bin" / "sagemaker-ci"), "--version"], capture_output=True, text=True)
+CONSUMER = f"""
+stages: [build]
+include:
+  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/build@{VERSION}
+    inputs:
+      image: mirror/python:3.13-slim
+      install_from: http://gitlab-ci-token:$CI_JOB_TOKEN@$CI_SERVER_FQDN/api/v4/projects/mlops%2Fsagemaker-components
+"""
+
+
+def test_a_job_without_an_image_of_ours_installs_exactly_its_components_version(
+    python: Path, released: Released
+) -> None:
+    consumer = released.project.manager.gitlab.projects.create({"name": "model-deploy"})
+    pipeline = run(consumer, CONSUMER)
+    assert pipeline.yaml_errors is None
+    assert "\nerror SMCI-101: AWS_REGION is not set" in log_of(consumer, pipeline, "build")
+    version = subprocess.run([str(python / "sagemaker-ci"), "--version"], capture_output=True, text=True, check=True)
     assert version.stdout == f"sagemaker-ci {VERSION}\n"
 
 
