@@ -94,8 +94,8 @@ def test_other_tags_and_branches_have_no_pipeline(repository: Repository, variab
 
 
 def test_a_project_without_container_engine_or_signatures_releases_the_package_alone(repository: Repository) -> None:
-    jobs = without_components(pipeline(repository, TAG | {"BUILD_IMAGES": "false", "SIGN_RELEASES": "false"}))
-    assert jobs == (TESTS | BUILDS | RELEASE) - {"images", "publish-images", "sign"}
+    jobs = pipeline(repository, TAG | {"BUILD_IMAGES": "false", "SIGN_RELEASES": "false"})
+    assert jobs.keys() == (TESTS | BUILDS | RELEASE) - {"images", "publish-images", "sign"}
 
 
 def test_a_release_waits_for_every_test_and_every_component(of_a_tag: Jobs) -> None:
