@@ -74,6 +74,7 @@ CONTEXT = {
         ({"rules": "$[[ inputs.rules ]]"}, {"rules": [{"if": "$A"}]}),
         ({"$[[ component.name ]]": ["$[[ inputs.text ]]"]}, {"deploy": ['a "b"\n$(c)']}),
         ("n=$[[ inputs.number ]] $[[ inputs.empty ]].", "n=3 ."),
+        ("$[[ inputs.number ]]$[[ inputs.number ]]", "33"),
         ("$[[ component.version ]]", None),
         ("v$[[ component.version ]]", "v"),
         ("$[[ inputs.var | expand_vars ]]", "h/x"),
