@@ -27,14 +27,14 @@ PAGE = ROOT / "docs" / "get-started.md"
 NAME, ID = "abalone", "p-abc123def456"  # as both pages have them
 SECONDS = 120
 
-DOCTOR = """
+DOCTOR = f"""
 look:
   stage: build
-  image: $CI_REGISTRY/mlops/sagemaker-components/deploy:1.0.0
+  image: $CI_REGISTRY/mlops/sagemaker-components/deploy:{the.VERSION}
   id_tokens:
-    AWS_ID_TOKEN: {aud: $CI_SERVER_URL}
+    AWS_ID_TOKEN: {{aud: $CI_SERVER_URL}}
   script: [sagemaker-ci doctor]
-  rules: [{if: $CI_COMMIT_BRANCH == "doctor"}]
+  rules: [{{if: $CI_COMMIT_BRANCH == "doctor"}}]
 """
 
 
