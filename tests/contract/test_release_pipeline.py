@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 def pipeline(repository: Repository, variables: dict[str, str]) -> Jobs:
     """The jobs that GitLab would make of `.gitlab-ci.yml`."""
+    return _pipeline(repository, tuple(variables.items()))
+
+
+@cache
+def _pipeline(repository: Repository, variables: tuple[tuple[str, str], ...]) -> Jobs:
     sha = repository.resolve("main") or ""
     known = {
         "CI_SERVER_FQDN": "gitlab.example.com",
@@ -53,7 +59,7 @@ def pipeline(repository: Repository, variables: dict[str, str]) -> Jobs:
         "CI_REGISTRY_IMAGE": f"registry.example.com/{PATH}",
         "BUILD_IMAGES": "true",
         "SIGN_RELEASES": "true",
-        **variables,
+        **dict(variables),
     }
     around = Surroundings(known, repository, sha, None)
 
