@@ -99,10 +99,15 @@ def log_of(project: Any, pipeline: Any, name: str) -> str:
     return str(job_of(project, pipeline, name).trace().decode())
 
 
-def publish(server: GitLab, project: Any, tag: str) -> None:
-    """Publish a tag in the CI/CD catalog, as a job with `release:` does; add the project to the catalog first."""
+def add_to_catalog(server: GitLab, project: Any) -> None:
+    """What the switch "CI/CD catalog project" in a project's settings does."""
     path = project.path_with_namespace
     mutation = f'mutation {{ catalogResourcesCreate(input: {{projectPath: "{path}"}}) {{ errors }} }}'
     answer = server.client.http_post(f"{server.url}/api/graphql", post_data={"query": mutation})
     assert answer == {"data": {"catalogResourcesCreate": {"errors": []}}}
+
+
+def publish(server: GitLab, project: Any, tag: str) -> None:
+    """Publish a tag in the CI/CD catalog, which the project joins, as a job with `release:` does."""
+    add_to_catalog(server, project)
     server.client.http_post(f"/projects/{project.id}/catalog/publish", post_data={"version": tag, "metadata": {}})
