@@ -9,6 +9,7 @@ from rich.console import Console
 
 from sandbox import job_images
 from sandbox import world as the
+from sandbox.aws.server import ROOT_KEYS
 
 _GUIDE = """
 [bold]AWS[/bold]     {aws}
@@ -17,7 +18,7 @@ _GUIDE = """
 In another terminal, with any AWS CLI or the one below:
 
 [cyan]export AWS_ENDPOINT_URL={aws} AWS_DEFAULT_REGION={region}
-export AWS_ACCESS_KEY_ID=sandbox-admin AWS_SECRET_ACCESS_KEY=sandbox-admin
+export AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={secret_key}
 export GITLAB={gitlab}/api/v4 TOKEN='PRIVATE-TOKEN: {token}'[/cyan]
 
 [bold]2. Train[/bold]: the project's first commit is being trained. Clone, change something, push: that is trained, too
@@ -56,6 +57,8 @@ def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
                 aws=world.aws_url,
                 gitlab=world.gitlab_url,
                 token=world.gitlab_token,
+                access_key=ROOT_KEYS["AWS_ACCESS_KEY_ID"],
+                secret_key=ROOT_KEYS["AWS_SECRET_ACCESS_KEY"],
                 region=the.REGION,
                 build=build.id,
                 deploy=deploy.id,

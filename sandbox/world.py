@@ -27,6 +27,7 @@ import gitlab
 from botocore.config import Config
 from botocore.exceptions import WaiterError
 
+from sandbox.aws.server import ROOT_KEYS
 from sandbox.processes import Server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,8 +59,8 @@ class World(NamedTuple):
             service,
             endpoint_url=self.aws_url,
             region_name=REGION,
-            aws_access_key_id="sandbox-admin",
-            aws_secret_access_key="sandbox-admin",  # noqa: S106 - opens nothing but this sandbox
+            aws_access_key_id=ROOT_KEYS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=ROOT_KEYS["AWS_SECRET_ACCESS_KEY"],
             config=Config(retries={"total_max_attempts": 3}, read_timeout=70),
         )
 
@@ -178,8 +179,7 @@ def bootstrap(world: World, *options: str) -> str:
     program = str(Path(sys.executable).with_name("sagemaker-ci"))
     command = [program, "bootstrap", "--bucket", PLATFORM_BUCKET, "--gitlab-url", world.gitlab_url, *options]
     environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    environ |= {"AWS_ENDPOINT_URL": world.aws_url, "AWS_REGION": REGION, "POLL_SECONDS": "0.3"}
-    environ |= {"AWS_ACCESS_KEY_ID": "sandbox-admin", "AWS_SECRET_ACCESS_KEY": "sandbox-admin"}
+    environ |= ROOT_KEYS | {"AWS_ENDPOINT_URL": world.aws_url, "AWS_REGION": REGION, "POLL_SECONDS": "0.3"}
     done = subprocess.run(
         command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

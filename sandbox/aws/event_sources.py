@@ -25,6 +25,7 @@ from sandbox.aws.lambda_environment import Outcome
 from sandbox.aws.server import ACCOUNT, REGION
 
 _WAIT_SECONDS = 5  # one long poll; a mapping that is disabled or deleted stops after the one under way
+_WINDOW_POLL_SECONDS = 0.1
 _CONCURRENCY = 5  # batches in flight that Lambda starts with
 _CREDENTIALS_SECONDS = 30 * 60
 
@@ -88,26 +89,24 @@ class _Poller:
         """One batch: what is there at once, or what comes within the batching window."""
         batch: list[dict[str, Any]] = []
         size, window = int(self._mapping.batch_size), int(self._mapping.max_batch_window or 0)
-        deadline = time.monotonic() + window
-        wait = float(_WAIT_SECONDS)
+        deadline = 0.0
         while len(batch) < size:
             try:
                 answer = self._sqs().receive_message(
                     QueueUrl=self._url,
                     MaxNumberOfMessages=min(10, size - len(batch)),
-                    WaitTimeSeconds=int(wait),
+                    WaitTimeSeconds=0 if batch else _WAIT_SECONDS,
                     MessageSystemAttributeNames=["All"],
                     MessageAttributeNames=["All"],
                 )
             except (ClientError, BotoCoreError, identity.CannotAssume):
                 time.sleep(2)  # the queue or the role is gone, or may not be used: Lambda keeps trying, too
                 return batch
-            if not batch:
-                deadline = time.monotonic() + window
+            deadline = deadline or time.monotonic() + window
             batch += answer.get("Messages", [])
-            wait = deadline - time.monotonic()
-            if not batch or wait < 1:
+            if not batch or time.monotonic() >= deadline:
                 break
+            time.sleep(_WINDOW_POLL_SECONDS)
         return batch
 
     def _process(self, batch: list[dict[str, Any]]) -> None:

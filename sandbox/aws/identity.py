@@ -1,17 +1,14 @@
 """Who a caller is: web identity tokens verified as STS verifies them, and roles that services assume.
 
-`install()` puts AssumeRoleWithWebIdentity under these rules. IAM policies are enforced by moto once
-`moto.settings.INITIAL_NO_AUTH_ACTION_COUNT` is 0: that is the switch, and it is off for now.
+`install()` puts AssumeRoleWithWebIdentity under these rules. What a caller may do is authorization.py's.
 https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +21,7 @@ from moto.iam.responses import IamResponse
 from moto.sts.models import sts_backends
 from moto.sts.responses import TokenResponse
 
+from sandbox.aws import policies
 from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
 
 _ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
@@ -127,49 +125,12 @@ def trusts(policy: Mapping[str, Any], provider_arn: str, claims: Mapping[str, An
 def _statement_fits(statement: Mapping[str, Any], provider_arn: str, context: Mapping[str, Any]) -> bool:
     principal = statement.get("Principal", {})
     federated = principal.get("Federated", []) if isinstance(principal, dict) else []
-    if provider_arn not in _list(federated):
+    if provider_arn not in policies.as_list(federated):
         return False
-    if not any(fnmatchcase("sts:assumerolewithwebidentity", action.lower()) for action in _list(statement["Action"])):
+    actions = policies.as_list(statement["Action"])
+    if not any(policies.like("sts:assumerolewithwebidentity", action.lower()) for action in actions):
         return False
-    return all(
-        _condition_holds(operator, context.get(key.lower()), _list(wanted))
-        for operator, keys in statement.get("Condition", {}).items()
-        for key, wanted in keys.items()
-    )
-
-
-def _condition_holds(operator: str, value: Any, wanted: list[str]) -> bool:
-    """One condition: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html.
-
-    An operator that is not known here holds for nobody.
-    """
-    quantifier, _, operator = operator.rpartition(":")
-    if operator.endswith("IfExists"):
-        if value is None:
-            return True
-        operator = operator.removesuffix("IfExists")
-    negated = "Not" in operator
-    test = {
-        "StringEquals": lambda one, pattern: one == pattern,
-        "StringEqualsIgnoreCase": lambda one, pattern: one.lower() == pattern.lower(),
-        "StringLike": _like,
-    }.get(operator.replace("Not", ""))
-    if test is None:
-        return False
-    if value is None:
-        return negated or quantifier == "ForAllValues"
-    results = [any(test(str(one), pattern) for pattern in wanted) != negated for one in _list(value)]
-    return any(results) if quantifier == "ForAnyValue" else all(results)
-
-
-def _like(value: str, pattern: str) -> bool:
-    # Not fnmatch: in IAM only * and ? are special, a bracket is a bracket.
-    expression = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
-    return re.fullmatch(expression, value, re.DOTALL) is not None
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    return policies.conditions_hold(statement.get("Condition", {}), context)
 
 
 # --- roles that services use ---------------------------------------------------------------------------------------
@@ -215,8 +176,8 @@ def _trusts_service(policy: Mapping[str, Any], service: str) -> bool:
     return any(
         statement["Effect"] == "Allow"
         and isinstance(statement.get("Principal"), dict)
-        and service in _list(statement["Principal"].get("Service", []))
-        for statement in _list(policy["Statement"])
+        and service in policies.as_list(statement["Principal"].get("Service", []))
+        for statement in policies.as_list(policy["Statement"])
     )
 
 

@@ -21,8 +21,8 @@ ROOT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000", "AWS_SECRET_ACCESS_KEY
 """Static keys of the account's root, for the person or program that sets the sandbox up."""
 
 PATCHES = (
-    "identity buckets queues events functions cloudformation jobs pipelines registry endpoints code_repositories "
-    "servicecatalog"
+    "authorization identity buckets queues events functions cloudformation jobs pipelines registry endpoints "
+    "code_repositories servicecatalog"
 ).split()
 """Modules of this package that add what moto lacks; each has an `install()`."""
 

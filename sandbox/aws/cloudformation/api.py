@@ -47,6 +47,11 @@ class InsufficientCapabilities(CloudFormationError):
     code = "InsufficientCapabilitiesException"
 
 
+def known_stacks() -> list[Stack]:
+    """Every stack, the one that has its name now before those that had it."""
+    return sorted(_stacks.values(), key=lambda stack: stack.status == "DELETE_COMPLETE")
+
+
 def install() -> None:
     urls.url_paths["{0}/$"] = CloudFormation.dispatch
 

@@ -1,0 +1,156 @@
+"""Every call is authorized before it is answered: known credentials, and a policy that allows what is asked.
+
+`install()` puts it in front of moto's services. The account's root keys may do everything; a session of a role may do
+what the role's policies allow, a user what theirs do. What is not enforced: the request's signature (whoever has a
+session has its token), bucket and queue policies, permissions boundaries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from moto.core.exceptions import HTTPException, ServiceException
+from moto.core.responses import ActionResult, BaseResponse
+from moto.iam.models import iam_backends
+from moto.s3.exceptions import S3AccessDeniedError, S3InvalidAccessKeyIdError
+from moto.sts.models import sts_backends
+
+from sandbox.aws import policies, requestlog
+from sandbox.aws.demands import Demand, demands
+from sandbox.aws.server import ACCOUNT, ROOT_KEYS
+
+ROOT = "root"
+_NO_CREDENTIALS = {"sts:AssumeRoleWithWebIdentity"}
+_ALWAYS_ALLOWED = {"sts:GetCallerIdentity"}
+_ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction", "s3:HeadBucket": "s3:ListBucket"}
+"""Calls whose action has another name."""
+_SERVICES = {"awslambda": "lambda", "sagemaker-runtime": "sagemaker", "stepfunctions": "states"}
+
+
+class Refused(ServiceException):
+    """The call does not pass; the code is that of JSON services."""
+
+
+class Caller(NamedTuple):
+    """Who calls: an ARN, and the policies that say what they may do."""
+
+    arn: str
+    policies: list[Any]
+
+
+def install() -> None:
+    call_action, authorize_s3 = BaseResponse.call_action, BaseResponse._authenticate_and_authorize_s3_action
+
+    def guarded(self: Any) -> Any:
+        try:
+            authorize(self, self.service_name, getattr(self, "_determine_resource", lambda: "*")())
+        except Refused as refused:
+            refused.code = _code(self, refused.code)
+            _, headers, body = self.serialized(ActionResult(refused))
+            return 400 if "X-Amz-Target" in self.headers else 403, headers, body
+        return call_action(self)
+
+    def guarded_s3(self: Any, bucket_name: str | None = None, key_name: str | None = None) -> None:
+        place = f"{bucket_name or '*'}/{key_name}" if key_name else (bucket_name or "*")
+        try:
+            authorize(self, "s3", f"arn:aws:s3:::{place}")
+        except Refused as refused:
+            raise _s3_error(refused) from refused
+        authorize_s3(self, bucket_name, key_name)
+
+    BaseResponse.call_action = guarded
+    BaseResponse._authenticate_and_authorize_s3_action = guarded_s3
+
+
+def _code(response: Any, code: str) -> str:
+    """Query services leave "Exception" out."""
+    json_service = "X-Amz-Target" in response.headers or response.service_name in ("awslambda", "sagemaker-runtime")
+    return code if json_service else code.removesuffix("Exception")
+
+
+def _s3_error(refused: Refused) -> HTTPException:
+    return S3AccessDeniedError() if refused.code == "AccessDeniedException" else S3InvalidAccessKeyIdError()
+
+
+def authorize(response: Any, service: str, resource: str) -> None:
+    """Raises Refused unless the caller may make this call."""
+    service, operation = _SERVICES.get(service, service), response._get_action()
+    action = _ACTIONS.get(f"{service}:{operation}", f"{service}:{operation}")
+    if service == "s3" and (setting := _bucket_setting(response)):
+        action = setting
+    requestlog.note(service, operation, resource)
+    if action in _NO_CREDENTIALS:
+        return
+    caller = _caller(response)
+    if caller.arn == ROOT or action in _ALWAYS_ALLOWED:
+        return
+    for demand in demands(service, action.partition(":")[2], response._get_param, resource):
+        requestlog.note_asked(demand.action, demand.resource)
+        _require(caller, demand)
+
+
+# Settings of a bucket whose actions moto takes for creating it: part of the address, part of the action's name.
+_BUCKET_SETTINGS = {
+    "encryption": "EncryptionConfiguration",
+    "ownershipControls": "BucketOwnershipControls",
+    "publicAccessBlock": "BucketPublicAccessBlock",
+}
+
+
+def _bucket_setting(response: Any) -> str:
+    for part, setting in _BUCKET_SETTINGS.items():
+        if part in parse_qs(urlsplit(response.uri).query, keep_blank_values=True):
+            return f"s3:{'Get' if response.method == 'GET' else 'Put'}{setting}"
+    return ""
+
+
+def _require(caller: Caller, demand: Demand) -> None:
+    if not policies.allows(caller.policies, demand.action, demand.resource, demand.context):
+        raise Refused(
+            "AccessDeniedException",
+            f"User: {caller.arn} is not authorized to perform: {demand.action} on resource: {demand.resource} because "
+            f"no identity-based policy allows the {demand.action} action",
+        )
+
+
+# --- the caller -----------------------------------------------------------------------------------------------------
+
+
+def _caller(response: Any) -> Caller:
+    """Raises Refused for keys that nobody has, or a session token that is not theirs."""
+    key, token = _credentials(response)
+    if not key:
+        raise Refused("MissingAuthenticationTokenException", "Request is missing Authentication Token")
+    if key == ROOT_KEYS["AWS_ACCESS_KEY_ID"]:
+        return Caller(ROOT, [])
+    iam = iam_backends[ACCOUNT]["aws"]
+    for session in list(sts_backends[ACCOUNT]["aws"].assumed_roles):
+        if session.access_key_id == key:
+            if session.session_token != token:
+                break
+            return Caller(str(session.arn), list(_policies(iam.get_role_by_arn(session.role_arn))))
+    for user in list(iam.users.values()):
+        if any(one.access_key_id == key for one in user.access_keys):
+            return Caller(str(user.arn), list(_policies(user)))
+    raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.")
+
+
+def _credentials(response: Any) -> tuple[str, str]:
+    """Access key id and session token, from the header or from a pre-signed address."""
+    authorization = response.headers.get("Authorization", "")
+    if "Credential=" in authorization:
+        scope = authorization.partition("Credential=")[2]
+        return scope.split("/")[0], response.headers.get("X-Amz-Security-Token", "")
+    query = parse_qs(urlsplit(response.uri).query)
+    scope, token = (query.get(name, [""])[0] for name in ("X-Amz-Credential", "X-Amz-Security-Token"))
+    return scope.split("/")[0] or query.get("AWSAccessKeyId", [""])[0], token
+
+
+def _policies(identity: Any) -> Iterator[Any]:
+    """The documents of a role's or a user's policies, inline and managed."""
+    versions = [version for policy in identity.managed_policies.values() for version in policy.versions]
+    for document in (*identity.policies.values(), *(version.document for version in versions if version.is_default)):
+        yield json.loads(document) if isinstance(document, str) else document

@@ -1,0 +1,182 @@
+"""What IAM is asked for each call: the action, the resources by ARN, the condition keys, and what comes along.
+
+A call may need more than its own action: passing a role needs iam:PassRole, tags at creation need AddTags.
+Where a call is not described here its resource is "*", which only a statement for all resources allows.
+https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from moto.awslambda.models import lambda_backends
+from moto.secretsmanager.models import secretsmanager_backends
+
+from sandbox.aws.server import ACCOUNT, REGION
+
+Parameter = Callable[[str], Any]
+"""The value of a request's parameter by its name; None when it was not given."""
+
+
+class Demand(NamedTuple):
+    """One question to IAM."""
+
+    action: str
+    resource: str
+    context: Mapping[str, Any] = {}
+
+
+def demands(service: str, operation: str, parameter: Parameter, default_resource: str) -> list[Demand]:
+    """Everything that must be allowed for the call to pass. `default_resource` is moto's own idea of the resource."""
+    find = _RESOURCES.get(service)
+    resources = find(operation, parameter) if find else [default_resource]
+    context = {
+        key.lower(): value for key, name in _CONTEXT.get(service, {}).items() if (value := parameter(name)) is not None
+    }
+    if service == "lambda" and "EventSourceMapping" in operation:
+        context |= _function_of_mapping(parameter)
+    found = [Demand(f"{service}:{operation}", resource, context) for resource in resources or [default_resource]]
+    for name, receiver in _PASSED_ROLES.get(service, {}).items():
+        if role := parameter(name):
+            found.append(Demand("iam:PassRole", str(role), {"iam:passedtoservice": receiver}))
+    if service == "sagemaker" and operation.startswith("Create") and parameter("Tags"):
+        found.append(Demand("sagemaker:AddTags", resources[0]))
+    return found
+
+
+_PASSED_ROLES = {
+    "sagemaker": {"RoleArn": "sagemaker.amazonaws.com", "ExecutionRoleArn": "sagemaker.amazonaws.com"},
+    "cloudformation": {"RoleARN": "cloudformation.amazonaws.com"},
+    "lambda": {"Role": "lambda.amazonaws.com"},
+    "events": {"RoleArn": "events.amazonaws.com"},
+}
+_CONTEXT = {
+    "sagemaker": {"sagemaker:ModelApprovalStatus": "ModelApprovalStatus"},
+    "cloudformation": {"cloudformation:RoleArn": "RoleARN"},
+    "cloudwatch": {"cloudwatch:namespace": "Namespace"},
+}
+
+
+def _arn(service: str, rest: str) -> str:
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{rest}"
+
+
+# --- resources by service -------------------------------------------------------------------------------------------
+
+_SAGEMAKER_NAMES = {
+    "PipelineName": "pipeline",
+    "ProcessingJobName": "processing-job",
+    "TrainingJobName": "training-job",
+    "EndpointName": "endpoint",
+    "EndpointConfigName": "endpoint-config",
+    "ModelName": "model",
+    "ModelPackageGroupName": "model-package-group",
+    "ModelPackageName": "model-package",
+    "CodeRepositoryName": "code-repository",
+}
+_SAGEMAKER_ARNS = ("PipelineExecutionArn", "ModelPackageArn", "ResourceArn")
+
+
+def _sagemaker(operation: str, parameter: Parameter) -> list[str]:
+    """The thing itself first, then what else the call names (an endpoint's config)."""
+    names = sorted(_SAGEMAKER_NAMES, key=lambda name: name != operation.removeprefix("Create") + "Name")
+    found = [
+        # SageMaker's ARNs are in lower case whatever the name is.
+        value if value.startswith("arn:") else _arn("sagemaker", f"{_SAGEMAKER_NAMES[name]}/{value}".lower())
+        for name in names
+        if (value := parameter(name))
+    ]
+    found += [value for name in _SAGEMAKER_ARNS if (value := parameter(name))]
+    if operation == "CreateModelPackage" and (group := parameter("ModelPackageGroupName")):
+        found.append(_arn("sagemaker", f"model-package/{group}/next".lower()))
+    return found
+
+
+def _cloudformation(operation: str, parameter: Parameter) -> list[str]:
+    from sandbox.aws.cloudformation.api import known_stacks
+
+    name, change_set = parameter("StackName"), parameter("ChangeSetName")
+    for stack in known_stacks():
+        if name in (stack.id, stack.name) or change_set in stack.change_sets:
+            return [stack.id]
+    if name:
+        return [name if name.startswith("arn:") else _arn("cloudformation", f"stack/{name}/*")]
+    return []
+
+
+def _secretsmanager(operation: str, parameter: Parameter) -> list[str]:
+    name = parameter("SecretId") or parameter("Name")
+    if not name or name.startswith("arn:"):
+        return [name] if name else []
+    for secret in list(secretsmanager_backends[ACCOUNT][REGION].secrets.values()):
+        if secret.name == name:
+            return [secret.arn]
+    return [_arn("secretsmanager", f"secret:{name}-??????")]
+
+
+def _logs(operation: str, parameter: Parameter) -> list[str]:
+    group = parameter("logGroupName") or parameter("logGroupNamePrefix")
+    return [_arn("logs", f"log-group:{group}:log-stream:{parameter('logStreamName') or ''}")] if group else []
+
+
+def _lambda(operation: str, parameter: Parameter) -> list[str]:
+    if "EventSourceMapping" in operation:
+        return [_arn("lambda", f"event-source-mapping:{parameter('UUID') or 'new'}")]
+    name = parameter("FunctionName")
+    return [name if name.startswith("arn:") else _arn("lambda", f"function:{name}")] if name else []
+
+
+def _function_of_mapping(parameter: Parameter) -> dict[str, Any]:
+    mapping = lambda_backends[ACCOUNT][REGION].get_event_source_mapping(parameter("UUID") or "")
+    name = mapping.function_arn if mapping else parameter("FunctionName")
+    if not name:
+        return {}
+    return {"lambda:functionarn": name if name.startswith("arn:") else _arn("lambda", f"function:{name}")}
+
+
+def _named(service: str, name: str, prefix: str) -> Callable[[str, Parameter], list[str]]:
+    def find(operation: str, parameter: Parameter) -> list[str]:
+        value = parameter(name)
+        return [value if str(value).startswith("arn:") else _arn(service, prefix + str(value))] if value else []
+
+    return find
+
+
+def _events(operation: str, parameter: Parameter) -> list[str]:
+    rule = parameter("Rule") or parameter("Name")
+    return [_arn("events", f"rule/{rule}")] if rule else []
+
+
+def _cloudwatch(operation: str, parameter: Parameter) -> list[str]:
+    names = parameter("AlarmNames") or [parameter("AlarmName")]
+    return [_arn("cloudwatch", f"alarm:{name}") for name in names if name]
+
+
+def _iam(operation: str, parameter: Parameter) -> list[str]:
+    for kind in ("Role", "User"):
+        if name := parameter(f"{kind}Name"):
+            return [f"arn:aws:iam::{ACCOUNT}:{kind.lower()}/{name}"]
+    if arn := parameter("PolicyArn"):
+        return [arn]
+    return [f"arn:aws:iam::{ACCOUNT}:policy/{parameter('PolicyName')}"] if operation == "CreatePolicy" else []
+
+
+def _sqs(operation: str, parameter: Parameter) -> list[str]:
+    name = parameter("QueueName") or str(parameter("QueueUrl") or "").rpartition("/")[2]
+    return [_arn("sqs", name)] if name else []
+
+
+_RESOURCES: dict[str, Callable[[str, Parameter], list[str]]] = {
+    "sagemaker": _sagemaker,
+    "cloudformation": _cloudformation,
+    "secretsmanager": _secretsmanager,
+    "logs": _logs,
+    "lambda": _lambda,
+    "iam": _iam,
+    "sqs": _sqs,
+    "dynamodb": _named("dynamodb", "TableName", "table/"),
+    "kms": _named("kms", "KeyId", "key/"),
+    "events": _events,
+    "cloudwatch": _cloudwatch,
+}
