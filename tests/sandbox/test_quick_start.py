@@ -19,6 +19,7 @@ import pytest
 
 from sandbox import job_images
 from sandbox import world as the
+from sandbox.aws.server import ROOT_KEYS
 from sandbox.world import World
 from tests.sandbox.documented_commands import ROOT, Block, Shell, blocks
 
@@ -79,8 +80,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             "HOME": str(folder),
             "PYTHONPATH": str(folder / "hurry"),
             "AWS_ENDPOINT_URL": world.aws_url,
-            "AWS_ACCESS_KEY_ID": "sandbox-admin",
-            "AWS_SECRET_ACCESS_KEY": "sandbox-admin",
+            "AWS_ACCESS_KEY_ID": ROOT_KEYS["AWS_ACCESS_KEY_ID"],
+            "AWS_SECRET_ACCESS_KEY": ROOT_KEYS["AWS_SECRET_ACCESS_KEY"],
         }
         environ |= {f"GIT_{role}_NAME": "Ada" for role in ("AUTHOR", "COMMITTER")}
         environ |= {f"GIT_{role}_EMAIL": "ada@example.com" for role in ("AUTHOR", "COMMITTER")}
