@@ -177,7 +177,8 @@ def test_a_job_without_an_image_of_ours_installs_exactly_its_components_version(
     pipeline = run(consumer, CONSUMER)
     assert pipeline.yaml_errors is None
     assert "\nerror SMCI-101: AWS_REGION is not set" in log_of(consumer, pipeline, "build")
-    version = subprocess.run([str(python / "sagemaker-ci"), "--version"], capture_output=True, text=True, check=True)
+    command = [str(python / "sagemaker-ci"), "--version"]
+    version = subprocess.run(command, env={}, capture_output=True, text=True, check=True)
     assert version.stdout == f"sagemaker-ci {VERSION}\n"
 
 
