@@ -18,7 +18,7 @@ COPY requirements/release.txt requirements/
 RUN pip install --quiet --require-hashes --requirement requirements/release.txt
 COPY pyproject.toml README.md LICENSE.md ./
 COPY ci_scripts ci_scripts
-RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels .
+RUN python -m hatchling build --target wheel --directory /wheels
 
 FROM ${PYTHON_IMAGE} AS packages
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore

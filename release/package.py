@@ -30,8 +30,7 @@ def build(root: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ReleaseError(f"{folder} is not empty")
-    _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir",
-         str(folder.resolve()), str(root))  # fmt: skip
+    _run(root, sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder.resolve()))
     (wheel,) = folder.glob("*.whl")
     for image, suffix in SUFFIXES.items():
         file = folder / f"{NAME}-{version}{suffix}-requirements.txt"
@@ -39,7 +38,7 @@ def build(root: Path, folder: Path) -> None:
         bill = folder / f"{NAME}-{version}{suffix}.cdx.json"
         cyclonedx = str(Path(sys.executable).with_name("cyclonedx-py"))
         options = ["--no-validate", "--output-reproducible", "--pyproject", str(root / "pyproject.toml")]
-        _run(cyclonedx, "requirements", *options, "--output-file", str(bill), str(file))
+        _run(root, cyclonedx, "requirements", *options, "--output-file", str(bill.resolve()), str(file.resolve()))
     for file in sorted(folder.iterdir()):
         print(f"{digest(file)}  {file.name}")
 
@@ -56,9 +55,9 @@ def digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _run(program: str, *arguments: str) -> None:
+def _run(root: Path, program: str, *arguments: str) -> None:
     if shutil.which(program) is None:
         raise ReleaseError(f"{Path(program).name} is not installed; see requirements/release.txt")
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, *arguments], cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ReleaseError(f"{Path(program).name} failed\n{done.stdout}{done.stderr}")

@@ -35,14 +35,14 @@ class GitLab(NamedTuple):
         return gitlab.Gitlab(self.url, private_token=token.token)
 
 
-def wait_for(look: Callable[[], Any], what: str) -> Any:
+def wait_for(look: Callable[[], Any], what: str, seconds: float = _SECONDS) -> Any:
     """Look until there is something to see."""
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := look():
             return found
         time.sleep(0.03)
-    raise AssertionError(f"no {what} within {_SECONDS} s")
+    raise AssertionError(f"no {what} within {seconds} s")
 
 
 def commit(project: Any, files: dict[str, str], branch: str = "main", **more: Any) -> Any:
@@ -62,7 +62,7 @@ def pipeline_of(project: Any, sha: str, **filters: str) -> Any:
     return wait_for(lambda: project.pipelines.list(sha=sha, **filters), f"pipeline for {sha}")[0]
 
 
-def settled(project: Any, pipeline: Any, *statuses: str) -> Any:
+def settled(project: Any, pipeline: Any, *statuses: str, seconds: float = _SECONDS) -> Any:
     """The pipeline when it has come to rest, or to one of `statuses`."""
     wanted = statuses or ("success", "failed", "canceled", "skipped", "manual")
 
@@ -70,7 +70,7 @@ def settled(project: Any, pipeline: Any, *statuses: str) -> Any:
         found = project.pipelines.get(pipeline.id)
         return found if found.status in wanted else None
 
-    return wait_for(look, f"pipeline in {wanted}")
+    return wait_for(look, f"pipeline in {wanted}", seconds)
 
 
 def run(project: Any, configuration: str, **files: str) -> Any:

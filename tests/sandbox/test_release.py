@@ -71,7 +71,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
                    cwd=folder, env=ENVIRON, check=True)  # fmt: skip
     git(folder, "tag", VERSION)
     git(folder, "push", "--quiet", project.http_url_to_repo.replace("://", f"://oauth2:{token}@"), VERSION)
-    pipeline = settled(project, pipeline_of(project, git(folder, "rev-parse", "HEAD").strip()))
+    pipeline = settled(project, pipeline_of(project, git(folder, "rev-parse", "HEAD").strip()), seconds=180)
     yield Released(project, pipeline, folder, token)
     assert stop_server(process) == 0
 
