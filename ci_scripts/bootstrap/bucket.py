@@ -65,7 +65,10 @@ def show_in_studio(s3: Any, bucket: str, key: str | None) -> None:
         others = [tag for tag in tags if tag["Key"] != VISIBLE["Key"]]
         wanted = [*others, VISIBLE] if each == key else others
         if sorted(tags, key=str) != sorted(wanted, key=str):
-            s3.put_object_tagging(Bucket=bucket, Key=each, Tagging={"TagSet": wanted})
+            if wanted:
+                s3.put_object_tagging(Bucket=bucket, Key=each, Tagging={"TagSet": wanted})
+            else:
+                s3.delete_object_tagging(Bucket=bucket, Key=each)
             job.say(f"{'shown' if each == key else 'hidden'} in SageMaker Studio: {each}")
 
 

@@ -27,7 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         dest="offer",
         action="store_const",
         const="S3Template",
-        default="S3Template",
+        default="",
         help="offer the project template from the bucket (default)",
     )
     offer.add_argument(
@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--gitlab-url",
         metavar="URL",
         default="",
-        help="create the identity provider of this GitLab; leave it out where the account has one",
+        help="create the identity provider of this GitLab; leave it out where the account has one already",
     )
     parser.add_argument(
         "--studio-role", metavar="ARN", default="", help="execution role of the people in SageMaker Studio"

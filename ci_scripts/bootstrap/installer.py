@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from ci_scripts.bootstrap import artifacts, bucket
 
 
 class Request(NamedTuple):
-    """What was asked for; `gitlab_url` and `studio_role` may be empty."""
+    """What was asked for. An empty `offer`, `gitlab_url` or `studio_role` leaves it as the stack has it."""
 
     region: str
     bucket: str
@@ -40,7 +41,7 @@ def run(request: Request, source: Path, poll_seconds: float) -> None:
                 job.raise_if_cancelled()
                 bucket.upload(s3, request.bucket, each)
         with job.section("Stack"):
-            outputs = _deploy(request, source, made.project.key, poll_seconds)
+            request, outputs = _deploy(request, source, made.project.key, poll_seconds)
         # Only now: before, a project could be created without its launch role.
         bucket.show_in_studio(s3, request.bucket, made.project.key if request.in_studio else None)
         if request.in_studio:
@@ -49,10 +50,13 @@ def run(request: Request, source: Path, poll_seconds: float) -> None:
         job.say(line)
 
 
-def _deploy(request: Request, source: Path, template_key: str, poll_seconds: float) -> dict[str, str]:
-    """Deploy infra/product.yml; the stack's outputs."""
+def _deploy(request: Request, source: Path, template_key: str, poll_seconds: float) -> tuple[Request, dict[str, str]]:
+    """Deploy infra/product.yml; the completed request and the stack's outputs."""
     cloudformation = aws.client("cloudformation", request.region)
     action = stack.make_ready(cloudformation, request.stack_name, None, poll_seconds)
+    existing = stack.describe(cloudformation, request.stack_name) or {}
+    before = {each["ParameterKey"]: each["ParameterValue"] for each in existing.get("Parameters", [])}
+    request = completed(request, before)
     plan = stack.Plan(
         stack_name=request.stack_name,
         template={"TemplateBody": (source / "infra" / "product.yml").read_text(encoding="utf-8")},
@@ -65,7 +69,19 @@ def _deploy(request: Request, source: Path, template_key: str, poll_seconds: flo
     if change_set is not None:
         stack.execute(cloudformation, change_set, poll_seconds)
     found: Any = stack.describe(cloudformation, request.stack_name)
-    return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    return request, {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+
+
+def completed(request: Request, before: Mapping[str, str]) -> Request:
+    """The request with what it leaves open taken from the stack's parameters.
+
+    Whoever runs it again for a new version must not take a role's access away, or a product from its portfolio.
+    """
+    return request._replace(
+        offer=request.offer or before.get("Offer", "S3Template"),
+        gitlab_url=request.gitlab_url or before.get("GitLabServerUrl", ""),
+        studio_role=request.studio_role or before.get("StudioRoleArn", ""),
+    )
 
 
 def parameters(request: Request, template_key: str) -> dict[str, str]:

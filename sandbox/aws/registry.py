@@ -1,6 +1,7 @@
 """The model registry as SageMaker has it: updates that merge, refusals in its words, and an event for every change.
 
-moto keeps groups and packages and lists them; `install()` replaces creation and update, which moto gets wrong.
+moto keeps groups and packages and lists them; `install()` replaces creation and update, which moto gets wrong, and
+adds the deletion of a group.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
+from moto.core.responses import EmptyResult
 from moto.events.models import events_backends
 from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import ModelPackage, ModelPackageGroup, SageMakerModelBackend
+from moto.sagemaker.responses import SageMakerResponse
 
 from sandbox.aws.server import state
 
@@ -41,6 +44,8 @@ def install() -> None:
     backend.create_model_package = _announced(backend.create_model_package)
     backend.describe_model_package = _find
     backend.update_model_package = _update
+    responses: Any = SageMakerResponse
+    responses.delete_model_package_group = _delete_group
 
 
 def _refusing_a_second(create: Callable[..., str]) -> Callable[..., str]:
@@ -84,6 +89,15 @@ def _announced(create: Callable[..., str]) -> Callable[..., str]:
         return arn
 
     return create_model_package
+
+
+def _delete_group(self: SageMakerResponse) -> EmptyResult:
+    backend, name = self.sagemaker_backend, self._get_param("ModelPackageGroupName")
+    group = _require_group(backend, name)
+    if any(package.model_package_group_name == name for package in backend.model_packages.values()):
+        raise ValidationError(f"Model Package Group {group.arn} cannot be deleted: it has model packages.")
+    del backend.model_package_groups[name]
+    return EmptyResult()
 
 
 def _require_group(backend: SageMakerModelBackend, name: str) -> ModelPackageGroup:

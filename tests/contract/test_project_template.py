@@ -1,0 +1,189 @@
+"""infra/project.yml and infra/product.yml: what a reviewer would look for, checked on every run."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.decode import cfn_yaml
+
+from ci_scripts import __version__
+
+INFRA = Path(__file__).parents[2] / "infra"
+# The article's own words.
+LABELS = {
+    "GitLabServerUrl": "GitLab Server URL",
+    "GitLabBaseUrl": "Base URL for your GitLab Repositories",
+    "ModelBuildRepositoryName": "Model Build Repository Name",
+    "ModelDeployRepositoryName": "Model Deploy Repository Name",
+    "GitLabGroupId": "GitLab Group ID",
+    "GitLabSecretName": "GitLab Secret Name (Secrets Manager)",
+}
+# Statements that name no resource, and why.
+WITHOUT_RESOURCE = {
+    "SeeInterfaces": "ec2:DescribeNetworkInterfaces knows no resource",
+    "Templates": "GetTemplateSummary and ValidateTemplate name a template, not a stack",
+    "EventSources": "an event source mapping has a number for a name; the condition names the function",
+    "SeeEventSources": "lambda:GetEventSourceMapping has no condition for the function",
+    "SeeNetwork": "ec2:Describe* know no resource",
+}
+
+
+def load(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = cfn_yaml.load(str(INFRA / name))
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return load("project.yml")
+
+
+@pytest.fixture(scope="module")
+def product() -> dict[str, Any]:
+    return load("product.yml")
+
+
+def statements(node: Any) -> Iterator[dict[str, Any]]:
+    """Every policy statement anywhere in a template."""
+    if isinstance(node, list):
+        for item in node:
+            yield from statements(item)
+    elif isinstance(node, dict):
+        if "Effect" in node and "Action" in node:
+            yield node
+        for value in node.values():
+            yield from statements(value)
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.mark.parametrize("name", ["project.yml", "product.yml"])
+def test_cfn_lint_has_nothing_to_say(name: str) -> None:
+    command = [str(Path(sys.executable).parent / "cfn-lint"), "--include-checks", "I", "--template", str(INFRA / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["project.yml", "product.yml"])
+def test_every_parameter_is_described_and_constrained_and_every_output_described(name: str) -> None:
+    template = load(name)
+    for parameter, rule in template["Parameters"].items():
+        assert rule["Description"], parameter
+        assert "AllowedPattern" in rule or "AllowedValues" in rule, parameter
+        assert "AllowedValues" in rule or rule["ConstraintDescription"], parameter
+    assert all(output["Description"] for output in template["Outputs"].values())
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert [each for group in groups for each in group["Parameters"]] == list(template["Parameters"])
+
+
+def test_the_form_has_the_labels_of_the_article(project: dict[str, Any]) -> None:
+    labels = project["Metadata"]["AWS::CloudFormation::Interface"]["ParameterLabels"]
+    assert {name: labels[name]["default"] for name in LABELS} == LABELS
+    filled_by_the_service = {"SageMakerProjectName", "SageMakerProjectId"}
+    assert set(labels) == set(project["Parameters"]) - filled_by_the_service
+
+
+@pytest.mark.parametrize(
+    ("parameter", "good", "bad"),
+    [
+        ("SageMakerProjectName", ["abalone", "a-1"], ["Abalone", "-a", "a" * 33]),
+        (
+            "GitLabServerUrl",
+            ["https://gitlab.com", "https://example.com/gitlab"],
+            ["gitlab.com", "https://gitlab.com/"],
+        ),
+        (
+            "GitLabBaseUrl",
+            ["https://gitlab.com/ada", "https://gitlab.com/a/b.c"],
+            ["https://gitlab.com", "https://g/a/"],
+        ),
+        ("ModelBuildRepositoryName", ["model-build", "_x"], ["model build", "-x", "a/b", ""]),
+        ("GitLabGroupId", ["None", "42"], ["0", "-1", "my-group", ""]),
+        ("GitLabSecretName", ["gitlab/access-token"], ["", "two words"]),
+        ("ComponentVersion", ["1.0.0", "1.2", "~latest", "2.0.0-rc.1"], ["v1.0.0", "main", ""]),
+        ("SubnetIds", ["", "subnet-0123abcd,subnet-0123456789abcdef0"], ["subnet-1, subnet-2", "vpc-0123abcd"]),
+        ("KmsKeyArn", ["", "arn:aws:kms:eu-west-1:123456789012:key/1-2"], ["alias/mine"]),
+    ],
+)
+def test_nonsense_is_refused_before_anything_is_created(
+    project: dict[str, Any], parameter: str, good: list[str], bad: list[str]
+) -> None:
+    pattern = project["Parameters"][parameter]["AllowedPattern"]
+    assert [value for value in good if not re.fullmatch(pattern, value)] == []
+    assert [value for value in bad if re.fullmatch(pattern, value)] == []
+
+
+def test_the_repositories_start_with_this_version_of_the_components(project: dict[str, Any]) -> None:
+    assert project["Parameters"]["ComponentVersion"]["Default"] == __version__
+
+
+@pytest.mark.parametrize("name", ["project.yml", "product.yml", "trigger.yml"])
+def test_no_policy_names_a_wildcard_action_or_every_resource_without_a_reason(name: str) -> None:
+    for statement in statements(load(name)):
+        if statement["Effect"] == "Deny" or "Principal" in statement:
+            continue
+        assert not any("*" in action for action in as_list(statement["Action"])), statement["Sid"]
+        if "*" in as_list(statement["Resource"]):
+            assert statement["Sid"] in WITHOUT_RESOURCE, statement["Sid"]
+
+
+def test_the_artifact_bucket_is_encrypted_versioned_private_and_kept(project: dict[str, Any]) -> None:
+    bucket = project["Resources"]["ArtifactBucket"]
+    properties = bucket["Properties"]
+    assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert properties["BucketEncryption"]
+    assert properties["LifecycleConfiguration"]["Rules"][0]["Status"] == "Enabled"
+    [statement] = project["Resources"]["ArtifactBucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_what_people_made_stays_and_nothing_else_blocks_the_deletion(project: dict[str, Any]) -> None:
+    kept = {name for name, each in project["Resources"].items() if "Retain" in each.get("DeletionPolicy", "")}
+    assert kept == {"ArtifactBucket", "ArtifactBucketPolicy", "ModelPackageGroup"}
+
+
+def test_the_check_in_may_take_no_longer_than_its_custom_resources_wait(project: dict[str, Any]) -> None:
+    resources = project["Resources"]
+    for name in ("Namespace", "SeedCheckin"):
+        waits = resources[name]["Properties"]["ServiceTimeout"]
+        assert waits > resources["CheckinFunction"]["Properties"]["Timeout"]
+
+
+def test_the_launch_role_may_make_every_kind_of_resource_of_a_project(product: dict[str, Any]) -> None:
+    allowed = {action for statement in statements(product) for action in as_list(statement["Action"])}
+    kinds = {
+        each["Type"]
+        for name in ("project.yml", "trigger.yml", "gitlab-oidc.yml")
+        for each in load(name)["Resources"].values()
+    }
+    from sandbox.aws.cloudformation import schemas
+
+    without_schema = {"AWS::IAM::OIDCProvider"}  # the account's one is bootstrap's
+    for kind in sorted(kinds - without_schema):
+        creating = (schemas.schema(kind) or {}).get("handlers", {}).get("create", {}).get("permissions", [])
+        verbs = [action for action in creating if re.match(r"\w+:(Create|Put)[A-Z]", action)]
+        assert not verbs or any(action in allowed for action in verbs), kind
+
+
+def test_the_launch_policies_fit_into_managed_policies(product: dict[str, Any]) -> None:
+    for name in ("LaunchPolicy", "LaunchCodePolicy", "StudioPolicy"):
+        document = product["Resources"][name]["Properties"]["PolicyDocument"]
+        # References become longer or shorter; a tenth of the 6,144 characters is left to that.
+        text = re.sub(r"\s", "", json.dumps(document))
+        assert len(text) < 5500, name
+
+
+def test_the_templates_are_short_enough_to_be_sent(project: dict[str, Any]) -> None:
+    assert (INFRA / "product.yml").stat().st_size <= 51_200

@@ -1,0 +1,177 @@
+"""`sagemaker-ci bootstrap` in the sandbox: both ways of offering the project template, repetition and refusals."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.sandbox.conftest import ACCOUNT, REGION, ROOT, Aws, create_role, sagemaker_ci
+
+pytestmark = pytest.mark.timeout(180)
+# What a second run may call: it asks, and works out a change set that turns out to be empty.
+LOOKS = ("Get", "List", "Describe", "Head", "CreateChangeSet", "DeleteChangeSet")
+CORS = {"AllowedOrigins": ["https://example.com"], "AllowedMethods": ["GET"]}
+
+
+class Platform(NamedTuple):
+    """A platform team's bucket and clone."""
+
+    aws: Aws
+    bucket: str
+    source: Path
+    stack: str
+
+    def bootstrap(self, *options: str) -> subprocess.CompletedProcess[str]:
+        given = ("--bucket", self.bucket, "--stack-name", self.stack, "--source", str(self.source))
+        return sagemaker_ci("bootstrap", *given, *options, environ=self.aws.environ, cwd=self.source)
+
+    def calls(self) -> int:
+        return len((self.aws.state / "requests.jsonl").read_text().splitlines())
+
+    def changes_since(self, calls: int) -> list[str]:
+        lines = (self.aws.state / "requests.jsonl").read_text().splitlines()[calls:]
+        return [row["operation"] for row in map(json.loads, lines) if not row["operation"].startswith(LOOKS)]
+
+    def visible(self) -> list[str]:
+        s3 = self.aws.client("s3")
+        found = s3.list_objects_v2(Bucket=self.bucket, Prefix="sagemaker-ci/studio/").get("Contents", [])
+        tag = {"Key": "sagemaker:studio-visibility", "Value": "true"}
+        return [
+            each["Key"] for each in found if tag in s3.get_object_tagging(Bucket=self.bucket, Key=each["Key"])["TagSet"]
+        ]
+
+    def outputs(self) -> dict[str, str]:
+        stack = self.aws.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"][0]
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+@pytest.fixture(scope="module")
+def platform(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    source = tmp_path_factory.mktemp("clone")
+    for name in ("infra", "seed-build", "seed-deploy"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    bucket = f"platform-{uuid.uuid4().hex[:8]}"
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [CORS]})
+    return Platform(aws, bucket, source, f"sagemaker-ci-{uuid.uuid4().hex[:8]}")
+
+
+def test_the_first_run_offers_the_template_in_s3_and_the_second_changes_nothing(platform: Platform) -> None:
+    role = create_role(platform.aws, f"studio-{uuid.uuid4().hex[:8]}", "sagemaker.amazonaws.com")
+    options = ("--gitlab-url", f"https://{platform.bucket}.example.com", "--studio-role", role)
+
+    first = platform.bootstrap(*options)
+
+    assert first.returncode == 0, first.stdout + first.stderr
+    [template] = platform.visible()
+    s3 = platform.aws.client("s3")
+    text = s3.get_object(Bucket=platform.bucket, Key=template)["Body"].read().decode()
+    assert f"Bucket: {platform.bucket}\n" in text
+    origins = [rule["AllowedOrigins"] for rule in s3.get_bucket_cors(Bucket=platform.bucket)["CORSRules"]]
+    assert origins == [["https://example.com"], ["https://*.sagemaker.aws"]]
+    iam = platform.aws.client("iam")
+    arn = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{platform.bucket}.example.com"
+    assert iam.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)["ClientIDList"] == [options[1]]
+    attached = iam.list_attached_role_policies(RoleName=role.rpartition("/")[2])["AttachedPolicies"]
+    assert [each["PolicyArn"] for each in attached] == [platform.outputs()["StudioPolicyArn"]]
+    assert platform.outputs()["LaunchRoleArn"] in first.stdout
+
+    before = platform.calls()
+    second = platform.bootstrap(*options)
+
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "no change" in second.stdout
+    assert "uploaded" not in second.stdout
+    assert platform.changes_since(before) == []
+
+
+def test_a_changed_template_takes_the_place_of_the_one_before(platform: Platform) -> None:
+    [old] = platform.visible() or [None]
+    project = platform.source / "infra" / "project.yml"
+    project.write_text(project.read_text().replace("A SageMaker project with GitLab:", "Our projects with GitLab:"))
+
+    done = platform.bootstrap()
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    [new] = platform.visible()
+    assert new != old
+    assert "IdentityProvider" not in done.stdout  # what is not asked for again stays
+    # Projects made from the old one can still be updated with it.
+    platform.aws.client("s3").head_object(Bucket=platform.bucket, Key=old)
+
+
+def test_a_service_catalog_product_creates_projects_with_its_launch_role(platform: Platform) -> None:
+    catalog = platform._replace(stack=f"{platform.stack}-sc")
+    role = create_role(platform.aws, f"studio-{uuid.uuid4().hex[:8]}", "sagemaker.amazonaws.com")
+
+    done = catalog.bootstrap("--service-catalog", "--studio-role", role)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert catalog.visible() == []
+    service = platform.aws.client("servicecatalog")
+    outputs = catalog.outputs()
+    principals = service.list_principals_for_portfolio(PortfolioId=outputs["PortfolioId"])["Principals"]
+    assert [each["PrincipalARN"] for each in principals] == [role]
+    [version] = service.describe_product(Id=outputs["ProductId"])["ProvisioningArtifacts"]
+    events = _provision(platform.aws, outputs["ProductId"], version["Id"])
+    reasons = [each.get("ResourceStatusReason", "") for each in events if each["ResourceStatus"] == "CREATE_FAILED"]
+    # The launch role could make everything that comes before GitLab is asked.
+    assert "Could not read the access token in secret" in reasons[-1]
+    assert events[0]["ResourceStatus"] == "ROLLBACK_COMPLETE"
+
+
+def _provision(aws: Aws, product: str, version: str) -> list[dict[str, Any]]:
+    """What SageMaker does for a person in Studio; the events of the stack that comes of it, newest first."""
+    name = f"p-{uuid.uuid4().hex[:8]}"
+    parameters = {
+        "SageMakerProjectName": "abalone",
+        "SageMakerProjectId": name,
+        "GitLabServerUrl": "http://127.0.0.1:9",
+        "GitLabBaseUrl": "http://127.0.0.1:9/data-science",
+        "GitLabGroupId": "42",
+        "GitLabSecretName": f"{name}/token",
+    }
+    record = aws.client("servicecatalog").provision_product(
+        ProductId=product,
+        ProvisioningArtifactId=version,
+        ProvisionedProductName=name,
+        ProvisioningParameters=[{"Key": key, "Value": value} for key, value in parameters.items()],
+    )["RecordDetail"]
+    stack = f"SC-{ACCOUNT}-{record['ProvisionedProductId']}"
+    cloudformation = aws.client("cloudformation")
+    deadline = time.monotonic() + 170
+    while time.monotonic() < deadline:
+        status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+        if not status.endswith("_IN_PROGRESS"):
+            break
+        time.sleep(0.5)
+    events: list[dict[str, Any]] = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    return events
+
+
+def test_refusals_name_what_to_do_and_change_nothing(platform: Platform, tmp_path: Path) -> None:
+    before = platform.calls()
+    nowhere = platform._replace(bucket="no-such-bucket").bootstrap()
+    assert nowhere.returncode == 1
+    assert "error SMCI-802: bucket no-such-bucket does not exist" in nowhere.stderr
+    no_clone = platform._replace(source=tmp_path).bootstrap()
+    assert no_clone.returncode == 1
+    assert "error SMCI-801" in no_clone.stderr
+    (platform.source / "infra/functions/seed_checkin/requirements.txt").write_text(
+        f"python-gitlab==8.6.0 --hash=sha256:{'0' * 64}\n"
+    )
+    no_archive = platform.bootstrap()
+    assert no_archive.returncode == 1
+    assert "error SMCI-803: the archive of seed_checkin could not be built" in no_archive.stderr
+    assert platform.changes_since(before) == []
+    with pytest.raises(ClientError, match="does not exist"):
+        platform.aws.client("cloudformation").describe_stacks(StackName="sagemaker-ci")

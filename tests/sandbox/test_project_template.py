@@ -1,0 +1,201 @@
+"""A project through its whole life in the sandbox: created from the template, changed in everything, deleted; twice."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from sandbox import job_images
+from sandbox import world as the
+from sandbox.world import World
+
+pytestmark = pytest.mark.timeout(300)
+STACK = the.PROJECT_STACK
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    images = job_images.build(print)
+    with the.running(tmp_path_factory.mktemp("project"), images) as world:
+        the.install(world, print)
+        yield world
+
+
+def end(world: World, name: str, seconds: float = 120) -> str:
+    """The status in which the stack comes to rest."""
+    cloudformation = world.aws("cloudformation")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        status: str = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
+        if not status.endswith("_IN_PROGRESS"):
+            return status
+        time.sleep(0.3)
+    raise AssertionError(f"{name} is still {status}")
+
+
+def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
+    """Another value for every parameter but the two that SageMaker gives a project for life."""
+    group = world.gitlab().groups.create({"name": "Elsewhere", "path": f"elsewhere-{uuid.uuid4().hex[:6]}"})
+    secrets = world.aws("secretsmanager")
+    token, keys = f"token-{group.path}", f"keys-{group.path}"
+    secrets.create_secret(Name=token, SecretString=f'{{"token": "{world.gitlab_token}"}}')
+    secrets.create_secret(
+        Name=keys, SecretString='{"AccessKeyId": "AKIAEXAMPLEEXAMPLE00", "SecretAccessKey": "secret/0123456789abcdef"}'
+    )
+    url = world.gitlab_url.replace("127.0.0.1", "localhost")  # another name of the same server
+    new = parameters | {
+        "GitLabServerUrl": url,
+        "GitLabBaseUrl": f"{url}/{group.full_path}",
+        "ModelBuildRepositoryName": "renamed-build",
+        "ModelDeployRepositoryName": "renamed-deploy",
+        "GitLabGroupId": str(group.id),
+        "GitLabSecretName": token,
+        "ComponentProjectPath": "mlops/other-components",
+        "ComponentVersion": "1.2.3",
+        "AwsAccess": "Static keys",
+        "StaticKeysSecretName": keys,
+        "InputDataBucket": "our-own-data",
+        "SubnetIds": "subnet-0123abcd,subnet-4567abcd",
+        "SecurityGroupIds": "sg-0123abcd",
+        "KmsKeyArn": world.aws("kms").create_key()["KeyMetadata"]["Arn"],
+        "AlarmTopicArn": world.aws("sns").create_topic(Name=group.path)["TopicArn"],
+        "LogRetentionDays": "30",
+    }
+    summary = world.aws("cloudformation").get_template_summary(StackName=STACK)
+    assert set(new) == {each["ParameterKey"] for each in summary["Parameters"]}
+    return new
+
+
+def first_pipeline(project: Any, seconds: float = 120) -> str:
+    """How the pipeline of the seed's commit ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        [pipeline] = project.pipelines.list(get_all=True)
+        if pipeline.status in ("success", "failed", "canceled", "skipped"):
+            break
+        time.sleep(0.3)
+    return str(pipeline.status)
+
+
+def variables(project: Any) -> dict[tuple[str, str], Any]:
+    return {(each.key, each.environment_scope): each for each in project.variables.list(get_all=True)}
+
+
+def nested(world: World, stack: str = STACK) -> list[str]:
+    resources = world.aws("cloudformation").list_stack_resources(StackName=stack)["StackResourceSummaries"]
+    return [each["PhysicalResourceId"] for each in resources if each["ResourceType"] == "AWS::CloudFormation::Stack"]
+
+
+@pytest.mark.parametrize("round_number", [1, 2])
+def test_a_project_is_created_changed_in_everything_and_deleted(world: World, round_number: int) -> None:
+    parameters = the.project_parameters(world) | {
+        "SageMakerProjectId": f"p-round{round_number}",
+        "ModelBuildRepositoryName": f"build-{round_number}",
+        "ModelDeployRepositoryName": f"deploy-{round_number}",
+    }
+    outputs = the.create_stack(world, STACK, parameters)
+    server = world.gitlab()
+    build, deploy = (server.projects.get(f"{the.GROUP}/{name}-{round_number}") for name in ("build", "deploy"))
+    assert outputs["ModelBuildRepositoryUrl"] == build.web_url
+    assert {protected.name for protected in build.protectedbranches.list(get_all=True)} == {"main"}
+    found = variables(build)
+    assert found["AWS_ROLE_ARN", "*"].protected
+    assert not found["AWS_CHECK_ROLE_ARN", "*"].protected
+    assert {scope for key, scope in variables(deploy) if key == "AWS_ROLE_ARN"} == {"*", "staging", "prod"}
+    assert len(build.commits.list(get_all=True)) == 1
+    assert first_pipeline(build) == "success"
+    assert first_pipeline(deploy) == "skipped"  # there is nothing to deploy yet
+
+    cloudformation = world.aws("cloudformation")
+    new = changed(world, parameters)
+    cloudformation.update_stack(StackName=STACK, **the.stack_request(world, new))
+    assert end(world, STACK) == "UPDATE_COMPLETE", the.failures(world, STACK)
+
+    build, deploy = server.projects.get(build.id), server.projects.get(deploy.id)
+    namespace = new["GitLabBaseUrl"].rpartition("/")[2]
+    assert build.path_with_namespace == f"{namespace}/renamed-build"
+    assert deploy.path_with_namespace == f"{namespace}/renamed-deploy"
+    found = variables(build)
+    assert ("AWS_ROLE_ARN", "*") not in found
+    key = found["AWS_SECRET_ACCESS_KEY", "*"]
+    assert (key.masked, key.protected) == (True, True)
+    assert len(build.commits.list(get_all=True)) == 1  # what is in a repository is its owners'
+    bucket = outputs["ArtifactBucketName"]
+    [rule] = world.aws("s3").get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == new["KmsKeyArn"]
+    functions = world.aws("lambda").list_functions()["Functions"]
+    assert [each["VpcConfig"]["SubnetIds"] for each in functions] == [new["SubnetIds"].split(",")] * 2
+    groups = world.aws("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/sagemaker-")["logGroups"]
+    assert {each["retentionInDays"] for each in groups} == {30}
+
+    stacks = [STACK, *nested(world)]
+    ids = [cloudformation.describe_stacks(StackName=each)["Stacks"][0]["StackId"] for each in stacks]
+    cloudformation.delete_stack(StackName=STACK)
+    assert end(world, ids[0]) == "DELETE_COMPLETE", the.failures(world, ids[0])
+    assert {end(world, each) for each in ids} == {"DELETE_COMPLETE"}
+    # People's work stays; nothing else does.
+    assert server.projects.get(build.id).path == "renamed-build"
+    assert server.projects.get(deploy.id).triggers.list(get_all=True) == []
+    world.aws("s3").head_bucket(Bucket=bucket)
+    world.aws("sagemaker").describe_model_package_group(ModelPackageGroupName=outputs["ModelPackageGroupName"])
+    assert world.aws("lambda").list_functions()["Functions"] == []
+    assert [each for each in world.aws("iam").list_roles()["Roles"] if each["RoleName"].startswith("SP-")] == []
+    assert world.aws("sagemaker").list_code_repositories()["CodeRepositorySummaryList"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            {"GitLabBaseUrl": "http://elsewhere/ada"},
+            "the base URL for the repositories is http://elsewhere/ada, but group",
+        ),
+        ({"GitLabGroupId": "424242"}, "there is no such group, or the access token may not see it"),
+        ({"GitLabSecretName": "worthless-token"}, "GitLab refused the access token: it is wrong, expired or revoked"),
+        ({"GitLabSecretName": "no-such-secret"}, "read the access token in secret no-such-secret"),
+        ({"ModelBuildRepositoryName": "taken"}, "exists and was not created by this stack; choose another name"),
+    ],
+)
+def test_a_failure_names_its_cause_in_the_stack_event_and_leaves_nothing(
+    world: World, change: dict[str, str], reason: str
+) -> None:
+    server, secrets = world.gitlab(), world.aws("secretsmanager")
+    group = server.groups.get(the.GROUP)
+    if change.get("GitLabSecretName") == "worthless-token":
+        secrets.create_secret(Name="worthless-token", SecretString="glpat-worthless0123456")
+    if change.get("ModelBuildRepositoryName") == "taken":
+        server.projects.create({"name": "taken", "namespace_id": group.id})
+    names = {"ModelBuildRepositoryName": "new-build", "ModelDeployRepositoryName": "new-deploy"}
+    parameters = the.project_parameters(world) | {"SageMakerProjectId": f"p-{uuid.uuid4().hex[:8]}"} | names | change
+    before = {each.id for each in server.projects.list(get_all=True)}
+
+    with pytest.raises(SystemExit) as caught:
+        the.create_stack(world, STACK, parameters)
+
+    assert reason in str(caught.value)
+    assert end(world, STACK) == "ROLLBACK_COMPLETE", the.failures(world, STACK)
+    assert {each.id for each in server.projects.list(get_all=True)} == before
+    world.aws("cloudformation").delete_stack(StackName=STACK)
+    with pytest.raises(ClientError):
+        world.aws("s3").head_bucket(Bucket=f"sagemaker-{parameters['SageMakerProjectId']}-{the.ACCOUNT}-{the.REGION}")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ModelDeployRepositoryName": "abalone-model-build"}, "two repositories need different names"),
+        ({"AwsAccess": "Static keys"}, "Static keys come from a secret"),
+        ({"StaticKeysSecretName": "keys"}, "With OIDC no keys are stored"),
+        ({"SubnetIds": "subnet-0123abcd"}, "Subnets and security groups go together"),
+        ({"GitLabGroupId": "my-group"}, "The number on the group's overview page, or None"),
+    ],
+)
+def test_nonsense_is_refused_before_anything_is_created(world: World, change: dict[str, str], reason: str) -> None:
+    request = the.stack_request(world, the.project_parameters(world) | change)
+    with pytest.raises(ClientError, match=reason):
+        world.aws("cloudformation").create_stack(StackName="refused", **request)

@@ -1,0 +1,126 @@
+"""What `sagemaker-ci bootstrap` decides without AWS: keys, the filled-in template, CORS, what it tells people."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci_scripts import errors
+from ci_scripts.bootstrap import artifacts, bucket, command, installer
+
+ROOT = Path(__file__).parents[2]
+REQUEST = installer.Request("eu-west-1", "platform", "S3Template", "https://gitlab.com", "", "sagemaker-ci")
+KEY = "sagemaker-ci/studio/mlops-gitlab-0123456789abcdef.yml"
+OUTPUTS = {"LaunchRoleArn": "arn:launch", "StudioPolicyArn": "arn:policy", "PortfolioId": "port-1"}
+NAMES = (
+    "Bucket SeedCheckinKey PipelineTriggerKey ModelBuildSeedKey ModelDeploySeedKey RolesTemplateKey TriggerTemplateKey"
+).split()
+
+
+def test_a_key_changes_with_the_content_and_with_nothing_else() -> None:
+    first, again = artifacts.addressed("trigger.yml", b"one"), artifacts.addressed("trigger.yml", b"one")
+    assert first == again
+    assert first.startswith("trigger-")
+    assert first.endswith(".yml")
+    assert artifacts.addressed("trigger.yml", b"two") != first
+
+
+def test_the_project_template_is_filled_in_completely_and_changed_nowhere_else() -> None:
+    text = (ROOT / "infra" / "project.yml").read_text()
+    filled = artifacts.fill_in(text, {name: f"value-of-{name}" for name in NAMES})
+    changed = [(old, new) for old, new in zip(text.splitlines(), filled.splitlines(), strict=True) if old != new]
+    assert [new.strip() for _, new in changed] == [f"{name}: value-of-{name}" for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("template", "missing"),
+    [
+        ("Other: filled-in-by-bootstrap\n", "Bucket"),
+        ("  Bucket: filled-in-by-bootstrap\n  Other: filled-in-by-bootstrap\n", "another version"),
+    ],
+)
+def test_a_template_of_another_version_is_refused(template: str, missing: str) -> None:
+    with pytest.raises(errors.SourceMissing, match=missing):
+        artifacts.fill_in(template, {"Bucket": "platform"})
+
+
+def test_a_folder_that_is_no_clone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(errors.SourceMissing, match=f"{tmp_path} is no clone .*infra/archive.py is missing"):
+        artifacts.require_source(tmp_path)
+    assert artifacts.require_source(ROOT) == ROOT
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ([], False),
+        ([bucket.STUDIO_RULE], True),
+        ([{"AllowedOrigins": ["https://example.com"], "AllowedMethods": ["GET"]}], False),
+        ([{"AllowedOrigins": ["https://*.sagemaker.aws"], "AllowedMethods": ["POST"]}], False),
+        ([{"AllowedOrigins": ["https://*.sagemaker.aws", "https://x"], "AllowedMethods": ["PUT", "GET"]}], True),
+    ],
+)
+def test_cors_rules_that_admit_studio_already_are_left_alone(rules: list[dict[str, Any]], expected: bool) -> None:
+    assert bucket.admits_studio(rules) is expected
+
+
+def test_the_stack_gets_the_template_by_its_hash() -> None:
+    found = installer.parameters(REQUEST._replace(studio_role="arn:aws:iam::123456789012:role/path/Studio"), KEY)
+    assert found["TemplateKey"] == KEY
+    assert found["TemplateVersion"].endswith("-01234567")
+    assert found["StudioRoleName"] == "Studio"
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "expected"),
+    [
+        (("", "", ""), {}, ("S3Template", "", "")),
+        (
+            ("", "", ""),
+            {"Offer": "ServiceCatalog", "GitLabServerUrl": "https://g", "StudioRoleArn": "arn:role"},
+            ("ServiceCatalog", "https://g", "arn:role"),
+        ),
+        (
+            ("S3Template", "https://new", ""),
+            {"Offer": "ServiceCatalog", "GitLabServerUrl": "https://g"},
+            ("S3Template", "https://new", ""),
+        ),
+    ],
+)
+def test_what_is_not_asked_for_stays_as_it_is(
+    asked: tuple[str, ...], before: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    offer, gitlab_url, studio_role = asked
+    found = installer.completed(REQUEST._replace(offer=offer, gitlab_url=gitlab_url, studio_role=studio_role), before)
+    assert (found.offer, found.gitlab_url, found.studio_role) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected", "absent"),
+    [
+        (
+            {},
+            ["projectS3TemplatesLocation,Value=s3://platform/sagemaker-ci/studio/", "arn:launch", "arn:policy"],
+            "port-1",
+        ),
+        ({"studio_role": "arn:aws:iam::123456789012:role/Studio"}, ["arn:launch"], "arn:policy"),
+        ({"offer": "ServiceCatalog"}, ["port-1"], "arn:launch"),
+    ],
+)
+def test_the_last_lines_say_what_is_left_to_do(change: dict[str, str], expected: list[str], absent: str) -> None:
+    text = "\n".join(installer.next_steps(REQUEST._replace(**change), KEY, OUTPUTS))
+    assert all(each in text for each in [*expected, f"https://platform.s3.eu-west-1.amazonaws.com/{KEY}"])
+    assert absent not in text
+
+
+def test_every_wrong_option_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    parser = ArgumentParser()
+    command.add_arguments(parser)
+    arguments = parser.parse_args(["--bucket", "No Bucket", "--gitlab-url", "gitlab.com", "--studio-role", "Studio"])
+    with pytest.raises(errors.InvalidOption) as caught:
+        command.run(arguments)
+    assert all(flag in caught.value.message for flag in ("--bucket", "--region", "--gitlab-url", "--studio-role"))
