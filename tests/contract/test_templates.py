@@ -14,6 +14,7 @@ import yaml
 
 from ci_scripts import __version__
 from ci_scripts.cli import COMMANDS
+from release.package import SUFFIXES
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "templates"
@@ -34,7 +35,7 @@ INSTALL = (
     '[ -z "$SMCI_INSTALL_FROM" ] || pip install --quiet --disable-pip-version-check --root-user-action ignore '
     '--require-hashes --extra-index-url "$SMCI_INSTALL_FROM/packages/pypi/simple" --requirement '
     '"$SMCI_INSTALL_FROM/packages/generic/sagemaker-ci/$SMCI_COMPONENT_VERSION/'
-    'sagemaker-ci-$SMCI_COMPONENT_VERSION-{requirements}.txt"'
+    'sagemaker-ci-$SMCI_COMPONENT_VERSION{suffix}-requirements.txt"'
 )
 
 
@@ -165,9 +166,8 @@ def test_a_variable_that_a_component_sets_is_read(component: str) -> None:
 def test_the_script_is_one_command_without_any_input(component: str) -> None:
     job = _job(component)
     install, line = job["script"]
-    assert install == INSTALL.format(
-        requirements="training-requirements" if component == "training" else "requirements"
-    )
+    # The file that a release publishes for the image of this job.
+    assert install == INSTALL.format(suffix=SUFFIXES["training" if component == "training" else "deploy"])
     command, subcommand, *options = line.split()
     assert (command, subcommand in COMMANDS) == ("sagemaker-ci", True)
     assert options in ([], ["--stage", "staging"], ["--stage", "prod"])

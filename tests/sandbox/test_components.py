@@ -343,7 +343,7 @@ def test_without_an_image_the_job_installs_exactly_the_released_version_of_the_c
         folder = tmp_path / name
         folder.mkdir()
         shutil.copy(wheel, folder)
-        (folder / f"sagemaker-ci-{__version__}-requirements.txt").write_text(requirements)
+        (folder / f"{package.NAME}-{__version__}{package.SUFFIXES['deploy']}-requirements.txt").write_text(requirements)
         source = serve_packages(released, name, folder)
         variables = project.environ | deploy_variables(aws) | {"PIP_INDEX_URL": f"{source}/packages/pypi/simple"}
         repository = released.consumer(name, variables)
