@@ -16,6 +16,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from bench import burst
 from sandbox import demo, job_images
 
 ROOT = job_images.ROOT
@@ -47,6 +48,7 @@ def main() -> int:
         ("size of the deploy image", size),
         ("imports of the deploy jobs", imports),
         ("the whole loop", loop),
+        ("a burst of approvals", approvals),
     ):
         console.print(f"measuring {title} ...", style="dim")
         measures += measure()
@@ -141,6 +143,23 @@ def loop() -> list[Measure]:
             "x",
             f"{wall:.0f} s, allowed 4 x {compute:.1f} s of steps + 30 s",
         )
+    ]
+
+
+def approvals() -> list[Measure]:
+    """1,000 approvals at once: every one starts its pipeline, once, in its project; and what that costs GitLab."""
+    found = burst.run(approvals=1000, groups=20)
+    calls = f"{found.calls} calls to GitLab, of which {found.failures} failed"
+    return [
+        Measure("no approval is lost, doubled or misled", found.lost + found.double + found.wrong, 0, "times", calls),
+        # Every failed call has to be made again; nothing else should.
+        Measure(
+            "GitLab is asked no more often than it fails",
+            found.calls / found.approvals,
+            1 + found.failures / found.approvals,
+            "calls",
+            f"per approval; {found.started} pipelines for {found.approvals} approvals in {found.seconds:.0f} s",
+        ),
     ]
 
 
