@@ -1,8 +1,8 @@
 """A burst of approvals: every one starts its pipeline once, though events come in copies and GitLab often fails.
 
-The stacks are infra/trigger.yml and the functions run from their archive, in the sandbox's AWS. GitLab's trigger endpoint
-alone is played, by a server that writes down what it started: the sandbox's GitLab would spend its time on compiling
-pipelines. `make bench` measures the large burst, tests/sandbox/test_burst.py proves a small one.
+The stacks are infra/trigger.yml and the functions run from their archive, in the sandbox's AWS. Only GitLab is played,
+by a server that writes down what it started: the sandbox's own would spend its time on compiling pipelines.
+`make bench` measures the large burst, tests/sandbox/test_burst.py proves a small one.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def test_every_parameter_is_described_and_constrained(template: dict[str, Any]) 
         assert parameter["Description"], name
         assert parameter["AllowedPattern"], name
     assert all(output["Description"] for output in template["Outputs"].values())
-    assert {f"{role}Arn" for role in (*JOBS, *SERVICES)} == set(template["Outputs"])
+    assert {f"{role}Arn" for role in (*JOBS, *SERVICES, "ApproverPolicy")} == set(template["Outputs"])
 
 
 @pytest.mark.parametrize("name", ["TrainingRole", "StagingRole", "ProdRole"])

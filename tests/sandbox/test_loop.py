@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from sandbox import job_images
 from sandbox import world as the
 from sandbox.world import World
+from tests.sandbox import permissions
 
 pytestmark = pytest.mark.timeout(300)
 GROUP = f"{the.PROJECT_NAME}-{the.PROJECT_ID}"
@@ -199,3 +201,67 @@ def test_a_further_approval_of_the_same_version_starts_a_pipeline_of_its_own(loo
         time.sleep(0.3)
     time.sleep(2)
     assert started() == 2
+
+
+def test_production_takes_what_staging_proved_when_a_person_presses_play(loop: Loop) -> None:
+    pipeline = finished(loop.deploy, lambda each: each.source == "trigger", {"manual"})
+    job = next(job for job in pipeline.jobs.list(get_all=True) if job.name == "prod-deploy")
+    loop.deploy.jobs.get(job.id).play()
+    finished(loop.deploy, lambda each: each.id == pipeline.id, {"success"})
+    assert sorted(name.rpartition("-")[2] for name in loop.stacks()) == ["prod", "staging"]
+
+
+# --- what all of the above needed and left behind ---------------------------------------------------------------------
+
+
+def test_every_permission_of_every_shipped_role_is_used_or_explained(loop: Loop) -> None:
+    requests = loop.world.folder / "aws" / "requests.jsonl"
+    reasons = permissions.explained()
+    unused, needless = [], []
+    for role in permissions.shipped_roles(loop.world.aws("cloudformation"), loop.world.aws("iam")):
+        called = permissions.used(requests, role)
+        excused = set(reasons.pop(role.logical_id, {}))
+        unused += [f"{role.logical_id}: {action}" for action in sorted(role.granted - called - excused)]
+        needless += [f"{role.logical_id}: {action}" for action in sorted(excused - (role.granted - called))]
+    assert unused == [], "granted, never used, and not explained in infra/iam/exceptions.yml"
+    assert needless == [], "explained in infra/iam/exceptions.yml, though used or not granted"
+    assert reasons == {}, "roles of infra/iam/exceptions.yml that do not exist"
+
+
+def test_no_secret_stands_in_a_log_an_event_an_output_or_a_parameter(loop: Loop) -> None:
+    secrets = secrets_of(loop)
+    assert {"access token", "trigger token"} <= set(secrets)
+    texts = written(loop)
+    assert len(texts) > 30
+    found = [(place, kind) for place, text in texts.items() for kind, secret in secrets.items() if secret in text]
+    found += [(place, "ID token") for place, text in texts.items() if re.search(r"eyJ[\w-]+\.eyJ[\w-]+\.", text)]
+    assert found == []
+
+
+def secrets_of(loop: Loop) -> dict[str, str]:
+    """What must be nowhere but in its own place, by what it is."""
+    manager = loop.world.aws("secretsmanager")
+    names = {"access token": the.TOKEN_SECRET, "trigger token": f"sagemaker/{GROUP}/trigger-token"}
+    found = {kind: manager.get_secret_value(SecretId=name)["SecretString"] for kind, name in names.items()}
+    return found | {"root key": "sandbox-root-secret"}
+
+
+def written(loop: Loop) -> dict[str, str]:
+    """Everything that people can read of the run, by where it stands."""
+    texts = {}
+    for project in (loop.build, loop.deploy):
+        for job in project.jobs.list(get_all=True):
+            texts[f"job {job.name} {job.id}"] = project.jobs.get(job.id).trace().decode("utf-8", "replace")
+    logs = loop.world.aws("logs")
+    for group in logs.describe_log_groups()["logGroups"]:
+        events = logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
+        texts[group["logGroupName"]] = "\n".join(event["message"] for event in events)
+    cloudformation = loop.world.aws("cloudformation")
+    for stack in cloudformation.describe_stacks()["Stacks"]:
+        texts[f"stack {stack['StackName']}"] = json.dumps(stack, default=str)
+        events = cloudformation.describe_stack_events(StackName=stack["StackName"])["StackEvents"]
+        texts[f"events of {stack['StackName']}"] = json.dumps(events, default=str)
+    for path in loop.world.folder.rglob("*"):
+        if path.suffix in (".log", ".jsonl", ".json", ".txt", ".html", ".xml", ".env"):
+            texts[str(path.relative_to(loop.world.folder))] = path.read_text(encoding="utf-8", errors="replace")
+    return texts

@@ -1,0 +1,67 @@
+"""What the shipped roles may do, and what of it a run of the loop used: read from IAM and from the log of AWS calls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+EXCEPTIONS = Path(__file__).parents[2] / "infra" / "iam" / "exceptions.yml"
+
+
+class Role(NamedTuple):
+    """A role of the product: its name in the template, its name in IAM and its statements."""
+
+    logical_id: str
+    name: str
+    statements: list[dict[str, Any]]
+
+    @property
+    def granted(self) -> set[str]:
+        return {action for statement in self.statements for action in as_list(statement["Action"])}
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def shipped_roles(cloudformation: Any, iam: Any) -> list[Role]:
+    """Every role that a stack made."""
+    found = []
+    for stack in cloudformation.describe_stacks()["Stacks"]:
+        for row in cloudformation.list_stack_resources(StackName=stack["StackName"])["StackResourceSummaries"]:
+            if row["ResourceType"] == "AWS::IAM::Role":
+                name = row["PhysicalResourceId"]
+                # The trigger's role is called Role, as it is alone in its template.
+                logical_id = {"Role": "TriggerRole"}.get(row["LogicalResourceId"], row["LogicalResourceId"])
+                found.append(Role(logical_id, name, _statements(iam, name)))
+    return found
+
+
+def _statements(iam: Any, role: str) -> list[dict[str, Any]]:
+    documents = [
+        iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+    ]
+    for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+        version = iam.get_policy(PolicyArn=attached["PolicyArn"])["Policy"]["DefaultVersionId"]
+        answer = iam.get_policy_version(PolicyArn=attached["PolicyArn"], VersionId=version)
+        documents.append(answer["PolicyVersion"]["Document"])
+    return [statement for document in documents for statement in as_list(document["Statement"])]
+
+
+def used(requests: Path, role: Role) -> set[str]:
+    """The actions for which the role was asked in the course of calls that were not refused."""
+    lines = map(json.loads, requests.read_text().splitlines())
+    mine = (line for line in lines if f":assumed-role/{role.name}/" in line["principal"])
+    return {action for line in mine if line["status"] not in (401, 403) for action, _ in line["asked"]}
+
+
+def explained() -> dict[str, dict[str, str]]:
+    """Role, action: why it is granted though the loop does not use it."""
+    found: dict[str, dict[str, str]] = {}
+    for entry in yaml.safe_load(EXCEPTIONS.read_text())["unused"]:
+        found.setdefault(entry["role"], {}).update(dict.fromkeys(entry["actions"], entry["reason"]))
+    return found
