@@ -15,9 +15,10 @@ _GUIDE = """
 [bold]AWS[/bold]     {aws}
 [bold]GitLab[/bold]  {gitlab}   token: {token}
 
-In another terminal, with any AWS CLI or the one below:
+In another terminal, in this checkout, whose .venv holds an AWS CLI:
 
-[cyan]export AWS_ENDPOINT_URL={aws} AWS_DEFAULT_REGION={region}
+[cyan]export PATH=$PWD/.venv/bin:$PATH
+export AWS_ENDPOINT_URL={aws} AWS_DEFAULT_REGION={region}
 export AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={secret_key}
 export GITLAB={gitlab}/api/v4 TOKEN='PRIVATE-TOKEN: {token}'[/cyan]
 
@@ -37,7 +38,7 @@ curl -sH "$TOKEN" "$GITLAB/projects/{deploy}/pipelines/PIPELINE/jobs" | python3 
 [bold]5. Press play[/bold] on prod-deploy, then ask production
 [cyan]curl -sH "$TOKEN" -X POST "$GITLAB/projects/{deploy}/jobs/JOB/play"
 aws sagemaker-runtime invoke-endpoint --endpoint-name {endpoint} --content-type text/csv \\
-  --cli-binary-format raw-in-base64-out --body {sample} /dev/stdout[/cyan]
+  --body {sample} /dev/stdout[/cyan]
 
 Ctrl-C ends it all.
 """
