@@ -1,0 +1,168 @@
+"""infra/gitlab-oidc.yml under enforcement: what a job's role may not do, tried with credentials from ID tokens."""
+
+# ruff: noqa: F811 - the fixture is used under the name it is imported by
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.sandbox.conftest import ACCOUNT, REGION, Aws
+from tests.sandbox.test_oidc_roles import BUILD, DEPLOY, Roles, roles  # noqa: F401 - the fixture
+
+PREFIX = "sagemaker-abalone-p-sandbox01-deploy"
+GROUP = "abalone-p-sandbox01"
+PROJECT_OF = {"Training": BUILD, "Check": BUILD, "Build": DEPLOY, "Staging": DEPLOY, "Prod": DEPLOY}
+TEMPLATE = '{"Resources": {"Group": {"Type": "AWS::Logs::LogGroup"}}}'
+
+
+class Job:
+    """A GitLab job of the default branch with the credentials of its role."""
+
+    def __init__(self, roles: Roles, role: str) -> None:
+        self._aws = roles.aws
+        token = roles.gitlab.token(
+            sub=f"project_path:{PROJECT_OF[role]}:ref_type:branch:ref:main", aud=roles.gitlab.url
+        )
+        answer = roles.aws.client("sts").assume_role_with_web_identity(
+            RoleArn=roles.outputs[f"{role}RoleArn"], RoleSessionName="gitlab-job-1", WebIdentityToken=token
+        )["Credentials"]
+        self.keys = {
+            "aws_access_key_id": answer["AccessKeyId"],
+            "aws_secret_access_key": answer["SecretAccessKey"],
+            "aws_session_token": answer["SessionToken"],
+        }
+
+    def refusal(self, service: str, operation: str, **request: Any) -> str:
+        """The error's code, or nothing when the call passed."""
+        try:
+            getattr(self._aws.client(service, **self.keys), operation)(**request)
+        except ClientError as error:
+            return str(error.response["Error"]["Code"]).removesuffix("Exception")
+        return ""
+
+
+@pytest.fixture(scope="module")
+def package(roles: Roles) -> str:
+    """A model package of the project, waiting for a decision."""
+    sagemaker = roles.aws.client("sagemaker")
+    sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
+    image = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
+    specification = {
+        "Containers": [{"Image": image}],
+        "SupportedContentTypes": ["text/csv"],
+        "SupportedResponseMIMETypes": ["text/csv"],
+    }
+    answer = sagemaker.create_model_package(
+        ModelPackageGroupName=GROUP,
+        InferenceSpecification=specification,
+        ModelApprovalStatus="PendingManualApproval",
+    )
+    return str(answer["ModelPackageArn"])
+
+
+@pytest.mark.parametrize("role", PROJECT_OF)
+@pytest.mark.parametrize(
+    ("project", "audience"),
+    [
+        ("data-science/another-project", None),
+        ("somebody/abalone-model-build", None),  # a fork: its pipelines carry its own path
+        ("somebody/abalone-model-deploy", None),
+        (None, "https://vault.example.com"),
+    ],
+)
+def test_a_foreign_token_gets_no_credentials(
+    roles: Roles,
+    role: str,
+    project: str | None,
+    audience: str | None,
+) -> None:
+    assert roles.lets_in(role, PROJECT_OF[role])
+    assert not roles.lets_in(role, project or PROJECT_OF[role], audience=audience)
+
+
+@pytest.mark.parametrize("role", ["Training", "Staging", "Prod"])
+def test_an_unprotected_branch_gets_no_role_that_changes_anything(roles: Roles, role: str) -> None:
+    for ref in ("feature", "main2", "mai", "*"):
+        assert not roles.lets_in(role, PROJECT_OF[role], ref=ref)
+
+
+@pytest.mark.parametrize("role", ["Training", "Check", "Build"])
+def test_a_role_that_does_not_deploy_cannot(roles: Roles, role: str) -> None:
+    job = Job(roles, role)
+    stack = {"StackName": f"{PREFIX}-staging", "RoleARN": roles.outputs["CloudFormationRoleArn"]}
+    change_set = {"ChangeSetName": "one", "ChangeSetType": "CREATE", "TemplateBody": TEMPLATE}
+    assert job.refusal("cloudformation", "create_change_set", **stack, **change_set) == "AccessDenied"
+    assert job.refusal("cloudformation", "delete_stack", **stack) == "AccessDenied"
+    endpoint = {"EndpointName": "abalone-staging", "EndpointConfigName": "any"}
+    assert job.refusal("sagemaker", "create_endpoint", **endpoint) == "AccessDenied"
+
+
+@pytest.mark.parametrize(("role", "own", "other"), [("Staging", "staging", "prod"), ("Prod", "prod", "staging")])
+def test_a_stage_cannot_touch_the_other_ones_stack(roles: Roles, role: str, own: str, other: str) -> None:
+    job = Job(roles, role)
+    given = {"RoleARN": roles.outputs["CloudFormationRoleArn"]}
+    change_set = {"ChangeSetName": "one", "ChangeSetType": "CREATE", "TemplateBody": TEMPLATE}
+
+    def create(stage: str, **more: str) -> str:
+        return job.refusal("cloudformation", "create_change_set", StackName=f"{PREFIX}-{stage}", **change_set, **more)
+
+    assert create(other, **given) == "AccessDenied"
+    for operation in ("delete_stack", "describe_stacks", "describe_stack_events"):
+        request = given if operation == "delete_stack" else {}
+        refusal = job.refusal("cloudformation", operation, StackName=f"{PREFIX}-{other}", **request)
+        assert refusal == "AccessDenied", operation
+    assert create(own) == "AccessDenied", "with its own permissions instead of CloudFormation's role"
+    assert create(own, RoleARN=roles.outputs["ModelExecutionRoleArn"]) == "AccessDenied"
+    assert create(own, **given) == ""
+
+
+@pytest.mark.parametrize("role", PROJECT_OF)
+def test_no_job_approves_a_model(roles: Roles, role: str, package: str) -> None:
+    job = Job(roles, role)
+    for status in ("Approved", "Rejected"):
+        request = {"ModelPackageArn": package, "ModelApprovalStatus": status}
+        assert job.refusal("sagemaker", "update_model_package", **request) == "AccessDenied"
+    stamp = {"ModelPackageArn": package, "CustomerMetadataProperties": {"GitLabCommit": "abc"}}
+    assert job.refusal("sagemaker", "update_model_package", **stamp) == ("" if role == "Training" else "AccessDenied")
+
+
+def test_who_has_the_approver_policy_approves_and_does_nothing_else(roles: Roles, package: str) -> None:
+    iam, name = roles.aws.client("iam"), f"approver-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    iam.attach_user_policy(UserName=name, PolicyArn=roles.outputs["ApproverPolicyArn"])
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    person = roles.aws.client("sagemaker", **keys)
+    person.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
+    with pytest.raises(ClientError, match="is not authorized to perform: sagemaker:UpdateModelPackage"):
+        person.update_model_package(ModelPackageArn=package, CustomerMetadataProperties={"GitLabCommit": "forged"})
+
+
+@pytest.mark.parametrize("role", PROJECT_OF)
+def test_no_job_reads_a_secret(roles: Roles, role: str) -> None:
+    manager, name = roles.aws.client("secretsmanager"), f"gitlab-{uuid.uuid4().hex[:8]}"
+    manager.create_secret(Name=name, SecretString="glpat-0123456789")
+    assert Job(roles, role).refusal("secretsmanager", "get_secret_value", SecretId=name) == "AccessDenied"
+
+
+def test_keys_that_nobody_has_open_nothing(roles: Roles, aws: Aws) -> None:
+    def code(service: str, operation: str, **keys: str) -> str:
+        with pytest.raises(ClientError) as refused:
+            getattr(aws.client(service, **keys), operation)()
+        return str(refused.value.response["Error"]["Code"])
+
+    nobody = {"aws_access_key_id": "AKIANOBODY", "aws_secret_access_key": "x"}
+    assert code("sagemaker", "list_pipelines", **nobody) == "UnrecognizedClientException"
+    assert code("s3", "list_buckets", **nobody) == "InvalidAccessKeyId"
+    stolen = Job(roles, "Training").keys | {"aws_session_token": "of another session"}
+    assert code("sagemaker", "list_pipelines", **stolen) == "UnrecognizedClientException"
+
+
+def test_a_pipeline_role_is_given_to_sagemaker_only(roles: Roles) -> None:
+    foreign = f"arn:aws:iam::{ACCOUNT}:role/somebody"
+    request = {"PipelineName": GROUP, "PipelineDefinition": "{}", "RoleArn": foreign}
+    assert Job(roles, "Training").refusal("sagemaker", "create_pipeline", **request) == "AccessDenied"
