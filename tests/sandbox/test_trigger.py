@@ -107,6 +107,14 @@ class Trigger(NamedTuple):
         found = self.aws.client("sqs").get_queue_attributes(**queue)["Attributes"]
         return sum(int(number) for number in found.values()) == 0
 
+    def metric(self, name: str) -> float:
+        """The sum of a metric that the function wrote to its log."""
+        logs = self.aws.client("logs")
+        group = self.outputs["LogGroupName"]
+        messages = [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
+        rows = [json.loads(message) for message in messages if message.startswith("{") and '"_aws"' in message]
+        return sum(sum(row.get(name, [])) for row in rows)
+
     def pipelines(self) -> list[str]:
         """The model packages for which pipelines were started, once every event has been worked off."""
         until(self.is_quiet)
@@ -174,6 +182,8 @@ def test_an_approval_starts_one_pipeline_though_its_event_comes_three_times(trig
     assert trigger.pipelines() == [arn]
     (request,) = trigger.gitlab.requests
     assert (request["ref"], request["inputs"]) == ("main", {"model_package_arn": arn})
+    assert trigger.metric("PipelinesStarted") == 1
+    assert trigger.metric("EventsReceived") >= 3  # of the registration, and of the approval
 
 
 def test_an_update_of_an_approved_model_package_starts_nothing(trigger: Trigger) -> None:

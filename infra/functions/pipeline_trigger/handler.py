@@ -11,7 +11,8 @@ from typing import Any
 
 import boto3
 import gitlab
-from aws_lambda_powertools import Logger
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities import parameters
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -38,6 +39,9 @@ TOKEN_SECONDS = 300  # how long a token read from Secrets Manager is used before
 TEN_YEARS = 10 * 366 * 24 * 3600
 
 logger = Logger()
+# Written to the log in CloudWatch's embedded metric format: no call, and no permission, of its own.
+metrics = Metrics(namespace="SageMakerCI", service="pipeline_trigger")
+metrics.set_default_dimensions(ModelPackageGroup=GROUP)
 table = boto3.resource("dynamodb").Table(TABLE)
 idempotency = IdempotencyConfig(expires_after_seconds=TEN_YEARS, hash_function="sha256")
 processor = BatchProcessor(event_type=EventType.SQS, logger=logger)  # type: ignore[arg-type] # warning() is all it needs
@@ -47,6 +51,7 @@ class PipelineNotStarted(Exception):
     """GitLab refused to start the pipeline."""
 
 
+@metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handle(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
     """The Lambda's entry point. Raises when every message of the batch failed, else names those that did."""
@@ -58,6 +63,7 @@ def handle(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureR
 def process(record: SQSRecord) -> None:
     """Start what one message asks for. Raises what kept it from being started."""
     logger.remove_keys(["model_package_arn"])  # of the message before
+    metrics.add_metric("EventsReceived", MetricUnit.Count, 1)
     change = approvals.read(record.json_body)
     if change is None:
         return  # another field of the package was updated
@@ -93,6 +99,7 @@ def remember(change: approvals.StatusChange) -> set[str]:
 def start_pipeline(approval: dict[str, Any]) -> dict[str, str]:
     """Start the pipeline of the package's `ordinal`-th approval; done once, then only answered from the record."""
     url = trigger(approval["model_package_arn"])
+    metrics.add_metric("PipelinesStarted", MetricUnit.Count, 1)
     logger.info("pipeline started", ordinal=approval["ordinal"], pipeline_url=url)
     return {"pipeline_url": url}
 
