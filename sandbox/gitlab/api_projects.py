@@ -42,6 +42,7 @@ from sandbox.gitlab.variables import VERSION, slug, tier
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?<!\.git)(?<!\.atom)(?<!\.)")
 _VARIABLE_KEY = re.compile(r"[A-Za-z0-9_]{1,255}")
 _MASKABLE = re.compile(r"[a-zA-Z0-9_+=/@:.~-]{8,}")  # a raw value may hold anything but white space
+_SUBJECT_COMPONENTS = ("project_path", "ref_type", "ref", "environment_protected", "deployment_tier")
 _ROLES = ("no_one_allowed", "developer", "maintainer", "owner")
 _SCOPES = {
     "api", "read_api", "read_user", "read_repository", "write_repository", "read_registry", "write_registry",
@@ -201,12 +202,17 @@ def register(api: Api, entities: Entities) -> None:
         role = data.get("ci_pipeline_variables_minimum_override_role", "no_one_allowed")
         if role not in _ROLES:
             raise ApiError(400, "ci_pipeline_variables_minimum_override_role does not have a valid value", key="error")
+        components = data.get("ci_id_token_sub_claim_components", ["project_path"])
+        if unknown := [name for name in components if name not in _SUBJECT_COMPONENTS]:
+            message = f"{unknown[0]} is not an allowed sub claim component"
+            raise ApiError(400, {"ci_cd_settings.id_token_sub_claim_components": [message]})
         for name in (
             "name",
             "description",
             "visibility",
             "default_branch",
             "ci_pipeline_variables_minimum_override_role",
+            "ci_id_token_sub_claim_components",
         ):
             if name in data:
                 setattr(project, name, data[name])

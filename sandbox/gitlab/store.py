@@ -260,6 +260,7 @@ class Project:
     catalog_versions: dict[str, str] = field(default_factory=dict)  # published version → commit
     # What GitLab sets for a new project: who may pass variables to a pipeline. Inputs are not concerned.
     ci_pipeline_variables_minimum_override_role: str = "no_one_allowed"
+    ci_id_token_sub_claim_components: list[str] = field(default_factory=lambda: ["project_path", "ref_type", "ref"])
     build_timeout: int = 3600
     members: dict[int, int] = field(default_factory=dict)
     variables: list[Variable] = field(default_factory=list)

@@ -57,7 +57,6 @@ def _claims(job: Job) -> dict[str, Any]:
     ref_type = "tag" if pipeline.tag else "branch"
     ref = pipeline.ref_name
     claims = {
-        "sub": f"project_path:{project.full_path}:ref_type:{ref_type}:ref:{ref}",
         "namespace_id": str(project.group.id if project.group else project.creator.namespace_id),
         "namespace_path": project.namespace_path,
         "project_id": str(project.id),
@@ -87,4 +86,6 @@ def _claims(job: Job) -> dict[str, Any]:
             "deployment_tier": job.environment.tier,
             "environment_action": (job.spec.environment or {}).get("action", "start"),
         }
-    return claims
+    # A claim that the job does not have is left out of the subject.
+    parts = [f"{name}:{claims[name]}" for name in project.ci_id_token_sub_claim_components if name in claims]
+    return claims | {"sub": ":".join(parts)}

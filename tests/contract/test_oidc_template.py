@@ -60,7 +60,7 @@ def test_it_can_be_sent_without_a_bucket() -> None:
 def test_every_parameter_is_described_and_constrained(template: dict[str, Any]) -> None:
     for name, parameter in template["Parameters"].items():
         assert parameter["Description"], name
-        assert parameter["AllowedPattern"], name
+        assert parameter.get("AllowedPattern") or parameter.get("AllowedValues"), name
     assert all(output["Description"] for output in template["Outputs"].values())
     assert {f"{role}Arn" for role in (*JOBS, *SERVICES, "ApproverPolicy")} == set(template["Outputs"])
 
@@ -72,7 +72,8 @@ def test_only_the_default_branch_of_one_project_changes_anything(template: dict[
     [(operator, keys)] = statement["Condition"].items()
     assert operator == "StringEquals"
     project = "ModelBuildProjectPath" if name == "TrainingRole" else "ModelDeployProjectPath"
-    assert keys["${Host}:sub"] == f"project_path:${{{project}}}:ref_type:branch:ref:${{DefaultBranch}}"
+    tier = "" if name == "TrainingRole" else "${Tier}"
+    assert keys["${Host}:sub"] == f"project_path:${{{project}}}:ref_type:branch:ref:${{DefaultBranch}}{tier}"
     assert keys["${Host}:aud"] == "${Aud}"
 
 

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.sandbox.conftest import ACCOUNT, REGION, Aws
-from tests.sandbox.test_oidc_roles import BUILD, DEPLOY, Roles, roles  # noqa: F401 - the fixture
+from tests.sandbox.test_oidc_roles import BUILD, DEPLOY, TIERS, Roles, roles  # noqa: F401 - the fixture
 
 PREFIX = "sagemaker-abalone-p-sandbox01-deploy"
 GROUP = "abalone-p-sandbox01"
@@ -24,9 +24,9 @@ class Job:
 
     def __init__(self, roles: Roles, role: str) -> None:
         self._aws = roles.aws
-        token = roles.gitlab.token(
-            sub=f"project_path:{PROJECT_OF[role]}:ref_type:branch:ref:main", aud=roles.gitlab.url
-        )
+        tier = f":deployment_tier:{TIERS[role]}" if role in TIERS else ""
+        subject = f"project_path:{PROJECT_OF[role]}:ref_type:branch:ref:main{tier}"
+        token = roles.gitlab.token(sub=subject, aud=roles.gitlab.url)
         answer = roles.aws.client("sts").assume_role_with_web_identity(
             RoleArn=roles.outputs[f"{role}RoleArn"], RoleSessionName="gitlab-job-1", WebIdentityToken=token
         )["Credentials"]

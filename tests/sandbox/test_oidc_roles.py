@@ -13,6 +13,7 @@ from tests.sandbox.conftest import ROOT, Aws
 from tests.sandbox.test_aws_identity import Issuer
 
 BUILD, DEPLOY = "data-science/abalone-model-build", "data-science/abalone-model-deploy"
+TIERS = {"Staging": "staging", "Prod": "production"}
 
 
 class Roles(NamedTuple):
@@ -22,10 +23,14 @@ class Roles(NamedTuple):
     gitlab: Issuer
     outputs: dict[str, str]
 
-    def lets_in(self, role: str, project: str, ref: str = "main", audience: str | None = None) -> bool:
-        token = self.gitlab.token(
-            sub=f"project_path:{project}:ref_type:branch:ref:{ref}", aud=audience or self.gitlab.url
-        )
+    def lets_in(
+        self, role: str, project: str, ref: str = "main", audience: str | None = None, tier: str | None = None
+    ) -> bool:
+        """Whether a job gets the role; `tier`: of its environment, if not the one that the role is for."""
+        subject = f"project_path:{project}:ref_type:branch:ref:{ref}"
+        if tier := tier if tier is not None else TIERS.get(role):
+            subject += f":deployment_tier:{tier}"
+        token = self.gitlab.token(sub=subject, aud=audience or self.gitlab.url)
         try:
             self.aws.client("sts").assume_role_with_web_identity(
                 RoleArn=self.outputs[f"{role}RoleArn"], RoleSessionName="gitlab-job-1", WebIdentityToken=token
@@ -49,6 +54,7 @@ def roles(aws: Aws) -> Iterator[Roles]:
         "GitLabServerUrl": gitlab.url,
         "ModelBuildProjectPath": BUILD,
         "ModelDeployProjectPath": DEPLOY,
+        "TierInSubject": "true",
     }
     cloudformation.create_stack(
         StackName=name,
@@ -79,6 +85,13 @@ def test_deployments_are_for_the_default_branch_of_model_deploy(roles: Roles, ro
     assert roles.lets_in(role, DEPLOY)
     assert not roles.lets_in(role, DEPLOY, ref="feature")
     assert not roles.lets_in(role, BUILD)
+
+
+@pytest.mark.parametrize(("role", "other"), [("Staging", "production"), ("Prod", "staging")])
+def test_a_job_of_another_environment_gets_no_role_of_a_stage(roles: Roles, role: str, other: str) -> None:
+    for tier in (other, "development", ""):
+        assert not roles.lets_in(role, DEPLOY, tier=tier), tier
+    assert roles.lets_in("Build", DEPLOY, tier=other)  # which only reads
 
 
 def test_merge_requests_get_roles_that_only_read(roles: Roles) -> None:

@@ -421,8 +421,9 @@ def test_everything_is_set_up_before_the_first_commit(stack: Stack, behind: Call
     proxy = behind(lambda method, path, count: None)
     assert stack.request("Create")["Status"] == "SUCCESS"
     changes = [each.split()[1].rsplit("/")[-1] for each in proxy.requests if each.split()[0] in MUTATING]
+    deploy = str(stack.project("abalone-deploy").id)  # its own settings: what its ID tokens say
     assert changes == [
-        *["projects", "protected_branches"] * 2, *["variables"] * 6, "triggers", *["commits"] * 2,
+        *["projects", "protected_branches"] * 2, *["variables"] * 6, deploy, "triggers", *["commits"] * 2,
     ]  # fmt: skip
 
 

@@ -121,6 +121,8 @@ def create(event: Event, progress: Progress) -> Outcome:
     for project, found in ((build, build_variables), (deploy, deploy_variables)):
         progress.begin(f"set the CI/CD variables of {project.path_with_namespace}")
         projects.set_variables(project, found)
+    progress.begin(f"let the ID tokens of {deploy.path_with_namespace} tell the deployment tier")
+    projects.tell_tier(deploy)
     store_trigger_token(deploy, wanted, progress)
     # The commit that starts a pipeline comes last: whatever fails before it has started nothing.
     for role, project, files in ((DEPLOY, deploy, deploy_seed), (BUILD, build, build_seed)):
@@ -159,6 +161,8 @@ def update(event: Event, progress: Progress) -> Outcome:
         withdrawn = [(each.key, each.environment_scope) for each in old.variables]
         projects.set_variables(project, resolved, withdrawn)
     build, deploy = (projects.find_by_id(server, project.id) for project in current)
+    progress.begin(f"let the ID tokens of {deploy.path_with_namespace} tell the deployment tier")
+    projects.tell_tier(deploy)
     if wanted.trigger_secret != before.trigger_secret or not projects.has_trigger(deploy):
         store_trigger_token(deploy, wanted, progress)
     return Outcome(True, event["PhysicalResourceId"], attributes=attributes(build, deploy))

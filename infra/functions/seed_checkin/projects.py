@@ -19,6 +19,8 @@ from .reasons import CheckinFailed
 BRANCH = "main"
 TRIGGER = "Approvals in the SageMaker Model Registry"
 TIMEOUT_SECONDS = 15
+# What an ID token's subject says of a job, so that roles can tell production from staging. Possible since GitLab 18.7.
+SUBJECT = ["project_path", "ref_type", "ref", "deployment_tier"]
 COMMIT_SECONDS = 90  # several megabytes, which GitLab takes apart before it answers
 
 
@@ -158,6 +160,13 @@ def set_variables(
                 raise CheckinFailed(f"variable {attributes['key']}: {reasons.explain(error)}") from error
     for key, environment_scope in plan.delete:
         project.variables.delete(key, filter={"environment_scope": environment_scope})
+
+
+def tell_tier(project: Project) -> None:
+    """Let the ID tokens of its jobs say for which deployment tier a job is."""
+    if project.attributes.get("ci_id_token_sub_claim_components") != SUBJECT:
+        project.ci_id_token_sub_claim_components = SUBJECT
+        project.save()
 
 
 def has_trigger(project: Project) -> bool:
