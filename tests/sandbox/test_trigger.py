@@ -165,7 +165,10 @@ def trigger(aws: Aws, project: Project, archive: Path) -> Iterator[Trigger]:
     )
     described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
-    yield Trigger(aws, project, gitlab, secret, outputs)
+    deployed = Trigger(aws, project, gitlab, secret, outputs)
+    # Copies of an event that meet one being worked on come back after this, not after the stack's six minutes.
+    deployed.retry_every(3)
+    yield deployed
     cloudformation.delete_stack(StackName=stack)
     cloudformation.get_waiter("stack_delete_complete").wait(
         StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
@@ -200,7 +203,6 @@ def test_an_update_of_an_approved_model_package_starts_nothing(trigger: Trigger)
 
 
 def test_approved_rejected_and_approved_again_starts_two(trigger: Trigger) -> None:
-    trigger.retry_every(3)  # copies that meet one being worked on come back after this
     arn = trigger.register(ModelApprovalStatus="Approved")
     for status in ("Rejected", "Approved"):
         time.sleep(0.1)  # a person takes longer than the copies of an event lie apart
