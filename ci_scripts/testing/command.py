@@ -178,6 +178,8 @@ def _judge(report: Report, exit_code: int, work: Run) -> None:
     """Raise what the pytest session comes to, unless it is green and has tested something."""
     import pytest
 
+    from ci_scripts.testing.report import number
+
     broken = report.broken
     if broken:
         if work.failure and all(each.name.startswith("quality: ") for each in broken):
@@ -190,5 +192,14 @@ def _judge(report: Report, exit_code: int, work: Run) -> None:
         raise errors.JobCancelled("the tests were interrupted")
     if exit_code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise errors.TestsFailed(f"pytest ended with exit code {exit_code}", hint="Its own message is above.")
+    if report.unmet:  # pytest is content all the same: it was told to deselect, to skip or to expect the failure
+        named = ", ".join(
+            f"{each.threshold} ({'not measured' if each.measured is None else number(each.measured)})"
+            for each in report.unmet
+        )
+        raise errors.TestsFailed(
+            f"{len(report.unmet)} of {len(report.checks)} thresholds not met: {named}",
+            hint="Let your pytest configuration (addopts, PYTEST_ADDOPTS, conftest.py) run every test of quality.yml.",
+        )
     if report.verdict != "passed":
         raise errors.NothingTested(f"not one test ran against {report.endpoint}: {report.tally}")

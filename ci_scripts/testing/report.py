@@ -62,8 +62,14 @@ class Report(NamedTuple):
         return [each for each in self.outcomes if each.outcome in ("failed", "error")]
 
     @property
+    def unmet(self) -> list[Check]:
+        """The thresholds that do not hold, or that pytest was told not to measure."""
+        return [check for check in self.checks if check.outcome != "passed"]
+
+    @property
     def verdict(self) -> str:
-        return "failed" if self.broken or not any(each.outcome == "passed" for each in self.outcomes) else "passed"
+        proven = any(each.outcome == "passed" for each in self.outcomes)
+        return "passed" if proven and not self.broken and not self.unmet else "failed"
 
     @property
     def tally(self) -> str:

@@ -252,6 +252,32 @@ def test_a_run_that_tests_nothing_is_not_green(run_test: Run, test: str, quality
 
 
 @pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("pytest.ini", "[pytest]\naddopts = -m smoke\nmarkers = smoke\n"),
+        ("conftest.py", "def pytest_collection_modifyitems(items):\n    items[:] = items[:1]\n"),
+        ("conftest.py", "import pytest\ndef pytest_runtest_setup(item):\n    'mse' in item.name and pytest.skip()\n"),
+    ],
+    ids=["addopts", "collection hook", "skip"],
+)
+def test_a_threshold_that_pytest_leaves_out_is_red(run_test: Run, tmp_path: Path, file: str, content: str) -> None:
+    (tmp_path / file).write_text(content)
+    smoke = "import pytest\n@pytest.mark.smoke\ndef test_smoke():\n    pass\n"
+    done = run_test(QUALITY + "  - {metric: mse, max: 1.0}\n", smoke)
+    assert done.returncode == 1, done.stdout
+    assert "error SMCI-708: 1 of 1 thresholds not met: mse <= 1.0 (not measured)" in done.stderr
+    assert "staging: failed" in (tmp_path / REPORTS / "summary.md").read_text()
+
+
+def test_a_threshold_that_is_expected_to_fail_is_red(run_test: Run, tmp_path: Path) -> None:
+    mark = "def pytest_collection_modifyitems(items):\n    for item in items:\n        item.add_marker('xfail')\n"
+    (tmp_path / "conftest.py").write_text(mark)
+    done = run_test(QUALITY + "  - {metric: mse, max: 1.0}\n", "def test_one():\n    pass\n")
+    assert done.returncode == 1, done.stdout
+    assert "error SMCI-708: 1 of 1 thresholds not met: mse <= 1.0 (" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("quality", "code", "told"),
     [
         ("data: {from_model_package: Typo}\n", "SMCI-702", "no S3 URI under Typo"),

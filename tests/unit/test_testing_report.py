@@ -58,6 +58,11 @@ def test_the_verdict_is_passed_only_when_something_passed_and_nothing_failed(
     assert (found.verdict, found.tally) == (verdict, tally)
 
 
+@pytest.mark.parametrize(("measured", "verdict"), [(4.5, "passed"), (6.5, "failed"), (None, "failed")])
+def test_the_verdict_is_passed_only_when_every_threshold_holds(measured: float | None, verdict: str) -> None:
+    assert build(PASSED, checks=(Check(MSE.threshold, measured),)).verdict == verdict
+
+
 @pytest.mark.parametrize(("measured", "outcome"), [(4.5, "passed"), (6.5, "failed"), (None, "error")])
 def test_a_check_without_a_measurement_is_an_error(measured: float | None, outcome: str) -> None:
     assert Check(Threshold("mse", "<=", 6.0), measured).outcome == outcome
