@@ -52,11 +52,11 @@ class Step:
 class Execution:
     """One execution of a pipeline; `changed` guards its state and wakes whoever waits for it."""
 
-    def __init__(self, pipeline: Any, arn: str, request: Json) -> None:
+    def __init__(self, pipeline: Any, version: int, text: str, arn: str, request: Json) -> None:
         self.arn, self.id, self.pipeline_arn = arn, arn.rpartition("/")[2], pipeline.arn
         self.pipeline_name, self.role_arn = pipeline.pipeline_name, pipeline.role_arn
         self.region = arn.split(":")[3]
-        self.text, self.request = pipeline.pipeline_definition, request
+        self.version, self.text, self.request = version, text, request
         self.document = definition.parse(self.text)
         self.given = {each["Name"]: each["Value"] for each in request.get("PipelineParameters") or []}
         self.parameters = definition.parameters(self.document, self.given)

@@ -9,7 +9,8 @@ import random
 import string
 import threading
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
@@ -22,7 +23,16 @@ from moto.sagemaker.utils import arn_formatter
 from sandbox.aws import definition
 from sandbox.aws.executions import Execution, Step
 
-_starting = threading.Lock()  # one request token, one execution: also when two requests come at once
+
+class Version(NamedTuple):
+    """What a pipeline was once defined as; the first one of `pipeline.versions` has the id 1."""
+
+    text: str
+    creation_time: datetime
+
+
+# One request token, one execution; one update, one version: also when two requests come at once.
+_counting = threading.Lock()
 
 
 def install() -> None:
@@ -53,6 +63,14 @@ def _pipeline(self: Any, name: str) -> Any:
         arn = arn_formatter("pipeline", name, backend.account_id, backend.region_name)
         raise ResourceNotFound(f"Pipeline '{arn}' does not exist.")
     return backend.pipelines[name]
+
+
+def _version(self: Any, pipeline: Any) -> int:
+    """The id of the version that the request names, else of the newest."""
+    number = self._get_param("PipelineVersionId") or len(pipeline.versions)
+    if not 0 < number <= len(pipeline.versions):
+        raise ResourceNotFound(f"Pipeline '{pipeline.arn}' has no version {number}.")
+    return int(number)
 
 
 def _execution(self: Any) -> Execution:
@@ -113,6 +131,7 @@ def create_pipeline(self: Any) -> dict[str, Any]:
         region_name=self.sagemaker_backend.region_name,
         parallelism_configuration=self._get_param("ParallelismConfiguration"),
     )
+    pipeline.versions = [Version(text, pipeline.creation_time)]
     pipeline.tokens = {}  # client request tokens seen, with the execution each of them started
     self.sagemaker_backend.pipelines[name] = pipeline
     return {"PipelineArn": pipeline.arn}
@@ -121,7 +140,6 @@ def create_pipeline(self: Any) -> dict[str, Any]:
 def update_pipeline(self: Any) -> dict[str, Any]:
     pipeline, text = _pipeline(self, self._get_param("PipelineName")), _definition_text(self)
     changes = {
-        "pipeline_definition": text,
         "pipeline_display_name": self._get_param("PipelineDisplayName"),
         "pipeline_description": self._get_param("PipelineDescription"),
         "role_arn": self._get_param("RoleArn"),
@@ -131,13 +149,25 @@ def update_pipeline(self: Any) -> dict[str, Any]:
         if value is not None:
             setattr(pipeline, name, value)
     pipeline.last_modified_time = utcnow()
-    return {"PipelineArn": pipeline.arn}
+    with _counting:
+        if text:  # the same text again is a new version, too
+            pipeline.versions.append(Version(text, pipeline.last_modified_time))
+        return {"PipelineArn": pipeline.arn, "PipelineVersionId": len(pipeline.versions)}
 
 
 def describe_pipeline(self: Any) -> dict[str, Any]:
     pipeline = _pipeline(self, self._get_param("PipelineName"))
     answer: dict[str, Any] = self.sagemaker_backend.describe_pipeline(pipeline.pipeline_name)
-    return answer
+    return answer | {"PipelineDefinition": pipeline.versions[_version(self, pipeline) - 1].text}
+
+
+def list_pipeline_versions(self: Any) -> dict[str, Any]:
+    pipeline = _pipeline(self, self._get_param("PipelineName"))
+    rows = [
+        {"PipelineArn": pipeline.arn, "PipelineVersionId": number, "CreationTime": version.creation_time}
+        for number, version in enumerate(pipeline.versions, start=1)
+    ]
+    return _page(self, "PipelineVersionSummaries", rows[::-1] if _descending(self) else rows)
 
 
 # --- executions ----------------------------------------------------------------------------------------------------
@@ -145,12 +175,13 @@ def describe_pipeline(self: Any) -> dict[str, Any]:
 
 def start_pipeline_execution(self: Any) -> dict[str, Any]:
     pipeline, token = _pipeline(self, self._get_param("PipelineName")), self._get_param("ClientRequestToken")
-    with _starting:
+    with _counting:
         if token in pipeline.tokens:
             return {"PipelineExecutionArn": pipeline.tokens[token]}
         execution_id = "".join(random.choices(string.ascii_lowercase + string.digits, k=12))  # noqa: S311
         arn = f"{pipeline.arn}/execution/{execution_id}"
-        execution = Execution(pipeline, arn, dict(self.params))
+        version = _version(self, pipeline)
+        execution = Execution(pipeline, version, pipeline.versions[version - 1].text, arn, dict(self.params))
         pipeline.tokens[token] = arn
         pipeline.pipeline_executions[arn] = execution
         pipeline.last_execution_time = execution.start_time
@@ -166,7 +197,7 @@ def stop_pipeline_execution(self: Any) -> dict[str, Any]:
 
 def retry_pipeline_execution(self: Any) -> dict[str, Any]:
     execution, token = _execution(self), self._get_param("ClientRequestToken")
-    with _starting:
+    with _counting:
         if token not in execution.retry_tokens:
             execution.retry()
             execution.retry_tokens.add(token)
@@ -177,6 +208,7 @@ def describe_pipeline_execution(self: Any) -> dict[str, Any]:
     execution = _execution(self)
     return _summary(execution, "FailureReason") | {
         "PipelineArn": execution.pipeline_arn,
+        "PipelineVersionId": execution.version,
         "PipelineExperimentConfig": {"ExperimentName": execution.pipeline_name, "TrialName": execution.id},
         "CreationTime": execution.start_time,
         "LastModifiedTime": execution.last_modified_time,
@@ -237,6 +269,7 @@ _OPERATIONS: tuple[Callable[[Any], dict[str, Any]], ...] = (
     create_pipeline,
     update_pipeline,
     describe_pipeline,
+    list_pipeline_versions,
     start_pipeline_execution,
     stop_pipeline_execution,
     retry_pipeline_execution,

@@ -403,6 +403,35 @@ def test_a_pipeline_is_described_updated_and_missed_as_the_service_does(world: W
     assert after["LastModifiedTime"] > before["LastModifiedTime"]
 
 
+def test_every_update_makes_a_version_and_any_version_can_be_described_and_started(world: World) -> None:
+    client, name = world.sagemaker, world.project.group
+    texts = [
+        json.dumps({"Version": "2020-12-01", "Steps": [{"Name": step, "Type": "Fail", "Arguments": {}}]})
+        for step in ("First", "Second")
+    ]
+    client.create_pipeline(PipelineName=name, PipelineDefinition=texts[0], RoleArn=world.project.pipeline_role)
+    assert client.update_pipeline(PipelineName=name, PipelineDefinition=texts[1])["PipelineVersionId"] == 2
+    assert client.update_pipeline(PipelineName=name, PipelineDescription="no definition")["PipelineVersionId"] == 2
+
+    def listed(**request: Any) -> list[int]:
+        rows = client.list_pipeline_versions(PipelineName=name, **request)["PipelineVersionSummaries"]
+        return [row["PipelineVersionId"] for row in rows]
+
+    assert listed() == [2, 1]
+    assert listed(SortOrder="Descending", MaxResults=1) == [2]
+    assert listed(SortOrder="Ascending", MaxResults=1) == [1]
+    for version, text in ((None, texts[1]), (1, texts[0]), (2, texts[1])):
+        asked = {"PipelineName": name} | ({"PipelineVersionId": version} if version else {})
+        assert client.describe_pipeline(**asked)["PipelineDefinition"] == text
+        arn = client.start_pipeline_execution(**asked)["PipelineExecutionArn"]
+        ran = client.describe_pipeline_definition_for_execution(PipelineExecutionArn=arn)["PipelineDefinition"]
+        assert ran == text
+        execution = client.describe_pipeline_execution(PipelineExecutionArn=arn)
+        assert execution["PipelineVersionId"] == (version or 2)
+    with pytest.raises(ClientError, match="has no version 3"):
+        client.start_pipeline_execution(PipelineName=name, PipelineVersionId=3)
+
+
 def test_an_execution_remembers_its_definition_and_parameters(world: World) -> None:
     parameters = [{"Name": name, "Type": "String", "DefaultValue": "x"} for name in ("Given", "Default")]
     fail = {"Name": "End", "Type": "Fail", "Arguments": {}}
