@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from moto.awslambda.models import lambda_backends
+from moto.s3.models import FakeKey, s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
 from sandbox.aws.server import ACCOUNT, REGION
@@ -42,6 +43,10 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
             found.append(Demand("iam:PassRole", str(role), {"iam:passedtoservice": receiver}))
     if service == "sagemaker" and operation.startswith("Create") and parameter("Tags"):
         found.append(Demand("sagemaker:AddTags", resources[0]))
+    if service == "s3" and operation == "GetObject" and (place := _place_without_object(default_resource)):
+        # Who may not list the keys is not told that one is missing, either; listing may be limited to some prefixes.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, https://github.com/ceph/ceph/pull/68577
+        found.append(Demand("s3:ListBucket", f"arn:aws:s3:::{place[0]}", {"s3:prefix": place[1]}))
     return found
 
 
@@ -53,9 +58,17 @@ _PASSED_ROLES = {
 }
 _CONTEXT = {
     "sagemaker": {"sagemaker:ModelApprovalStatus": "ModelApprovalStatus"},
-    "cloudformation": {"cloudformation:RoleArn": "RoleARN"},
+    "cloudformation": {"cloudformation:RoleArn": "RoleARN", "cloudformation:TemplateUrl": "TemplateURL"},
     "cloudwatch": {"cloudwatch:namespace": "Namespace"},
+    "s3": {"s3:prefix": "prefix"},
 }
+
+
+def _place_without_object(arn: str) -> tuple[str, str] | None:
+    """Bucket and key, when the bucket is there and holds nothing under the key."""
+    bucket, _, key = arn.removeprefix("arn:aws:s3:::").partition("/")
+    found = s3_backends[ACCOUNT]["aws"].buckets.get(bucket)
+    return (bucket, key) if found and not isinstance(found.keys.get(key), FakeKey) else None
 
 
 def _arn(service: str, rest: str) -> str:

@@ -110,6 +110,80 @@ def test_a_changed_template_takes_the_place_of_the_one_before(platform: Platform
     platform.aws.client("s3").head_object(Bucket=platform.bucket, Key=old)
 
 
+# Who may do everything, and trusts the person who makes it.
+ADMINISTRATOR = """
+Resources:
+  Administrator:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Statement: [{ Effect: Allow, Action: "sts:AssumeRole", Principal: { AWS: "arn:aws:iam::123456789012:root" } }]
+      Policies:
+        - PolicyName: everything
+          PolicyDocument: { Statement: [{ Effect: Allow, Action: "*", Resource: "*" }] }
+"""
+
+
+class Person:
+    """Somebody in Studio who has StudioPolicy and nothing else."""
+
+    def __init__(self, platform: Platform) -> None:
+        iam, name = platform.aws.client("iam"), f"person-{uuid.uuid4().hex[:8]}"
+        iam.create_user(UserName=name)
+        iam.attach_user_policy(UserName=name, PolicyArn=platform.outputs()["StudioPolicyArn"])
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+        self._cloudformation = platform.aws.client("cloudformation", **keys)
+
+    def refusal(self, operation: str, **request: Any) -> str:
+        """The error's code, or nothing when the call passed."""
+        try:
+            getattr(self._cloudformation, operation)(Capabilities=["CAPABILITY_IAM"], **request)
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return ""
+
+
+def test_the_launch_role_creates_what_was_published_and_nothing_else(platform: Platform) -> None:
+    person, name = Person(platform), f"SP-{uuid.uuid4().hex[:8]}"
+    launch = {"RoleARN": platform.outputs()["LaunchRoleArn"]}
+    [key] = platform.visible()
+    own_bucket, s3 = f"own-{uuid.uuid4().hex[:8]}", platform.aws.client("s3")
+    s3.create_bucket(Bucket=own_bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    for bucket, place in ((own_bucket, key), (platform.bucket, "elsewhere/template.yml")):
+        s3.put_object(Bucket=bucket, Key=place, Body=ADMINISTRATOR.encode())
+        url = f"https://{bucket}.s3.{REGION}.amazonaws.com/{place}"
+        assert person.refusal("create_stack", StackName=name, TemplateURL=url, **launch) == "AccessDenied"
+    assert person.refusal("create_stack", StackName=name, TemplateBody=ADMINISTRATOR, **launch) == "AccessDenied"
+    hosts = (
+        f"{platform.bucket}.s3.{REGION}.amazonaws.com",
+        f"{platform.bucket}.s3.amazonaws.com",
+        f"s3.{REGION}.amazonaws.com/{platform.bucket}",
+        f"s3.amazonaws.com/{platform.bucket}",
+    )
+    for host in hosts:  # the permission is there; the parameters are not
+        published = {"StackName": name, "TemplateURL": f"https://{host}/{key}"}
+        assert person.refusal("create_stack", **published, **launch) == "ValidationError"
+    other = create_role(platform.aws, f"powerful-{name.lower()}", "cloudformation.amazonaws.com")
+    assert person.refusal("create_stack", **published, RoleARN=other) == "AccessDenied"
+
+
+def test_a_project_cannot_be_changed_into_something_else(platform: Platform) -> None:
+    name = f"SP-{uuid.uuid4().hex[:8]}"
+    template = json.dumps({"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}})
+    launch = {"RoleARN": platform.outputs()["LaunchRoleArn"]}
+    cloudformation = platform.aws.client("cloudformation")
+    cloudformation.create_stack(StackName=name, TemplateBody=template, **launch)
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    person = Person(platform)
+    assert person.refusal("update_stack", StackName=name, TemplateBody=ADMINISTRATOR) == "AccessDenied"
+    assert person.refusal("update_stack", StackName=name, TemplateBody=ADMINISTRATOR, **launch) == "AccessDenied"
+    [key] = platform.visible()
+    published = f"https://{platform.bucket}.s3.{REGION}.amazonaws.com/{key}"
+    # SageMaker names no role in an update.
+    assert person.refusal("update_stack", StackName=name, TemplateURL=published) == "ValidationError"
+
+
 def test_a_service_catalog_product_creates_projects_with_its_launch_role(platform: Platform) -> None:
     catalog = platform._replace(stack=f"{platform.stack}-sc")
     role = create_role(platform.aws, f"studio-{uuid.uuid4().hex[:8]}", "sagemaker.amazonaws.com")
