@@ -20,7 +20,6 @@ _PERMISSIONS = {
     "GetQueueUrl": "sqs:GetQueueUrl",
     "GetQueueAttributes": "sqs:GetQueueAttributes",
 }
-_DENIED = {"403", "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AccessDeniedFault"}
 
 # The roles by which a repository's variables tell which one it is, and the service that assumes each.
 _BUILD_ROLE, _DEPLOY_ROLE = "SAGEMAKER_PIPELINE_ROLE_ARN", "MODEL_EXECUTION_ROLE_ARN"
@@ -36,11 +35,8 @@ def deploys(environ: Mapping[str, str]) -> bool:
     return bool(settings.value(environ, _DEPLOY_ROLE))
 
 
-def examine(environ: Mapping[str, str], *, has_token: bool, path: str) -> Iterator[Verdict]:
-    """Every check on AWS, in the order in which the jobs come to depend on it.
-
-    `path` is what aws.prepare_credentials() said; `has_token` whether there was an ID token before it.
-    """
+def examine(environ: Mapping[str, str]) -> Iterator[Verdict]:
+    """Every check on AWS, in the order in which the jobs come to depend on it."""
     try:
         project = settings.load_project(environ)
     except errors.InvalidSettings as error:
@@ -50,17 +46,16 @@ def examine(environ: Mapping[str, str], *, has_token: bool, path: str) -> Iterat
     yield verdicts.ok("variables", f"project {project.name}, id {project.id}")
     yield verdicts.region(project.region, _regions(project.region))
     try:
+        path = aws.prepare_credentials().removeprefix("credentials: ")
         who = aws.client("sts", project.region).get_caller_identity()
     except Exception as error:
-        failure = aws.explain(error)
+        failure = error if isinstance(error, errors.SagemakerCiError) else aws.explain(error)
         if failure is None:
             raise
         yield verdicts.failed("credentials", f"{failure.message}. {failure.hint}")
         yield verdicts.skipped("AWS", "nothing can be seen without credentials")
         return
-    in_job = bool(environ.get("CI_JOB_ID"))
-    lost = in_job and bool(settings.value(environ, "AWS_ROLE_ARN")) and not has_token
-    yield verdicts.credentials(path, who["Arn"], role_without_token=lost)
+    yield verdicts.credentials(path, who["Arn"])
     yield from _roles(project, environ, who["Account"])
     yield from guarded("bucket", lambda: _bucket(project))
     yield from guarded("bucket public access", lambda: _public_access(project))
@@ -78,7 +73,7 @@ def guarded(check: str, look: Callable[[], Iterator[Verdict]]) -> Iterator[Verdi
     try:
         yield from look()
     except Exception as error:
-        if isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _DENIED:
+        if isinstance(error, ClientError) and aws.error_code(error) in aws.DENIED:
             needed = _PERMISSIONS.get(error.operation_name, f"sagemaker:{error.operation_name}")
             yield verdicts.skipped(check, f"not allowed to look, which takes {needed}")
         elif (failure := aws.explain(error)) is not None:
@@ -127,7 +122,7 @@ def _bucket(project: Project) -> Iterator[Verdict]:
     try:
         answer = aws.client("s3", project.region).head_bucket(Bucket=name)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") not in ("404", "NoSuchBucket"):
+        if aws.error_code(error) not in ("404", "NoSuchBucket"):
             raise
         yield verdicts.failed("bucket", f"{name} does not exist: create it, or correct ARTIFACT_BUCKET")
         return
@@ -142,9 +137,9 @@ def _public_access(project: Project) -> Iterator[Verdict]:
     try:
         block = aws.client("s3", project.region).get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
+        if aws.error_code(error) == "NoSuchBucket":
             return
-        if error.response.get("Error", {}).get("Code") != "NoSuchPublicAccessBlockConfiguration":
+        if aws.error_code(error) != "NoSuchPublicAccessBlockConfiguration":
             raise
         block = {}
     yield verdicts.public_access(name, block)
@@ -156,7 +151,7 @@ def _versioning(project: Project) -> Iterator[Verdict]:
     try:
         answer = aws.client("s3", project.region).get_bucket_versioning(Bucket=project.artifact_bucket)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") == "NoSuchBucket":
+        if aws.error_code(error) == "NoSuchBucket":
             return
         raise
     yield verdicts.versioning(project.artifact_bucket, answer.get("Status"))
@@ -169,7 +164,7 @@ def _group(project: Project) -> Iterator[Verdict]:
     try:
         aws.client("sagemaker", project.region).describe_model_package_group(ModelPackageGroupName=name)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") not in ("ValidationException", "ResourceNotFound"):
+        if aws.error_code(error) not in ("ValidationException", "ResourceNotFound"):
             raise
         text = f"{name} does not exist yet: the first model that is good enough to be registered creates it"
         yield verdicts.hint("model package group", text)

@@ -28,15 +28,13 @@ def run(arguments: Namespace) -> None:
     import os
     from itertools import chain
 
-    from ci_scripts import aws, errors, job
+    from ci_scripts import errors, job
     from ci_scripts.doctor import aws_side, gitlab_side
 
-    has_token = bool(os.environ.get("AWS_ID_TOKEN"))
-    path = aws.prepare_credentials().removeprefix("credentials: ")
     gitlab = gitlab_side.surroundings(os.environ, arguments.gitlab_api, arguments.gitlab_project)
     seen = []
     for verdict in chain(
-        aws_side.examine(os.environ, has_token=has_token, path=path),
+        aws_side.examine(os.environ),
         gitlab_side.examine(gitlab, deploys=aws_side.deploys(os.environ)),
     ):
         seen.append(verdict)

@@ -43,14 +43,10 @@ def region(name: str, known: Sequence[str]) -> Verdict:
     return hint("region", f"{name} is no region with SageMaker that boto3 knows of: mistyped, or very new?")
 
 
-def credentials(path: str, who: str, *, role_without_token: bool) -> Verdict:
+def credentials(path: str, who: str) -> Verdict:
     """`path` is how aws.prepare_credentials() got them, `who` the ARN that AWS takes us for."""
-    if role_without_token:
-        return hint(
-            "credentials", f"{who}, not AWS_ROLE_ARN: the job has no AWS_ID_TOKEN; the components declare it, do you?"
-        )
     if path.startswith("static"):
-        return hint("credentials", f"{who}, by static access keys: with OIDC there is no key to lose; set AWS_ROLE_ARN")
+        return hint("credentials", f"{who}, by {path}")
     return ok("credentials", f"{who}, by {path.split(',')[0]}")
 
 

@@ -134,6 +134,13 @@ def test_missing_variables_and_refused_credentials_end_the_examination_of_aws(pr
     assert (found["credentials"], found["AWS"], done.returncode) == ("FAILED", "skipped", 1)
 
 
+def test_a_job_without_an_id_token_for_its_role_is_told_so(project: Project, tmp_path: Path) -> None:
+    environ = {key: text for key, text in project.environ.items() if "KEY" not in key}
+    found, done = doctor(environ | {"CI_JOB_ID": "7", "AWS_ROLE_ARN": project.pipeline_role}, tmp_path)
+    assert (found["credentials"], done.returncode) == ("FAILED", 1)
+    assert "no AWS_ID_TOKEN to assume the role" in done.stdout
+
+
 def test_an_unprotected_branch_an_open_secret_and_a_wrong_token_are_seen(
     project: Project, gitlab_server: GitLab, repository: Any, tmp_path: Path
 ) -> None:

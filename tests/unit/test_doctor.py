@@ -52,16 +52,15 @@ def test_a_role_must_trust_the_service_that_assumes_it(policy: dict[str, Any], s
 
 
 @pytest.mark.parametrize(
-    ("path", "role_without_token", "status"),
+    ("path", "status"),
     [
-        ("OIDC, role arn:aws:iam::123456789012:role/training", False, "ok"),
-        ("the environment's default", False, "ok"),
-        ("the environment's default", True, "hint"),
-        ("static access keys (warning: ...)", False, "hint"),
+        ("OIDC, role arn:aws:iam::123456789012:role/training", "ok"),
+        ("the environment's default", "ok"),
+        ("static access keys (warning: ...)", "hint"),
     ],
 )
-def test_the_way_to_the_credentials_is_judged(path: str, role_without_token: bool, status: str) -> None:
-    assert verdicts.credentials(path, "arn:aws:sts::1:x", role_without_token=role_without_token).status == status
+def test_the_way_to_the_credentials_is_judged(path: str, status: str) -> None:
+    assert verdicts.credentials(path, "arn:aws:sts::1:x").status == status
 
 
 def _rule(state: str = "ENABLED", **pattern: Any) -> dict[str, Any]:

@@ -1,0 +1,141 @@
+"""Where credentials come from, and what an error of AWS means to a person."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from botocore import exceptions as botocore
+from botocore.parsers import ResponseParserError
+
+from ci_scripts import aws, errors
+
+ROLE = "arn:aws:iam::123456789012:role/training"
+OTHER = "arn:aws:iam::123456789012:role/check"
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret"}
+JOB = {"CI_JOB_ID": "7"}
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No variable that says anything about AWS or GitLab, and nothing is left behind."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with patch.dict(os.environ, {"PATH": os.environ["PATH"]}, clear=True):
+        yield
+
+
+# --- credentials ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        (JOB | {"AWS_ROLE_ARN": ROLE, "AWS_ID_TOKEN": "jwt"}, f"OIDC, role {ROLE}"),
+        (JOB | KEYS | {"AWS_ROLE_ARN": ROLE, "AWS_ID_TOKEN": "jwt"}, f"OIDC, role {ROLE}"),
+        ({"AWS_ROLE_ARN": ROLE, "SMCI_AWS_ROLE_ARN": OTHER, "AWS_ID_TOKEN": "jwt"}, f"OIDC, role {OTHER}"),
+        (JOB | KEYS, "static access keys (warning: OIDC needs no long-lived secret; set AWS_ROLE_ARN to use it)"),
+        (JOB | KEYS | {"AWS_ID_TOKEN": "jwt"}, "static access keys (warning: "),
+        (JOB | KEYS | {"AWS_ROLE_ARN": ROLE}, "AWS_ROLE_ARN is not used without an AWS_ID_TOKEN)"),
+        (
+            JOB | {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": "/token"},
+            f"environment's web identity, role {ROLE}",
+        ),
+        (JOB, "the environment's default"),
+        ({"AWS_ROLE_ARN": ROLE}, "the environment's default; AWS_ROLE_ARN is not used without an AWS_ID_TOKEN"),
+    ],
+)
+def test_the_way_to_the_credentials_is_told(environ: dict[str, str], expected: str) -> None:
+    os.environ.update(environ)
+    assert expected in aws.prepare_credentials()
+
+
+def test_a_job_with_a_role_it_cannot_assume_does_not_go_on_as_the_runner() -> None:
+    os.environ.update(JOB | {"AWS_ROLE_ARN": ROLE})
+    with pytest.raises(errors.NoCredentials, match=f"no AWS_ID_TOKEN to assume the role {ROLE}"):
+        aws.prepare_credentials()
+
+
+def test_a_role_for_a_special_purpose_wins_and_need_not_be_set() -> None:
+    os.environ.update({"AWS_ROLE_ARN": ROLE, "AWS_ID_TOKEN": "jwt"})
+    assert ROLE in aws.prepare_credentials("AWS_CHECK_ROLE_ARN")
+    os.environ.update({"AWS_CHECK_ROLE_ARN": OTHER, "AWS_ID_TOKEN": "jwt"})
+    assert OTHER in aws.prepare_credentials("AWS_CHECK_ROLE_ARN")
+
+
+def test_with_a_role_neither_keys_nor_token_are_left_to_whom_we_call() -> None:
+    os.environ.update(JOB | KEYS | {"AWS_SESSION_TOKEN": "x", "AWS_ROLE_ARN": ROLE, "AWS_ID_TOKEN": "jwt"})
+    aws.prepare_credentials()
+    assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ID_TOKEN"} & set(os.environ)
+    assert os.environ["AWS_ROLE_SESSION_NAME"] == "gitlab-job-7"
+    assert Path(os.environ["AWS_WEB_IDENTITY_TOKEN_FILE"]).read_text() == "jwt"
+
+
+def test_the_id_token_is_readable_by_its_owner_alone_and_gone_with_the_process(tmp_path: Path) -> None:
+    program = (
+        "import os; from ci_scripts import aws; aws.prepare_credentials()\n"
+        "path = os.environ['AWS_WEB_IDENTITY_TOKEN_FILE']; print(oct(os.stat(path).st_mode)[-3:], path)"
+    )
+    environ = os.environ | {"TMPDIR": str(tmp_path), "AWS_ROLE_ARN": ROLE, "AWS_ID_TOKEN": "jwt"}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"600 {tmp_path}")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "operation", "expected"),
+    [
+        ("ExpiredToken", "GetCallerIdentity", errors.ExpiredCredentials),
+        ("ExpiredTokenException", "AssumeRoleWithWebIdentity", errors.ExpiredCredentials),
+        ("RequestExpired", "DescribeStacks", errors.ExpiredCredentials),
+        ("InvalidIdentityToken", "AssumeRoleWithWebIdentity", errors.RoleRefused),
+        ("IDPRejectedClaim", "AssumeRoleWithWebIdentity", errors.RoleRefused),
+        ("IDPCommunicationError", "AssumeRoleWithWebIdentity", errors.RoleRefused),
+        ("AccessDenied", "AssumeRoleWithWebIdentity", errors.RoleRefused),
+        ("AccessDenied", "AssumeRole", errors.AccessDenied),
+        ("AccessDenied", "GetObject", errors.AccessDenied),
+        ("403", "HeadBucket", errors.AccessDenied),
+        ("AccessDeniedException", "CreatePipeline", errors.AccessDenied),
+        ("UnrecognizedClientException", "DescribePipeline", errors.InvalidCredentials),
+        ("InvalidClientTokenId", "GetCallerIdentity", errors.InvalidCredentials),
+        ("InvalidAccessKeyId", "GetObject", errors.InvalidCredentials),
+        ("SignatureDoesNotMatch", "GetObject", errors.InvalidCredentials),
+        ("ValidationException", "CreatePipeline", errors.AwsRefused),
+    ],
+)
+def test_a_refusal_is_told_apart_by_code_and_operation(
+    code: str, operation: str, expected: type[errors.SagemakerCiError]
+) -> None:
+    found = aws.explain(botocore.ClientError({"Error": {"Code": code, "Message": "in AWS's words"}}, operation))
+    assert type(found) is expected
+    assert "in AWS's words" in found.message
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (botocore.NoCredentialsError(), errors.NoCredentials),
+        (botocore.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), errors.NoCredentials),
+        (botocore.EndpointConnectionError(endpoint_url="https://sts"), errors.AwsUnreachable),
+        (botocore.ReadTimeoutError(endpoint_url="https://sts"), errors.AwsUnreachable),
+        (botocore.SSLError(endpoint_url="https://sts", error="self-signed"), errors.AwsUnreachable),
+        (ResponseParserError("<html>"), errors.AwsUnreachable),
+        (botocore.ParamValidationError(report="Invalid bucket name"), errors.AwsRefused),
+    ],
+)
+def test_what_keeps_a_request_from_being_answered_is_told_apart(
+    error: Exception, expected: type[errors.SagemakerCiError]
+) -> None:
+    assert type(aws.explain(error)) is expected
+
+
+def test_an_error_that_is_not_of_aws_is_left_alone() -> None:
+    assert aws.explain(KeyError("steps")) is None
