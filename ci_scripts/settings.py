@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 # Plain text, compiled when there is something to check: compiling takes longer than saying that a variable is missing.
 _PROJECT_NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}"
 _PROJECT_ID = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,19}"
-_REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}"
-_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-_ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+"
+REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}"
+BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+"
 
 
 class Project(NamedTuple):
@@ -95,11 +95,11 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
         return found
 
     project = Project(
-        region=required("AWS_REGION", _REGION, "eu-west-1"),
+        region=required("AWS_REGION", REGION, "eu-west-1"),
         name=required("SAGEMAKER_PROJECT_NAME", _PROJECT_NAME, "abalone (letters, digits, inner hyphens; at most 32)"),
         id=required("SAGEMAKER_PROJECT_ID", _PROJECT_ID, "p-abc123def456"),
         arn=value(environ, "SAGEMAKER_PROJECT_ARN") or None,
-        artifact_bucket=required("ARTIFACT_BUCKET", _BUCKET, "my-artifact-bucket"),
+        artifact_bucket=required("ARTIFACT_BUCKET", BUCKET, "my-artifact-bucket"),
     )
     if problems:
         raise InvalidSettings("; ".join(problems))
@@ -119,7 +119,7 @@ def role_arn(name: str, environ: Mapping[str, str] = os.environ) -> str:
     found = value(environ, name)
     if not found:
         raise InvalidSettings(f"{name} is not set")
-    if not re.fullmatch(_ROLE_ARN, found):
+    if not re.fullmatch(ROLE_ARN, found):
         raise InvalidSettings(f"{name} is {found!r}, expected something like arn:aws:iam::123456789012:role/name")
     return found
 

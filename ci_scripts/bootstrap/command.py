@@ -10,11 +10,8 @@ from argparse import ArgumentParser, Namespace
 
 from ci_scripts import errors, settings
 
-_BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _STACK = r"[a-zA-Z][a-zA-Z0-9-]{0,127}"
-_ROLE = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+"
 _URL = r"https?://[a-zA-Z0-9.:-]+(/[a-zA-Z0-9._-]+)*"
-_REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -81,11 +78,11 @@ def run(arguments: Namespace) -> None:
 def _check(arguments: Namespace) -> None:
     """Raises InvalidOption with every option that cannot be right."""
     expected = (
-        ("--bucket", arguments.bucket, _BUCKET, "the name of a bucket"),
-        ("--region", arguments.region or "", _REGION, "something like eu-west-1"),
+        ("--bucket", arguments.bucket, settings.BUCKET, "the name of a bucket"),
+        ("--region", arguments.region or "", settings.REGION, "something like eu-west-1"),
         ("--stack-name", arguments.stack_name, _STACK, "letters, digits and hyphens, a letter first"),
         ("--gitlab-url", arguments.gitlab_url.rstrip("/"), f"({_URL})?", "something like https://gitlab.com"),
-        ("--studio-role", arguments.studio_role, f"({_ROLE})?", "the ARN of a role"),
+        ("--studio-role", arguments.studio_role, f"({settings.ROLE_ARN})?", "the ARN of a role"),
     )
     wrong = [
         f"{flag} is {value!r}, expected {what}" for flag, value, rule, what in expected if not re.fullmatch(rule, value)
