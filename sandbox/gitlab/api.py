@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import unquote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, g, jsonify, redirect, request
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
@@ -67,6 +67,14 @@ class Api:
                 g.user = None if anonymous else self.caller()
                 resolved: dict[str, Any] = dict(arguments)
                 if "project" in arguments:
+                    if moved := self._moved(arguments["project"]):
+                        # https://docs.gitlab.com/api/rest/#redirects: to the same call with the project's number.
+                        self._visible(moved, "Project", level, anonymous)
+                        if method != "GET":
+                            raise ApiError(405, "Non GET methods are not allowed for moved projects")
+                        return redirect(
+                            f"{request.host_url}api/v4{_filled_in(path, arguments | {'project': str(moved.id)})}"
+                        )
                     resolved["project"] = self._visible(
                         self.store.find_project(arguments["project"]), "Project", level, anonymous
                     )
@@ -117,6 +125,9 @@ class Api:
         g.token = token
         return token.user
 
+    def _moved(self, reference: str) -> Project | None:
+        return None if self.store.find_project(reference) else self.store.find_moved_project(reference)
+
     def _visible(self, source: Any, kind: str, level: int, anonymous: bool) -> Any:
         if anonymous and source is not None:
             return source
@@ -133,6 +144,11 @@ class Api:
         if actual < level and not (level <= GUEST and source.visibility != "private"):
             raise ApiError(403, "403 Forbidden")
         return source
+
+
+def _filled_in(path: str, arguments: Mapping[str, str]) -> str:
+    parts = (quote(arguments[part[1:]], safe="") if part[:1] in (":", "*") else part for part in path.split("/"))
+    return "/".join(parts)
 
 
 def _segment(part: str) -> str:

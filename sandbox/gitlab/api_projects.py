@@ -42,7 +42,10 @@ from sandbox.gitlab.variables import VERSION, slug, tier
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?<!\.git)(?<!\.atom)(?<!\.)")
 _VARIABLE_KEY = re.compile(r"[A-Za-z0-9_]{1,255}")
 _MASKABLE = re.compile(r"[a-zA-Z0-9_+=/@:.~-]{8,}")  # a raw value may hold anything but white space
-_SUBJECT_COMPONENTS = ("project_path", "ref_type", "ref", "environment_protected", "deployment_tier")
+_SUBJECT_PROJECT = ("project_path", "project_id")
+_SUBJECT_COMPONENTS = (
+    *_SUBJECT_PROJECT, "ref_type", "ref", "ref_protected", "environment_protected", "deployment_tier"
+)  # fmt: skip
 _ROLES = ("no_one_allowed", "developer", "maintainer", "owner")
 _SCOPES = {
     "api", "read_api", "read_user", "read_repository", "write_repository", "read_registry", "write_registry",
@@ -119,6 +122,9 @@ def register(api: Api, entities: Entities) -> None:
     @api.action("DELETE", "/groups/:group", OWNER, status=202)
     def delete_group(group: Group) -> Json:
         with store.lock:
+            for project in store.projects:
+                if project.group and group in project.group.lineage():
+                    store.vacate(project)
             store.projects[:] = [p for p in store.projects if p.group is None or group not in p.group.lineage()]
             store.groups[:] = [other for other in store.groups if group not in other.lineage()]
         return {"message": "202 Accepted"}
@@ -186,7 +192,6 @@ def register(api: Api, entities: Entities) -> None:
             repository = Repository(store.folder / "repositories" / f"{number}.git")
             repository.create()
             project = Project(number, name, path, namespace, current_user(), repository)
-            project.members[current_user().id] = OWNER
             change_project(project, data)
             store.projects.append(project)
         if boolean(data, "initialize_with_readme"):
@@ -203,6 +208,9 @@ def register(api: Api, entities: Entities) -> None:
         if role not in _ROLES:
             raise ApiError(400, "ci_pipeline_variables_minimum_override_role does not have a valid value", key="error")
         components = data.get("ci_id_token_sub_claim_components", ["project_path"])
+        if components[:1] not in ([name] for name in _SUBJECT_PROJECT):
+            message = f"{' or '.join(_SUBJECT_PROJECT)} must be the first element of the sub claim"
+            raise ApiError(400, {"ci_cd_settings.id_token_sub_claim_components": [message]})
         if unknown := [name for name in components if name not in _SUBJECT_COMPONENTS]:
             message = f"{unknown[0]} is not an allowed sub claim component"
             raise ApiError(400, {"ci_cd_settings.id_token_sub_claim_components": [message]})
@@ -236,6 +244,7 @@ def register(api: Api, entities: Entities) -> None:
             if (path := data.get("path", project.path)) != project.path:
                 if is_taken(project.namespace, path):
                     raise ApiError(400, {"path": ["has already been taken"]})
+                store.vacate(project)
                 project.path = path
             change_project(project, data)
         return entities.project(project)
@@ -249,6 +258,7 @@ def register(api: Api, entities: Entities) -> None:
                 raise not_found("Namespace")
             if is_taken(namespace, project.path):
                 raise ApiError(400, "Project with same name or path in target namespace already exists")
+            store.vacate(project)
             project.namespace = namespace
         return entities.project(project)
 
@@ -257,6 +267,7 @@ def register(api: Api, entities: Entities) -> None:
         for pipeline in list(project.pipelines):
             api.engine.cancel(pipeline)
         with store.lock:
+            store.vacate(project)
             store.projects.remove(project)
         return {"message": "202 Accepted"}
 

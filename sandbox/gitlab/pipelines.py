@@ -257,11 +257,21 @@ class Engine:
         if job.deployment and self._superseded(job.deployment):
             job.status, job.failure_reason, job.finished_at = "failed", "failed_outdated_deployment_job", now()
             job.deployment.status = "failed"
+        elif self._is_refused_id_tokens(job):
+            job.status, job.failure_reason, job.finished_at = "failed", "id_token_burned_project_path", now()
         elif job.resource_group and self._holder(job.project, job.resource_group):
             job.status = "waiting_for_resource"
         else:
             job.status, job.queued_at = "pending", now()
             self._queue.append(job)
+
+    def _is_refused_id_tokens(self, job: Job) -> bool:
+        """Since GitLab 19.1: a token that names its project by a path is not given where another project was before.
+
+        https://docs.gitlab.com/ci/secrets/id_token_authentication/#error-id-token-issuance-is-disabled
+        """
+        by_path = job.project.ci_id_token_sub_claim_components[0] == "project_path"
+        return bool(job.spec.config.get("id_tokens")) and by_path and self.store.is_burned(job.project)
 
     def _deployment(self, job: Job, environment: Environment) -> Deployment:
         iid = self.store.next_id(f"deployment of {job.project.id}")

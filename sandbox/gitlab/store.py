@@ -304,6 +304,7 @@ class Store:
         self.groups: list[Group] = []
         self.projects: list[Project] = []
         self.tokens: list[Token] = []
+        self._vacated: dict[str, Project] = {}
         self._counters: defaultdict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(1))
 
     def next_id(self, kind: str) -> int:
@@ -332,6 +333,19 @@ class Store:
 
     def find_project(self, reference: str) -> Project | None:
         return next((p for p in self.projects if reference in (str(p.id), p.full_path)), None)
+
+    def vacate(self, project: Project) -> None:
+        """The project leaves its path: it is about to be renamed, moved or deleted."""
+        self._vacated[project.full_path.lower()] = project
+
+    def find_moved_project(self, path: str) -> Project | None:
+        """The project that was at this path and is elsewhere now."""
+        project = self._vacated.get(path.lower())
+        return project if project in self.projects else None
+
+    def is_burned(self, project: Project) -> bool:
+        """Whether another project was at this one's path before."""
+        return self._vacated.get(project.full_path.lower(), project) is not project
 
     def access_level(self, user: User | None, source: Project | Group) -> int:
         """The user's role: the highest of direct and inherited memberships, 0 for none."""

@@ -70,6 +70,39 @@ def test_a_taken_name_is_refused(gitlab_server: GitLab, group: Any, repository: 
         gitlab_server.client.groups.create({"name": "x", "path": group.path})
 
 
+def test_a_moved_project_is_redirected_to_by_its_number(gitlab_server: GitLab, group: Any, repository: Any) -> None:
+    gitlab_server.client.projects.update(repository.id, {"path": "moved"})
+    address = f"{gitlab_server.url}/api/v4/projects/{group.path}%2Fdemo/triggers"
+    headers = {"PRIVATE-TOKEN": gitlab_server.token}
+    answer = requests.get(address, headers=headers, allow_redirects=False, timeout=10)
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == f"{gitlab_server.url}/api/v4/projects/{repository.id}/triggers"
+    assert requests.post(address, headers=headers, timeout=10).status_code == 405
+    stranger = gitlab_server.user(None, 0)
+    with pytest.raises(GitlabGetError, match="404"):
+        stranger.projects.get(f"{group.path}/demo")
+    gitlab_server.client.projects.create({"name": "demo", "namespace_id": group.id})  # the path is free
+    assert gitlab_server.client.projects.get(f"{group.path}/demo").id != repository.id
+
+
+def test_who_creates_a_project_in_a_group_has_no_more_rights_than_in_the_group(
+    gitlab_server: GitLab, group: Any
+) -> None:
+    maintainer = gitlab_server.user(group, 40)
+    project = maintainer.projects.create({"name": "mine", "namespace_id": group.id})
+    project.variables.create({"key": "A", "value": "b"})
+    with pytest.raises(GitlabDeleteError) as refused:
+        project.delete()
+    assert refused.value.response_code == 403
+
+
+def test_the_subject_of_id_tokens_begins_with_the_project(gitlab_server: GitLab, repository: Any) -> None:
+    projects = gitlab_server.client.projects
+    for components in (["ref"], ["project_id", "user_login"]):
+        with pytest.raises(GitlabUpdateError, match="sub claim"):
+            projects.update(repository.id, {"ci_id_token_sub_claim_components": components})
+
+
 def test_a_private_project_is_invisible_to_others(gitlab_server: GitLab, repository: Any) -> None:
     stranger = gitlab_server.user(None, 0)
     with pytest.raises(GitlabGetError) as error:

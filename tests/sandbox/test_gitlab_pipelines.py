@@ -604,6 +604,22 @@ job:
     }  # fmt: skip
 
 
+def test_a_path_that_another_project_had_gets_no_id_token_by_its_path(gitlab_server: GitLab, group: Any) -> None:
+    projects = gitlab_server.client.projects
+    projects.create({"name": "reused", "namespace_id": group.id}).delete()
+    project = projects.create({"name": "reused", "namespace_id": group.id})
+    configuration = "show:\n  id_tokens: {TOKEN: {aud: aws}}\n  script: ['true']\nplain:\n  script: ['true']\n"
+    pipeline = run(project, configuration)
+    job = job_of(project, pipeline, "show")
+    assert (job.status, job.failure_reason, job.started_at) == ("failed", "id_token_burned_project_path", None)
+    assert job_of(project, pipeline, "plain").status == "success"
+
+    project = projects.get(project.id)
+    components = ["project_id", "ref_type", "ref", "ref_protected"]
+    projects.update(project.id, {"ci_id_token_sub_claim_components": components})
+    assert run(project, configuration + "# again\n").status == "success"
+
+
 # --- the server -----------------------------------------------------------------------------------------------------
 
 
