@@ -93,11 +93,13 @@ def test_a_whole_pipeline_of_one_job_has_the_inputs_of_that_job() -> None:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_an_input_means_the_same_on_every_component(component: str) -> None:
-    meaning = {name: spec for job in JOBS for name, spec in _inputs(job).items()}
+    meaning = {name: spec for job in reversed(JOBS) for name, spec in _inputs(job).items()}
     for name, spec in _inputs(component).items():
         if name == "prefix":  # of an aggregate alone: its parts have names of their own
             continue
         base = meaning[_base(name) if component in AGGREGATES else name]
+        if name == "model_package_arn" and component in ("staging-deploy", "test-staging", "prod-deploy"):
+            base = _inputs("prod-deploy")[name]  # `build` chooses, these three compare
         for key in ("description", "type", "regex", "options"):
             assert spec.get(key) == base.get(key), f"{name}: {key}"
 
@@ -206,7 +208,7 @@ def test_reports_are_kept_when_the_job_fails(component: str) -> None:
 @pytest.mark.parametrize("component", ["staging-deploy", "prod-deploy"])
 def test_a_deployment_is_made_from_artifacts_alone_and_one_at_a_time(component: str) -> None:
     job = _job(component)
-    assert job["variables"]["GIT_STRATEGY"] == "none"
+    assert job["variables"]["GIT_STRATEGY"] == "empty"
     assert job["interruptible"] is False
     assert job["resource_group"] == job["environment"]["name"] == "$[[ inputs.environment ]]"
 

@@ -79,6 +79,7 @@ def test_a_pipeline_of_the_default_branch_trains_or_deploys(seeds: Any, kind: st
     assert jobs["prod-deploy"].config["manual_confirmation"]
     assert "SMCI_CHECK" not in jobs["training"].variables
     assert jobs["training"].config["interruptible"] is False, "the next commit does not stop a training"
+    assert jobs["build"].config["interruptible"] is False, "nor an approval that has not deployed yet"
     assert [name for name, job in jobs.items() if job.deploys] == ["staging-deploy", "prod-deploy"]
 
 
@@ -86,7 +87,7 @@ def test_a_merge_request_checks_and_neither_trains_nor_deploys(seeds: Any) -> No
     jobs = seeds("merge request")
     assert list(jobs) == ["training", "build"]
     assert jobs["training"].variables["SMCI_CHECK"] == "true"
-    assert jobs["training"].config["interruptible"] is True
+    assert [job.config["interruptible"] for job in jobs.values()] == [True, True]
 
 
 @pytest.mark.parametrize("kind", ["feature branch", "tag"])
