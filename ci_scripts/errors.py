@@ -195,11 +195,17 @@ class SagemakerSdkMissing(SagemakerCiError):
     hint = "Run the job in the training image of this project, or install `sagemaker-ci[training]`."
 
 
+_AFTER_A_FAILED_STEP = (
+    "If your code failed, push the correction: that starts a new execution. If AWS did (capacity, throttling), retry "
+    "the job: it resumes this execution where it failed, with the same code."
+)
+
+
 class PipelineExecutionFailed(SagemakerCiError):
     """The pipeline execution ended as Failed; the steps that failed are named with their reasons."""
 
     code = "SMCI-310"
-    hint = "The last log lines of the step are above. Retry the job to resume the execution at that step."
+    hint = _AFTER_A_FAILED_STEP
 
 
 class PipelineExecutionStopped(SagemakerCiError):
@@ -213,7 +219,14 @@ class PipelineExecutionIncomplete(SagemakerCiError):
     """The pipeline execution ended as CompletedWithFailures: some steps failed, others went on."""
 
     code = "SMCI-312"
-    hint = "Correct the steps named above. Retry the job to resume the execution at them."
+    hint = _AFTER_A_FAILED_STEP
+
+
+class BucketMissing(SagemakerCiError):
+    """`get_pipeline` works with an S3 bucket that does not exist; the SageMaker SDK would have created it."""
+
+    code = "SMCI-313"
+    hint = "Correct ARTIFACT_BUCKET, which get_pipeline gets as `default_bucket`, or create the bucket; no job does."
 
 
 # --- 4xx: model registry and stage configurations ------------------------------------------------------------------

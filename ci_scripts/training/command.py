@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from contextlib import nullcontext
 
 from ci_scripts.settings import Project
 from ci_scripts.training.options import add_arguments, read_options, read_surroundings
@@ -31,7 +30,7 @@ def run(arguments: Namespace) -> None:
     with job.cancellation():
         with job.section(f"Compile {options.module}"):
             offered = compile.base_arguments(project, role)
-            with compile.without_uploads() if options.check else nullcontext():
+            with compile.restrained(uploads=not options.check):
                 text = compile.compile_pipeline(options.module, offered, options.kwargs)
             parsed = definition.parse(text)
             definition.check_parameters(parsed, options.parameters)

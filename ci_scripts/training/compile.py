@@ -61,19 +61,23 @@ def compile_pipeline(module: str, offered: Mapping[str, Any], asked: Mapping[str
 
 
 @contextmanager
-def without_uploads() -> Iterator[None]:
-    """Let the consumer's code believe that it wrote to S3: a check leaves nothing behind, and needs no right to write.
+def restrained(*, uploads: bool) -> Iterator[None]:
+    """Keep the consumer's code from creating buckets: the SageMaker SDK makes one of every name that is mistyped.
 
-    `_make_api_call` is the one door of every botocore client, whoever made it.
+    Without `uploads` it is also made to believe that it wrote to S3: a check leaves nothing behind, and needs no right
+    to write. `_make_api_call` is the one door of every botocore client, whoever made it.
     """
     from botocore.client import BaseClient
 
     original = BaseClient._make_api_call
-    writes = {"CreateBucket", "PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
+    writes = {"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
 
     def call(client: Any, operation: str, parameters: Any) -> Any:
-        if client.meta.service_model.service_name == "s3" and operation in writes:
-            return {"ResponseMetadata": {"HTTPStatusCode": 200}, "ETag": "", "UploadId": ""}
+        if client.meta.service_model.service_name == "s3":
+            if operation == "CreateBucket":
+                raise errors.BucketMissing(f"there is no bucket {parameters['Bucket']}")
+            if operation in writes and not uploads:
+                return {"ResponseMetadata": {"HTTPStatusCode": 200}, "ETag": "", "UploadId": ""}
         return original(client, operation, parameters)
 
     BaseClient._make_api_call = call
