@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from ci_scripts import errors, job
+from ci_scripts import aws, errors, job
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
 _SETTLED = {"InService", "OutOfService", "Failed", "UpdateRollbackFailed"}
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html: those below 500. Others are
+# not the endpoint's fault, but that of the caller's credentials.
+_INVOCATION_ERRORS = {"ModelError", "ModelNotReadyException", "ValidationError", "ThrottlingException"}
 
 
 def describe(sagemaker: Any, name: str) -> dict[str, Any] | None:
@@ -31,7 +34,7 @@ def _unless_missing(operation: Callable[..., dict[str, Any]], **request: str) ->
     try:
         return operation(**request)
     except ClientError as error:
-        if "could not find" in error.response.get("Error", {}).get("Message", "").lower():
+        if "could not find" in aws.error_text(error).lower():
             return None
         raise
 
@@ -140,15 +143,17 @@ def _image_and_data(container: Mapping[str, Any]) -> tuple[str, str]:
 
 def invoke(runtime: Any, endpoint_name: str, body: bytes, content_type: str) -> bytes:
     """The endpoint's answer to one request. Raises InvocationFailed with the container's own words."""
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError, HTTPClientError
 
     try:
         answer = runtime.invoke_endpoint(EndpointName=endpoint_name, Body=body, ContentType=content_type)
         content: bytes = answer["Body"].read()
+    except HTTPClientError as error:  # a timeout, above all
+        raise errors.InvocationFailed(f"endpoint {endpoint_name} did not answer: {error}") from error
     except ClientError as error:
-        code, message = error.response.get("Error", {}).get("Code"), error.response.get("Error", {}).get("Message")
-        if code not in ("ModelError", "ModelNotReadyException", "ValidationError", "InternalDependencyException"):
+        status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if status < 500 and aws.error_code(error) not in _INVOCATION_ERRORS:
             raise
-        said = error.response.get("OriginalMessage") or message
+        said = error.response.get("OriginalMessage") or aws.error_text(error)
         raise errors.InvocationFailed(f"endpoint {endpoint_name} answered with an error: {said}") from error
     return content

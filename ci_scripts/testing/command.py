@@ -92,8 +92,16 @@ def _verify(exported: Export, project: Project, poll_seconds: float) -> dict[str
 
     sagemaker = aws.client("sagemaker", project.region)
     package = registry.describe(sagemaker, exported.model_package_arn)
-    # No configurations to compare with: whether the stack's newest is in service was the deploy job's to prove.
-    endpoint.verify(sagemaker, exported.endpoint_name, package, (), poll_seconds)
+    try:
+        # No configurations to compare with: whether the stack's newest is in service was the deploy job's to prove.
+        endpoint.verify(sagemaker, exported.endpoint_name, package, (), poll_seconds)
+    except errors.EndpointServesOtherModel as error:
+        # The deploy job of this pipeline has proven the opposite: the resource group was free in between.
+        raise errors.EndpointServesOtherModel(
+            error.message,
+            hint=f"Another pipeline has deployed to {exported.stage} since: go on there. To test this version after "
+            f"all, run this pipeline's deployment to {exported.stage} again, then this job.",
+        ) from None
     job.say(f"{exported.endpoint_name} is InService and serves {exported.model_package_arn}")
     return package
 
@@ -106,7 +114,7 @@ def _prepare(exported: Export, project: Project, quality: Quality | None, qualit
     from ci_scripts.testing.target import Endpoint
 
     endpoint = Endpoint(
-        aws.client("sagemaker-runtime", project.region),
+        aws.client("sagemaker-runtime", project.region, attempts=1),  # what a caller gets, not what retries make of it
         exported.endpoint_name,
         exported.stage,
         exported.model_package_arn,

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TextIO
 
-from ci_scripts import registry
+from ci_scripts import aws, registry
 from ci_scripts.errors import HeldOutDataInvalid, HeldOutDataMissing
 from ci_scripts.testing.quality import Data
 
@@ -151,8 +151,13 @@ def _download(s3: Any, uri: str) -> TextIO:
     try:
         body = s3.get_object(Bucket=bucket, Key=key)["Body"]
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "NoSuchBucket", "404"):
+        if aws.error_code(error) in ("NoSuchKey", "NoSuchBucket"):
             raise HeldOutDataMissing(f"there is no held-out data at {uri}") from error
+        if aws.error_code(error) in aws.DENIED:  # S3's answer for a missing key, too, to who may not list the bucket
+            raise HeldOutDataMissing(
+                f"the held-out data at {uri} is not there, or may not be read: {aws.error_text(error)}",
+                hint=f"{HeldOutDataMissing.hint} Reading takes s3:GetObject; to tell the two apart, s3:ListBucket.",
+            ) from error
         raise
     file = tempfile.TemporaryFile("w+", encoding="utf-8-sig", newline="")  # noqa: SIM115 - the caller closes it
     shutil.copyfileobj(body, file.buffer)

@@ -142,6 +142,19 @@ def test_who_has_the_approver_policy_approves_and_does_nothing_else(roles: Roles
         person.update_model_package(ModelPackageArn=package, CustomerMetadataProperties={"GitLabCommit": "forged"})
 
 
+def test_the_staging_job_is_told_that_held_out_data_is_missing_and_nothing_about_other_keys(roles: Roles) -> None:
+    s3, job = roles.aws.client("s3"), Job(roles, "Staging")
+    s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    missing = f"{GROUP}/executions/1/test.csv"
+    assert job.refusal("s3", "get_object", Bucket="artifacts", Key=missing) == "NoSuchKey"
+    s3.put_object(Bucket="artifacts", Key=missing, Body=b"9,0.4")
+    assert job.refusal("s3", "get_object", Bucket="artifacts", Key=missing) == ""
+    deployed = f"{PREFIX}-staging/template.json"  # which the role may read
+    assert job.refusal("s3", "get_object", Bucket="artifacts", Key=deployed) == "AccessDenied"
+    assert job.refusal("s3", "list_objects_v2", Bucket="artifacts", Prefix=f"{GROUP}/executions/1/") == ""
+    assert job.refusal("s3", "list_objects_v2", Bucket="artifacts") == "AccessDenied"
+
+
 @pytest.mark.parametrize("role", PROJECT_OF)
 def test_no_job_reads_a_secret(roles: Roles, role: str) -> None:
     manager, name = roles.aws.client("secretsmanager"), f"gitlab-{uuid.uuid4().hex[:8]}"

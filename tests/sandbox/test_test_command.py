@@ -6,9 +6,11 @@ import io
 import json
 import shutil
 import tarfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, NamedTuple
@@ -19,7 +21,7 @@ import pytest
 import sklego
 import xgboost
 
-from tests.sandbox.conftest import REGION, ROOT, Aws, Project, create_project, sagemaker_ci
+from tests.sandbox.conftest import REGION, ROOT, Aws, Project, create_project, create_role, sagemaker_ci
 
 IMAGE = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
 SEED = ROOT / "seed-deploy"
@@ -98,7 +100,11 @@ def run_test(stage: Stage, tmp_path: Path) -> Callable[..., CompletedProcess[str
     """Runs the command in a repository (`tmp_path`) that holds the given files."""
 
     def run(
-        quality: str = "", test: str = "", package: str = stage.package, options: tuple[str, ...] = ()
+        quality: str = "",
+        test: str = "",
+        package: str = stage.package,
+        options: tuple[str, ...] = (),
+        **environ: str,
     ) -> CompletedProcess[str]:
         export(tmp_path, stage.project, package)
         if quality:
@@ -106,7 +112,8 @@ def run_test(stage: Stage, tmp_path: Path) -> Callable[..., CompletedProcess[str
         if test:
             (tmp_path / "tests").mkdir(exist_ok=True)
             (tmp_path / "tests" / "test_endpoint.py").write_text(test)
-        return sagemaker_ci("test", "--stage", "staging", *options, environ=stage.project.environ, cwd=tmp_path)
+        environ = stage.project.environ | environ
+        return sagemaker_ci("test", "--stage", "staging", *options, environ=environ, cwd=tmp_path)
 
     return run
 
@@ -193,6 +200,11 @@ def test_an_endpoint_that_serves_another_package_is_refused_before_any_test(
     assert done.returncode == 1
     assert f"error SMCI-604: endpoint {stage.project.name}-staging serves {stage.package}" in done.stderr
     assert not (tmp_path / REPORTS / "junit.xml").exists()
+
+
+def test_a_pipeline_that_was_overtaken_is_not_sent_to_its_template(run_test: Run, stage: Stage) -> None:
+    done = run_test(QUALITY + "  - {metric: mse, max: 6.0}\n", package=stage.other)
+    assert "hint: Another pipeline has deployed to staging since: go on there." in done.stderr
 
 
 def test_tests_alone_are_enough_and_see_the_endpoint(run_test: Run, stage: Stage) -> None:
@@ -294,6 +306,44 @@ def test_data_that_cannot_be_had_is_one_clear_error(run_test: Run, quality: str,
     assert f"error {code}: " in done.stderr
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_data_in_a_bucket_that_may_not_be_listed_is_missing_or_forbidden(aws: Aws, run_test: Run, stage: Stage) -> None:
+    allowed = [{"Effect": "Allow", "Action": ["sagemaker:*", "s3:GetObject"], "Resource": "*"}]
+    role = create_role(aws, f"reader-{stage.project.name}", "sagemaker.amazonaws.com", allowed)
+    keys = aws.client("sts").assume_role(RoleArn=role, RoleSessionName="job")["Credentials"]
+    done = run_test(
+        "data: {from_model_package: Gone}\nchecks: [{metric: mse, max: 6.0}]\n",
+        AWS_ACCESS_KEY_ID=keys["AccessKeyId"],
+        AWS_SECRET_ACCESS_KEY=keys["SecretAccessKey"],
+        AWS_SESSION_TOKEN=keys["SessionToken"],
+    )
+    told = f"error SMCI-702: the held-out data at s3://{stage.project.bucket}/gone.csv is not there, or may not be read"
+    assert told in done.stderr
+    assert "s3:ListBucket" in done.stderr
+
+
+def test_an_endpoint_that_fails_is_asked_once_and_named_as_the_cause(run_test: Run) -> None:
+    asked: list[str] = []
+
+    class Unavailable(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.send_response(503)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing to tell."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Unavailable) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        done = run_test(
+            QUALITY + "  - {metric: mse, max: 6.0}\n  - {metric: latency_p95_ms, max: 1000}\n",
+            AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME=f"http://127.0.0.1:{server.server_port}",
+        )
+        server.shutdown()
+    assert "error SMCI-606: " in done.stderr
+    assert len(asked) == 1
 
 
 def test_a_model_that_refuses_the_held_out_rows_is_asked_once_and_named_as_the_cause(
