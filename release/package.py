@@ -1,11 +1,11 @@
 """What a release consists of besides the images: the wheel, and what installs exactly it and nothing else.
 
-A requirements file is the image's own with the wheel and its hash put first. `install_from` of the components installs
-it where no image can be pulled:
+A requirements file is the image's own with the wheel put first, by address and hash: no index is asked for it.
+`install_from` of the components installs it where no image can be pulled:
 
-    from=https://gitlab.example.com/api/v4/projects/mlops%2Fsagemaker-components/packages
-    pip install --require-hashes --extra-index-url $from/pypi/simple \\
-      --requirement $from/generic/sagemaker-ci/1.2.3/sagemaker-ci-1.2.3-requirements.txt
+    export SMCI_INSTALL_FROM=https://gitlab.example.com/api/v4/projects/mlops%2Fsagemaker-components
+    pip install --require-hashes --requirement \\
+      $SMCI_INSTALL_FROM/packages/generic/sagemaker-ci/1.2.3/sagemaker-ci-1.2.3-requirements.txt
 """
 
 from __future__ import annotations
@@ -33,21 +33,23 @@ def build(root: Path, folder: Path) -> None:
     _run(root, sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder.resolve()))
     (wheel,) = folder.glob("*.whl")
     for image, suffix in SUFFIXES.items():
+        pinned = root / "requirements" / f"{image}.txt"
         file = folder / f"{NAME}-{version}{suffix}-requirements.txt"
-        file.write_text(requirements(version, wheel, (root / "requirements" / f"{image}.txt").read_text()))
+        file.write_text(requirements(version, wheel, pinned.read_text()))
         bill = folder / f"{NAME}-{version}{suffix}.cdx.json"
         cyclonedx = str(Path(sys.executable).with_name("cyclonedx-py"))
         options = ["--no-validate", "--output-reproducible", "--pyproject", str(root / "pyproject.toml")]
-        _run(root, cyclonedx, "requirements", *options, "--output-file", str(bill.resolve()), str(file.resolve()))
+        _run(root, cyclonedx, "requirements", *options, "--output-file", str(bill.resolve()), str(pinned))
     for file in sorted(folder.iterdir()):
         print(f"{digest(file)}  {file.name}")
 
 
 def requirements(version: str, wheel: Path, pinned: str) -> str:
-    """A requirements file for the wheel and everything it needs, each with its hashes."""
+    """A requirements file for the wheel and everything it needs, each with its hashes. pip fills in the variable."""
+    address = f"${{SMCI_INSTALL_FROM}}/packages/generic/{NAME}/{version}/{wheel.name}"
     return (
         f"# {NAME} {version} and all it needs, for: pip install --require-hashes\n"
-        f"{NAME}=={version} \\\n    --hash=sha256:{digest(wheel)}\n{pinned}"
+        f"{NAME} @ {address} \\\n    --hash=sha256:{digest(wheel)}\n{pinned}"
     )
 
 

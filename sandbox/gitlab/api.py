@@ -106,8 +106,10 @@ class Api:
         job_token = request.headers.get("JOB-TOKEN") or request.args.get("job_token")
         value = request.headers.get("PRIVATE-TOKEN") or request.args.get("private_token") or bearer
         if bearer.startswith("Basic ") and "/packages/" in request.path:
-            # pip and its like know no tokens; the package registry takes one as the password.
+            # pip and its like know no tokens; the registry takes one as the password, a job's to download alone.
             value = (request.authorization and request.authorization.password) or ""
+            if value.startswith("glcbt-") and request.method not in _READ_METHODS:
+                raise ApiError(401, "401 Unauthorized")
         g.token, g.job = None, None
         if job_token or value.startswith("glcbt-"):
             g.job = self.store.find_running_job(job_token or value)

@@ -33,7 +33,7 @@ KEYWORDS = """
 """.split()
 INSTALL = (
     '[ -z "$SMCI_INSTALL_FROM" ] || pip install --quiet --disable-pip-version-check --root-user-action ignore '
-    '--require-hashes --extra-index-url "$SMCI_INSTALL_FROM/packages/pypi/simple" --requirement '
+    "--require-hashes --requirement "
     '"$SMCI_INSTALL_FROM/packages/generic/sagemaker-ci/$SMCI_COMPONENT_VERSION/'
     'sagemaker-ci-$SMCI_COMPONENT_VERSION{suffix}-requirements.txt"'
 )

@@ -20,7 +20,6 @@ import yaml
 
 from ci_scripts import __version__
 from release import package
-from release import publish as registry
 from sandbox import job_images
 from tests.sandbox.conftest import ROOT, Aws, Project, create_project, start_server, stop_server
 from tests.sandbox.gitlab_client import (
@@ -326,35 +325,54 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def serve_packages(released: Released, name: str, folder: Path) -> str:
     """Publish a release's files in a project of their own; what `install_from` says then."""
     project = component_project(released.server, f"{name}-{uuid.uuid4().hex[:8]}/components")
-    url = f"{released.server.url}/api/v4/projects/{project.id}/packages"
-    registry.publish(registry.Registry(url, released.server.token), folder, __version__)
+    for file in folder.iterdir():
+        project.generic_packages.upload(package.NAME, __version__, file.name, path=str(file))
     path = project.path_with_namespace.replace("/", "%2F")
     return f"http://gitlab-ci-token:$CI_JOB_TOKEN@$CI_SERVER_FQDN/api/v4/projects/{path}"
 
 
-def test_without_an_image_the_job_installs_exactly_the_released_version_of_the_component(
+class Installed(NamedTuple):
+    """The job `build` that installed a release's files, and its log."""
+
+    status: str
+    log: str
+
+
+def install(released: Released, aws: Aws, project: Project, name: str, folder: Path) -> Installed:
+    """Run `build` in an image with Python and the requirements alone, where no index of Python packages answers."""
+    register(aws, project, 4.0)
+    source = serve_packages(released, name, folder)
+    nobody = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    repository = released.consumer(name, project.environ | deploy_variables(aws) | nobody)
+    job, log = build(repository, seed(__version__, image=PYTHON, install_from=source))
+    return Installed(job.status, log)
+
+
+def release_files(folder: Path, wheel: Path, digest: str) -> Path:
+    """The files that a release publishes for the deploy jobs, which want this digest of the wheel."""
+    folder.mkdir()
+    shutil.copy(wheel, folder)
+    pinned = package.requirements(__version__, wheel, (ROOT / "requirements" / "deploy.txt").read_text())
+    file = folder / f"{package.NAME}-{__version__}{package.SUFFIXES['deploy']}-requirements.txt"
+    file.write_text(pinned.replace(package.digest(wheel), digest))
+    return folder
+
+
+def test_without_an_image_the_job_installs_the_released_version_and_asks_no_index_for_it(
     released: Released, aws: Aws, project: Project, wheel: Path, tmp_path: Path
 ) -> None:
-    register(aws, project, 4.0)
-    pinned = package.requirements(__version__, wheel, (ROOT / "requirements" / "deploy.txt").read_text())
-    forged = pinned.replace(package.digest(wheel), "0" * 64)  # as if the registry's wheel were not the released one
-    results = {}
-    for name, requirements in (("forged", forged), ("good", pinned)):
-        folder = tmp_path / name
-        folder.mkdir()
-        shutil.copy(wheel, folder)
-        (folder / f"{package.NAME}-{__version__}{package.SUFFIXES['deploy']}-requirements.txt").write_text(requirements)
-        source = serve_packages(released, name, folder)
-        variables = project.environ | deploy_variables(aws) | {"PIP_INDEX_URL": f"{source}/packages/pypi/simple"}
-        repository = released.consumer(name, variables)
-        results[name] = build(repository, seed(__version__, image=PYTHON, install_from=source))
-    job, log = results["forged"]
-    assert job.status == "failed"
-    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in log
-    assert "to the endpoint" not in log
-    job, log = results["good"]
-    assert job.status == "success", log
-    assert "to the endpoint" in log
+    done = install(released, aws, project, "good", release_files(tmp_path / "good", wheel, package.digest(wheel)))
+    assert done.status == "success", done.log
+    assert "to the endpoint" in done.log
+
+
+def test_a_wheel_that_is_not_the_released_one_is_not_installed(
+    released: Released, aws: Aws, project: Project, wheel: Path, tmp_path: Path
+) -> None:
+    done = install(released, aws, project, "forged", release_files(tmp_path / "forged", wheel, "0" * 64))
+    assert done.status == "failed"
+    assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.log
+    assert "to the endpoint" not in done.log
 
 
 # --- several models in one repository ---------------------------------------------------------------------------------
