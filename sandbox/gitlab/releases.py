@@ -53,6 +53,9 @@ def create_by_job(job: Job, folder: Path, environment: Mapping[str, str]) -> Rel
         wanted["description"] = text.read_text()
     release = create(job.project, job.user, wanted)
     if job.project.catalog:  # only a release that a job makes is published there
+        # `glab release create --publish-to-catalog` tells of the components it finds in the job's checkout.
+        if not any((folder / "templates").rglob("*.yml")):
+            raise ReleaseRefused(422, "failed to fetch components: the job's folder has none in templates/")
         try:
             catalog.publish(job.project, release.tag)
         except catalog.NotPublished as refused:

@@ -12,7 +12,7 @@ import sys
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema
 import pytest
@@ -22,6 +22,7 @@ from release import package, versions
 from sandbox.gitlab import includes
 from sandbox.gitlab.compiler import CompiledJob, NoPipeline, Surroundings, compile_jobs, matching_rules
 from sandbox.gitlab.repositories import Repository
+from tests import release_programs
 from tests.checkout import ROOT, copy
 
 PATH = "mlops/sagemaker-components"
@@ -29,7 +30,6 @@ IMAGES = ("deploy", "training", "training-sdk2")
 TESTS = {"lint", "unit", "contract", "sandbox"}
 BUILDS = {"wheel", "images"}
 RELEASE = {"version", "sign", "publish-package", "publish-images", "release"}
-TARGETS = ("deploy", "training", "training-sdk2")
 BRANCH = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main"}
 MERGE_REQUEST = {"CI_PIPELINE_SOURCE": "merge_request_event"}
 TAG = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_TAG": "1.2.3"}
@@ -58,7 +58,8 @@ def _pipeline(repository: Repository, variables: tuple[tuple[str, str], ...]) ->
         "CI_COMMIT_SHA": sha,
         "CI_REGISTRY_IMAGE": f"registry.example.com/{PATH}",
         "BUILD_IMAGES": "true",
-        "SIGN_RELEASES": "true",
+        "CI_SERVER_HOST": "gitlab.com",
+        "CI_PROJECT_VISIBILITY": "public",
         **dict(variables),
     }
     around = Surroundings(known, repository, sha, None)
@@ -99,9 +100,31 @@ def test_other_tags_and_branches_have_no_pipeline(repository: Repository, variab
         pipeline(repository, variables)
 
 
-def test_a_project_without_container_engine_or_signatures_releases_the_package_alone(repository: Repository) -> None:
-    jobs = pipeline(repository, TAG | {"BUILD_IMAGES": "false", "SIGN_RELEASES": "false"})
-    assert jobs.keys() == (TESTS | BUILDS | RELEASE) - {"images", "publish-images", "sign"}
+def test_a_project_without_a_container_engine_releases_the_package_alone(repository: Repository) -> None:
+    jobs = pipeline(repository, TAG | {"BUILD_IMAGES": "false"})
+    assert jobs.keys() == (TESTS | BUILDS | RELEASE) - {"images", "publish-images"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "signed"),
+    [
+        ({"CI_SERVER_HOST": "gitlab.com", "CI_PROJECT_VISIBILITY": "public"}, True),
+        # Keyless would write the names of a private project into a public log.
+        ({"CI_SERVER_HOST": "gitlab.com", "CI_PROJECT_VISIBILITY": "private"}, False),
+        # Sigstore issues certificates for GitLab.com's tokens alone.
+        ({"CI_SERVER_HOST": "git.example.com", "CI_PROJECT_VISIBILITY": "public"}, False),
+        ({"CI_SERVER_HOST": "git.example.com", "CI_PROJECT_VISIBILITY": "private", "COSIGN_PRIVATE_KEY": "k"}, True),
+    ],
+)
+def test_a_release_is_signed_where_that_works_and_gives_nothing_away(
+    repository: Repository, variables: dict[str, str], signed: bool
+) -> None:
+    assert ("sign" in pipeline(repository, TAG | variables)) == signed
+
+
+def test_the_job_that_publishes_to_the_catalog_has_the_templates(of_a_tag: Jobs) -> None:
+    """glab looks for them in the job's folder: https://docs.gitlab.com/ci/components/#publish-a-new-release"""
+    assert of_a_tag["release"].variables.get("GIT_STRATEGY", "fetch") == "fetch"
 
 
 def test_a_release_waits_for_every_test_and_every_component(of_a_tag: Jobs) -> None:
@@ -122,7 +145,7 @@ def test_every_component_is_included_from_the_commit_under_test(repository: Repo
     assert len(tested) == 10
     for job in tested:
         image = "training" if "run-pipeline" in job.config["script"][-1] else "deploy"
-        assert job.config["image"]["name"] == f"$CI_REGISTRY_IMAGE/{image}:$CI_COMMIT_SHA"
+        assert job.config["image"]["name"] == f"$CI_REGISTRY_IMAGE/{image}:$CI_PIPELINE_ID"
         assert job.stage in ("components", "deploy-components")
         assert job.when == "on_success"
         assert job.config["environment"]["name"].startswith("self-test"), "never an environment of somebody's model"
@@ -222,26 +245,83 @@ def test_the_build_context_holds_what_the_dockerfile_copies_and_nothing_else() -
     assert kept == {re.sub(r"/[\w-]+\.txt$", "/*.txt", name) for names in copied for name in names}
 
 
-def test_images_are_built_once_and_released_by_digest(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    for program in ("docker", "cosign"):
-        (tmp_path / program).write_text(
-            f'#!/bin/sh\necho "{program} $*" >> {log}\ncase "$*" in *inspect*) echo sha256:abc;; esac\n'
-        )
-        (tmp_path / program).chmod(0o755)
-    environ = {
-        "PATH": f"{tmp_path}:/usr/bin:/bin", "CI_REGISTRY_IMAGE": "r/x", "CI_COMMIT_SHA": "c0ffee",
-        "CI_COMMIT_TAG": "1.2.3",
-        "CI_PROJECT_URL": "https://git.example.com/x", "PYTHON_IMAGE": "python@sha256:123", "SIGN_RELEASES": "true",
-    }  # fmt: skip
-    for command in ("build", "publish"):
-        subprocess.run(["sh", "release/images.sh", command], cwd=ROOT, env=environ, check=True, capture_output=True)
-    calls = log.read_text().splitlines()
-    built = [call for call in calls if " buildx build " in call]
+# --- what the scripts do, with stand-ins for docker and cosign --------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """A checkout of the job; the programs in `programs` write to `log` how they were called."""
+
+    folder: Path
+    programs: Path
+    log: Path
+
+    def run(self, script: str, *arguments: str, **variables: str) -> list[str]:
+        """Run a script of release/ as a job does; the calls it made."""
+        environ = {
+            "PATH": f"{self.programs}:/usr/bin:/bin", "CI_REGISTRY_IMAGE": "r/x", "CI_REGISTRY": "r",
+            "CI_REGISTRY_USER": "ci", "CI_REGISTRY_PASSWORD": "secret", "CI_COMMIT_SHA": "c0ffee",
+            "CI_COMMIT_TAG": "1.2.3", "CI_PIPELINE_ID": "41", "CI_PROJECT_URL": "https://git.example.com/x",
+            "PYTHON_IMAGE": "python@sha256:123", **variables,
+        }  # fmt: skip
+        before = len(self.log.read_text().splitlines())
+        command = ["sh", str(ROOT / "release" / script), *arguments]
+        subprocess.run(command, cwd=self.folder, env=environ, check=True, capture_output=True)
+        return self.log.read_text().splitlines()[before:]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    folder = tmp_path / "checkout"
+    (folder / "ci_scripts").mkdir(parents=True)
+    (folder / versions.SOURCE).write_text((ROOT / versions.SOURCE).read_text())
+    return Place(folder, tmp_path / "programs", release_programs.write(tmp_path / "programs"))
+
+
+def digest(number: int) -> str:
+    """The digest of the image that the stand-in built as its `number`th."""
+    return f"sha256:{number:064x}"
+
+
+def test_the_images_are_built_with_a_bill_of_materials_and_provenance(place: Place) -> None:
+    built = place.run("images.sh", "build")
     for call, target in zip(built, IMAGES, strict=True):
-        assert f"--target {target} --tag r/x/{target}:c0ffee" in call
+        assert f" buildx build . --target {target} --tag r/x/{target}:41 " in call
         assert f"VERSION={versions.current(ROOT)} " in call
+        assert "--build-arg REVISION=c0ffee" in call
         assert "--sbom=true --provenance=mode=max" in call
-    for target in IMAGES:
-        assert f"docker buildx imagetools create --tag r/x/{target}:1.2.3 r/x/{target}@sha256:abc" in calls
-        assert f"cosign sign --yes r/x/{target}@sha256:abc" in calls
+
+
+def test_the_images_of_a_release_are_those_that_its_own_pipeline_has_built(place: Place, tmp_path: Path) -> None:
+    """Pushes of a branch and of a tag build the same commit at the same time."""
+    place.run("images.sh", "build")
+    other = Place(tmp_path / "other", place.programs, place.log)
+    (other.folder / "ci_scripts").mkdir(parents=True)
+    (other.folder / versions.SOURCE).write_text((ROOT / versions.SOURCE).read_text())
+    other.run("images.sh", "build", CI_PIPELINE_ID="42")
+    assert place.run("images.sh", "publish") == [
+        f"docker buildx imagetools create --tag r/x/{target}:1.2.3 r/x/{target}@{digest(number)}"
+        for number, target in enumerate(IMAGES, 1)
+    ]
+
+
+def test_every_file_and_every_image_of_a_release_is_signed(place: Place) -> None:
+    place.run("images.sh", "build")
+    (place.folder / "dist").mkdir()
+    for name in ("a.whl", "b.txt"):
+        (place.folder / "dist" / name).touch()
+    assert place.run("sign.sh") == [
+        "cosign sign-blob --yes --bundle dist/a.whl.sigstore.json dist/a.whl",
+        "cosign sign-blob --yes --bundle dist/b.txt.sigstore.json dist/b.txt",
+        "cosign login --username ci --password-stdin r",
+        *(f"cosign sign --yes r/x/{target}@{digest(number)}" for number, target in enumerate(IMAGES, 1)),
+    ]
+
+
+def test_a_key_signs_without_asking_anybody_outside(place: Place) -> None:
+    (place.folder / "dist").mkdir()
+    (place.folder / "dist" / "a.whl").touch()
+    assert place.run("sign.sh", COSIGN_PRIVATE_KEY="-----BEGIN") == [
+        "cosign signing-config create --out signing-config.json",
+        "cosign sign-blob --yes --key env://COSIGN_PRIVATE_KEY --signing-config signing-config.json "
+        "--bundle dist/a.whl.sigstore.json dist/a.whl",
+    ]

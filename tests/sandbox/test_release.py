@@ -1,7 +1,7 @@
 """A release as its pipeline makes it: `make release`, a tag, and what the package registry then serves to pip.
 
-The long tests are cut short here, and so is what needs a container engine or Sigstore; every other job runs as it
-stands, in an image of its commit that is a folder of programs.
+The long tests are cut short here; every other job runs as it stands, in an image of its pipeline that is a folder of
+programs. What needs a container engine or Sigstore has stand-ins that write down how they were called.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import pytest
 import requests
 import yaml
 
-from release import publish
-from release.versions import ReleaseError
+from tests import release_programs
 from tests.checkout import ENVIRON, commit, copy, git
 from tests.sandbox.conftest import start_server, stop_server
 from tests.sandbox.gitlab_client import GitLab, add_to_catalog, log_of, pipeline_of, run, settled, statuses
 
 VERSION = "98.7.6"
-CUT_SHORT = ("lint", "unit", "contract", "sandbox", "images", "publish-images", "sign")
+CUT_SHORT = ("lint", "unit", "contract", "sandbox")
+RELEASE = ("version", "wheel", "images", "sign", "publish-package", "publish-images", "release")
 PARTS = ("build", "staging-deploy", "test-staging", "prod-deploy")
 SELF_TESTS = {
     f"self-test-{job}" for job in ("training", "model-build", *PARTS, *(f"model-deploy-{job}" for job in PARTS))
@@ -34,12 +34,14 @@ BIN = Path(sys.executable).parent
 
 
 class Released(NamedTuple):
-    """The project on the GitLab server after the pipeline of its tag; `folder` is the checkout it was pushed from."""
+    """The project on the GitLab server after the pipeline of its tag; `folder` is the checkout it was pushed from, and
+    `calls` lists those of docker and cosign."""
 
     project: Any
     pipeline: Any
     folder: Path
     token: str
+    calls: Path
 
     @property
     def packages(self) -> str:
@@ -64,6 +66,8 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
     }
     project = client.projects.create(details)
     add_to_catalog(GitLab(url, token, client, state), project)
+    project.variables.create({"key": "COSIGN_PRIVATE_KEY", "value": "-----BEGIN\n-----END"})
+    calls = release_programs.write(state / "programs")
     folder = copy(state / "checkout")
     cut_short(folder / ".gitlab-ci.yml")
     commit(folder, "Cut jobs short")
@@ -72,7 +76,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
     git(folder, "tag", VERSION)
     git(folder, "push", "--quiet", project.http_url_to_repo.replace("://", f"://oauth2:{token}@"), VERSION)
     pipeline = settled(project, pipeline_of(project, git(folder, "rev-parse", "HEAD").strip()), seconds=180)
-    yield Released(project, pipeline, folder, token)
+    yield Released(project, pipeline, folder, token, calls)
     assert stop_server(process) == 0
 
 
@@ -85,8 +89,9 @@ def images(folder: Path, checkout: Path) -> list[dict[str, Any]]:
     consumers = folder.with_name("python") / "bin"
     found = {
         "^python:": [BIN],
-        "/(deploy|training):[0-9a-f]{40}$": [folder, BIN],
-        "/gitlab-org/cli:|^docker:|^alpine:": [],
+        r"/(deploy|training):\d+$": [folder, BIN],
+        "/gitlab-org/cli:": [],
+        "^docker:|^alpine:": [folder.with_name("programs")],
         "^mirror/python:": [consumers],
     }
     return [{"match": match, "path": [str(path) for path in paths]} for match, paths in found.items()]
@@ -104,7 +109,7 @@ def test_the_pipeline_of_a_tag_tests_publishes_and_releases(released: Released) 
     found = statuses(released.pipeline)
     logs = "".join(log_of(released.project, released.pipeline, job) for job, s in found.items() if s != "success")
     assert set(found.values()) == {"success"}, logs
-    assert set(found) == {*CUT_SHORT, *SELF_TESTS, "version", "wheel", "publish-package", "release"}
+    assert set(found) == {*CUT_SHORT, *SELF_TESTS, *RELEASE}
 
 
 def test_each_components_job_arrives_whole(released: Released) -> None:
@@ -130,7 +135,24 @@ def test_the_bill_of_materials_lists_every_requirement(released: Released) -> No
     pinned = {line.split("==")[0] for line in (released.folder / "requirements/deploy.txt").read_text().splitlines()
               if "==" in line}  # fmt: skip
     assert bill.json()["bomFormat"] == "CycloneDX"
-    assert {component["name"] for component in bill.json()["components"]} == pinned | {"sagemaker-ci"}
+    assert bill.json()["metadata"]["component"]["name"] == "sagemaker-ci"
+    assert {component["name"] for component in bill.json()["components"]} == pinned
+
+
+def test_the_tested_images_are_signed_and_get_the_version(released: Released) -> None:
+    calls = released.calls.read_text().splitlines()
+    digests = [call.rpartition("@")[2] for call in calls if call.startswith("cosign sign ")]
+    published = [call for call in calls if " imagetools create " in call]
+    assert len(set(digests)) == len(digests) == 3
+    assert [call.rpartition("@")[2] for call in published] == digests
+    assert all(f":{VERSION} " in call for call in published)
+    assert all(f":{released.pipeline.id} " in call for call in calls if " buildx build " in call)
+
+
+def test_every_published_file_is_published_with_its_signature(released: Released) -> None:
+    files = {name for name in files_of(released.project) if not name.endswith(".sigstore.json")}
+    assert len(files) == 7, "the wheel, and for each image its requirements and bill of materials"
+    assert {f"{name}.sigstore.json" for name in files} == set(files_of(released.project)) - files
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +173,11 @@ def test_a_changed_wheel_is_not_installed(python: Path, released: Released, tmp_
     url = f"{released.packages}/generic/sagemaker-ci/{VERSION}/sagemaker-ci-{VERSION}-requirements.txt"
     name, hashed, rest = requests.get(url, timeout=30).text.partition("--hash=sha256:")
     (tmp_path / "requirements.txt").write_text(f"{name}{hashed}{'0' * 64}{rest[64:]}")
-    options = ["--require-hashes", "--no-cache-dir", "--extra-index-url", f"{released.packages}/pypi/simple"]
-    command = [str(python / "pip"), "install", *options, "--requirement", str(tmp_path / "requirements.txt")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [str(python / "pip"), "install", "--require-hashes", "--no-cache-dir", "--requirement"]
+    environ = {"PATH": "/usr/bin:/bin", "SMCI_INSTALL_FROM": released.packages.removesuffix("/packages")}
+    done = subprocess.run(
+        [*command, str(tmp_path / "requirements.txt")], env=environ, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.stderr
     assert not (python / "sagemaker-ci").exists()
@@ -182,20 +206,60 @@ def test_a_job_without_an_image_of_ours_installs_exactly_its_components_version(
     assert version.stdout == f"sagemaker-ci {VERSION}\n"
 
 
-def test_publishing_again_changes_nothing_and_other_content_is_refused(released: Released, tmp_path: Path) -> None:
-    registry = publish.Registry(f"{released.project.manager.gitlab.api_url}/projects/{released.project.id}/packages",
-                                released.token)  # fmt: skip
-    wheel = f"sagemaker_ci-{VERSION}-py3-none-any.whl"
-    published = requests.get(f"{released.packages}/generic/sagemaker-ci/{VERSION}/{wheel}", timeout=30).content
-    before = files_of(released.project)
-    (tmp_path / wheel).write_bytes(published)
-    publish.publish(registry, tmp_path, VERSION)
-    (tmp_path / wheel).write_bytes(published + b"changed")
-    with pytest.raises(ReleaseError, match="with other content; release a new version"):
-        publish.publish(registry, tmp_path, VERSION)
-    assert files_of(released.project) == before
+# On a branch of the project, with what was released and with something else under its name.
+AGAIN = f"""
+default: {{image: "python:3"}}
+variables:
+  WHEEL: sagemaker_ci-{VERSION}-py3-none-any.whl
+  FILES: $CI_API_V4_URL/projects/$CI_PROJECT_ID/packages/generic/sagemaker-ci/{VERSION}
+same:
+  script:
+    - mkdir dist
+    - 'curl --silent --fail --header "JOB-TOKEN: $CI_JOB_TOKEN" --output dist/$WHEEL $FILES/$WHEEL'
+    - python3 -m release publish dist
+other:
+  script:
+    - mkdir dist
+    - echo other > dist/$WHEEL
+    - python3 -m release publish dist
+as-a-password:
+  script:
+    - curl --silent --fail --user "gitlab-ci-token:$CI_JOB_TOKEN" $FILES/$WHEEL --output wheel
+    - curl --silent --show-error --fail --user "gitlab-ci-token:$CI_JOB_TOKEN" --upload-file wheel $FILES/$WHEEL
+"""
+
+
+@pytest.fixture(scope="module")
+def again(released: Released) -> Any:
+    """The pipeline of a commit that publishes once more."""
+    (released.folder / ".gitlab-ci.yml").write_text(AGAIN)
+    commit(released.folder, "Publish again")
+    url = released.project.http_url_to_repo.replace("://", f"://oauth2:{released.token}@")
+    git(released.folder, "push", "--quiet", url, "HEAD:refs/heads/again")
+    sha = git(released.folder, "rev-parse", "HEAD").strip()
+    return settled(released.project, pipeline_of(released.project, sha))
+
+
+def test_publishing_again_changes_nothing(released: Released, again: Any) -> None:
+    log = log_of(released.project, again, "same")
+    assert f"sagemaker_ci-{VERSION}-py3-none-any.whl: was there\n" in log
+    files = files_of(released.project)
+    assert len(set(files)) == len(files)
+
+
+def test_other_content_under_a_published_name_is_refused(released: Released, again: Any) -> None:
+    assert statuses(again)["other"] == "failed"
+    log = log_of(released.project, again, "other")
+    assert "is published already, with other content; release a new version\n" in log
+    assert "Traceback" not in log
+
+
+def test_the_registry_takes_a_jobs_token_as_a_password_for_downloads_alone(released: Released, again: Any) -> None:
+    """As GitLab: lib/api/generic_packages.rb names basic_auth for GET and not for PUT."""
+    assert statuses(again)["as-a-password"] == "failed"
+    assert "error: 401" in log_of(released.project, again, "as-a-password")
 
 
 def files_of(project: Any) -> list[str]:
     packages = project.packages.list(get_all=True)
-    return sorted(f"{p.package_type} {file.file_name}" for p in packages for file in p.package_files.list(get_all=True))
+    return sorted(file.file_name for package in packages for file in package.package_files.list(get_all=True))
