@@ -24,7 +24,7 @@ from sandbox.aws import identity
 from sandbox.aws.lambda_environment import Outcome
 from sandbox.aws.server import ACCOUNT, REGION
 
-_WAIT_SECONDS = 5  # one long poll; a mapping that is disabled or deleted stops after the one under way
+_WAIT_SECONDS = 1  # one long poll; a mapping that is disabled or deleted stops after the one under way
 _WINDOW_POLL_SECONDS = 0.1
 _CONCURRENCY = 5  # batches in flight that Lambda starts with
 _CREDENTIALS_SECONDS = 30 * 60

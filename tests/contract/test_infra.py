@@ -59,11 +59,58 @@ def test_gitlab_may_be_down_for_hours(template: dict[str, Any]) -> None:
     assert queue["MessageRetentionPeriod"] > hours * 3600
 
 
-def test_a_batch_fits_into_the_functions_time_though_gitlab_does_not_answer(template: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("limit", "attempts"),
+    [(r"^GITLAB_SECONDS = (\d+)", ""), (r"^AWS_LIMITS = .*read_timeout=(\d+)", r"total_max_attempts\": (\d+)")],
+)
+def test_a_batch_fits_into_the_functions_time_though_nobody_answers(
+    template: dict[str, Any], limit: str, attempts: str
+) -> None:
     source = (ROOT / "infra/functions/pipeline_trigger/handler.py").read_text()
-    (seconds,) = re.findall(r"^GITLAB_SECONDS = (\d+)", source, re.MULTILINE)
+    (seconds,) = re.findall(limit, source, re.MULTILINE)
+    (times,) = re.findall(attempts, source) if attempts else ("1",)
     batch = resource(template, "AWS::Lambda::EventSourceMapping")["BatchSize"]
-    assert batch * int(seconds) < resource(template, "AWS::Lambda::Function")["Timeout"]
+    spare = 10  # for a start from cold, and for what does answer
+    assert batch * int(seconds) * int(times) + spare < resource(template, "AWS::Lambda::Function")["Timeout"]
+
+
+@pytest.mark.parametrize(
+    ("alarm", "metric", "dimensions"),
+    [
+        (
+            "DeadLetterAlarm",
+            ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
+            {"QueueName": {"Fn::GetAtt": ["DeadLetterQueue", "QueueName"]}},
+        ),
+        (
+            "ErrorAlarm",
+            ("SageMakerCI", "EventsFailed"),
+            {
+                "ModelPackageGroup": {"Fn::Sub": "${SageMakerProjectName}-${SageMakerProjectId}"},
+                "service": "pipeline_trigger",
+            },
+        ),
+        ("CrashAlarm", ("AWS/Lambda", "Errors"), {"FunctionName": {"Ref": "Function"}}),
+    ],
+)
+def test_what_keeps_approvals_from_gitlab_raises_an_alarm(
+    template: dict[str, Any], alarm: str, metric: tuple[str, str], dimensions: dict[str, Any]
+) -> None:
+    properties = template["Resources"][alarm]["Properties"]
+    assert (properties["Namespace"], properties["MetricName"]) == metric
+    assert {each["Name"]: each["Value"] for each in properties["Dimensions"]} == dimensions
+    assert (properties["ComparisonOperator"], properties["Threshold"]) == ("GreaterThanThreshold", 0)
+    assert properties["AlarmActions"] == {
+        "Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]
+    }
+
+
+def test_an_attempt_and_its_repetition_fall_into_two_spans_of_the_alarms(template: dict[str, Any]) -> None:
+    pause = template["Resources"]["Queue"]["Properties"]["VisibilityTimeout"]
+    for name in ("ErrorAlarm", "CrashAlarm"):
+        alarm = template["Resources"][name]["Properties"]
+        assert alarm["DatapointsToAlarm"] == 2
+        assert alarm["Period"] < pause <= alarm["Period"] * (alarm["EvaluationPeriods"] - 1)
 
 
 def test_the_function_gets_exactly_the_variables_it_reads(template: dict[str, Any]) -> None:

@@ -34,9 +34,7 @@ def shipped_roles(cloudformation: Any, iam: Any) -> list[Role]:
         for row in cloudformation.list_stack_resources(StackName=stack["StackName"])["StackResourceSummaries"]:
             if row["ResourceType"] == "AWS::IAM::Role":
                 name = row["PhysicalResourceId"]
-                # The trigger's role is called Role, as it is alone in its template.
-                logical_id = {"Role": "TriggerRole"}.get(row["LogicalResourceId"], row["LogicalResourceId"])
-                found.append(Role(logical_id, name, _statements(iam, name)))
+                found.append(Role(row["LogicalResourceId"], name, _statements(iam, name)))
     return found
 
 

@@ -6,6 +6,7 @@ GitLab's trigger endpoint is played by a server that writes down what it is aske
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -21,8 +22,8 @@ import pytest
 from tests.sandbox.conftest import REGION, ROOT, Aws, Project
 
 TOKEN, DEPLOY_PROJECT = "glptt-0123456789", "4711"
-POLL_SECONDS = 6  # a little more than one long poll of Lambda's poller
-QUIET_SECONDS = 4  # long enough for a pipeline that must not start to start
+POLL_SECONDS = 1.2  # a little more than one long poll of Lambda's poller
+QUIET_SECONDS = 1.5  # long enough for a pipeline that must not start to start
 
 
 class GitLab:
@@ -32,6 +33,7 @@ class GitLab:
         self.requests: list[dict[str, Any]] = []
         self.refused: list[int] = []
         self.token = TOKEN
+        self.busy = False
         self._server = self._listen(0)
         self.port = self._server.server_port
 
@@ -51,6 +53,8 @@ class GitLab:
                 status, answer = gitlab.answer(self.path, body)
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
+                if status == 429:
+                    self.send_header("Retry-After", "60")
                 self.end_headers()
                 self.wfile.write(json.dumps(answer).encode())
 
@@ -62,6 +66,9 @@ class GitLab:
         return server
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if self.busy:
+            self.refused.append(429)
+            return 429, {"message": "Too Many Requests"}
         if path != f"/api/v4/projects/{DEPLOY_PROJECT}/trigger/pipeline" or body["token"] != self.token:
             self.refused.append(404)
             return 404, {"message": "404 Not Found"}
@@ -78,6 +85,7 @@ class Trigger(NamedTuple):
     project: Project
     gitlab: GitLab
     secret: str
+    stack: str
     outputs: dict[str, str]
 
     def register(self, group: str | None = None, **settings: Any) -> str:
@@ -107,13 +115,24 @@ class Trigger(NamedTuple):
         found = self.aws.client("sqs").get_queue_attributes(**queue)["Attributes"]
         return sum(int(number) for number in found.values()) == 0
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric that the function wrote to its log."""
-        logs = self.aws.client("logs")
-        group = self.outputs["LogGroupName"]
-        messages = [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
-        rows = [json.loads(message) for message in messages if message.startswith("{") and '"_aws"' in message]
-        return sum(sum(row.get(name, [])) for row in rows)
+    def metric(self, name: str, namespace: str = "SageMakerCI", dimensions: dict[str, str] | None = None) -> float:
+        """The sum of a metric as CloudWatch reads it from the function's log; of all dimensions if none are given."""
+        rows = [json.loads(line) for line in log_lines(self) if line.startswith("{") and '"_aws"' in line]
+        return sum(
+            sum(row.get(name, []))
+            for row in rows
+            for metrics in row["_aws"]["CloudWatchMetrics"]
+            if metrics["Namespace"] == namespace
+            if dimensions is None or dimensions in [{key: row[key] for key in names} for names in metrics["Dimensions"]]
+        )
+
+    def alarmed(self, alarm: str) -> float:
+        """The sum of what an alarm of the stack looks at."""
+        rows = self.aws.client("cloudformation").list_stack_resources(StackName=self.stack)["StackResourceSummaries"]
+        [name] = [row["PhysicalResourceId"] for row in rows if row["LogicalResourceId"] == alarm]
+        [found] = self.aws.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        dimensions = {each["Name"]: each["Value"] for each in found["Dimensions"]}
+        return self.metric(found["MetricName"], found["Namespace"], dimensions)
 
     def pipelines(self) -> list[str]:
         """The model packages for which pipelines were started, once every event has been worked off."""
@@ -165,7 +184,7 @@ def trigger(aws: Aws, project: Project, archive: Path) -> Iterator[Trigger]:
     )
     described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
-    deployed = Trigger(aws, project, gitlab, secret, outputs)
+    deployed = Trigger(aws, project, gitlab, secret, stack, outputs)
     # Copies of an event that meet one being worked on come back after this, not after the stack's six minutes.
     deployed.retry_every(3)
     yield deployed
@@ -187,6 +206,7 @@ def test_an_approval_starts_one_pipeline_though_its_event_comes_three_times(trig
     assert (request["ref"], request["inputs"]) == ("main", {"model_package_arn": arn})
     assert trigger.metric("PipelinesStarted") == 1
     assert trigger.metric("EventsReceived") >= 3  # of the registration, and of the approval
+    assert trigger.metric("EventsFailed") == 0  # copies that came while one was being worked on do not count
 
 
 def test_an_update_of_an_approved_model_package_starts_nothing(trigger: Trigger) -> None:
@@ -234,6 +254,31 @@ def test_a_pipeline_starts_once_gitlab_is_back(trigger: Trigger) -> None:
 
     until(lambda: bool(trigger.gitlab.requests))
     assert trigger.pipelines() == [arn]
+
+
+def test_a_busy_gitlab_is_asked_again_later_and_the_alarm_hears_of_it(trigger: Trigger) -> None:
+    trigger.gitlab.busy = True
+    arn = trigger.register(ModelApprovalStatus="Approved")
+    until(lambda: any("answered 429 to the trigger" in line for line in log_lines(trigger)), 30)  # it waits no minute
+    until(lambda: trigger.alarmed("ErrorAlarm") >= 1)
+
+    trigger.gitlab.busy = False
+
+    assert trigger.pipelines() == [arn]
+
+
+@pytest.mark.parametrize("service", ["dynamodb", "secrets_manager"])
+def test_a_service_of_aws_that_does_not_answer_stands_in_the_log(trigger: Trigger, service: str) -> None:
+    """As in a VPC that lacks an endpoint for it."""
+    lambdas, function = trigger.aws.client("lambda"), trigger.outputs["FunctionName"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        variables = lambdas.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+        address = {f"AWS_ENDPOINT_URL_{service.upper()}": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        lambdas.update_function_configuration(FunctionName=function, Environment={"Variables": variables | address})
+        trigger.register(ModelApprovalStatus="Approved")
+        until(lambda: any("Read timeout on endpoint URL" in line for line in log_lines(trigger)))
+    assert not any("Task timed out" in line for line in log_lines(trigger))
+    until(lambda: trigger.alarmed("ErrorAlarm") >= 1)
 
 
 def test_a_rotated_token_is_read_again_and_never_logged(trigger: Trigger) -> None:

@@ -22,7 +22,9 @@ from aws_lambda_powertools.utilities.idempotency import (
     IdempotencyConfig,
     idempotent_function,
 )
+from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
 
 from . import approvals
 
@@ -37,14 +39,22 @@ GITLAB_SECONDS = 15  # a batch of three must fit into the function's timeout eve
 TOKEN_SECONDS = 300  # how long a token read from Secrets Manager is used before it is read again
 # For ever, as far as a model package is concerned: an event that comes back years later starts nothing.
 TEN_YEARS = 10 * 366 * 24 * 3600
+# Without a way to the service (a VPC without endpoints) a call must fail while there is time to say so.
+AWS_LIMITS = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
 
 logger = Logger()
 # Written to the log in CloudWatch's embedded metric format: no call, and no permission, of its own.
 metrics = Metrics(namespace="SageMakerCI", service="pipeline_trigger")
 metrics.set_default_dimensions(ModelPackageGroup=GROUP)
-table = boto3.resource("dynamodb").Table(TABLE)
+table = boto3.resource("dynamodb", config=AWS_LIMITS).Table(TABLE)
+secrets = parameters.SecretsProvider(boto_config=AWS_LIMITS)
 idempotency = IdempotencyConfig(expires_after_seconds=TEN_YEARS, hash_function="sha256")
-processor = BatchProcessor(event_type=EventType.SQS, logger=logger)  # type: ignore[arg-type] # warning() is all it needs
+# No error of the function when every message fails: that is for invocations that break off, and has its own alarm.
+processor = BatchProcessor(
+    event_type=EventType.SQS,
+    raise_on_entire_batch_failure=False,
+    logger=logger,  # type: ignore[arg-type] # warning() is all it needs
+)
 
 
 class PipelineNotStarted(Exception):
@@ -54,16 +64,29 @@ class PipelineNotStarted(Exception):
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handle(event: dict[str, Any], context: LambdaContext) -> PartialItemFailureResponse:
-    """The Lambda's entry point. Raises when every message of the batch failed, else names those that did."""
+    """The Lambda's entry point; names the messages that failed, so that they come back."""
     # Tells the idempotency record when this invocation is over: after that another may try again.
     idempotency.register_lambda_context(context)
     return process_partial_response(event=event, record_handler=process, processor=processor, context=context)
 
 
 def process(record: SQSRecord) -> None:
-    """Start what one message asks for. Raises what kept it from being started."""
+    """Start what one message asks for and count it. Raises what kept it from being started."""
     logger.remove_keys(["model_package_arn"])  # of the message before
     metrics.add_metric("EventsReceived", MetricUnit.Count, 1)
+    try:
+        start(record)
+    except IdempotencyAlreadyInProgressError:
+        # Another invocation is at a copy of this event. It may fail, and it may be this very message that SQS delivered
+        # twice: it comes back, and finds the pipeline started or starts it. No failure that anybody should hear of.
+        raise
+    except Exception:
+        metrics.add_metric("EventsFailed", MetricUnit.Count, 1)
+        raise
+
+
+def start(record: SQSRecord) -> None:
+    """Start the pipelines of all approvals that are known once this message is, if it tells of one."""
     change = approvals.read(record.json_body)
     if change is None:
         return  # another field of the package was updated
@@ -72,8 +95,6 @@ def process(record: SQSRecord) -> None:
         logger.warning("ignored: the model package belongs to another group", model_package_group=change.group)
         return
     for ordinal in range(1, approvals.count_runs(remember(change)) + 1):
-        # IdempotencyAlreadyInProgressError is a failure like any other: whoever is at it may fail, and it may be this
-        # very message that SQS delivered twice. It comes back, and finds the pipeline started or starts it.
         start_pipeline(approval={"model_package_arn": change.model_package_arn, "ordinal": ordinal})
 
 
@@ -93,7 +114,7 @@ def remember(change: approvals.StatusChange) -> set[str]:
 @idempotent_function(  # type: ignore[untyped-decorator]
     data_keyword_argument="approval",
     config=idempotency,
-    persistence_store=DynamoDBPersistenceLayer(table_name=TABLE),
+    persistence_store=DynamoDBPersistenceLayer(table_name=TABLE, boto_config=AWS_LIMITS),
     key_prefix="approval",
 )
 def start_pipeline(approval: dict[str, Any]) -> dict[str, str]:
@@ -121,13 +142,16 @@ def trigger(model_package_arn: str) -> str:
 
 
 def read_token(force_fetch: bool = False) -> str:
-    return str(parameters.get_secret(TOKEN_SECRET_ARN, max_age=TOKEN_SECONDS, force_fetch=force_fetch))
+    return str(secrets.get(TOKEN_SECRET_ARN, max_age=TOKEN_SECONDS, force_fetch=force_fetch))
 
 
 def post(model_package_arn: str, token: str) -> str:
     server = gitlab.Gitlab(GITLAB_URL, timeout=GITLAB_SECONDS)
     project = server.projects.get(GITLAB_PROJECT_ID, lazy=True)
-    pipeline = project.trigger_pipeline(GITLAB_REF, token, inputs={"model_package_arn": model_package_arn})
+    # A minute's Retry-After would be the end of the invocation; the queue brings the message back later than that.
+    pipeline = project.trigger_pipeline(
+        GITLAB_REF, token, inputs={"model_package_arn": model_package_arn}, obey_rate_limit=False
+    )
     return str(pipeline.web_url)
 
 
