@@ -61,7 +61,7 @@ def test_only_the_functions_read_secrets() -> None:
         for name, statement in statements(template)
         if "secretsmanager:GetSecretValue" in as_list(statement["Action"])
     }
-    assert readers == {("project.yml", "CheckinRole"), ("trigger.yml", "Role")}
+    assert readers == {("project.yml", "CheckinRole"), ("trigger.yml", "TriggerRole")}
 
 
 def test_only_the_approver_policy_approves() -> None:
