@@ -100,6 +100,8 @@ def _component(name: str) -> str:
         f"## {name}\n\n{purpose}\nMore: [{name}](../templates/{name}/README.md).\n\n"
         "```yaml\ninclude:\n"
         f"  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/{name}@{__version__}\n"
+        "    inputs:\n"
+        "      image_registry: $CI_REGISTRY/mlops/sagemaker-components\n"
         f"```\n\n{_table(inputs, rules='below')}"
         + "".join(
             f"\nDefault of `{key}`:\n\n```yaml\n{_written(text, key)}```\n"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,13 +21,15 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".sandbox" / "images"
 NAMES = ("deploy", "training")
 SDK2 = "training-sdk2"
+COMPONENTS = "mlops/sagemaker-components"
 _UV = Path(sys.executable).with_name("uv")
 
 
-def build(say: Callable[[str], None], *extra: str) -> Path:
+def build(say: Callable[[str], None], *extra: str, components: str = COMPONENTS) -> Path:
     """Build the images that are missing or outdated; return the file that maps image names to folders.
 
-    `extra` names images besides those of the components' defaults.
+    `extra` names images besides those of the components' defaults; `components` is the path of the component project,
+    whose registry has them and no other.
     """
     names = (*NAMES, *extra)
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -34,8 +37,9 @@ def build(say: Callable[[str], None], *extra: str) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a test run and a demo may both want them
         for name in names:
             _build_one(FOLDER / name, ROOT / "requirements" / f"{name}.txt", say)
-    rows = [{"match": rf"/{name}(:|@|$)", "path": [str(FOLDER / name / "bin")]} for name in names]
-    images = FOLDER / f"{'-'.join(['images', *extra])}.json"
+    registry = rf"^[^/]+/{re.escape(components)}"
+    rows = [{"match": rf"{registry}/{name}(:|@|$)", "path": [str(FOLDER / name / "bin")]} for name in names]
+    images = FOLDER / f"{'-'.join(['images', *extra, *components.split('/')])}.json"
     images.write_text(json.dumps(rows, indent=2) + "\n")
     return images
 

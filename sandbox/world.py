@@ -28,6 +28,7 @@ from botocore.config import Config
 from botocore.exceptions import WaiterError
 
 from sandbox.aws.server import ROOT_KEYS
+from sandbox import job_images
 from sandbox.processes import Server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +37,7 @@ PROJECT_NAME, PROJECT_ID = "abalone", "p-sandbox01"
 PROJECT_STACK = f"SP-{PROJECT_NAME}-{PROJECT_ID}"  # SP- is how SageMaker begins the names of such stacks
 PLATFORM_BUCKET = f"mlops-platform-{ACCOUNT}"
 TOKEN_SECRET = "gitlab/access-token"  # noqa: S105 - the secret's name
-COMPONENTS = "mlops/sagemaker-components"
+COMPONENTS = job_images.COMPONENTS
 GROUP = "data-science"
 BUILD_REPOSITORY, DEPLOY_REPOSITORY = "data-science/abalone-model-build", "data-science/abalone-model-deploy"
 ENDPOINTS = {stage: f"{PROJECT_NAME}-{stage}" for stage in ("staging", "prod")}
@@ -109,13 +110,13 @@ def create_project(world: World, say: Say) -> dict[str, str]:
     return outputs
 
 
-def publish_components(world: World) -> None:
+def publish_components(world: World, path: str = COMPONENTS) -> None:
     """Push this checkout, as it stands, to the sandbox's GitLab as a tagged component project."""
     server = world.gitlab()
-    group = server.groups.create({"name": "MLOps", "path": COMPONENTS.split("/")[0], "visibility": "internal"})
+    group = server.groups.create({"name": "MLOps", "path": path.split("/")[0], "visibility": "internal"})
     project = server.projects.create(
         {
-            "name": COMPONENTS.split("/")[1],
+            "name": path.split("/")[1],
             "namespace_id": group.id,
             "visibility": "internal",
             "description": "SageMaker MLOps components",

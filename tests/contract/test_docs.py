@@ -100,6 +100,8 @@ def test_a_yaml_example_includes_components_with_inputs_that_they_have(text: str
             name = include["component"].removeprefix(COMPONENT).partition("@")[0]
             header = next(yaml.safe_load_all((ROOT / "templates" / name / "template.yml").read_text()))
             assert set(include.get("inputs", {})) <= set(header["spec"]["inputs"]), name
+            # Where the components are elsewhere, one word is replaced wherever it stands, and the images are found.
+            assert include["inputs"]["image_registry"] == "$CI_REGISTRY/mlops/sagemaker-components", name
 
 
 @pytest.mark.parametrize("text", _examples("yaml"))

@@ -1,7 +1,7 @@
 """The documentation, followed to the letter in an empty GitLab group and AWS account: it ends in production.
 
-First docs/get-started.md, every command in its order. Then, with all variables and files gone again, the README: its
-two `.gitlab-ci.yml`, its table of variables.
+First docs/get-started.md, every command in its order, with the component project at a path of its own. Then, in another
+empty account, the README: the steps of get-started that it names, its two `.gitlab-ci.yml`, its table of variables.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ SECONDS = 120
 DOCTOR = f"""
 look:
   stage: build
-  image: $CI_REGISTRY/mlops/sagemaker-components/deploy:{the.VERSION}
+  image: $CI_REGISTRY/platform/ml-components/deploy:{the.VERSION}
   id_tokens:
     AWS_ID_TOKEN: {{aud: $CI_SERVER_URL}}
   script: [sagemaker-ci doctor]
@@ -44,7 +45,7 @@ class Place(NamedTuple):
 
     world: World
     shell: Shell
-    folder: Path
+    components: str
 
     def gitlab_project(self, repository: str) -> Any:
         return self.world.gitlab().projects.get(f"data-science/{NAME}-{repository}")
@@ -60,7 +61,12 @@ class Place(NamedTuple):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("quick-start")
+    with empty_account(tmp_path_factory.mktemp("quick-start"), "platform/ml-components") as found:
+        yield found
+
+
+@contextmanager
+def empty_account(folder: Path, components: str) -> Iterator[Place]:
     for name in ("infra", "seed-build", "seed-deploy"):
         shutil.copytree(ROOT / name, folder / "checkout" / name, ignore=shutil.ignore_patterns("__pycache__"))
     # The AWS CLI waits half a minute between two looks; the sandbox needs no such patience.
@@ -68,8 +74,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (folder / "hurry" / "sitecustomize.py").write_text(
         "import time\nsleep = time.sleep\ntime.sleep = lambda seconds: sleep(min(seconds, 0.5))\n"
     )
-    with the.running(folder, job_images.build(print)) as world:
-        the.publish_components(world)
+    with the.running(folder, job_images.build(print, components=components)) as world:
+        the.publish_components(world, components)
         the.upload_abalone(world)
         group = world.gitlab().groups.create({"name": "Data science", "path": "data-science"})
         # Where this AWS is, and that it throttles nobody: the two things that the sandbox's jobs need to be told.
@@ -86,7 +92,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         environ |= {f"GIT_{role}_NAME": "Ada" for role in ("AUTHOR", "COMMITTER")}
         environ |= {f"GIT_{role}_EMAIL": "ada@example.com" for role in ("AUTHOR", "COMMITTER")}
         with Shell(folder / "checkout", environ) as shell:
-            yield Place(world, shell, folder)
+            yield Place(world, shell, components)
 
 
 def wait_for(look: Callable[[], Any], what: str) -> Any:
@@ -136,7 +142,7 @@ def test_every_command_of_get_started_in_its_order_ends_in_production(place: Pla
     page = sections(PAGE)
 
     def run(number: str) -> str:
-        return "".join(place.shell.run(_filled_in(block.text, place.world)) for block in page.pop(number))
+        return "".join(place.shell.run(_filled_in(block.text, place)) for block in page.pop(number))
 
     for number in ("1", "3", "4", "5", "6", "7", "8"):
         run(number)
@@ -155,9 +161,31 @@ def test_every_command_of_get_started_in_its_order_ends_in_production(place: Pla
     assert page == {}, "a section that nobody runs"
 
 
-def _filled_in(text: str, world: World) -> str:
-    """What a person puts in: the address of GitLab and a token."""
-    return text.replace("https://gitlab.com ", f"{world.gitlab_url} ").replace("glpat-...", world.gitlab_token)
+def _filled_in(text: str, place: Place) -> str:
+    """What a person puts in: the address of GitLab, a token, and where the components are."""
+    text = text.replace("GITLAB=https://gitlab.com\n", f"GITLAB={place.world.gitlab_url}\n")
+    text = text.replace("COMPONENTS=mlops/sagemaker-components\n", f"COMPONENTS={place.components}\n")
+    return text.replace("glpat-...", place.world.gitlab_token)
+
+
+def test_doctor_in_a_job_says_who_it_is_and_what_it_may_not_see(place: Place) -> None:
+    deploy = place.gitlab_project("model-deploy")
+    text = deploy.files.get(file_path=".gitlab-ci.yml", ref="main").decode().decode()
+    made = commit(deploy, {".gitlab-ci.yml": text + DOCTOR}, "Look", branch="doctor")
+    pipeline = wait_for(lambda: deploy.pipelines.list(sha=made.id, get_all=True), "the pipeline")[0]
+    job = wait_for_job(deploy, "look", "success", pipeline.id - 1)
+    seen = deploy.jobs.get(job.id).trace().decode()
+    assert re.search(r"ok +credentials +arn:aws:sts::\d+:assumed-role/.*BuildRole.*, by OIDC", seen), seen
+    assert re.search(r"ok +approved version +abalone-p-abc123def456 version 1 is the newest", seen), seen
+    assert re.search(r"skipped +trigger +not allowed to look, which takes events:ListRules", seen), seen
+    assert re.search(r"skipped +MODEL_EXECUTION_ROLE_ARN +not allowed to look, which takes iam:GetRole", seen), seen
+    assert "FAILED" not in seen
+
+
+def commit(project: Any, files: dict[str, str], message: str, branch: str = "main") -> Any:
+    actions = [{"action": "update", "file_path": path, "content": text} for path, text in files.items()]
+    start = {} if branch == "main" else {"start_branch": "main"}
+    return project.commits.create({"branch": branch, "commit_message": message, "actions": actions, **start})
 
 
 # --- README.md ------------------------------------------------------------------------------------------------------
@@ -184,78 +212,52 @@ def variable_table() -> dict[str, set[str]]:
     return found
 
 
-def outputs(place: Place) -> dict[str, str]:
+def set_variables(place: Place, repository: str, names: set[str]) -> None:
+    """Set these variables, and no others."""
     (stack,) = place.world.aws("cloudformation").describe_stacks(StackName=f"{NAME}-gitlab-oidc")["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-
-
-def set_variables(project: Any, names: set[str], roles: dict[str, str], *, deploys: bool) -> None:
+    roles = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     values = {
-        "AWS_REGION": [("*", the.REGION)],
-        "AWS_ROLE_ARN": [
-            ("*", roles["BuildRoleArn"]),
-            ("staging", roles["StagingRoleArn"]),
-            ("prod", roles["ProdRoleArn"]),
-        ]
-        if deploys
-        else [("*", roles["TrainingRoleArn"])],
-        "AWS_CHECK_ROLE_ARN": [("*", roles["CheckRoleArn"])],
-        "SAGEMAKER_PROJECT_NAME": [("*", NAME)],
-        "SAGEMAKER_PROJECT_ID": [("*", ID)],
-        "ARTIFACT_BUCKET": [("*", f"sagemaker-{NAME}-{the.ACCOUNT}")],
-        "SAGEMAKER_PIPELINE_ROLE_ARN": [("*", roles["PipelineRoleArn"])],
-        "MODEL_EXECUTION_ROLE_ARN": [("*", roles["ModelExecutionRoleArn"])],
-        "CLOUDFORMATION_ROLE_ARN": [("*", roles["CloudFormationRoleArn"])],
+        "AWS_REGION": the.REGION,
+        "AWS_ROLE_ARN": roles["BuildRoleArn" if repository == "model-deploy" else "TrainingRoleArn"],
+        "AWS_CHECK_ROLE_ARN": roles["CheckRoleArn"],
+        "SAGEMAKER_PROJECT_NAME": NAME,
+        "SAGEMAKER_PROJECT_ID": ID,
+        "ARTIFACT_BUCKET": f"sagemaker-{NAME}-{the.ACCOUNT}",
+        "SAGEMAKER_PIPELINE_ROLE_ARN": roles["PipelineRoleArn"],
+        "MODEL_EXECUTION_ROLE_ARN": roles["ModelExecutionRoleArn"],
+        "CLOUDFORMATION_ROLE_ARN": roles["CloudFormationRoleArn"],
     }
-    for variable in project.variables.list(get_all=True):
-        project.variables.delete(variable.key, filter={"environment_scope": variable.environment_scope})
+    project = place.gitlab_project(repository)
     for name in names:
-        for scope, value in values[name]:
-            project.variables.create({"key": name, "value": value, "environment_scope": scope})
+        project.variables.create({"key": name, "value": values[name]})
+    if repository == "model-deploy":  # "one per environment: `*`, `staging`, `prod`"
+        for scope in ("staging", "prod"):
+            role = {"key": "AWS_ROLE_ARN", "value": roles[f"{scope.capitalize()}RoleArn"], "environment_scope": scope}
+            project.variables.create(role)
 
 
-def test_the_readmes_pipelines_and_variables_are_all_that_it_takes(place: Place) -> None:
-    roles, names, files = outputs(place), variable_table(), pipeline_files()
-    assert set(files) == {"model-build", "model-deploy"}
-    newest = {}
-    for repository, project in [(each, place.gitlab_project(each)) for each in ("model-deploy", "model-build")]:
-        set_variables(project, names[repository], roles, deploys=repository == "model-deploy")
-        newest[repository] = (
-            max(pipeline.id for pipeline in project.pipelines.list(get_all=True)) if repository == "model-build" else 0
-        )
-        commit(project, {".gitlab-ci.yml": files[repository]}, "As in the README [skip ci]")
-    build, deploy = place.gitlab_project("model-build"), place.gitlab_project("model-deploy")
-    newest["model-deploy"] = max(pipeline.id for pipeline in deploy.pipelines.list(get_all=True))
-    commit(build, {"README.md": "# Push\n"}, "Push")
-    wait_for_job(build, "training", "success", newest["model-build"])
-    sagemaker = place.world.aws("sagemaker")
-    (version, _) = sagemaker.list_model_packages(ModelPackageGroupName=f"{NAME}-{ID}", SortOrder="Descending")[
-        "ModelPackageSummaryList"
-    ]
-    sagemaker.update_model_package(ModelPackageArn=version["ModelPackageArn"], ModelApprovalStatus="Approved")
-    gate = wait_for_job(deploy, "prod-deploy", "manual", newest["model-deploy"])
-    wait_for_job(deploy, "test-staging", "success", newest["model-deploy"])
-    assert (place.served("staging"), place.served("prod")) == ("2", "1")
-    deploy.jobs.get(gate.id, lazy=True).play()
-    wait_for_job(deploy, "prod-deploy", "success", newest["model-deploy"])
-    assert place.served("prod") == "2"
-
-
-def commit(project: Any, files: dict[str, str], message: str, branch: str = "main") -> Any:
-    actions = [{"action": "update", "file_path": path, "content": text} for path, text in files.items()]
-    start = {} if branch == "main" else {"start_branch": "main"}
-    return project.commits.create({"branch": branch, "commit_message": message, "actions": actions, **start})
-
-
-def test_doctor_in_a_job_says_who_it_is_and_what_it_may_not_see(place: Place) -> None:
-    deploy = place.gitlab_project("model-deploy")
-    text = pipeline_files()["model-deploy"]
-    made = commit(deploy, {".gitlab-ci.yml": text + DOCTOR}, "Look", branch="doctor")
-    pipeline = wait_for(lambda: deploy.pipelines.list(sha=made.id, get_all=True), "the pipeline")[0]
-    job = wait_for_job(deploy, "look", "success", pipeline.id - 1)
-    seen = deploy.jobs.get(job.id).trace().decode()
-    assert re.search(r"ok +credentials +arn:aws:sts::\d+:assumed-role/.*BuildRole.*, by OIDC", seen), seen
-    assert re.search(r"ok +approved version +abalone-p-abc123def456 version 2 is the newest", seen), seen
-    assert re.search(r"skipped +trigger +not allowed to look, which takes events:ListRules", seen), seen
-    assert re.search(r"skipped +MODEL_EXECUTION_ROLE_ARN +not allowed to look, which takes iam:GetRole", seen), seen
-    assert "FAILED" not in seen
+def test_the_readmes_four_steps_end_in_production(tmp_path: Path) -> None:
+    with empty_account(tmp_path, the.COMPONENTS) as place:
+        assert "[steps 1 to 6](docs/get-started.md#1-say-what-is-yours)" in quick_start()
+        page = sections(PAGE)
+        for number in ("1", "3", "4", "5", "6"):
+            for block in page[number]:
+                place.shell.run(_filled_in(block.text, place))
+        names, files = variable_table(), pipeline_files()
+        assert set(files) == {"model-build", "model-deploy"}
+        for repository in ("model-deploy", "model-build"):
+            project = place.gitlab_project(repository)
+            set_variables(place, repository, names[repository])
+            skip = " [skip ci]" if repository == "model-deploy" else ""
+            the.commit_seed(project, f"seed-{repository.removeprefix('model-')}", "Start from the seed [skip ci]")
+            commit(project, {".gitlab-ci.yml": files[repository]}, f"As in the README{skip}")
+        wait_for_job(place.gitlab_project("model-build"), "training", "success")
+        sagemaker = place.world.aws("sagemaker")
+        (version,) = sagemaker.list_model_packages(ModelPackageGroupName=f"{NAME}-{ID}")["ModelPackageSummaryList"]
+        sagemaker.update_model_package(ModelPackageArn=version["ModelPackageArn"], ModelApprovalStatus="Approved")
+        deploy = place.gitlab_project("model-deploy")
+        gate = wait_for_job(deploy, "prod-deploy", "manual")
+        wait_for_job(deploy, "test-staging", "success")
+        deploy.jobs.get(gate.id, lazy=True).play()
+        wait_for_job(deploy, "prod-deploy", "success")
+        assert (place.served("staging"), place.served("prod")) == ("1", "1")

@@ -124,20 +124,24 @@ def test_unfit_archives_are_refused() -> None:
             seed.read(content)
 
 
-def test_component_lines_get_the_path_and_version_of_the_platform() -> None:
+def test_the_path_and_version_of_the_platforms_components_are_filled_in() -> None:
     text = b"""include:
   - component: $CI_SERVER_FQDN/mlops/sagemaker-components/model-build@1.0.0 # pinned
+    inputs:
+      image_registry: $CI_REGISTRY/mlops/sagemaker-components # its images
   - component: "$CI_SERVER_FQDN/mlops/sagemaker-components/training@1.0.0"
   - component: $CI_SERVER_FQDN/other/components/lint@1.0.0
   # component: $CI_SERVER_FQDN/mlops/sagemaker-components/build@1.0.0
 """
     files = [seed.SeedFile(".gitlab-ci.yml", text, False), seed.SeedFile("README.md", text, False)]
-    filled = seed.fill_in(files, r"acme/ml\1/sagemaker", "2.1.0")
+    filled = seed.fill_in(files, r"Acme/ml\1/sagemaker", "2.1.0")
     assert (
         filled[0].content
         == rb"""include:
-  - component: $CI_SERVER_FQDN/acme/ml\1/sagemaker/model-build@2.1.0 # pinned
-  - component: "$CI_SERVER_FQDN/acme/ml\1/sagemaker/training@2.1.0"
+  - component: $CI_SERVER_FQDN/Acme/ml\1/sagemaker/model-build@2.1.0 # pinned
+    inputs:
+      image_registry: $CI_REGISTRY/acme/ml\1/sagemaker # its images
+  - component: "$CI_SERVER_FQDN/Acme/ml\1/sagemaker/training@2.1.0"
   - component: $CI_SERVER_FQDN/other/components/lint@1.0.0
   # component: $CI_SERVER_FQDN/mlops/sagemaker-components/build@1.0.0
 """

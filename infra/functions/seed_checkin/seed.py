@@ -23,6 +23,10 @@ _COMPONENT = re.compile(
     rb"""^([ -]*component:\s*["']?\$CI_SERVER_FQDN/)mlops/sagemaker-components(/[\w-]+@)[^\s"'#]+""", re.MULTILINE
 )
 
+_REGISTRY = re.compile(
+    rb"""^([ -]*image_registry:\s*["']?\$CI_REGISTRY/)mlops/sagemaker-components(?=[\s"'#]|$)""", re.MULTILINE
+)
+
 
 class SeedFile(NamedTuple):
     path: str
@@ -99,15 +103,16 @@ def _mode(entry: zipfile.ZipInfo) -> int:
 
 
 def fill_in(files: Iterable[SeedFile], component_path: str, component_version: str) -> list[SeedFile]:
-    """The files, with the component project's path and version in the `component:` lines of `.gitlab-ci.yml`."""
-    path, version = component_path.encode(), component_version.encode()
+    """The files, with the component project's path and version in `.gitlab-ci.yml`: where it includes components, and
+    where their images come from. A registry's paths are in lower case, whatever the project's is.
+    """
+    path, registry, version = component_path.encode(), component_path.lower().encode(), component_version.encode()
 
-    def line(match: re.Match[bytes]) -> bytes:
-        return match[1] + path + match[2] + version
+    def filled(content: bytes) -> bytes:
+        content = _COMPONENT.sub(lambda match: match[1] + path + match[2] + version, content)
+        return _REGISTRY.sub(lambda match: match[1] + registry, content)
 
-    return [
-        file._replace(content=_COMPONENT.sub(line, file.content)) if file.path == CI_FILE else file for file in files
-    ]
+    return [file._replace(content=filled(file.content)) if file.path == CI_FILE else file for file in files]
 
 
 def actions(files: Iterable[SeedFile]) -> list[dict[str, Any]]:
