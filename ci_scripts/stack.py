@@ -6,7 +6,7 @@ on values alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -89,10 +89,9 @@ def newer(pages: Iterable[Sequence[Event]], last: str | None) -> list[Event]:
     return found[::-1]
 
 
-def end_status(events: Iterable[Event], stack_id: str) -> str | None:
-    """The status in which the stack's operation ended; None while it goes on."""
-    own = [event["ResourceStatus"] for event in events if event["PhysicalResourceId"] == stack_id]
-    return own[-1] if own and not own[-1].endswith("_IN_PROGRESS") else None
+def ends_operation(event: Event, stack_id: str) -> bool:
+    """Whether an operation on the stack ended with this event, whoever began it: there is one at a time."""
+    return event["PhysicalResourceId"] == stack_id and not event["ResourceStatus"].endswith("_IN_PROGRESS")
 
 
 def root_cause(events: Iterable[Event]) -> Event | None:
@@ -105,6 +104,24 @@ def root_cause(events: Iterable[Event]) -> Event | None:
 def _is_cancellation(reason: str) -> bool:
     # "Resource creation cancelled", "Resource update cancelled": it was stopped because another resource failed.
     return reason.startswith("Resource ") and reason.rstrip(".").lower().endswith("cancelled")
+
+
+def failure(events: Sequence[Event], token: str, stack: str) -> errors.StackFailed:
+    """What to say of the operation that was started with `token` and ended badly with the last of `events`.
+
+    After CancelUpdateStack or DeleteStack the events carry the token of whoever called it, and no failure that caused
+    them: https://github.com/glassechidna/stackit/issues/26.
+    """
+    status, last_token = events[-1]["ResourceStatus"], events[-1].get("ClientRequestToken", token)
+    cause = root_cause(event for event in events if event.get("ClientRequestToken", token) == token)
+    said = hint(stack, status)
+    if last_token != token and (cause is None or _is_cancellation(cause.get("ResourceStatusReason", ""))):
+        what = f"somebody else ended the deployment (client request token {last_token})"
+        if next_action(status) is not Action.REFUSE:
+            said = "Ask who cancelled the update or deleted the stack (CloudTrail knows), then run the job again."
+    else:
+        what = event_text(cause) if cause else "no event names the cause"
+    return errors.StackFailed(f"{what}; the stack {stack} ended in {status}", hint=said)
 
 
 def event_text(event: Event) -> str:
@@ -207,6 +224,7 @@ def prepare(cloudformation: Any, plan: Plan, action: Action, poll_seconds: float
     answer = cloudformation.create_change_set(
         StackName=plan.stack_name,
         ChangeSetName=name,
+        ClientToken=name,  # botocore repeats a request whose answer was lost
         ChangeSetType=action.name,
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in plan.parameters.items()],
         Tags=[{"Key": key, "Value": value} for key, value in plan.tags.items()],
@@ -222,7 +240,7 @@ def prepare(cloudformation: Any, plan: Plan, action: Action, poll_seconds: float
     except errors.JobCancelled:
         _discard(cloudformation, change_set, action, plan.role_arn)
         raise
-    if description["Status"] != "FAILED":
+    if description["Status"] == "CREATE_COMPLETE":
         for page in cloudformation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set.arn):
             for change in page["Changes"]:
                 job.say(change_text(change))
@@ -244,14 +262,22 @@ def prepare(cloudformation: Any, plan: Plan, action: Action, poll_seconds: float
 def _wait_for_change_set(cloudformation: Any, change_set: ChangeSet, poll_seconds: float) -> dict[str, Any]:
     while True:
         description: dict[str, Any] = cloudformation.describe_change_set(ChangeSetName=change_set.arn)
-        if description["Status"] in ("CREATE_COMPLETE", "FAILED"):
+        if description["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
             return description
         job.pause(min(poll_seconds, 3))  # a matter of seconds
 
 
 def _validation_failures(cloudformation: Any, change_set: ChangeSet) -> list[str]:
-    """Why CloudFormation's pre-deployment validation refused a change set: only DescribeEvents tells."""
-    events = cloudformation.describe_events(ChangeSetName=change_set.arn, Filters={"FailedEvents": True})
+    """Why CloudFormation's pre-deployment validation refused a change set: only DescribeEvents tells.
+
+    A role that may not call it must not hide that the change set failed.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        events = cloudformation.describe_events(ChangeSetName=change_set.arn, Filters={"FailedEvents": True})
+    except (BotoCoreError, ClientError) as error:
+        return [f"the reasons cannot be seen: {error}"]
     return [
         f"{event.get('LogicalResourceId', change_set.stack_name)} {event.get('ValidationPath', '')}".strip()
         + f": {event['ValidationStatusReason']}"
@@ -261,36 +287,34 @@ def _validation_failures(cloudformation: Any, change_set: ChangeSet) -> list[str
 
 
 def _discard(cloudformation: Any, change_set: ChangeSet, action: Action, role_arn: str | None) -> None:
-    # The change set of a stack that does not exist has created an empty one, REVIEW_IN_PROGRESS, to belong to.
-    if action is Action.CREATE:
-        cloudformation.delete_stack(StackName=change_set.stack_id, **_role(role_arn))
-    else:
-        cloudformation.delete_change_set(ChangeSetName=change_set.arn)
+    """Remove a change set that nobody will execute; what it came to is known, so being refused is only said."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        # The change set of a stack that does not exist has created an empty one, REVIEW_IN_PROGRESS, to belong to.
+        if action is Action.CREATE:
+            cloudformation.delete_stack(StackName=change_set.stack_id, **_role(role_arn))
+        else:
+            cloudformation.delete_change_set(ChangeSetName=change_set.arn)
+    except (BotoCoreError, ClientError) as error:
+        job.say(f"the change set {change_set.name} is left behind: {error}")
 
 
 def execute(cloudformation: Any, change_set: ChangeSet, poll_seconds: float) -> None:
-    """Execute the change set and stream the stack's events until the operation ends.
+    """Execute the change set and stream the stack's events until the operation ends, by itself or by somebody else.
 
     Raises StackFailed with the root cause.
     """
     last = _last_event(cloudformation, change_set.stack_id)
     cloudformation.execute_change_set(ChangeSetName=change_set.arn, ClientRequestToken=change_set.name)
     events: list[Event] = []
-    while (status := end_status(events, change_set.stack_id)) is None:
-        job.pause(poll_seconds)
-        fresh = newer(_event_pages(cloudformation, change_set.stack_id), last)
-        last = fresh[-1]["EventId"] if fresh else last
-        # The token tells our operation's events from those of anybody who touches the stack meanwhile.
-        fresh = [event for event in fresh if event.get("ClientRequestToken", change_set.name) == change_set.name]
-        for event in fresh:
-            job.say(f"{event['Timestamp']:%H:%M:%S} {event_text(event)}")
-        events += fresh
-    if status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-        cause = root_cause(events)
-        what = event_text(cause) if cause else "no event names the cause"
-        raise errors.StackFailed(
-            f"{what}; the stack {change_set.stack_name} ended in {status}", hint=hint(change_set.stack_name, status)
-        )
+    for event in _events_after(cloudformation, change_set.stack_id, last, poll_seconds):
+        job.say(f"{event['Timestamp']:%H:%M:%S} {event_text(event)}")
+        events.append(event)
+        if ends_operation(event, change_set.stack_id):
+            break
+    if events[-1]["ResourceStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        raise failure(events, change_set.name, change_set.stack_name)
 
 
 def physical_ids(cloudformation: Any, stack: str, resource_type: str) -> list[str]:
@@ -307,6 +331,15 @@ def physical_ids(cloudformation: Any, stack: str, resource_type: str) -> list[st
 def _event_pages(cloudformation: Any, stack_id: str) -> Iterable[list[Event]]:
     pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
     return (page["StackEvents"] for page in pages)
+
+
+def _events_after(cloudformation: Any, stack_id: str, last: str | None, poll_seconds: float) -> Iterator[Event]:
+    """The events after the one with the EventId `last`, as they come; without end."""
+    while True:
+        job.pause(poll_seconds)
+        for event in newer(_event_pages(cloudformation, stack_id), last):
+            yield event
+            last = event["EventId"]
 
 
 def _last_event(cloudformation: Any, stack_id: str) -> str | None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ci_scripts import aws, endpoint, errors, job, registry, stack
-from ci_scripts.deployment import export, template
+from ci_scripts.deployment import export
 from ci_scripts.deployment.export import Export
 from ci_scripts.registry import ModelPackage
 from ci_scripts.settings import Project
 
 # What fits into a request: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 _LONGEST_TEMPLATE_BODY = 51_200  # bytes
+
+# What a template may do is for the roles to say, and what it needs is not to be seen from here: transforms, modules and
+# nested stacks expand to resources of any type.
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateChangeSet.html
+_CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 
 
 def run(project: Project, stage: str, role_arn: str | None, poll_seconds: float, folder: Path) -> None:
@@ -39,7 +45,7 @@ def run(project: Project, stage: str, role_arn: str | None, poll_seconds: float,
                 _verify(project, plan, package, poll_seconds)
         except errors.JobCancelled as cancelled:
             raise errors.JobCancelled(
-                f"{cancelled.message}; {_state(project, plan)}",
+                f"{cancelled.message}; {_seen(lambda: _state(project, plan))}",
                 hint="CloudFormation carries on with what it has begun. Run the job again: it waits, then verifies.",
             ) from None
     _report(project, plan, package)
@@ -58,7 +64,7 @@ def _deploy(project: Project, plan: Export, role_arn: str | None, poll_seconds: 
             template=_template_argument(project, plan),
             parameters=plan.parameters,
             tags=plan.tags,
-            capabilities=template.capabilities(plan.template),
+            capabilities=_CAPABILITIES,
             role_arn=role_arn,
         )
         change_set = stack.prepare(cloudformation, wanted, action, poll_seconds)
@@ -68,8 +74,18 @@ def _deploy(project: Project, plan: Export, role_arn: str | None, poll_seconds: 
         try:
             stack.execute(cloudformation, change_set, poll_seconds)
         except errors.StackFailed:
-            job.say(_what_serves(sagemaker, plan.endpoint_name))
+            job.say(_seen(lambda: _what_serves(sagemaker, plan.endpoint_name)))
             raise
+
+
+def _seen(look: Callable[[], str]) -> str:
+    """What a look after a failure finds; it must not hide the failure."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return look()
+    except (BotoCoreError, ClientError) as error:
+        return f"what is left cannot be seen: {error}"
 
 
 def _state(project: Project, plan: Export) -> str:
@@ -118,35 +134,32 @@ def _verify(project: Project, plan: Export, package: ModelPackage, poll_seconds:
 # --- reports -------------------------------------------------------------------------------------------------------
 
 
-def _endpoint_url(project: Project, plan: Export) -> str:
-    return aws.console_url(project.region, f"sagemaker/home?region={project.region}#/endpoints/{plan.endpoint_name}")
-
-
 def _write_links(project: Project, plan: Export) -> None:
     """Before anything happens: a person who looks into a failed job needs the links most."""
     stack_path = f"cloudformation/home?region={project.region}#/stacks?filteringText={plan.stack_name}"
     job.write_annotations(
         {
-            f"Endpoint {plan.endpoint_name}": _endpoint_url(project, plan),
+            f"Endpoint {plan.endpoint_name}": aws.endpoint_url(project.region, plan.endpoint_name),
             f"Stack {plan.stack_name}": aws.console_url(project.region, stack_path),
         }
     )
 
 
 def _report(project: Project, plan: Export, package: ModelPackage) -> None:
+    url = aws.endpoint_url(project.region, plan.endpoint_name)
     job.write_dotenv(
         {
             "ENDPOINT_NAME": plan.endpoint_name,
             "MODEL_PACKAGE_ARN": plan.model_package_arn,
             "STACK_NAME": plan.stack_name,
-            "ENDPOINT_URL": _endpoint_url(project, plan),
+            "ENDPOINT_URL": url,
         }
     )
     job.write_summary(
         [
             f"## Deploy: {package} to {plan.stage}",
             "",
-            f"- endpoint: [{plan.endpoint_name}]({_endpoint_url(project, plan)}), InService",
+            f"- endpoint: [{plan.endpoint_name}]({url}), InService",
             f"- model package: `{plan.model_package_arn}`",
             f"- stack: `{plan.stack_name}`",
         ]

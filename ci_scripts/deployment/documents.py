@@ -1,6 +1,6 @@
 """JSON and YAML files that people write: stage configurations and CloudFormation templates, read strictly.
 
-Called by `build` and, for the template inside an export, by `deploy`.
+Called by `build`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `build` and `deploy` must know of a CloudFormation template: its parameters and the capabilities it needs."""
+"""What `build` must know of a CloudFormation template: what it declares under `Parameters:`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ FILE = "endpoint-config-template.yml"
 """The template of a model-deploy repository."""
 
 _LONGEST = 1_000_000  # bytes of a template in S3: CloudFormation's own limit
-
-# Resource types whose creation CloudFormation wants acknowledged:
-# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-iam-template.html#using-iam-capabilities
-_NAMED_IAM, _AUTO_EXPAND = "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"
 
 
 class Problem(NamedTuple):
@@ -59,16 +55,3 @@ def read(text: str) -> tuple[Template, list[Problem]]:
             Problem(FILE, "Parameters", "lacks ModelPackageName, through which build passes the approved model package")
         )
     return Template(text, parameters), problems
-
-
-def capabilities(text: str) -> list[str]:
-    """The capabilities that deploying this template needs: only what its resources call for."""
-    content = parse_template(text)
-    types = [str(each.get("Type")) for each in content.get("Resources", {}).values() if isinstance(each, dict)]
-    nested = "AWS::CloudFormation::Stack" in types
-    needed = []
-    if nested or any(each.startswith("AWS::IAM::") for each in types):
-        needed.append(_NAMED_IAM)
-    if nested or "Transform" in content:
-        needed.append(_AUTO_EXPAND)
-    return needed

@@ -196,6 +196,14 @@ def test_a_stack_waits_in_review_until_its_change_set_is_executed(stacks: Stacks
     assert refused.value.response["Error"]["Code"] == "InvalidChangeSetStatus"
 
 
+def test_a_change_set_is_asked_for_again_only_with_its_token(stacks: Stacks) -> None:
+    request = {"StackName": stacks.name, "ChangeSetName": "one", "ChangeSetType": "CREATE", "TemplateBody": QUEUES}
+    first = stacks.client.create_change_set(**request, ClientToken="job-19")
+    assert stacks.client.create_change_set(**request, ClientToken="job-19")["Id"] == first["Id"]
+    with pytest.raises(ClientError, match="ChangeSet one already exists"):
+        stacks.client.create_change_set(**request, ClientToken="job-20")
+
+
 def test_a_change_set_without_changes_fails_and_says_so(stacks: Stacks) -> None:
     stacks.create()
     change_set = stacks.change_set("UPDATE")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ci_scripts import endpoint, errors
+from ci_scripts.stack import Action, Plan, prepare
 from tests.sandbox.conftest import ROOT, Aws, Project, sagemaker_ci
 from tests.sandbox.test_aws_endpoints import IMAGE, archive, model_predicting
 
@@ -52,10 +54,24 @@ class Deployment(NamedTuple):
     def run(self, *arguments: str, **variables: str) -> CompletedProcess[str]:
         return sagemaker_ci(*arguments, environ=self.project.environ | variables, cwd=self.folder)
 
+    def stack_name(self, stage: str = "staging") -> str:
+        return f"sagemaker-{self.project.name}-{self.project.id}-deploy-{stage}"
+
     def stack(self, stage: str = "staging") -> dict[str, Any] | None:
-        name = f"sagemaker-{self.project.name}-{self.project.id}-deploy-{stage}"
+        name = self.stack_name(stage)
         stacks = self.aws.client("cloudformation").describe_stacks()["Stacks"]
         return next((each for each in stacks if each["StackName"] == name), None)
+
+    def events(self) -> list[str]:
+        """`STATUS LogicalId` of every event of the staging stack."""
+        if self.stack() is None:
+            return []
+        found = self.aws.client("cloudformation").describe_stack_events(StackName=self.stack_name())["StackEvents"]
+        return [f"{each['ResourceStatus']} {each['LogicalResourceId']}" for each in found]
+
+    def endpoint_status(self) -> str:
+        found = endpoint.describe(self.aws.client("sagemaker"), f"{self.project.name}-staging")
+        return str(found["EndpointStatus"]) if found else ""
 
     def prediction(self, stage: str = "staging") -> float:
         runtime = self.aws.client("sagemaker-runtime")
@@ -68,9 +84,9 @@ class Deployment(NamedTuple):
         path.write_text(text.replace(old, new))
 
     def calls(self, operation: str) -> int:
-        """How often `operation` was asked for on this project's stacks."""
+        """How often `operation` was asked for, by all tests so far."""
         lines = map(json.loads, (self.aws.state / "requests.jsonl").read_text().splitlines())
-        return sum(line["operation"] == operation and self.project.name in str(line["resource"]) for line in lines)
+        return sum(line["operation"] == operation for line in lines)
 
 
 @pytest.fixture
@@ -90,6 +106,23 @@ def failed(result: CompletedProcess[str], code: str) -> str:
     assert error.startswith(f"error {code}: "), result.stdout + result.stderr
     assert hint.startswith("hint: ")
     return error
+
+
+def create_user(aws: Aws) -> tuple[str, dict[str, str]]:
+    """A user who may do everything: the name, and access keys as variables of a job."""
+    iam, name = aws.client("iam"), f"user-{uuid.uuid4().hex[:8]}"
+    iam.create_user(UserName=name)
+    forbid(aws, name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return name, {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+
+def forbid(aws: Aws, user: str, *actions: str) -> None:
+    """Let the user do everything but `actions`."""
+    statements = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
+    statements += [{"Effect": "Deny", "Action": action, "Resource": "*"} for action in actions]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    aws.client("iam").put_user_policy(UserName=user, PolicyName="inline", PolicyDocument=policy)
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:
@@ -185,9 +218,10 @@ def test_a_version_that_lost_its_approval_after_build_is_refused_before_anything
     arn = deployment.register(model_predicting(4.0))
     deployment.build()
     deployment.aws.client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status)
+    change_sets = deployment.calls("CreateChangeSet")
     failed(deployment.deploy(), "SMCI-403")
     assert deployment.stack() is None
-    assert deployment.calls("CreateChangeSet") == 0
+    assert deployment.calls("CreateChangeSet") == change_sets
 
 
 def test_a_resource_that_cloudformation_cannot_create_is_the_named_cause_and_the_next_deploy_replaces_the_stack(
@@ -219,6 +253,18 @@ def test_an_endpoint_that_never_becomes_healthy_is_the_named_cause(deployment: D
     error = failed(deployment.deploy(), "SMCI-503")
     assert "CREATE_FAILED Endpoint (AWS::SageMaker::Endpoint): " in error
     assert "ping" in error
+
+
+def test_a_failure_keeps_its_cause_when_nobody_may_look_what_serves_now(deployment: Deployment) -> None:
+    deployment.register(BROKEN_MODEL)
+    deployment.build()
+    user, keys = create_user(deployment.aws)
+    job = start(deployment, **keys)
+    until(lambda: "CREATE_FAILED Endpoint" in deployment.events())
+    forbid(deployment.aws, user, "sagemaker:DescribeEndpoint")
+    result = finished(job)
+    assert "CREATE_FAILED Endpoint" in failed(result, "SMCI-503")
+    assert "what is left cannot be seen: " in result.stdout
 
 
 def test_a_silent_rollback_is_a_failure_and_the_previous_version_still_serves(deployment: Deployment) -> None:
@@ -267,6 +313,52 @@ def test_a_change_set_that_cannot_be_made_is_refused_and_leaves_nothing_behind(d
     error = failed(deployment.deploy(), "SMCI-502")
     assert "NoSuchProperty" in error
     assert deployment.stack() is None
+
+
+def test_a_change_set_whose_reasons_may_not_be_seen_is_refused_and_leaves_nothing_behind(
+    deployment: Deployment,
+) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.edit_template("InitialVariantWeight: 1", "InitialVariantWeight: 1\n          NoSuchProperty: 1")
+    deployment.build()
+    user, keys = create_user(deployment.aws)
+    forbid(deployment.aws, user, "cloudformation:DescribeEvents")
+    assert "the reasons cannot be seen: " in failed(deployment.deploy(**keys), "SMCI-502")
+    assert deployment.stack() is None
+
+
+def test_a_change_set_that_may_not_be_removed_is_no_reason_to_hide_why_it_failed(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.edit_template("InitialVariantWeight: 1", "InitialVariantWeight: 1\n          NoSuchProperty: 1")
+    deployment.build()
+    user, keys = create_user(deployment.aws)
+    forbid(deployment.aws, user, "cloudformation:DeleteStack")
+    result = deployment.deploy(**keys)
+    assert "NoSuchProperty" in failed(result, "SMCI-502")
+    assert "is left behind: " in result.stdout
+
+
+def test_a_change_set_whose_answer_was_lost_is_not_made_twice(deployment: Deployment) -> None:
+    cloudformation = deployment.aws.client("cloudformation")
+    # botocore repeats the request as if no answer had come to the first one.
+    cloudformation.meta.events.register(
+        "needs-retry.cloudformation.CreateChangeSet", lambda attempts, **_: 0 if attempts == 1 else None
+    )
+    template = {"TemplateBody": "Resources: {Queue: {Type: AWS::SQS::Queue}}"}
+    before = deployment.calls("CreateChangeSet")
+    plan = Plan(deployment.stack_name(), template, {}, {}, (), None)
+    change_set = prepare(cloudformation, plan, Action.CREATE, poll_seconds=0.1)
+    assert change_set is not None
+    assert deployment.calls("CreateChangeSet") == before + 2
+
+
+def test_whatever_a_template_expands_to_is_acknowledged(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    succeeded(deployment.deploy())
+    found = deployment.stack()
+    assert found is not None
+    assert set(found["Capabilities"]) == {"CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"}
 
 
 def test_an_endpoint_with_another_name_than_the_jobs_expect_is_an_error(deployment: Deployment) -> None:
@@ -328,16 +420,22 @@ def test_a_stack_that_was_left_in_review_is_replaced(deployment: Deployment) -> 
     assert deployment.prediction() == pytest.approx(4.0)
 
 
-def start(deployment: Deployment) -> subprocess.Popen[str]:
+def start(deployment: Deployment, **variables: str) -> subprocess.Popen[str]:
     """`deploy --stage staging` in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "ci_scripts.cli", "deploy", "--stage", "staging"],
         cwd=deployment.folder,
-        env=deployment.project.environ | {"POLL_SECONDS": "0.3"},
+        env=deployment.project.environ | {"POLL_SECONDS": "0.3"} | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def finished(job: subprocess.Popen[str]) -> CompletedProcess[str]:
+    """What came of a job that was started, soon."""
+    stdout, stderr = job.communicate(timeout=60)
+    return CompletedProcess(job.args, job.returncode, stdout, stderr)
 
 
 def test_a_cancelled_job_says_what_the_stack_is_doing_and_the_next_run_takes_over(deployment: Deployment) -> None:
@@ -355,7 +453,99 @@ def test_a_cancelled_job_says_what_the_stack_is_doing_and_the_next_run_takes_ove
     assert deployment.prediction() == pytest.approx(4.0)
 
 
+def test_a_cancelled_job_stays_one_when_nobody_may_look_at_the_stack(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    user, keys = create_user(deployment.aws)
+    job = start(deployment, **keys)
+    until(lambda: "CREATE_IN_PROGRESS Endpoint" in deployment.events())
+    forbid(deployment.aws, user, "cloudformation:DescribeStacks")
+    job.send_signal(signal.SIGTERM)
+    assert "cancelled by SIGTERM; what is left cannot be seen: " in failed(finished(job), "SMCI-103")
+
+
+def cancel_an_update(deployment: Deployment) -> subprocess.CompletedProcess[str]:
+    """Deploy twice and cancel the second deployment in the console, while SageMaker already moves the endpoint."""
+    for answer in (4.0, 9.0):
+        deployment.register(model_predicting(answer))
+        deployment.build()
+        if answer == 4.0:
+            succeeded(deployment.deploy())
+    job = start(deployment)
+    until(lambda: "UPDATE_IN_PROGRESS Endpoint" in deployment.events())
+    deployment.aws.client("cloudformation").cancel_update_stack(
+        StackName=deployment.stack_name(), ClientRequestToken="Console-CancelUpdateStack-1"
+    )
+    return finished(job)
+
+
+def test_an_update_that_somebody_else_cancels_ends_the_job_with_that_cause(deployment: Deployment) -> None:
+    error = failed(cancel_an_update(deployment), "SMCI-503")
+    assert "somebody else ended the deployment (client request token Console-CancelUpdateStack-1)" in error
+
+
+def test_a_stack_whose_rollback_failed_is_refused_with_the_way_out_of_it(deployment: Deployment) -> None:
+    cancel_an_update(deployment)  # the rollback fails: an endpoint takes no update while it is Updating
+    result = deployment.deploy()
+    assert "is UPDATE_ROLLBACK_FAILED" in failed(result, "SMCI-501")
+    assert f"`aws cloudformation continue-update-rollback --stack-name {deployment.stack_name()}`" in result.stderr
+
+    until(lambda: deployment.endpoint_status() == "InService")
+    deployment.aws.client("cloudformation").continue_update_rollback(StackName=deployment.stack_name())
+    succeeded(deployment.deploy())
+    assert deployment.prediction() == pytest.approx(9.0)
+
+
+def test_a_stack_that_somebody_else_deletes_meanwhile_ends_the_job_with_that_cause(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    job = start(deployment)
+    until(lambda: "CREATE_IN_PROGRESS Endpoint" in deployment.events())
+    deployment.aws.client("cloudformation").delete_stack(
+        StackName=deployment.stack_name(), ClientRequestToken="Console-DeleteStack-1"
+    )
+    error = failed(finished(job), "SMCI-503")
+    assert "somebody else ended the deployment (client request token Console-DeleteStack-1)" in error
+    assert "ended in DELETE_COMPLETE" in error
+
+
+def test_remains_that_cannot_be_deleted_are_an_error_that_names_what_blocks(deployment: Deployment) -> None:
+    s3, bucket = deployment.aws.client("s3"), f"{deployment.project.name}-logs"
+    deployment.edit_template(
+        "\nOutputs:\n",
+        f"\n  Logs:\n    Type: AWS::S3::Bucket\n    Properties:\n      BucketName: {bucket}\n\nOutputs:\n",
+    )
+    kind = "Type: AWS::SageMaker::Endpoint\n"
+    deployment.edit_template(kind, f"{kind}    DependsOn: Logs\n")
+    deployment.register(BROKEN_MODEL)
+    deployment.build()
+    job = start(deployment)
+    until(lambda: "CREATE_IN_PROGRESS Endpoint" in deployment.events())
+    s3.put_object(Bucket=bucket, Key="log", Body=b"")
+    assert "ROLLBACK_FAILED" in failed(finished(job), "SMCI-503")
+    error = failed(deployment.deploy(), "SMCI-504")
+    assert "DELETE_FAILED Logs (AWS::S3::Bucket): " in error
+
+    s3.delete_object(Bucket=bucket, Key="log")
+    deployment.aws.client("cloudformation").delete_stack(StackName=deployment.stack_name())
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    succeeded(deployment.deploy())
+
+
 def test_a_failed_endpoint_is_refused_before_the_stack_is_touched(deployment: Deployment) -> None:
+    change_sets = break_the_endpoint(deployment).calls("CreateChangeSet")
+    failed(deployment.deploy(), "SMCI-605")  # which waited for the endpoint to come to rest
+    assert deployment.calls("CreateChangeSet") == change_sets
+
+
+def test_an_endpoint_that_is_not_in_service_is_not_tested(deployment: Deployment) -> None:
+    result = break_the_endpoint(deployment).run("test", "--stage", "staging")
+    assert "is Failed: " in failed(result, "SMCI-602")
+
+
+def break_the_endpoint(deployment: Deployment) -> Deployment:
+    """Deploy, then let the endpoint become Failed."""
     sagemaker = deployment.aws.client("sagemaker")
     deployment.register(model_predicting(4.0))
     deployment.build()
@@ -382,9 +572,7 @@ def test_a_failed_endpoint_is_refused_before_the_stack_is_touched(deployment: De
         ],
     )
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=f"{name}-broken")
-    change_sets = deployment.calls("CreateChangeSet")
-    failed(deployment.deploy(), "SMCI-605")  # which waited for the endpoint to come to rest
-    assert deployment.calls("CreateChangeSet") == change_sets
+    return deployment
 
 
 def test_an_endpoint_that_does_not_answer_is_an_error_with_the_containers_words(deployment: Deployment) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from botocore.session import get_session
 
 from ci_scripts import stack
+from ci_scripts.errors import StackFailed
 from ci_scripts.stack import Action
 
+STACK = "AWS::CloudFormation::Stack"
 ID = "arn:aws:cloudformation:eu-west-1:123456789012:stack/s/1"
 
 ACTIONS = {
@@ -79,7 +82,7 @@ def event(
         "ResourceStatus": status,
         "LogicalResourceId": name,
         "ResourceType": kind,
-        "PhysicalResourceId": ID if kind == "AWS::CloudFormation::Stack" else name,
+        "PhysicalResourceId": ID if kind == STACK else name,
         "ResourceStatusReason": reason,
     }
 
@@ -100,19 +103,53 @@ def test_no_page_is_asked_for_beyond_the_last_seen_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("statuses", "expected"),
+    ("status", "kind", "expected"),
     [
-        ([], None),
-        (["UPDATE_IN_PROGRESS"], None),
-        (["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"], None),
-        (["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE"], "UPDATE_COMPLETE"),
-        (["CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE"], "ROLLBACK_COMPLETE"),
+        ("UPDATE_IN_PROGRESS", STACK, False),
+        ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", STACK, False),
+        ("UPDATE_COMPLETE", STACK, True),
+        ("ROLLBACK_IN_PROGRESS", STACK, False),
+        ("ROLLBACK_COMPLETE", STACK, True),
+        ("DELETE_FAILED", STACK, True),
+        ("CREATE_COMPLETE", "AWS::SageMaker::Endpoint", False),
     ],
 )
-def test_the_operation_ends_with_the_event_of_the_stack_itself(statuses: list[str], expected: str | None) -> None:
-    events = [event(number, status, "s", "AWS::CloudFormation::Stack") for number, status in enumerate(statuses)]
-    events.append(event(99, "CREATE_COMPLETE"))
-    assert stack.end_status(events, ID) == expected
+def test_an_operation_ends_with_an_event_of_the_stack_itself(status: str, kind: str, expected: bool) -> None:
+    assert stack.ends_operation(event(1, status, kind=kind), ID) is expected
+
+
+def by(token: str, *events: dict[str, str]) -> list[dict[str, str]]:
+    return [each | {"ClientRequestToken": token} for each in events]
+
+
+BEGUN = event(1, "UPDATE_IN_PROGRESS", "s", STACK)
+BROKEN = event(2, "UPDATE_FAILED", "Queue", reason="no such name")
+STOPPED = event(3, "UPDATE_FAILED", reason="Resource update cancelled")
+RESTORED = event(4, "UPDATE_ROLLBACK_COMPLETE", "s", STACK)
+STUCK = event(4, "UPDATE_ROLLBACK_FAILED", "s", STACK)
+GONE = event(4, "DELETE_COMPLETE", "s", STACK)
+
+
+@pytest.mark.parametrize(
+    ("events", "what", "hint"),
+    [
+        (by("ours", BEGUN, BROKEN, STOPPED, RESTORED), "UPDATE_FAILED Queue", "restored the previous deployment"),
+        (by("ours", BEGUN) + by("theirs", STOPPED, RESTORED), "somebody else .*theirs", "Ask who"),
+        (by("ours", BEGUN, STOPPED) + by("theirs", RESTORED), "somebody else .*theirs", "Ask who"),
+        (by("ours", BEGUN) + by("theirs", GONE), "somebody else .*theirs", "Ask who"),
+        (by("ours", BEGUN) + by("theirs", STUCK), "somebody else .*theirs", "continue-update-rollback"),
+        (by("ours", BEGUN, BROKEN) + by("theirs", GONE), "UPDATE_FAILED Queue .*DELETE_COMPLETE", None),
+        ([BEGUN, STOPPED, RESTORED], "Resource update cancelled", "restored the previous deployment"),
+        (by("ours", BEGUN, RESTORED), "no event names the cause", "restored the previous deployment"),
+    ],
+)
+def test_a_failure_names_its_cause_or_that_somebody_else_ended_the_deployment(
+    events: list[dict[str, str]], what: str, hint: str | None
+) -> None:
+    failure = stack.failure(events, "ours", "the-stack")
+    assert re.search(what, failure.message)
+    assert failure.message.endswith(f"the stack the-stack ended in {events[-1]['ResourceStatus']}")
+    assert (hint or StackFailed.hint) in failure.hint
 
 
 def test_the_root_cause_is_the_first_failure_that_is_no_cancellation() -> None:

@@ -119,7 +119,7 @@ class CloudFormation(BaseResponse):
         stack = self._find(self._get_param("StackName"))
         if stack is None or stack.status in ("DELETE_COMPLETE", "DELETE_IN_PROGRESS"):
             return EmptyResult()
-        if stack.busy:
+        if stack.busy and stack.status != "CREATE_IN_PROGRESS":
             raise ValidationError(f"Stack [{stack.name}] cannot be deleted while in status {stack.status}")
         if stack.protected:
             raise ValidationError(f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled")
@@ -128,7 +128,7 @@ class CloudFormation(BaseResponse):
         return EmptyResult()
 
     def cancel_update_stack(self) -> ActionResult:
-        self._existing(f"Stack [{self._get_param('StackName')}] does not exist").cancel_update()
+        self._existing(f"Stack [{self._get_param('StackName')}] does not exist").cancel_update(self._token())
         return EmptyResult()
 
     def continue_update_rollback(self) -> ActionResult:
@@ -166,7 +166,11 @@ class CloudFormation(BaseResponse):
                 plan = Plan.make(self._template(), self._parameters({}), self._tags({}))
             capabilities = list(self._get_param("Capabilities", []))
             self._require_capabilities(plan, capabilities)
-            if stack and any(known.name == name for known in stack.change_sets.values()):
+            token = self._get_param("ClientToken")
+            known = [each for each in stack.change_sets.values() if each.name == name] if stack else []
+            if stack and known:
+                if token and known[0].operation.token == token:  # the same request, once more
+                    return ActionResult({"Id": known[0].id, "StackId": stack.id})
                 raise AlreadyExistsException(f"ChangeSet {name} already exists")
             role_arn = self._get_param("RoleARN")
             credentials = self._credentials(role_arn or (stack.role_arn if stack else None))
@@ -184,7 +188,7 @@ class CloudFormation(BaseResponse):
                 capabilities=capabilities,
                 on_failure=self._get_param("OnStackFailure", "ROLLBACK"),
             )
-            change_set.operation.token = self._get_param("ClientToken")
+            change_set.operation.token = token
             stack.change_sets[change_set.id] = change_set
         threading.Thread(target=_compute, args=(stack, change_set), daemon=True).start()
         return ActionResult({"Id": change_set.id, "StackId": stack.id})

@@ -141,6 +141,7 @@ class Stack:
         self.protected = False
         self.disable_rollback = False
         self._client, self._exports = client, exports
+        self._worker: threading.Thread | None = None
         self._cancelled = threading.Event()
         self._rollback: dict[str, Resource | None] = {}
         self._previous = self.plan
@@ -265,12 +266,14 @@ class Stack:
 
     def _run(self, kind: str, token: str | None, first: str, work: Callable[[], None]) -> None:
         self._cancelled.clear()
-        operation = Operation(kind, token)
+        operation, earlier = Operation(kind, token), self._worker
         self.operations.append(operation)
         self._say(first, "User Initiated")
 
         def target() -> None:
             try:
+                if earlier:
+                    earlier.join()  # a deletion takes over from a creation
                 work()
             except Exception as error:
                 # A fault of the sandbox must not look like a stack that is still busy.
@@ -280,7 +283,8 @@ class Stack:
                 operation.ended = now()
                 operation.failed = "FAILED" in self.status or "ROLLBACK" in self.status
 
-        threading.Thread(target=target, daemon=True, name=f"{kind} {self.name}").start()
+        self._worker = threading.Thread(target=target, daemon=True, name=f"{kind} {self.name}")
+        self._worker.start()
 
     # --- operations -------------------------------------------------------------------------------------------------
 
@@ -292,9 +296,10 @@ class Stack:
 
     def create(self, plan: Plan, token: str | None, on_failure: str = "ROLLBACK") -> None:
         def work() -> None:
-            if problem := self._apply(plan, {}):
-                return self._undo_creation(problem, on_failure)
-            return self._say("CREATE_COMPLETE")
+            problem = self._apply(plan, {})
+            if self.status == "DELETE_IN_PROGRESS":
+                return None  # the deletion waits for this
+            return self._undo_creation(problem, on_failure) if problem else self._say("CREATE_COMPLETE")
 
         self.plan = plan
         self.disable_rollback = on_failure == "DO_NOTHING"
@@ -343,9 +348,10 @@ class Stack:
 
         self._run("DELETE_STACK", token, "DELETE_IN_PROGRESS", work)
 
-    def cancel_update(self) -> None:
+    def cancel_update(self, token: str | None) -> None:
         if self.status != "UPDATE_IN_PROGRESS":
             raise ValidationError("CancelUpdateStack cannot be called from current stack status")
+        self.operations[-1].token = token  # all events from here on are those of whoever cancelled
         self._cancelled.set()
 
     def continue_rollback(self, token: str | None, skip: list[str]) -> None:
