@@ -46,7 +46,8 @@ def run(request: Request, source: Path, poll_seconds: float) -> None:
         bucket.show_in_studio(s3, request.bucket, made.project.key if request.in_studio else None)
         if request.in_studio:
             bucket.allow_studio(s3, request.bucket)
-    for line in next_steps(request, made.project.key, outputs):
+    url = f"{s3.meta.endpoint_url}/{request.bucket}/{made.project.key}"
+    for line in next_steps(request, url, outputs):
         job.say(line)
 
 
@@ -98,7 +99,7 @@ def parameters(request: Request, template_key: str) -> dict[str, str]:
     }
 
 
-def next_steps(request: Request, template_key: str, outputs: dict[str, str]) -> list[str]:
+def next_steps(request: Request, template_url: str, outputs: dict[str, str]) -> list[str]:
     """What is left to a person."""
     steps = [
         "Put a GitLab access token (scope api) into AWS Secrets Manager:",
@@ -121,6 +122,5 @@ def next_steps(request: Request, template_key: str, outputs: dict[str, str]) -> 
         if not request.studio_role:
             steps += [f"Give the people in Studio access to the Service Catalog portfolio {outputs['PortfolioId']}."]
         steps += ["In Studio: Deployments > Projects > Create project > Organization templates."]
-    host = f"s3.{request.region}.amazonaws.com"
-    steps += ["The template:", f"    https://{request.bucket}.{host}/{template_key}"]
+    steps += ["The template:", f"    {template_url}"]
     return ["", "What to do next", *steps]

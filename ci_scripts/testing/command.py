@@ -159,9 +159,7 @@ def _report(work: Run, exported: Export, package: dict[str, Any], project: Proje
     report = Report(
         stage=exported.stage,
         endpoint=exported.endpoint_name,
-        endpoint_url=aws.console_url(
-            project.region, f"sagemaker/home?region={project.region}#/endpoints/{exported.endpoint_name}"
-        ),
+        endpoint_url=aws.endpoint_url(project.region, exported.endpoint_name),
         model_package=f"{package['ModelPackageGroupName']} version {package['ModelPackageVersion']}",
         model_package_arn=exported.model_package_arn,
         checks=[Check(threshold, work.values.get(threshold.metric)) for threshold in thresholds],

@@ -77,6 +77,7 @@ def test_the_first_run_offers_the_template_in_s3_and_the_second_changes_nothing(
     s3 = platform.aws.client("s3")
     text = s3.get_object(Bucket=platform.bucket, Key=template)["Body"].read().decode()
     assert f"Bucket: {platform.bucket}\n" in text
+    assert f"{platform.aws.url}/{platform.bucket}/{template}\n" in first.stdout  # where S3 is, whatever its domain
     origins = [rule["AllowedOrigins"] for rule in s3.get_bucket_cors(Bucket=platform.bucket)["CORSRules"]]
     assert origins == [["https://example.com"], ["https://*.sagemaker.aws"]]
     iam = platform.aws.client("iam")

@@ -111,8 +111,8 @@ def test_what_is_not_asked_for_stays_as_it_is(
     ],
 )
 def test_the_last_lines_say_what_is_left_to_do(change: dict[str, str], expected: list[str], absent: str) -> None:
-    text = "\n".join(installer.next_steps(REQUEST._replace(**change), KEY, OUTPUTS))
-    assert all(each in text for each in [*expected, f"https://platform.s3.eu-west-1.amazonaws.com/{KEY}"])
+    text = "\n".join(installer.next_steps(REQUEST._replace(**change), "https://s3/template.yml", OUTPUTS))
+    assert all(each in text for each in [*expected, "https://s3/template.yml"])
     assert absent not in text
 
 
