@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +26,8 @@ SUFFIXES = (".json", ".yml", ".yaml")
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 _LONGEST_VALUE = 4096  # bytes
 _MOST_TAGS = 50
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 Declaration = Mapping[str, Any]
 
@@ -162,11 +164,8 @@ def _length_problems(text: str, declaration: Declaration) -> Iterator[str]:
 
 
 def _number(text: Any) -> Decimal | None:
-    try:
-        number = Decimal(str(text).strip())
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
+    stripped = str(text).strip()
+    return Decimal(stripped) if _NUMBER.fullmatch(stripped) else None  # Decimal alone also takes 1_000 and NaN
 
 
 def _matches(pattern: str, text: str) -> bool:

@@ -111,6 +111,8 @@ def test_every_problem_of_a_configuration_is_named_with_file_and_path() -> None:
         ("three", {"Type": "Number"}, "'three' is not a number"),
         (True, {"Type": "Number"}, "'true' is not a number"),
         ("NaN", {"Type": "Number"}, "'NaN' is not a number"),
+        ("1_000", {"Type": "Number"}, "'1_000' is not a number"),
+        (" -1.5e3 ", {"Type": "Number"}, None),
         (0, {"Type": "Number", "MinValue": "1"}, "0 is less than the MinValue 1"),
         (1, {"Type": "Number", "MinValue": "1", "MaxValue": "1"}, None),
         (2, {"Type": "Number", "MaxValue": "1"}, "2 is more than the MaxValue 1"),
@@ -263,16 +265,3 @@ def test_a_tag_of_cloudformation_is_no_way_into_a_configuration() -> None:
 )
 def test_what_is_wrong_with_a_template_is_said(text: str, problem: str) -> None:
     assert problem in "\n".join(str(each) for each in template.read(text)[1])
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (SAMPLE_TEMPLATE, []),
-        ("Resources: {R: {Type: AWS::IAM::Role}}", ["CAPABILITY_NAMED_IAM"]),
-        ("{Transform: AWS::LanguageExtensions, Resources: {R: {Type: T}}}", ["CAPABILITY_AUTO_EXPAND"]),
-        ("Resources: {R: {Type: AWS::CloudFormation::Stack}}", ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]),
-    ],
-)
-def test_only_the_capabilities_that_a_template_needs_are_given(text: str, expected: list[str]) -> None:
-    assert template.capabilities(text) == expected
