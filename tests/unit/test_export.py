@@ -1,37 +1,93 @@
-"""An exported stage configuration is taken only by the job it is meant for."""
+"""Exports: their bytes, and that a job takes only the one that is meant for it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from ci_scripts import errors
 from ci_scripts.deployment import export
-from ci_scripts.errors import InvalidExport
 from ci_scripts.settings import Project
 
-PROJECT = Project("eu-west-1", "abalone", "p-1", None, "a-bucket")
-ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/{}/7"
+PROJECT = Project("eu-west-1", "abalone", "p-1", None, "bucket")
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/{}/2"
+EXPORT = export.Export(
+    stage="prod",
+    stack_name=PROJECT.stack("prod"),
+    endpoint_name=PROJECT.endpoint("prod"),
+    model_package_arn=ARN.format("abalone-p-1"),
+    template="Resources: {}\n",
+    parameters={"b": "2", "a": "ü"},
+    tags={"k": "v"},
+)
 
 
-def load(folder: Path, project: Project = PROJECT, **environ: str) -> export.Export:
-    content = export.Export(
-        "staging", PROJECT.stack("staging"), "abalone-staging", ARN.format("abalone-p-1"), "{}", {}, {}
-    )
-    (folder / "staging-config-export.json").write_bytes(export.to_bytes(content))
-    return export.load("staging", project, environ, folder)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A job's folder with the export that build wrote."""
+    export.write_all({"prod": export.to_bytes(EXPORT)}, tmp_path)
+    return tmp_path
 
 
-def test_an_export_of_the_asked_model_package_is_taken(tmp_path: Path) -> None:
-    for environ in ({}, {"SMCI_MODEL_PACKAGE_ARN": ""}, {"SMCI_MODEL_PACKAGE_ARN": ARN.format("abalone-p-1")}):
-        assert load(tmp_path, **environ).model_package_arn == ARN.format("abalone-p-1")
+def test_equal_exports_give_equal_bytes() -> None:
+    other_order = EXPORT._replace(parameters={"a": "ü", "b": "2"})
+    assert export.to_bytes(EXPORT) == export.to_bytes(other_order)
 
 
-def test_an_export_of_another_model_package_than_the_pipelines_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidExport, match=r"ModelPackageArn is .*abalone-p-1/7', this job deploys .*wine-p-2/7'"):
-        load(tmp_path, SMCI_MODEL_PACKAGE_ARN=ARN.format("wine-p-2"))
+def test_an_export_is_read_back_as_it_was_written(folder: Path) -> None:
+    assert [path.name for path in folder.iterdir()] == ["prod-config-export.json"]
+    announced = {"PROD_EXPORT_SHA256": export.digest(export.to_bytes(EXPORT))}
+    assert export.load("prod", PROJECT, announced, folder) == EXPORT
 
 
-def test_an_export_of_another_model_of_the_repository_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidExport, match="StackName is"):
-        load(tmp_path, PROJECT._replace(name="wine", id="p-2"))
+def test_an_export_that_build_did_not_announce_is_refused(folder: Path) -> None:
+    with pytest.raises(errors.ExportChanged):
+        export.load("prod", PROJECT, {"PROD_EXPORT_SHA256": "0" * 64}, folder)
+
+
+@pytest.mark.parametrize("asked", ["", ARN.format("abalone-p-1")])
+def test_an_export_of_the_asked_model_package_is_taken(folder: Path, asked: str) -> None:
+    assert export.load("prod", PROJECT, {"SMCI_MODEL_PACKAGE_ARN": asked}, folder) == EXPORT
+
+
+def test_an_export_of_another_model_package_than_the_pipelines_is_refused(folder: Path) -> None:
+    with pytest.raises(
+        errors.InvalidExport, match=r"ModelPackageArn is .*abalone-p-1/2', this job deploys .*wine-p-2/2'"
+    ):
+        export.load("prod", PROJECT, {"SMCI_MODEL_PACKAGE_ARN": ARN.format("wine-p-2")}, folder)
+
+
+def test_an_export_of_another_model_of_the_repository_is_refused(folder: Path) -> None:
+    with pytest.raises(errors.InvalidExport, match="StackName is"):
+        export.load("prod", PROJECT._replace(name="wine", id="p-2"), {}, folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"Stage": "staging"}, "Stage is 'staging', this job deploys 'prod'"),
+        ({"StackName": "another"}, "StackName is 'another'"),
+        ({"EndpointName": "another"}, "EndpointName is 'another'"),
+        ({"SchemaVersion": 2}, r"SchemaVersion: 1 was expected"),
+        ({"Parameters": {"a": 1}}, r"Parameters.a: 1 is not of type 'string'"),
+        ({"Extra": 1}, "Additional properties"),
+    ],
+)
+def test_an_export_of_another_kind_is_refused(folder: Path, change: dict[str, object], message: str) -> None:
+    content = json.loads(export.to_bytes(EXPORT)) | change
+    (folder / "prod-config-export.json").write_text(json.dumps(content))
+    with pytest.raises(errors.InvalidExport, match=message):
+        export.load("prod", PROJECT, {}, folder)
+
+
+def test_a_missing_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.InvalidExport, match="is missing"):
+        export.load("prod", PROJECT, {}, tmp_path)
+
+
+def test_a_broken_export_is_refused(folder: Path) -> None:
+    (folder / "prod-config-export.json").write_text("{")
+    with pytest.raises(errors.InvalidExport, match="is not JSON"):
+        export.load("prod", PROJECT, {}, folder)
