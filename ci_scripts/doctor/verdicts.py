@@ -169,6 +169,8 @@ def variables(rows: Sequence[Mapping[str, Any]], *, deploys: bool) -> Iterator[V
 _INCLUDED = re.compile(r"""^\s*(?:-\s*)?component:\s*["']?[^\s"'/]+/([^\s"'@]+)/([\w-]+)@([^\s"'#]+)""", re.MULTILINE)
 _NAMES = {"training", "build", "staging-deploy", "test-staging", "prod-deploy", "model-build", "model-deploy"}
 _EXACT = re.compile(r"\d+\.\d+\.\d+")
+_PRE_RELEASE = re.compile(r"\d+\.\d+\.\d+-[\w.]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Component(NamedTuple):
@@ -188,22 +190,26 @@ def components(text: str) -> list[Component]:
 def newest(tags: Sequence[str]) -> str | None:
     """The highest released version; pre-releases and other tags do not count."""
     versions = [tag for tag in tags if _EXACT.fullmatch(tag)]
-    return max(versions, key=_number, default=None)
+    return max(versions, key=_order, default=None)
 
 
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+def _order(version: str) -> tuple[list[int], bool]:
+    """A pre-release comes before its release."""
+    numbers, pre, _ = version.partition("-")
+    return [int(part) for part in numbers.split(".")], not pre
 
 
 def component_version(component: Component, package: str, released: str | None) -> Verdict:
     """`package` is the version of sagemaker-ci that runs, `released` the newest one when GitLab shows it."""
     check, pinned = f"component {component.name}", component.version
-    if not _EXACT.fullmatch(pinned):
+    if _COMMIT.fullmatch(pinned):
+        return ok(check, f"@{pinned[:11]}..., which never changes; a release's commit runs with that release's image")
+    if not (_EXACT.fullmatch(pinned) or _PRE_RELEASE.fullmatch(pinned)):
         return hint(check, f"@{pinned} changes under you: pin an exact version, @{released or package}")
     if pinned != package:
         return hint(check, f"@{pinned}, but this is sagemaker-ci {package}: run doctor in the image of that version")
     if released is None:
         return ok(check, f"@{pinned}; which version is the newest cannot be seen from here")
-    if _number(released) > _number(pinned):
+    if _order(released) > _order(pinned):
         return hint(check, f"@{pinned}, and {released} is there: see its changelog and docs/upgrade.md")
     return ok(check, f"@{pinned}, the newest")

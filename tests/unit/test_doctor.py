@@ -159,10 +159,17 @@ def test_the_newest_version_is_the_highest_released_one(tags: list[str], expecte
         ("~latest", "1.2.0", "hint"),
         ("1", "1.2.0", "hint"),
         ("main", None, "hint"),
+        ("4" * 40, "1.10.0", "ok"),  # the one pin that never changes
     ],
 )
 def test_a_component_is_pinned_to_the_version_that_runs(pinned: str, released: str | None, status: str) -> None:
     assert verdicts.component_version(Component("a/b", "training", pinned), "1.2.0", released).status == status
+
+
+@pytest.mark.parametrize(("released", "status"), [(None, "ok"), ("1.9.0", "ok"), ("2.0.0", "hint"), ("2.1.0", "hint")])
+def test_a_pre_release_is_an_exact_version_and_older_than_its_release(released: str | None, status: str) -> None:
+    pinned = Component("a/b", "training", "2.0.0-rc.1")
+    assert verdicts.component_version(pinned, "2.0.0-rc.1", released).status == status
 
 
 @pytest.mark.parametrize(
