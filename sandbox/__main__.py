@@ -25,8 +25,9 @@ def main() -> int:
     for command in commands.choices.values():
         command.add_argument("--folder", type=Path, default=FOLDER, help="where to keep state (default .sandbox)")
     arguments = parser.parse_args()
-    # SIGTERM ends us like Ctrl-C does: through every `finally`.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # To be told to end, and a terminal that is closed, end us like Ctrl-C does: through every `finally`.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     folder: Path = arguments.folder.resolve()
     console = Console(highlight=False)
     try:

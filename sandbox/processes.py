@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +13,15 @@ from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[1]
 _START_SECONDS, _STOP_SECONDS = 60, 15
+
+
+def serve_until_told(parent: int) -> None:
+    """In a server: wait for SIGTERM, SIGINT, or the end of the process that started it, `os.getppid()` at the start."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    while not stop.wait(1) and os.getppid() == parent:
+        pass
 
 
 class Server:
@@ -43,18 +54,24 @@ class Server:
             while (line := self._lines.get(timeout=_START_SECONDS)) is not None:
                 if line.startswith("ready "):
                     return line.split()[1]
-        except Empty:
+        except BaseException as error:  # Ctrl-C while we wait, too
             self.stop()
+            if not isinstance(error, Empty):
+                raise
         raise SystemExit(f"{module} did not start; the end of {self.log}:\n{self.log.read_text()[-2000:]}")
 
-    def stop(self) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def stop(self) -> int:
+        """End the server; its exit code, 0 when it ended in order."""
+        self._process.terminate()  # of no effect when it has ended
+        try:
+            return self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     def __enter__(self) -> Server:
         return self

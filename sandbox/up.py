@@ -22,20 +22,20 @@ export AWS_ENDPOINT_URL={aws} AWS_DEFAULT_REGION={region}
 export AWS_ACCESS_KEY_ID={access_key} AWS_SECRET_ACCESS_KEY={secret_key}
 export GITLAB={gitlab}/api/v4 TOKEN='PRIVATE-TOKEN: {token}'[/cyan]
 
-[bold]2. Train[/bold]: the project's first commit is being trained. Clone, change something, push: that is trained, too
+[bold]1. Train[/bold]: the project's first commit is being trained. Clone, change something, push: that is trained, too
 [cyan]git clone {clone}
 cd abalone-model-build && git commit --allow-empty -m 'Train' && git push
 curl -sH "$TOKEN" "$GITLAB/projects/{build}/jobs" | python3 -m json.tool        # find the job
 curl -sH "$TOKEN" "$GITLAB/projects/{build}/jobs/JOB/trace"                     # read its log[/cyan]
 
-[bold]3. Approve[/bold] the registered version (its ARN stands at the end of the log)
+[bold]2. Approve[/bold] the registered version (its ARN stands at the end of the log)
 [cyan]aws sagemaker update-model-package --model-approval-status Approved --model-package-arn ARN[/cyan]
 
-[bold]4. Watch[/bold] the deploy pipeline that this starts
+[bold]3. Watch[/bold] the deploy pipeline that this starts
 [cyan]curl -sH "$TOKEN" "$GITLAB/projects/{deploy}/pipelines" | python3 -m json.tool
 curl -sH "$TOKEN" "$GITLAB/projects/{deploy}/pipelines/PIPELINE/jobs" | python3 -m json.tool[/cyan]
 
-[bold]5. Press play[/bold] on prod-deploy, then ask production
+[bold]4. Press play[/bold] on prod-deploy, then ask production
 [cyan]curl -sH "$TOKEN" -X POST "$GITLAB/projects/{deploy}/jobs/JOB/play"
 aws sagemaker-runtime invoke-endpoint --endpoint-name {endpoint} --content-type text/csv \\
   --body {sample} /dev/stdout[/cyan]

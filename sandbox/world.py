@@ -7,6 +7,7 @@ Everything here goes through public doors: boto3, python-gitlab, git push, `sage
 from __future__ import annotations
 
 import base64
+import fcntl
 import io
 import json
 import os
@@ -27,8 +28,8 @@ import gitlab
 from botocore.config import Config
 from botocore.exceptions import WaiterError
 
-from sandbox.aws.server import ROOT_KEYS
 from sandbox import job_images
+from sandbox.aws.server import ROOT_KEYS
 from sandbox.processes import Server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,10 +72,19 @@ class World(NamedTuple):
 
 @contextmanager
 def running(folder: Path, images: Path, ports: tuple[int, int] = (0, 0)) -> Iterator[World]:
-    """Start both servers, their state new and below `folder`; end them, whatever happens."""
-    for name in ("aws", "gitlab"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    """Start both servers, their state new and below `folder`; end them, whatever happens.
+
+    Raises SystemExit when another sandbox runs in that folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        lock = stack.enter_context((folder / ".lock").open("w"))
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"a sandbox is running in {folder}: end it, or give this one another --folder") from None
+        for name in ("aws", "gitlab"):
+            shutil.rmtree(folder / name, ignore_errors=True)
         aws = stack.enter_context(Server("sandbox.aws", folder / "aws", "--port", str(ports[0])))
         gitlab_state = folder / "gitlab"
         server = stack.enter_context(
@@ -169,7 +179,13 @@ def create_group(world: World) -> None:
     # Where this AWS is, and that it throttles nobody: all that the jobs have to be told about the sandbox.
     for key, value in (("AWS_ENDPOINT_URL", world.aws_url), ("POLL_SECONDS", "0.5")):
         group.variables.create({"key": key, "value": value})
-    world.aws("secretsmanager").create_secret(Name=TOKEN_SECRET, SecretString=world.gitlab_token)
+    create_secret(world, TOKEN_SECRET, world.gitlab_token)
+
+
+def create_secret(world: World, name: str, text: str, gitlab_url: str = "") -> None:
+    """A secret for creating projects, tagged with the GitLab that may get it."""
+    tags = [{"Key": "sagemaker-ci:gitlab", "Value": gitlab_url or world.gitlab_url}]
+    world.aws("secretsmanager").create_secret(Name=name, SecretString=text, Tags=tags)
 
 
 def bootstrap(world: World, *options: str) -> str:

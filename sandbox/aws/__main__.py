@@ -12,7 +12,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sandbox.aws", description="AWS on loopback, for the sandbox.")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--state", type=Path, required=True, help="directory for logs and working files")
-    parser.add_argument("--gitlab-url", default="", help="URL of the sandbox's GitLab, when there is one")
     arguments = parser.parse_args()
     server.run(arguments.port, arguments.state.resolve())
 

@@ -15,6 +15,8 @@ import threading
 import time
 from pathlib import Path
 
+from sandbox.processes import serve_until_told
+
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
 ROOT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000", "AWS_SECRET_ACCESS_KEY": "sandbox-root-secret"}
@@ -33,31 +35,30 @@ def state() -> Path:
 
 
 def run(port: int, folder: Path) -> None:
-    """Serve until SIGTERM, SIGINT or the end of the parent process; leaves no child behind."""
+    """Serve until told to end; leaves no child behind."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Loopback only means loopback only: a page in the person's browser has no business here either.
+    parent = os.getppid()
     os.environ |= {"MOTO_DISABLE_GLOBAL_CORS": "true", "SANDBOX_AWS_STATE": str(folder)}
-    sys.stderr = (folder / "aws.log").open("a", buffering=1, encoding="utf-8")
 
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
     from sandbox.aws.requestlog import RequestLog
+    from sandbox.loopback import HOST, programs_only
+
+    class Handler(MotoRequestHandler):
+        def log_request(self, *arguments: object) -> None:
+            """Nothing: requests.jsonl says it better."""
 
     application = RequestLog(DomainDispatcherApplication(create_backend_app), folder / "requests.jsonl")
-    server = make_server("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler)
-    url = f"http://127.0.0.1:{server.server_port}"
+    server = make_server(HOST, port, programs_only(application), threaded=True, request_handler=Handler)
+    url = f"http://{HOST}:{server.server_port}"
     os.environ |= {"AWS_ENDPOINT_URL": url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION} | ROOT_KEYS
     _install_patches()
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"ready {url}", flush=True)
-    parent = os.getppid()
-    while not stop.wait(1) and os.getppid() == parent:
-        pass
+    serve_until_told(parent)
     server.shutdown()
     _end_children()
     # Threads of patches may still wait for the children that are gone now; nothing of theirs is worth waiting for.

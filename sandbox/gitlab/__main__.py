@@ -1,15 +1,16 @@
-"""`python -m sandbox.gitlab --port P --state DIR --images FILE`: serve until SIGTERM or SIGINT."""
+"""`python -m sandbox.gitlab --port P --state DIR --images FILE`: serve until told to end."""
 
 from __future__ import annotations
 
 import argparse
 import logging
-import signal
+import os
 import threading
 from pathlib import Path
 
 from sandbox.gitlab.runner import Images
 from sandbox.gitlab.server import GitLab
+from sandbox.processes import serve_until_told
 
 
 def main() -> None:
@@ -19,18 +20,16 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help='JSON list of {"match": regex, "path": [folder, …]}')
     parser.add_argument("--concurrency", type=int, default=2, help="jobs that run at the same time (default: 2)")
     arguments = parser.parse_args()
+    parent = os.getppid()
     state = arguments.state.resolve()
     state.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(
         filename=state / "gitlab.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     server = GitLab(arguments.port, state, Images(arguments.images), arguments.concurrency)
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
     threading.Thread(target=server.serve, daemon=True).start()
     print(f"ready {server.url}", flush=True)
-    ended.wait()
+    serve_until_told(parent)
     server.stop()
 
 

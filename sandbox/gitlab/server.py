@@ -29,8 +29,7 @@ from sandbox.gitlab.runner import Images
 from sandbox.gitlab.store import Store
 from sandbox.gitlab.tokens import Issuer
 from sandbox.gitlab.variables import Server
-
-_HOST = "127.0.0.1"
+from sandbox.loopback import HOST, programs_only
 
 
 class _Handler(WSGIRequestHandler):
@@ -49,11 +48,15 @@ class GitLab:
         issuer = Issuer()
         application = Flask("sandbox-gitlab")
         self._server: BaseWSGIServer = make_server(
-            _HOST, port, _keep_encoded_slashes(application.wsgi_app), threaded=True, request_handler=_Handler
+            HOST,
+            port,
+            programs_only(_keep_encoded_slashes(application.wsgi_app)),
+            threaded=True,
+            request_handler=_Handler,
         )
         # Clients wait for small answers: do not hold them back for more.
         self._server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.url = issuer.url = f"http://{_HOST}:{self._server.server_port}"
+        self.url = issuer.url = f"http://{HOST}:{self._server.server_port}"
         self.engine = Engine(self.store, Server(self.url), images, issuer, concurrency)
         _add_routes(application, Api(self.store, self.engine), Entities(self.url), issuer)
         root = self.store.add_user("root", "Administrator", admin=True)

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
-ROOT = Path(__file__).parents[2]
-REGION, ACCOUNT = "eu-west-1", "123456789012"
+from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
+from sandbox.processes import ROOT, Server
+
+__all__ = ["ACCOUNT", "REGION", "ROOT"]
 
 
 class Aws(NamedTuple):
@@ -45,35 +47,17 @@ class Project(NamedTuple):
     environ: dict[str, str]
 
 
-def start_server(module: str, state: Path, *arguments: str) -> tuple[subprocess.Popen[str], str]:
-    """Start a sandbox server and wait for its `ready URL` line."""
-    command = [sys.executable, "-m", module, "--port", "0", "--state", str(state), *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    word, _, url = process.stdout.readline().strip().partition(" ")
-    assert word == "ready", f"{module} did not start; see the logs in {state}"
-    return process, url
-
-
-def stop_server(process: subprocess.Popen[str]) -> int:
-    """Stop a sandbox server the way a user does; its exit code."""
-    process.terminate()
-    return process.wait(timeout=20)
-
-
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     state = tmp_path_factory.mktemp("aws")
-    process, url = start_server("sandbox.aws", state)
+    server = Server("sandbox.aws", state)
     environ = {
-        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL": server.url,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000",
-        "AWS_SECRET_ACCESS_KEY": "sandbox-root-secret",
-    }
-    yield Aws(url, environ, state)
-    assert stop_server(process) == 0
+    } | ROOT_KEYS
+    yield Aws(server.url, environ, state)
+    assert server.stop() == 0
 
 
 def create_role(aws: Aws, name: str, service: str, statements: Sequence[Mapping[str, Any]] = ()) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import gitlab
 import pytest
 
-from tests.sandbox.conftest import start_server, stop_server
+from sandbox.processes import Server
 from tests.sandbox.gitlab_client import GitLab
 
 
@@ -21,10 +21,10 @@ def gitlab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitLab]:
     state = tmp_path_factory.mktemp("gitlab")
     images = state.parent / "images.json"
     images.write_text(json.dumps([{"match": "/python:", "path": [str(Path(sys.executable).parent)]}]))
-    process, url = start_server("sandbox.gitlab", state, "--images", str(images))
+    server = Server("sandbox.gitlab", state, "--images", str(images))
     token = (state / "root-token").read_text().strip()
-    yield GitLab(url, token, gitlab.Gitlab(url, private_token=token), state)
-    assert stop_server(process) == 0
+    yield GitLab(server.url, token, gitlab.Gitlab(server.url, private_token=token), state)
+    assert server.stop() == 0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The sandbox's AWS as a platform: it starts, answers, logs calls and ends with everything it started."""
+"""The sandbox's servers: they answer programs of this machine, log calls, and end with everything they started."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import boto3
+import pytest
+import requests
 
-from tests.sandbox.conftest import REGION, ROOT, Aws, Project, create_role, start_server, stop_server
+from sandbox.aws.server import ROOT_KEYS
+from sandbox.processes import ROOT, Server
+from tests.sandbox.conftest import Aws, Project, create_role
+from tests.sandbox.gitlab_client import GitLab
 from tests.sandbox.test_aws_functions import archive
 
 
@@ -52,11 +56,10 @@ def wait(done: Callable[[], bool]) -> None:
 
 
 def test_a_server_that_is_stopped_leaves_no_process_behind(tmp_path: Path) -> None:
-    process, url = start_server("sandbox.aws", tmp_path)
-    keys = {"aws_access_key_id": "AKIASANDBOXROOT00000", "aws_secret_access_key": "sandbox-root-secret"}
-    server = Aws(url, {name.upper(): value for name, value in keys.items()}, tmp_path)
-    role = create_role(server, "function", "lambda.amazonaws.com")
-    functions = boto3.client("lambda", region_name=REGION, endpoint_url=url, **keys)
+    server = Server("sandbox.aws", tmp_path)
+    aws = Aws(server.url, ROOT_KEYS, tmp_path)
+    role = create_role(aws, "function", "lambda.amazonaws.com")
+    functions = aws.client("lambda")
     functions.create_function(
         FunctionName="warm",
         Role=role,
@@ -67,12 +70,15 @@ def test_a_server_that_is_stopped_leaves_no_process_behind(tmp_path: Path) -> No
     )
     warm = json.loads(functions.invoke(FunctionName="warm")["Payload"].read())
     assert alive(warm)
-    assert stop_server(process) == 0
+    assert server.stop() == 0
     wait(lambda: not alive(warm))
 
 
-def test_a_server_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sandbox.aws", "--state", str(tmp_path)]
+@pytest.mark.parametrize("module", ["sandbox.aws", "sandbox.gitlab"])
+def test_a_server_ends_with_the_program_that_started_it(tmp_path: Path, module: str) -> None:
+    (tmp_path / "images.json").write_text("[]")
+    images = ["--images", str(tmp_path / "images.json")] if module == "sandbox.gitlab" else []
+    command = [sys.executable, "-m", module, "--state", str(tmp_path), *images]
     starter = (
         "import subprocess, sys, time\n"
         f"server = subprocess.Popen({command!r}, stdout=subprocess.PIPE, text=True)\n"
@@ -87,3 +93,20 @@ def test_a_server_ends_with_the_program_that_started_it(tmp_path: Path) -> None:
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     wait(lambda: not alive(server))
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    first = Server("sandbox.aws", tmp_path / "first")
+    with pytest.raises(SystemExit, match=f"Port {first.url.rpartition(':')[2]} is in use"):
+        Server("sandbox.aws", tmp_path / "second", "--port", first.url.rpartition(":")[2])
+    first.stop()
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "https://example.com"}, {"Host": "example.com:4566"}], ids=["a form", "a name of its own"]
+)
+def test_a_page_in_the_browser_is_not_answered(aws: Aws, gitlab_server: GitLab, headers: dict[str, str]) -> None:
+    answers = [
+        requests.post(f"{url}/moto-api/reset", headers=headers, timeout=10) for url in (aws.url, gitlab_server.url)
+    ]
+    assert [answer.status_code for answer in answers] == [403, 403]

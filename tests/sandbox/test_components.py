@@ -21,7 +21,8 @@ import yaml
 from ci_scripts import __version__
 from release import package
 from sandbox import job_images
-from tests.sandbox.conftest import ROOT, Aws, Project, create_project, start_server, stop_server
+from sandbox.processes import Server
+from tests.sandbox.conftest import ROOT, Aws, Project, create_project
 from tests.sandbox.gitlab_client import (
     GitLab,
     add_to_catalog,
@@ -67,13 +68,13 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
     ]
     images.append({"match": f"^{PYTHON}$", "path": [str(python_without_us(state / "python"))]})
     (state / "images.json").write_text(json.dumps(images))
-    process, url = start_server("sandbox.gitlab", state / "gitlab", "--images", str(state / "images.json"))
+    running = Server("sandbox.gitlab", state / "gitlab", "--images", str(state / "images.json"))
     token = (state / "gitlab" / "root-token").read_text().strip()
-    server = GitLab(url, token, gitlab.Gitlab(url, private_token=token), state)
+    server = GitLab(running.url, token, gitlab.Gitlab(running.url, private_token=token), state)
     project = component_project(server, COMPONENTS)
     release(server, project, __version__)
     yield Released(server, project)
-    assert stop_server(process) == 0
+    assert running.stop() == 0
 
 
 def program(folder: Path, version: str) -> Path:

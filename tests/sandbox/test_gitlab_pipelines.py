@@ -12,7 +12,7 @@ import jwt
 import pytest
 from gitlab.exceptions import GitlabJobPlayError, GitlabJobRetryError
 
-from tests.sandbox.conftest import start_server
+from sandbox.processes import Server
 from tests.sandbox.gitlab_client import (
     GitLab,
     commit,
@@ -627,15 +627,14 @@ def test_jobs_end_with_the_server(tmp_path: Path) -> None:
     import gitlab
 
     (tmp_path / "images.json").write_text(json.dumps([]))
-    process, url = start_server("sandbox.gitlab", tmp_path / "state", "--images", str(tmp_path / "images.json"))
-    client = gitlab.Gitlab(url, private_token=(tmp_path / "state/root-token").read_text().strip())
+    server = Server("sandbox.gitlab", tmp_path / "state", "--images", str(tmp_path / "images.json"))
+    client = gitlab.Gitlab(server.url, private_token=(tmp_path / "state/root-token").read_text().strip())
     project = client.projects.create({"name": "demo"})
     made = commit(project, {".gitlab-ci.yml": "a: {script: ['echo pid $$', 'sleep 300']}\n"})
     job = job_of(project, pipeline_of(project, made.id), "a")
     log = wait_for(lambda: (t := job.trace().decode()).count("pid ") > 1 and t, "started script")
     started = time.monotonic()
-    process.terminate()
-    assert process.wait(timeout=20) == 0
+    assert server.stop() == 0
     assert time.monotonic() - started < 8
     assert not alive(log.split("pid ")[2].split()[0])
     assert subprocess.run(["pgrep", "-f", str(tmp_path / "state")], capture_output=True, check=False).stdout == b""
