@@ -2,7 +2,7 @@
 
 `install()` puts it in front of moto's services. The account's root keys may do everything; a session of a role may do
 what the role's policies allow, a user what theirs do. What is not enforced: the request's signature (whoever has a
-session has its token), bucket and queue policies, permissions boundaries.
+session has its token), bucket policies, permissions boundaries. Queue policies hold for EventBridge: see events.py.
 """
 
 from __future__ import annotations

@@ -35,6 +35,12 @@ def _concerns(statement: Mapping[str, Any], action: str, resource: str) -> bool:
     return fits and not any(like(resource, pattern) for pattern in as_list(statement["NotResource"]))
 
 
+def names_service(statement: Mapping[str, Any], service: str) -> bool:
+    """Whether a statement of a resource's own policy is for this service (`events.amazonaws.com`), or for everybody."""
+    principal = statement.get("Principal")
+    return principal == "*" or (isinstance(principal, dict) and service in as_list(principal.get("Service", [])))
+
+
 def conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, Any]) -> bool:
     return all(
         _condition_holds(operator, context.get(key.lower()), as_list(wanted))

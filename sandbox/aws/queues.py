@@ -1,4 +1,7 @@
-"""SQS for callers that wait at the same time: moto's ReceiveMessage is not safe for two threads at once."""
+"""SQS for callers that wait at the same time: moto's ReceiveMessage is not safe for two threads at once.
+
+And a queue whose policy survives a change of its other attributes, as moto's does not.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ import threading
 import time
 from typing import Any
 
-from moto.sqs.models import SQSBackend
+from moto.sqs.models import Queue, SQSBackend
 
 _lock = threading.Lock()
 
 
 def install() -> None:
     receive, delete = SQSBackend.receive_message, SQSBackend.delete_message
+    set_attributes = Queue._set_attributes
 
     def waiting_receive(
         self: Any, queue_name: str, count: int, wait_seconds_timeout: int, visibility_timeout: int, names: Any = None
@@ -30,5 +34,9 @@ def install() -> None:
         with _lock:
             delete(self, queue_name, receipt_handle)
 
+    def keeping_policy(self: Any, attributes: dict[str, Any], now: float | None = None) -> None:
+        set_attributes(self, {"Policy": getattr(self, "policy", None)} | attributes, now)
+
+    Queue._set_attributes = keeping_policy
     SQSBackend.receive_message = waiting_receive
     SQSBackend.delete_message = safe_delete

@@ -234,10 +234,24 @@ def test_a_queue_that_shows_messages_again_too_soon_is_refused(functions: Functi
 
 
 def put_rule(functions: Functions, pattern: dict[str, Any], target: str, state: str = "ENABLED") -> str:
+    """A rule with one target; its ARN. A queue has to let it in: `admit`."""
     events, name = functions.aws.client("events"), f"rule-{uuid.uuid4().hex[:8]}"
-    events.put_rule(Name=name, EventPattern=json.dumps(pattern), State=state)
+    rule = events.put_rule(Name=name, EventPattern=json.dumps(pattern), State=state)["RuleArn"]
     events.put_targets(Rule=name, Targets=[{"Id": "one", "Arn": target}])
-    return name
+    return str(rule)
+
+
+def admit(functions: Functions, queue: str, rule: str, principal: str = "events.amazonaws.com") -> None:
+    """Let a rule send to a queue."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": principal},
+        "Action": "sqs:SendMessage",
+        "Resource": functions.arn(queue),
+        "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    functions.sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
 
 
 def send(functions: Functions, **detail: Any) -> None:
@@ -256,7 +270,7 @@ def test_a_rule_matches_lists_nested_fields_and_missing_fields(functions: Functi
             "Error": [{"exists": False}],
         },
     }
-    put_rule(functions, pattern, functions.arn(queue))
+    admit(functions, queue, put_rule(functions, pattern, functions.arn(queue)))
     group = {"Name": "abalone-1"}
     send(functions, Status="Approved", Updated=["Other", "ModelApprovalStatus"], Group=group)
     send(functions, Status="Approved", Updated=["Other"], Group=group)
@@ -271,9 +285,21 @@ def test_a_rule_matches_lists_nested_fields_and_missing_fields(functions: Functi
 
 def test_a_disabled_rule_sends_nothing(functions: Functions) -> None:
     queue = functions.queue()
-    put_rule(functions, {"source": ["test"]}, functions.arn(queue), state="DISABLED")
+    admit(functions, queue, put_rule(functions, {"source": ["test"]}, functions.arn(queue), state="DISABLED"))
     send(functions, a=1)
     assert functions.count(queue) == 0
+
+
+def test_a_queue_takes_events_only_of_rules_that_its_policy_names(functions: Functions) -> None:
+    queue = functions.queue()
+    rule = put_rule(functions, {"source": ["test"]}, functions.arn(queue))
+    for sender, principal in [(f"{rule}-2", "events.amazonaws.com"), (rule, "sns.amazonaws.com")]:
+        admit(functions, queue, sender, principal)
+        send(functions, a=1)
+        assert functions.count(queue) == 0
+    admit(functions, queue, rule)
+    send(functions, a=1)
+    assert functions.count(queue) == 1
 
 
 def test_a_rule_reaches_a_function(functions: Functions) -> None:

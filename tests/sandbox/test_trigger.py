@@ -318,6 +318,17 @@ def test_a_message_that_is_no_event_ends_in_the_dead_letter_queue(trigger: Trigg
     assert trigger.pipelines() == [good]
 
 
+def test_an_event_that_the_queue_does_not_take_ends_in_the_dead_letter_queue(trigger: Trigger) -> None:
+    trigger.aws.client("sqs").set_queue_attributes(QueueUrl=trigger.outputs["QueueUrl"], Attributes={"Policy": ""})
+
+    arn = trigger.register(ModelApprovalStatus="Approved")
+
+    assert trigger.pipelines() == []
+    dead = {"QueueUrl": trigger.outputs["DeadLetterQueueUrl"], "WaitTimeSeconds": 5}
+    [message] = trigger.aws.client("sqs").receive_message(**dead)["Messages"]
+    assert json.loads(message["Body"])["resources"] == [arn]
+
+
 def log_lines(trigger: Trigger) -> list[str]:
     """What the function has written to CloudWatch Logs."""
     logs = trigger.aws.client("logs")
