@@ -15,15 +15,10 @@ import pytest
 import yaml
 
 from ci_scripts import errors
+from tests.sandbox.documented_commands import PAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [
-    *DOCS,
-    *sorted(ROOT.glob("*.md")),
-    *sorted(ROOT.glob("templates/*/README.md")),
-    *(ROOT / name / "README.md" for name in ("infra", "seed-build", "seed-deploy")),
-]
 COMPONENT = "$CI_SERVER_FQDN/mlops/sagemaker-components/"
 
 

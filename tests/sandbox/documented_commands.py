@@ -1,10 +1,11 @@
-"""Command blocks of the documentation, as the tests find and run them. Every block says above itself where it runs.
+"""The pages of the documentation and their command blocks, as the tests find and run them. Every block says above
+itself where it runs; the seeds' pages, which become their users' own, are spared that.
 
 <!-- runs in: shell -->        tests/contract/test_docs_commands.py, nothing else needed
+<!-- runs in: make -->         likewise: what make would do
 <!-- runs in: sandbox -->      tests/sandbox/test_quick_start.py, in the order of the page
 <!-- runs in: tests/... -->    the test that does the same
-<!-- needs: aws -->            not tested: only the real one can
-<!-- needs: gitlab -->         likewise
+<!-- needs: aws -->            not tested: only the real one can; gitlab, internet: likewise
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from types import TracebackType
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("templates/*/README.md")),
+    *(ROOT / name / "README.md" for name in ("infra", "seed-build", "seed-deploy")),
+]
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL
 )
