@@ -1,7 +1,7 @@
 # The images of the components' jobs, released at the version of the components:
-#   deploy         build, staging-deploy, test-staging, prod-deploy
-#   training       the same with the SageMaker SDK
-#   training-sdk2  the same with version 2 of it, for pipeline modules that were written for that
+#   deploy           build, staging-deploy, test-staging, prod-deploy
+#   training-sdk-v3  the same with the SageMaker SDK
+#   training-sdk-v2  the same with version 2 of it, for pipeline modules that were written for that
 # None holds git: GitLab Runner checks out with an image of its own, and no command of sagemaker-ci calls it.
 # docker build --target deploy --build-arg REVISION=$(git rev-parse HEAD) --tag deploy .
 
@@ -30,15 +30,15 @@ RUN pip install --quiet --prefix /install --require-hashes --requirement require
 COPY --from=wheel /wheels /wheels
 RUN pip install --quiet --prefix /install --no-deps --no-index /wheels/*.whl
 
-FROM packages AS training-packages
-COPY requirements/training.txt requirements/
-RUN pip install --quiet --prefix /install --require-hashes --requirement requirements/training.txt
+FROM packages AS training-sdk-v3-packages
+COPY requirements/training-sdk-v3.txt requirements/
+RUN pip install --quiet --prefix /install --require-hashes --requirement requirements/training-sdk-v3.txt
 COPY --from=wheel /wheels /wheels
 RUN pip install --quiet --prefix /install --no-deps --no-index /wheels/*.whl
 
-FROM packages AS training-sdk2-packages
-COPY requirements/training-sdk2.txt requirements/
-RUN pip install --quiet --prefix /install --require-hashes --requirement requirements/training-sdk2.txt
+FROM packages AS training-sdk-v2-packages
+COPY requirements/training-sdk-v2.txt requirements/
+RUN pip install --quiet --prefix /install --require-hashes --requirement requirements/training-sdk-v2.txt
 COPY --from=wheel /wheels /wheels
 RUN pip install --quiet --prefix /install --no-deps --no-index /wheels/*.whl
 
@@ -64,16 +64,16 @@ LABEL org.opencontainers.image.version="${VERSION}" \
 
 # --- the images -------------------------------------------------------------------------------------------------------
 
-FROM base AS training
-LABEL org.opencontainers.image.title="sagemaker-ci training" \
-      org.opencontainers.image.description="sagemaker-ci and the SageMaker SDK, for the training component"
-COPY --from=training-packages /install /usr/local
+FROM base AS training-sdk-v3
+LABEL org.opencontainers.image.title="sagemaker-ci training, SDK v3" \
+      org.opencontainers.image.description="sagemaker-ci and the SageMaker SDK v3, for the training component"
+COPY --from=training-sdk-v3-packages /install /usr/local
 USER 1000:1000
 
-FROM base AS training-sdk2
+FROM base AS training-sdk-v2
 LABEL org.opencontainers.image.title="sagemaker-ci training, SDK v2" \
       org.opencontainers.image.description="sagemaker-ci and the SageMaker SDK v2, for the training component"
-COPY --from=training-sdk2-packages /install /usr/local
+COPY --from=training-sdk-v2-packages /install /usr/local
 USER 1000:1000
 
 FROM base AS deploy

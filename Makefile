@@ -34,7 +34,7 @@ format: setup ## Format the code
 	@$(BIN)/ruff format .
 
 lock: setup ## Pin the requirements anew, with hashes
-	@for name in deploy training training-sdk2 dev uv checkov release; do \
+	@for name in deploy training-sdk-v3 training-sdk-v2 dev uv checkov release; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 

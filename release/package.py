@@ -20,7 +20,7 @@ from release import versions
 from release.versions import ReleaseError
 
 NAME = "sagemaker-ci"
-SUFFIXES = {"deploy": "", "training": "-training", "training-sdk2": "-training-sdk2"}
+SUFFIXES = {"deploy": "", "training-sdk-v3": "-training-sdk-v3", "training-sdk-v2": "-training-sdk-v2"}
 """Image → what the names of its files have after name and version."""
 
 

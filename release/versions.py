@@ -21,7 +21,7 @@ _MENTIONS = [
     for before, after in (
         (r'\b__version__ = "', ""),
         (r"sagemaker-components/[\w-]+[@:]", ""),
-        (r"/(?:deploy|training(?:-sdk2)?):", ""),
+        (r"/(?:deploy|training-sdk-v\d):", ""),
         (r"\bsagemaker[-_]ci(?:==|[-/ ])", ""),
         (r"(?<![\w.])", rf"(?={_COMMENT})"),
     )

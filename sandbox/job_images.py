@@ -1,8 +1,8 @@
 """The images of the sandbox's CI jobs: virtual environments built the way the released images are.
 
 A job of the sandbox's GitLab is a shell process, so its image is a folder of programs put in front of PATH. `deploy` is
-the slim one; `training` adds the SageMaker SDK, `training-sdk2` its version 2, which is built only for those who ask
-for it. All hold this project's wheel and its hash-pinned requirements.
+the slim one; `training-sdk-v3` adds the SageMaker SDK, `training-sdk-v2` its version 2, which is built only for those
+who ask for it. All hold this project's wheel and its hash-pinned requirements.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".sandbox" / "images"
-NAMES = ("deploy", "training")
-SDK2 = "training-sdk2"
+NAMES = ("deploy", "training-sdk-v3")
+SDK2 = "training-sdk-v2"
 COMPONENTS = "mlops/sagemaker-components"
 _UV = Path(sys.executable).with_name("uv")
 

@@ -26,7 +26,7 @@ from tests import release_programs
 from tests.checkout import ROOT, copy
 
 PATH = "mlops/sagemaker-components"
-IMAGES = ("deploy", "training", "training-sdk2")
+IMAGES = ("deploy", "training-sdk-v3", "training-sdk-v2")
 TESTS = {"lint", "unit", "contract", "sandbox"}
 BUILDS = {"wheel", "images"}
 RELEASE = {"version", "sign", "publish-package", "publish-images", "release"}
@@ -144,7 +144,7 @@ def test_every_component_is_included_from_the_commit_under_test(repository: Repo
     tested = [job for name, job in of_a_tag.items() if name.startswith("self-test-")]
     assert len(tested) == 10
     for job in tested:
-        image = "training" if "run-pipeline" in job.config["script"][-1] else "deploy"
+        image = "training-sdk-v3" if "run-pipeline" in job.config["script"][-1] else "deploy"
         assert job.config["image"]["name"] == f"$CI_REGISTRY_IMAGE/{image}:$CI_PIPELINE_ID"
         assert job.stage in ("components", "deploy-components")
         assert job.when == "on_success"
@@ -180,8 +180,10 @@ def test_the_components_install_the_files_that_are_built() -> None:
     for template in (ROOT / "templates").glob("*/template.yml"):
         text = template.read_text()
         for name in re.findall(r"/packages/generic/sagemaker-ci/\S+/(\S+\.txt)", text):
-            suffix = package.SUFFIXES["training" if "run-pipeline" in text else "deploy"]
-            assert name == f"sagemaker-ci-$SMCI_COMPONENT_VERSION{suffix}-requirements.txt"
+            named = {name.replace("$SMCI_SAGEMAKER_SDK", sdk) for sdk in ("v3", "v2")}
+            images = ("training-sdk-v3", "training-sdk-v2") if "run-pipeline" in text else ("deploy",)
+            suffixes = [package.SUFFIXES[image] for image in images]
+            assert named == {f"sagemaker-ci-$SMCI_COMPONENT_VERSION{suffix}-requirements.txt" for suffix in suffixes}
 
 
 # --- the images -------------------------------------------------------------------------------------------------------

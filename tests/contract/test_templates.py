@@ -14,7 +14,6 @@ import yaml
 
 from ci_scripts import __version__
 from ci_scripts.cli import COMMANDS
-from release.package import SUFFIXES
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "templates"
@@ -169,7 +168,7 @@ def test_the_script_is_one_command_without_any_input(component: str) -> None:
     job = _job(component)
     install, line = job["script"]
     # The file that a release publishes for the image of this job.
-    assert install == INSTALL.format(suffix=SUFFIXES["training" if component == "training" else "deploy"])
+    assert install == INSTALL.format(suffix="-training-sdk-$SMCI_SAGEMAKER_SDK" if component == "training" else "")
     command, subcommand, *options = line.split()
     assert (command, subcommand in COMMANDS) == ("sagemaker-ci", True)
     assert options in ([], ["--stage", "staging"], ["--stage", "prod"])
@@ -222,7 +221,7 @@ def test_the_staging_endpoint_does_not_change_while_it_is_tested() -> None:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_the_image_has_the_version_of_the_component(component: str) -> None:
-    image = "training" if component in ("training", "model-build") else "deploy"
+    image = "training-sdk-$SMCI_SAGEMAKER_SDK" if component in ("training", "model-build") else "deploy"
     assert _inputs(component)["image"]["default"] == f"$SMCI_IMAGE_REGISTRY/{image}:$SMCI_COMPONENT_VERSION"
     assert _inputs(component)["image_registry"]["default"] == "$CI_REGISTRY/mlops/sagemaker-components"
 

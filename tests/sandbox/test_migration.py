@@ -32,7 +32,7 @@ stages: [training]
 include:
   - component: $CI_SERVER_FQDN/{the.COMPONENTS}/model-build@{the.VERSION}
     inputs:
-      image: $SMCI_IMAGE_REGISTRY/{job_images.SDK2}:$SMCI_COMPONENT_VERSION
+      sagemaker_sdk: v2
 """
 
 DEPLOY_CI = f"""

@@ -18,9 +18,9 @@ import pytest
 import requests
 import yaml
 
+from sandbox.processes import Server
 from tests import release_programs
 from tests.checkout import ENVIRON, commit, copy, git
-from tests.sandbox.conftest import start_server, stop_server
 from tests.sandbox.gitlab_client import GitLab, add_to_catalog, log_of, pipeline_of, run, settled, statuses
 
 VERSION = "98.7.6"
@@ -54,9 +54,9 @@ class Released(NamedTuple):
 def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
     state = tmp_path_factory.mktemp("release")
     (state / "images.json").write_text(json.dumps(images(state / "image", state / "checkout")))
-    process, url = start_server("sandbox.gitlab", state / "gitlab", "--images", str(state / "images.json"))
+    server = Server("sandbox.gitlab", state / "gitlab", "--images", str(state / "images.json"))
     token = (state / "gitlab" / "root-token").read_text().strip()
-    client = gitlab.Gitlab(url, private_token=token)
+    client = gitlab.Gitlab(server.url, private_token=token)
     group = client.groups.create({"name": "mlops", "path": "mlops", "visibility": "internal"})
     details = {
         "name": "sagemaker-components",
@@ -65,7 +65,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
         "description": "MLOps",
     }
     project = client.projects.create(details)
-    add_to_catalog(GitLab(url, token, client, state), project)
+    add_to_catalog(GitLab(server.url, token, client, state), project)
     project.variables.create({"key": "COSIGN_PRIVATE_KEY", "value": "-----BEGIN\n-----END"})
     calls = release_programs.write(state / "programs")
     folder = copy(state / "checkout")
@@ -77,7 +77,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
     git(folder, "push", "--quiet", project.http_url_to_repo.replace("://", f"://oauth2:{token}@"), VERSION)
     pipeline = settled(project, pipeline_of(project, git(folder, "rev-parse", "HEAD").strip()), seconds=180)
     yield Released(project, pipeline, folder, token, calls)
-    assert stop_server(process) == 0
+    assert server.stop() == 0
 
 
 def images(folder: Path, checkout: Path) -> list[dict[str, Any]]:
@@ -89,7 +89,7 @@ def images(folder: Path, checkout: Path) -> list[dict[str, Any]]:
     consumers = folder.with_name("python") / "bin"
     found = {
         "^python:": [BIN],
-        r"/(deploy|training):\d+$": [folder, BIN],
+        r"/(deploy|training-sdk-v3):\d+$": [folder, BIN],
         "/gitlab-org/cli:": [],
         "^docker:|^alpine:": [folder.with_name("programs")],
         "^mirror/python:": [consumers],
