@@ -1,6 +1,6 @@
 """One pipeline execution per GitLab job: start it or find it again, follow it, stop it, show why it failed.
 
-Called by run.py. A retried job makes the same request, name and token included, and so gets its execution back.
+Called by run.py. A retried job gives the same name and token, and so gets its execution back.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def token(*parts: str) -> str:
 
 
 def start_request(pipeline: str, parameters: Mapping[str, str], where: job.Job) -> dict[str, Any]:
-    """The arguments of StartPipelineExecution; a retry of the same GitLab job makes the same.
+    """The arguments of StartPipelineExecution, without the pipeline's version; the same for a retry of the GitLab job.
 
     Outside GitLab every call is a new execution.
     """
@@ -79,6 +79,7 @@ def resume(sagemaker: Any, arn: str, where: job.Job, poll_seconds: float) -> str
 
     One that is still being stopped is waited for: SageMaker retries only what has ended.
     """
+    job.raise_if_cancelled()
     while (status := _describe(sagemaker, arn)["PipelineExecutionStatus"]) == "Stopping":
         job.pause(poll_seconds)
     if status not in ("Executing", "Succeeded"):
@@ -86,14 +87,19 @@ def resume(sagemaker: Any, arn: str, where: job.Job, poll_seconds: float) -> str
     return str(status)
 
 
-def stop(sagemaker: Any, arn: str) -> str:
-    """Ask SageMaker to stop the execution; tells in words what came of it, and raises nothing that AWS answers."""
+def stop(sagemaker: Any, arn: str, request: Mapping[str, Any]) -> str:
+    """Ask SageMaker to stop the execution; without its ARN, what the request may have started.
+
+    Tells in words what came of it, and raises nothing that AWS answers.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
+        arn = arn or start(sagemaker, request)
         sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=uuid.uuid4().hex)
     except (BotoCoreError, ClientError) as error:
-        return f"pipeline execution {arn} could not be stopped: {error}"
+        which = arn or f"of pipeline {request['PipelineName']}, if it was started,"
+        return f"pipeline execution {which} could not be stopped: {error}"
     return f"pipeline execution {arn} is being stopped"
 
 
@@ -125,8 +131,11 @@ def follow(
         job.pause(poll_seconds)
 
 
-def require_success(result: Result) -> None:
-    """Raise the error that says how the execution ended, with the failed steps and their reasons."""
+def require_success(result: Result, *, log_shown: bool) -> None:
+    """Raise the error that says how the execution ended, with the failed steps and their reasons.
+
+    `log_shown`: whether the job log has the last lines of a failed step above.
+    """
     if result.status == "Succeeded":
         return
     kind = {
@@ -135,7 +144,10 @@ def require_success(result: Result) -> None:
     }.get(result.status, errors.PipelineExecutionFailed)
     whys = [f"step {each.name}: {each.reason or 'no reason given'}" for each in failed(list(result.steps.values()))]
     why = "; ".join(whys) or result.reason or "no reason given"
-    raise kind(f"pipeline execution {result.arn} ended as {result.status}: {why}")
+    error = kind(f"pipeline execution {result.arn} ended as {result.status}: {why}")
+    if log_shown:
+        error.hint = f"The last log lines of the step are above. {error.hint}"
+    raise error
 
 
 def _describe(sagemaker: Any, arn: str) -> Mapping[str, Any]:

@@ -28,37 +28,39 @@ def log_place(job_arn: str) -> tuple[str, str] | None:
     return (_LOG_GROUPS[kind], f"{name}/") if kind in _LOG_GROUPS else None
 
 
-def last_log_lines(logs: Any, job_arn: str) -> list[str]:
-    """The last lines of the job, of the instance that wrote last; a job that wrote nothing has none."""
-    place = log_place(job_arn)
-    if place is None:
-        return []
+def last_log_lines(logs: Any, group: str, prefix: str) -> list[str]:
+    """The last lines of a job (see `log_place`), of the instance that wrote last; one that wrote nothing has none."""
     try:
-        streams = logs.describe_log_streams(logGroupName=place[0], logStreamNamePrefix=place[1])["logStreams"]
+        streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=prefix)["logStreams"]
     except logs.exceptions.ResourceNotFoundException:  # the group comes with the account's first log line
         return []
     if not streams:
         return []
     latest = max(streams, key=lambda stream: stream.get("lastEventTimestamp", 0))
     events = logs.get_log_events(
-        logGroupName=place[0], logStreamName=latest["logStreamName"], limit=LOG_LINES, startFromHead=False
+        logGroupName=group, logStreamName=latest["logStreamName"], limit=LOG_LINES, startFromHead=False
     )
     return [each["message"].rstrip() for each in events["events"]]
 
 
-def show_log(logs: Any, step: Step) -> None:
-    """Print the last log lines of a failed step's job, in a section of their own."""
+def show_log(logs: Any, step: Step) -> bool:
+    """Print the last log lines of a failed step's job, in a section of their own; tells whether there were any."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    if not step.job_arn:
-        return
+    place = log_place(step.job_arn)
+    if place is None:
+        if step.job_arn:  # a tuning or AutoML job
+            job.say(f"step {step.name} has no log of its own, only the jobs that it started: {step.job_arn}")
+        return False
+    lines, instead = [], "(the job wrote no log)"
     try:
-        lines = last_log_lines(logs, step.job_arn)
+        lines = last_log_lines(logs, *place)
     except (BotoCoreError, ClientError) as error:
-        lines = [f"(the log cannot be read: {error})"]
+        instead = f"(the log cannot be read: {error})"
     with job.section(f"Last log lines of step {step.name}"):
-        for line in lines or ["(the job wrote no log)"]:
+        for line in lines or [instead]:
             job.say(line)
+    return bool(lines)
 
 
 def read_property_file(

@@ -8,6 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+# Steps that run as a SageMaker job, and the field of their metadata that names it.
+_JOBS = {
+    "ProcessingJob": "Arn",
+    "TrainingJob": "Arn",
+    "TransformJob": "Arn",
+    "TuningJob": "Arn",
+    "AutoMLJob": "Arn",
+    "QualityCheck": "CheckJobArn",
+    "ClarifyCheck": "CheckJobArn",
+}
+
 
 class Step(NamedTuple):
     """A step of a pipeline execution, as ListPipelineExecutionSteps tells it."""
@@ -25,8 +36,8 @@ class Step(NamedTuple):
     @property
     def job_arn(self) -> str:
         """The ARN of the SageMaker job that the step ran as; empty for steps that are no job."""
-        jobs = ("ProcessingJob", "TrainingJob", "TransformJob", "TuningJob", "AutoMLJob")
-        return next((str(self.metadata[each].get("Arn", "")) for each in jobs if each in self.metadata), "")
+        found = [self.metadata[kind].get(field, "") for kind, field in _JOBS.items() if kind in self.metadata]
+        return str(found[0]) if found else ""
 
     @property
     def model_package_arn(self) -> str:

@@ -39,9 +39,10 @@ def execute(project: Project, role: str, pipeline: Compiled, poll_seconds: float
     arn = execution.earlier(sagemaker, request)
     resumed = bool(arn)
     if not resumed:  # a retried job must not bring back the definition of an older commit
-        state = upsert.upsert(sagemaker, aws.client("s3", project.region), project, role, pipeline.text)
-        job.say(f"pipeline {project.pipeline} {state}")
-    job.raise_if_cancelled()
+        state, version = upsert.upsert(sagemaker, aws.client("s3", project.region), project, role, pipeline.text)
+        request["PipelineVersionId"] = version  # the newest one may be another job's by now
+        job.say(f"pipeline {project.pipeline} {state}, version {version}")
+        job.raise_if_cancelled()
     try:
         arn = arn or execution.start(sagemaker, request)
         report.write_links(project.region, arn, {}, [])
@@ -53,7 +54,7 @@ def execute(project: Project, role: str, pipeline: Compiled, poll_seconds: float
         result, conditions = _follow(project, pipeline, arn, poll_seconds)
     except JobCancelled as cancelled:
         # Cancelled before the answer came: the same request tells the ARN of what it may have started.
-        outcome = execution.stop(sagemaker, arn or execution.start(sagemaker, request))
+        outcome = execution.stop(sagemaker, arn, request)
         raise JobCancelled(f"{cancelled.message}; {outcome}") from cancelled
     _finish(project, where, result, conditions)
 
@@ -84,9 +85,8 @@ def _finish(project: Project, where: job.Job, result: Result, conditions: Condit
     packages = [step.model_package_arn for step in steps if step.model_package_arn and step.status == "Succeeded"]
     verdict = conclusion(result, packages, conditions)
     report.write(project.region, result, packages, conditions, verdict)
-    for step in progress.failed(steps):
-        jobs.show_log(aws.client("logs", project.region), step)
-    execution.require_success(result)
+    shown = [jobs.show_log(aws.client("logs", project.region), step) for step in progress.failed(steps)]
+    execution.require_success(result, log_shown=any(shown))
     for arn in packages:
         registry.stamp(aws.client("sagemaker", project.region), arn, lineage(where, result.arn))
     job.say(verdict)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.sandbox.conftest import Aws, Project, sagemaker_ci
+from ci_scripts import aws as clients
+from ci_scripts import job, settings
+from ci_scripts.errors import JobCancelled
+from ci_scripts.training import run
+from sandbox import job_images
+from tests.sandbox.conftest import REGION, ROOT, Aws, Project, sagemaker_ci
 
 # A model-build repository: one step that prepares, one that measures, and a model package if the measure is good.
 # The last command line argument of each step is what it runs.
@@ -144,6 +152,69 @@ def until(holds: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
+class Race(NamedTuple):
+    """A job in this process, so that another one can come between two of its calls."""
+
+    repository: Repository
+
+    def text(self, prepare: str) -> str:
+        """The definition of a commit, told apart by what its step Prepare runs."""
+        module = runpy.run_path(str(self.repository.path / "pipelines" / "abalone" / "pipeline.py"))
+        project = self.repository.project
+        arguments = (project.pipeline_role, project.bucket, project.group, prepare, MEASURE)
+        return json.dumps(module["get_pipeline"](*arguments))
+
+    def create(self, prepare: str) -> None:
+        self.repository.aws.client("sagemaker").create_pipeline(**self._pipeline(prepare))
+
+    def update(self, prepare: str) -> None:
+        self.repository.aws.client("sagemaker").update_pipeline(**self._pipeline(prepare))
+
+    def _pipeline(self, prepare: str) -> Mapping[str, str]:
+        project = self.repository.project
+        return {
+            "PipelineName": project.group,
+            "RoleArn": project.pipeline_role,
+            "PipelineDefinition": self.text(prepare),
+        }
+
+    def before(self, operation: str, act: Callable[[], None]) -> None:
+        """Let something happen just before this job's first call of an operation."""
+        events, name = clients.client("sagemaker", REGION).meta.events, f"before-call.sagemaker.{operation}"
+
+        def once(**_: Any) -> None:
+            events.unregister(name, once)
+            act()
+
+        events.register(name, once)
+
+    def run(self, prepare: str = "echo mine") -> None:
+        text, role = self.text(prepare), self.repository.project.pipeline_role
+        compiled = run.Compiled(text, json.loads(text), {})
+        run.execute(settings.load_project(self.repository.environ()), role, compiled, 0.3)
+
+    def ran(self) -> str:
+        """Run the job; what its execution ran."""
+        self.run()
+        [execution] = self.repository.executions()
+        answer = self.repository.aws.client("sagemaker").describe_pipeline_definition_for_execution(
+            PipelineExecutionArn=execution["PipelineExecutionArn"]
+        )
+        return str(answer["PipelineDefinition"])
+
+
+@pytest.fixture
+def race(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[Race]:
+    for name, text in repository.environ().items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.chdir(repository.path)
+    clients.session.cache_clear()
+    clients.client.cache_clear()
+    yield Race(repository)
+    clients.session.cache_clear()
+    clients.client.cache_clear()
+
+
 # --- success -------------------------------------------------------------------------------------------------------
 
 
@@ -210,13 +281,20 @@ def test_a_failed_step_is_named_with_its_reason_and_its_last_log_lines(repositor
     [line, hint] = done.stderr.splitlines()
     assert line.startswith("error SMCI-310: pipeline execution arn:aws:sagemaker:")
     assert "ended as Failed: step Prepare: ClientError: AlgorithmError: See job logs" in line
-    assert hint.startswith("hint: ")
+    assert hint.startswith("hint: The last log lines of the step are above. If your code failed, push the correction")
     shown = done.stdout.partition("Last log lines of step Prepare")[2].splitlines()
     assert "ValueError: column rings is missing" in shown
     assert "30" in shown
     assert "9" not in shown, "only the last lines are shown"
     assert repository.packages() == []
     assert "Failed" in repository.report("summary.md")
+
+
+def test_a_step_that_failed_before_it_had_a_job_has_no_log_to_point_to(repository: Repository) -> None:
+    environ = repository.environ() | {"SAGEMAKER_PIPELINE_ROLE_ARN": "arn:aws:iam::123456789012:role/nobody"}
+    done = sagemaker_ci("run-pipeline", environ=environ, cwd=repository.path)
+    assert done.stderr.startswith("error SMCI-310: ")
+    assert "log" not in done.stdout + done.stderr.splitlines()[1]
 
 
 def test_an_execution_that_somebody_stopped_fails_the_job(repository: Repository) -> None:
@@ -281,7 +359,7 @@ def test_a_cancelled_job_stops_its_execution_and_a_retry_resumes_it(repository: 
 def test_a_job_cancelled_while_it_starts_leaves_nothing_running(repository: Repository, delay: float) -> None:
     with start(repository, prepare="sleep 60") as process:
         assert process.stdout
-        while not process.stdout.readline().endswith(" created\n"):
+        while not process.stdout.readline().endswith(" created, version 1\n"):
             assert process.poll() is None
         time.sleep(delay)
         process.send_signal(signal.SIGTERM)
@@ -289,6 +367,31 @@ def test_a_job_cancelled_while_it_starts_leaves_nothing_running(repository: Repo
     assert process.returncode == 1
     assert errors.startswith("error SMCI-103: cancelled by SIGTERM")
     until(lambda: all(each["PipelineExecutionStatus"] == "Stopped" for each in repository.executions()))
+
+
+def test_a_retried_job_that_is_cancelled_while_it_looks_for_its_execution_stops_it(race: Race) -> None:
+    with start(race.repository, prepare="sleep 60") as process:
+        until(lambda: status(race.repository, "Prepare") == "Executing")
+        process.kill()
+
+    def cancel() -> None:
+        with suppress(JobCancelled):  # as botocore does inside an HTTP request
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    race.before("ListPipelineExecutions", cancel)
+    with job.cancellation(), pytest.raises(JobCancelled, match="is being stopped"):
+        race.run()
+    until(lambda: race.repository.executions()[0]["PipelineExecutionStatus"] == "Stopped")
+
+
+def test_a_cancelled_job_says_so_although_aws_does_not_tell_what_it_started(race: Race) -> None:
+    def cancel() -> None:
+        race.repository.aws.client("sagemaker").delete_pipeline(PipelineName=race.repository.project.group)
+        raise JobCancelled("cancelled by SIGTERM")
+
+    race.before("StartPipelineExecution", cancel)
+    with pytest.raises(JobCancelled, match=r"^cancelled by SIGTERM; pipeline .+ could not be stopped: .+"):
+        race.run()
 
 
 def test_a_retried_job_reports_the_execution_it_has(repository: Repository) -> None:
@@ -320,6 +423,31 @@ def test_a_retry_does_not_bring_back_the_definition_of_an_older_commit(repositor
     answer = repository.aws.client("sagemaker").describe_pipeline(PipelineName=repository.project.group)
     assert "echo new" in answer["PipelineDefinition"]
     assert len(repository.executions()) == 2
+
+
+# --- two jobs at once ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("deployed", "state"), [("", "created"), ("echo old", "updated"), ("echo mine", "unchanged")])
+def test_a_job_runs_its_own_definition_although_another_one_updates_the_pipeline_before_it_starts(
+    race: Race, deployed: str, state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if deployed:
+        race.create(deployed)
+    race.before("StartPipelineExecution", lambda: race.update("echo theirs"))
+    assert race.ran() == race.text("echo mine")
+    assert f" {state}, version " in capsys.readouterr().out
+
+
+def test_an_unchanged_pipeline_that_another_job_updates_meanwhile_is_brought_back(race: Race) -> None:
+    race.create("echo mine")
+    race.before("ListPipelineVersions", lambda: race.update("echo theirs"))
+    assert race.ran() == race.text("echo mine")
+
+
+def test_a_pipeline_that_another_job_creates_first_is_updated(race: Race) -> None:
+    race.before("CreatePipeline", lambda: race.create("echo theirs"))
+    assert race.ran() == race.text("echo mine")
 
 
 # --- check ---------------------------------------------------------------------------------------------------------
@@ -415,6 +543,25 @@ def test_a_role_that_may_not_be_assumed_keeps_its_own_code_inside_get_pipeline(r
     environ = {name: text for name, text in repository.environ().items() if "ACCESS_KEY" not in name}
     environ["AWS_EC2_METADATA_DISABLED"] = "true"
     one_line(sagemaker_ci("run-pipeline", environ=environ, cwd=repository.path), "201")
+
+
+@pytest.mark.parametrize("options", [[], ["--check"]], ids=["run", "check"])
+def test_a_mistyped_bucket_is_named_and_the_sagemaker_sdk_does_not_create_it(
+    repository: Repository, options: list[str]
+) -> None:
+    job_images.build(print)
+    shutil.copytree(ROOT / "seed-build" / "pipelines", repository.path / "pipelines", dirs_exist_ok=True)
+    done = subprocess.run(
+        [job_images.FOLDER / "training-sdk-v3" / "bin" / "sagemaker-ci", "run-pipeline", *options],
+        cwd=repository.path,
+        env={"PATH": os.environ["PATH"]} | repository.environ() | {"ARTIFACT_BUCKET": "artifacts-with-a-typo"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "there is no bucket artifacts-with-a-typo" in one_line(done, "313")
+    buckets = repository.aws.client("s3").list_buckets()["Buckets"]
+    assert "artifacts-with-a-typo" not in [each["Name"] for each in buckets]
 
 
 def test_debug_shows_the_traceback(repository: Repository) -> None:

@@ -230,8 +230,16 @@ def test_every_bad_ending_is_an_error_that_says_which(
     status: str, steps: dict[str, progress.Step], kind: type[errors.SagemakerCiError], words: str
 ) -> None:
     with pytest.raises(kind) as raised:
-        execution.require_success(Result(ARN, status, "quota", steps))
+        execution.require_success(Result(ARN, status, "quota", steps), log_shown=False)
     assert raised.value.message == f"pipeline execution {ARN} {words}"
+
+
+@pytest.mark.parametrize("status", ["Failed", "CompletedWithFailures"])
+def test_what_to_do_about_a_failed_step_depends_on_whose_fault_it_was(status: str) -> None:
+    with pytest.raises(errors.SagemakerCiError) as raised:
+        execution.require_success(Result(ARN, status, "", FAILED_STEP), log_shown=False)
+    assert raised.value.hint.startswith("If your code failed, push the correction")
+    assert "retry the job" in raised.value.hint
 
 
 def test_every_status_that_sagemaker_has_is_known() -> None:
@@ -274,5 +282,15 @@ def test_a_jobs_log_is_where_sagemaker_writes_it(kind: str, group: str) -> None:
     assert jobs.log_place(arn) == (f"/aws/sagemaker/{group}", "pipelines-x1-Train-abc/")
 
 
-def test_a_tuning_job_has_no_log_of_its_own() -> None:
-    assert jobs.log_place("arn:aws:sagemaker:eu-west-1:123456789012:hyper-parameter-tuning-job/x") is None
+@pytest.mark.parametrize("kind", ["QualityCheck", "ClarifyCheck"])
+def test_the_log_of_a_check_is_that_of_its_processing_job(kind: str) -> None:
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012:processing-job/pipelines-x1-Check-abc"
+    step = view(row("Check", "Failed", Metadata={kind: {"CheckType": "DATA_QUALITY", "CheckJobArn": arn}}))["Check"]
+    assert jobs.log_place(step.job_arn) == ("/aws/sagemaker/ProcessingJobs", "pipelines-x1-Check-abc/")
+
+
+def test_a_tuning_job_has_no_log_of_its_own_and_names_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012:hyper-parameter-tuning-job/x"
+    step = view(row("Tune", "Failed", Metadata={"TuningJob": {"Arn": arn}}))["Tune"]
+    assert not jobs.show_log(None, step)
+    assert capsys.readouterr().out == f"step Tune has no log of its own, only the jobs that it started: {arn}\n"
