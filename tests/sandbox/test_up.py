@@ -1,0 +1,77 @@
+"""`make sandbox`, as a person meets it: the guide's commands work, and nothing outlives a closed terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from sandbox.processes import ROOT
+from tests.sandbox.documented_commands import Shell
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Up(NamedTuple):
+    """A running `python -m sandbox up` and the guide that it printed."""
+
+    process: subprocess.Popen[str]
+    guide: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    folder = tmp_path_factory.mktemp("up")
+    command = [sys.executable, "-m", "sandbox", "up", "--aws-port", "0", "--gitlab-port", "0", "--folder", str(folder)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("Ctrl-C"):
+            break
+    yield Up(process, "".join(lines), folder)
+    process.kill()
+
+
+def test_the_guides_commands_reach_both_servers(up: Up, tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    environ |= {"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.com"}
+    environ |= {"GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.com"}
+    with Shell(tmp_path, environ) as shell:
+        shell.run(block(up.guide, "export PATH").replace("$PWD", str(ROOT)))
+        assert "abalone-p-sandbox01" in shell.run("aws sagemaker list-model-package-groups")
+        clone_and_push, find_the_job, _ = block(up.guide, "git clone").rsplit("\n", 2)
+        shell.run(clone_and_push)
+        while '"name": "training"' not in shell.run(find_the_job):
+            time.sleep(0.2)  # GitLab makes the pipeline once it has answered the push
+
+
+def test_a_second_sandbox_in_the_same_folder_leaves_the_first_alone(up: Up) -> None:
+    command = [sys.executable, "-m", "sandbox", "up", "--folder", str(up.folder)]
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert second.returncode == 1
+    assert f"a sandbox is running in {up.folder}" in second.stderr
+    assert (up.folder / "gitlab" / "root-token").exists()
+
+
+def test_closing_the_terminal_ends_it_all(up: Up) -> None:
+    up.process.send_signal(signal.SIGHUP)
+    assert up.process.wait(timeout=40) == 129
+    left = subprocess.run(["pgrep", "-f", str(up.folder)], capture_output=True, text=True, check=False).stdout
+    assert left == ""
+
+
+def block(guide: str, beginning: str) -> str:
+    """The commands of the guide that begin so, up to the next empty line."""
+    [found] = re.findall(rf"^{beginning}.*?(?=\n\n)", guide, re.MULTILINE | re.DOTALL)
+    return str(found)
