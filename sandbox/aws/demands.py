@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from moto.awslambda.models import lambda_backends
 from moto.s3.models import FakeKey, s3_backends
@@ -37,12 +38,19 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
     }
     if service == "lambda" and "EventSourceMapping" in operation:
         context |= _function_of_mapping(parameter)
+    if (service, operation) == ("s3", "GetObject"):
+        context |= _tags_of_object(default_resource)
+    if service == "secretsmanager":
+        context |= _tags_of_secret(resources)
     found = [Demand(f"{service}:{operation}", resource, context) for resource in resources or [default_resource]]
     for name, receiver in _PASSED_ROLES.get(service, {}).items():
         if role := parameter(name):
             found.append(Demand("iam:PassRole", str(role), {"iam:passedtoservice": receiver}))
-    if service == "sagemaker" and operation.startswith("Create") and parameter("Tags"):
-        found.append(Demand("sagemaker:AddTags", resources[0]))
+    tags, tagging = _TAGGED.get(f"{service}:{operation}", ("", ""))
+    if service == "sagemaker" and operation.startswith("Create"):
+        tags, tagging = "Tags", "sagemaker:AddTags"
+    if tags and parameter(tags):
+        found.append(Demand(tagging, found[0].resource))
     if service == "s3" and operation == "GetObject" and (place := _place_without_object(default_resource)):
         # Who may not list the keys is not told that one is missing, either; listing may be limited to some prefixes.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, https://github.com/ceph/ceph/pull/68577
@@ -56,6 +64,20 @@ _PASSED_ROLES = {
     "lambda": {"Role": "lambda.amazonaws.com"},
     "events": {"RoleArn": "events.amazonaws.com"},
 }
+_TAGGED = {
+    "cloudformation:CreateStack": ("Tags", "cloudformation:TagResource"),
+    "cloudformation:UpdateStack": ("Tags", "cloudformation:TagResource"),
+    "dynamodb:CreateTable": ("Tags", "dynamodb:TagResource"),
+    "events:PutRule": ("Tags", "events:TagResource"),
+    "iam:CreateRole": ("Tags", "iam:TagRole"),
+    "lambda:CreateEventSourceMapping": ("Tags", "lambda:TagResource"),
+    "lambda:CreateFunction": ("Tags", "lambda:TagResource"),
+    "cloudwatch:PutMetricAlarm": ("Tags", "cloudwatch:TagResource"),
+    "logs:CreateLogGroup": ("tags", "logs:TagResource"),
+    "secretsmanager:CreateSecret": ("Tags", "secretsmanager:TagResource"),
+    "sqs:CreateQueue": ("tags", "sqs:TagQueue"),
+}
+"""Calls that tag what they make: the parameter, and the action that tags ask for."""
 _CONTEXT = {
     "sagemaker": {"sagemaker:ModelApprovalStatus": "ModelApprovalStatus"},
     "cloudformation": {"cloudformation:RoleArn": "RoleARN", "cloudformation:TemplateUrl": "TemplateURL"},
@@ -128,6 +150,14 @@ def _secretsmanager(operation: str, parameter: Parameter) -> list[str]:
     return [_arn("secretsmanager", f"secret:{name}-??????")]
 
 
+def _tags_of_secret(arns: list[str]) -> dict[str, Any]:
+    """A secret that does not exist has no tags: who may read tagged ones only is not told that it is missing."""
+    secrets = list(secretsmanager_backends[ACCOUNT][REGION].secrets.values())
+    tags = [tag for secret in secrets if secret.arn in arns for tag in secret.tags or []]
+    prefixes = ("secretsmanager:resourcetag", "aws:resourcetag")
+    return {f"{prefix}/{tag['Key']}".lower(): tag["Value"] for tag in tags for prefix in prefixes}
+
+
 def _logs(operation: str, parameter: Parameter) -> list[str]:
     group = parameter("logGroupName") or parameter("logGroupNamePrefix")
     return [_arn("logs", f"log-group:{group}:log-stream:{parameter('logStreamName') or ''}")] if group else []
@@ -146,6 +176,14 @@ def _function_of_mapping(parameter: Parameter) -> dict[str, Any]:
     if not name:
         return {}
     return {"lambda:functionarn": name if name.startswith("arn:") else _arn("lambda", f"function:{name}")}
+
+
+def _tags_of_object(arn: str) -> dict[str, Any]:
+    bucket, _, key = arn.removeprefix("arn:aws:s3:::").partition("/")
+    backend = s3_backends[ACCOUNT]["aws"]
+    found = backend.get_object(bucket, unquote(key)) if bucket in backend.buckets else None
+    tags = backend.tagger.get_tag_dict_for_resource(found.arn) if found else {}
+    return {f"s3:existingobjecttag/{name}".lower(): value for name, value in tags.items()}
 
 
 def _named(service: str, name: str, prefix: str) -> Callable[[str, Parameter], list[str]]:

@@ -1,7 +1,7 @@
 """Service Catalog beyond moto's portfolios and products: versions, who may see what, launch roles, provisioning.
 
-`install()` adds the calls that infra/product.yml and a person in Studio make. A product is provisioned by a stack that
-the launch role creates, as the service does it.
+`install()` adds the calls that infra/product.yml and a person in Studio make. As in AWS, a version is a copy of its
+template in a bucket of the service's own, and a product is provisioned by a stack that the launch role creates.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import secrets
 import string
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from moto.core.responses import ActionResult, EmptyResult
@@ -17,8 +18,11 @@ from moto.servicecatalog.exceptions import ResourceNotFoundException
 from moto.servicecatalog.responses import ServiceCatalogResponse
 
 from sandbox.aws import identity
-from sandbox.aws.server import ACCOUNT, REGION
+from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
 
+_TEMPLATES = f"sc-templates-{REGION}"
+"""The service's bucket. A launch role reads its objects by their tag, which no other bucket's have."""
+_TAG = "servicecatalog:provisioning=true"
 _artifacts: dict[str, list[dict[str, Any]]] = {}  # by product
 _portfolios: dict[str, set[str]] = {}  # by product
 _principals: dict[str, set[str]] = {}  # by portfolio
@@ -33,7 +37,7 @@ def install() -> None:
         answer: ActionResult = moto_product(self)
         content: dict[str, Any] = answer.result
         product = content["ProductViewDetail"]["ProductViewSummary"]["ProductId"]
-        detail = _add_artifact(product, _given(self)["ProvisioningArtifactParameters"])
+        detail = _add_artifact(self, product, _given(self)["ProvisioningArtifactParameters"])
         return ActionResult(content | {"ProvisioningArtifactDetail": detail})
 
     def describe_product(self: Any) -> ActionResult:
@@ -45,9 +49,9 @@ def install() -> None:
     responses.create_product = create_product
     responses.describe_product = describe_product
     for function in (
-        create_provisioning_artifact, associate_product_with_portfolio, disassociate_product_from_portfolio,
-        associate_principal_with_portfolio, disassociate_principal_from_portfolio, list_principals_for_portfolio,
-        create_constraint, delete_constraint, provision_product,
+        create_provisioning_artifact, delete_provisioning_artifact, associate_product_with_portfolio,
+        disassociate_product_from_portfolio, associate_principal_with_portfolio, disassociate_principal_from_portfolio,
+        list_principals_for_portfolio, create_constraint, delete_constraint, provision_product,
     ):  # fmt: skip
         setattr(responses, function.__name__, function)
 
@@ -61,15 +65,42 @@ def _id(prefix: str) -> str:
     return prefix + "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(13))
 
 
-def _add_artifact(product: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    detail = {"Id": _id("pa-"), "Name": parameters.get("Name", ""), "Description": parameters.get("Description", "")}
-    _artifacts.setdefault(product, []).append(detail | {"_url": parameters["Info"]["LoadTemplateFromURL"]})
+def _session(keys: dict[str, str]) -> boto3.Session:
+    return boto3.Session(
+        keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys.get("AWS_SESSION_TOKEN"), region_name=REGION
+    )
+
+
+def _add_artifact(self: Any, product: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    number, given = _id("pa-"), parameters["Info"]["LoadTemplateFromURL"]
+    bucket, key = urlsplit(given).netloc.split(".s3.")[0], urlsplit(given).path.lstrip("/")
+    caller = _session(identity.caller_credentials(self.access_key)).client("s3")
+    template = caller.get_object(Bucket=bucket, Key=key)["Body"].read()
+    own = _session(ROOT_KEYS).client("s3")
+    if not any(each["Name"] == _TEMPLATES for each in own.list_buckets()["Buckets"]):
+        own.create_bucket(Bucket=_TEMPLATES, CreateBucketConfiguration={"LocationConstraint": REGION})
+    own.put_object(Bucket=_TEMPLATES, Key=f"{product}/{number}.template", Body=template, Tagging=_TAG)
+    detail = {"Id": number, "Name": parameters.get("Name", ""), "Description": parameters.get("Description", "")}
+    copy = f"https://{_TEMPLATES}.s3.{REGION}.amazonaws.com/{product}/{number}.template"
+    _artifacts.setdefault(product, []).append(
+        detail
+        | {
+            "_url": copy,
+        }
+    )
     return detail
 
 
 def create_provisioning_artifact(self: Any) -> ActionResult:
     given = _given(self)
-    return ActionResult({"ProvisioningArtifactDetail": _add_artifact(given["ProductId"], given["Parameters"])})
+    return ActionResult({"ProvisioningArtifactDetail": _add_artifact(self, given["ProductId"], given["Parameters"])})
+
+
+def delete_provisioning_artifact(self: Any) -> EmptyResult:
+    given = _given(self)
+    kept = [each for each in _artifacts[given["ProductId"]] if each["Id"] != given["ProvisioningArtifactId"]]
+    _artifacts[given["ProductId"]] = kept
+    return EmptyResult()
 
 
 def associate_product_with_portfolio(self: Any) -> ActionResult:
@@ -129,10 +160,7 @@ def provision_product(self: Any) -> ActionResult:
         raise ResourceNotFoundException(f"Product {given['ProductId']} has no such version, or no launch role.")
     provisioned = _id("pp-")
     keys = identity.service_credentials(roles[0], "servicecatalog.amazonaws.com", "servicecatalog")
-    session = boto3.Session(
-        keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys["AWS_SESSION_TOKEN"], region_name=REGION
-    )
-    session.client("cloudformation").create_stack(
+    _session(keys).client("cloudformation").create_stack(
         StackName=f"SC-{ACCOUNT}-{provisioned}",
         TemplateURL=artifact["_url"],
         Parameters=[

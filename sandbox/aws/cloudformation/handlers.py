@@ -232,7 +232,7 @@ class Function(Handler):
 @handles("AWS::Lambda::EventSourceMapping")
 class EventSourceMapping(Handler):
     def create(self, call: Call, properties: Properties) -> Made:
-        given = without(properties, "Tags")
+        given = without(properties, "Tags") | {"Tags": _tags(properties)}
         answer = call.client("lambda").create_event_source_mapping(**given)
         return Made(answer["UUID"], {"Id": answer["UUID"], "EventSourceMappingArn": answer["EventSourceMappingArn"]})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sandbox.aws.cloudformation.handlers import Call, Failed, Handler, Made, Properties, handles, without
+from sandbox.aws.cloudformation.handlers import Call, Handler, Made, Properties, handles, without
 
 _SERVICE = "servicecatalog"
 
@@ -24,10 +24,13 @@ class Portfolio(Handler):
 
 @handles("AWS::ServiceCatalog::CloudFormationProduct")
 class Product(Handler):
-    """A changed template becomes a further version; the old ones stay unless ReplaceProvisioningArtifacts says so."""
+    """Versions are matched by name and address: one that the template no longer has is taken away.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-servicecatalog-cloudformationproduct.html
+    """
 
     def create(self, call: Call, properties: Properties) -> Made:
-        given = without(properties, "ReplaceProvisioningArtifacts", "ProvisioningArtifactParameters")
+        given = without(properties, "ProvisioningArtifactParameters")
         [first] = properties["ProvisioningArtifactParameters"]
         answer = call.client(_SERVICE).create_product(
             ProductType="CLOUD_FORMATION_TEMPLATE", ProvisioningArtifactParameters=first, **given
@@ -36,11 +39,17 @@ class Product(Handler):
         return Made(summary["ProductId"], {"ProductName": summary["Name"]})
 
     def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        if new.get("ReplaceProvisioningArtifacts"):
-            raise Failed("replacing the versions of a product is not known here")
+        service, product = call.client(_SERVICE), made.physical_id
+        before = service.describe_product(Id=product)["ProvisioningArtifacts"]
+        wanted = [(each.get("Name"), each["Info"]) for each in new["ProvisioningArtifactParameters"]]
+        had = [(each.get("Name"), each["Info"]) for each in old["ProvisioningArtifactParameters"]]
         for each in new["ProvisioningArtifactParameters"]:
-            if each not in old["ProvisioningArtifactParameters"]:
-                call.client(_SERVICE).create_provisioning_artifact(ProductId=made.physical_id, Parameters=each)
+            if (each.get("Name"), each["Info"]) not in had:
+                service.create_provisioning_artifact(ProductId=product, Parameters=each)
+        gone = {name for name, info in had if (name, info) not in wanted}
+        for each in before:
+            if each["Name"] in gone:
+                service.delete_provisioning_artifact(ProductId=product, ProvisioningArtifactId=each["Id"])
         return made
 
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
