@@ -107,6 +107,15 @@ def _bucket_setting(response: Any) -> str:
     return ""
 
 
+def role_may(role_arn: str, session: str, needed: list[tuple[str, str]]) -> bool:
+    """Whether a role allows all these actions on their resources; for what a service does with it beside the API."""
+    allowed = list(_policies(iam_backends[ACCOUNT]["aws"].get_role_by_arn(role_arn)))
+    if not all(policies.allows(allowed, action, resource, {}) for action, resource in needed):
+        return False
+    requestlog.record(f"arn:aws:sts::{ACCOUNT}:assumed-role/{role_arn.rpartition('/')[2]}/{session}", needed)
+    return True
+
+
 def _require(caller: Caller, demand: Demand) -> None:
     if not policies.allows(caller.policies, demand.action, demand.resource, demand.context):
         raise Refused(

@@ -272,10 +272,11 @@ def _in_background(work: Callable[..., None], *values: Any) -> None:
 def _deploy(endpoint: Endpoint, config: Mapping[str, Any], variants: list[Variant]) -> None:
     """Start what `config` asks for; serve from it when all of it is healthy, else go back to what served before."""
 
-    def log(variant: str) -> Callable[[str], None]:
-        stream = f"{variant}/i-{uuid.uuid4().hex[:17]}"
+    def log(variant: Variant) -> Callable[[str], None]:
+        stream = f"{variant.name}/i-{uuid.uuid4().hex[:17]}"
         group = f"/aws/sagemaker/Endpoints/{endpoint.endpoint_name}"
-        return logs.writer(group, stream, account_id=endpoint.backend.account_id, region=endpoint.backend.region_name)
+        place = {"account_id": endpoint.backend.account_id, "region": endpoint.backend.region_name}
+        return logs.writer(group, stream, variant.role_arn, **place)
 
     fleet = Fleet(state() / "endpoints" / uuid.uuid4().hex)
     try:
@@ -321,6 +322,7 @@ def _variants(backend: SageMakerModelBackend, config: Mapping[str, Any]) -> list
         found.append(
             Variant(
                 name=each["VariantName"],
+                role_arn=model.execution_role_arn,
                 credentials=roles.assume(model.execution_role_arn, "SageMaker", backend.region_name),
                 containers=_resolved(backend, model.containers or [model.primary_container]),
                 health_check_seconds=each.get("ContainerStartupHealthCheckTimeoutInSeconds", HEALTH_CHECK_SECONDS),

@@ -40,6 +40,7 @@ class Variant(NamedTuple):
     """What to start for a production variant; `containers` are its model's, with model packages resolved."""
 
     name: str
+    role_arn: str
     credentials: dict[str, str]
     containers: list[Mapping[str, Any]]
     health_check_seconds: float
@@ -61,14 +62,14 @@ class Fleet:
         self._waiting = 0
         self._idle = threading.Condition()
 
-    def start(self, variants: Iterable[Variant], log: Callable[[str], Callable[[str], None]]) -> None:
+    def start(self, variants: Iterable[Variant], log: Callable[[Variant], Callable[[str], None]]) -> None:
         """Start every variant and wait until all are healthy; `log` gives a variant's line writer.
 
         Raises DeploymentFailed; what was started is stopped by then.
         """
         try:
             for variant in variants:
-                self._servers[variant.name] = self._start(variant, log(variant.name))
+                self._servers[variant.name] = self._start(variant, log(variant))
             for variant in variants:
                 _await_health(variant, self._servers[variant.name])
         except DeploymentFailed:

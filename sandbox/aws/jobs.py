@@ -56,6 +56,7 @@ class Job:
         self._log = logs.writer(
             f"/aws/sagemaker/{self.kind}Jobs",
             f"{self.name}/algo-1-{int(time.time())}",
+            self.role_arn,
             account_id=backend.account_id,
             region=backend.region_name,
         )

@@ -61,7 +61,7 @@ class Environment:
     def __init__(self, settings: Settings, code: bytes, credentials: dict[str, str]) -> None:
         self.settings = settings
         stream = f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}"
-        self._write = logs.writer(settings.log_group, stream)
+        self._write = logs.writer(settings.log_group, stream, settings.role)
         self._started = time.monotonic()
         task_root = unpack(code, settings.code_sha256)
         own = {

@@ -19,6 +19,7 @@ from moto.sts.models import sts_backends
 from sandbox.aws.server import ROOT_KEYS
 
 _call = threading.local()
+_logs: list[RequestLog] = []
 
 
 class RequestLog:
@@ -28,6 +29,7 @@ class RequestLog:
         self._application = application
         self._file = path.open("a", buffering=1, encoding="utf-8")
         self._lock = threading.Lock()
+        _logs.append(self)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         _call.entry = entry = {"service": "", "operation": "", "resource": "", "asked": []}
@@ -48,9 +50,12 @@ class RequestLog:
             "principal": principal(key),
             "status": int(status[0].split()[0]) if status else 500,
         }
+        self.write(line)
+        return body
+
+    def write(self, line: dict[str, Any]) -> None:
         with self._lock:
             self._file.write(json.dumps(line) + "\n")
-        return body
 
 
 def note(service: str, operation: str, resource: str) -> None:
@@ -61,6 +66,22 @@ def note(service: str, operation: str, resource: str) -> None:
 def note_asked(action: str, resource: str) -> None:
     """A question that IAM was asked for it."""
     _entry()["asked"].append([action, resource])
+
+
+def record(principal_arn: str, asked: list[tuple[str, str]]) -> None:
+    """What a service did with a role's permissions without a call of the API."""
+    for log in _logs:
+        log.write(
+            {
+                "time": round(time.time(), 3),
+                "service": "",
+                "operation": "",
+                "resource": "",
+                "asked": asked,
+                "principal": principal_arn,
+                "status": 200,
+            }
+        )
 
 
 def _entry() -> dict[str, Any]:

@@ -230,6 +230,17 @@ def test_a_queue_that_shows_messages_again_too_soon_is_refused(functions: Functi
         functions.client.create_event_source_mapping(EventSourceArn=functions.arn(queue), FunctionName=name)
 
 
+def test_a_function_whose_role_may_not_write_logs_runs_and_leaves_none(functions: Functions) -> None:
+    create, put = "logs:CreateLogStream", "logs:PutLogEvents"
+    made = {"Effect": "Allow", "Action": "logs:CreateLogGroup", "Resource": "*"}
+    for allowed in ([create], [put], [create, put]):
+        statements = [made, {"Effect": "Allow", "Action": allowed, "Resource": "*"}]
+        role = create_role(functions.aws, f"logs-{uuid.uuid4().hex[:8]}", "lambda.amazonaws.com", statements)
+        name = functions.create(ECHO, Role=role)
+        assert functions.invoke(name, {"a": 1})[1]["StatusCode"] == 200
+        assert bool(functions.log(name)) == (allowed == [create, put])
+
+
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
