@@ -243,6 +243,18 @@ def test_a_good_model_is_registered_and_stamped(repository: Repository) -> None:
     assert [each["external_link"]["label"] for each in links][-1] == f"Model package {repository.project.group}/1"
 
 
+def test_a_model_package_without_room_for_where_it_comes_from_fails_the_job(repository: Repository) -> None:
+    path = repository.path / "pipelines" / "abalone" / "pipeline.py"
+    text = path.read_text()
+    own = '{"HeldOutDataUri": "s3://somewhere/test.csv"}'
+    assert text.count(own) == 1
+    path.write_text(text.replace(own, '{f"Property{number}": "x" for number in range(48)}'))
+    result = repository.run()
+    assert result.returncode == 1
+    assert result.stderr.startswith("error SMCI-405: model package arn:aws:sagemaker:")
+    assert " would have 54 customer metadata properties" in result.stderr
+
+
 def test_the_pipeline_carries_the_projects_tags(repository: Repository) -> None:
     repository.run()
     repository.run(pipeline=101, prepare="echo changed")
