@@ -140,7 +140,7 @@ def explain(error: Exception) -> errors.SagemakerCiError | None:
     if isinstance(error, botocore.ClientError):
         return _explain_response(error_code(error), str(error), error.operation_name)
     if isinstance(error, botocore.BotoCoreError):
-        return errors.AwsRefused(str(error))
+        return errors.AwsRefused(" ".join(str(error).split()))  # botocore's own checks answer in several lines
     return None
 
 

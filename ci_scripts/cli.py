@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from ci_scripts import __version__
-from ci_scripts.errors import SagemakerCiError
+from ci_scripts.errors import JobCancelled, SagemakerCiError
 
 COMMANDS = {
     "run-pipeline": ("ci_scripts.training.command", "compile, upsert, start and follow a SageMaker pipeline"),
@@ -40,7 +40,7 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"sagemaker-ci {__version__}", help="show the version and exit"
     )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an expected error")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an expected error [SMCI_DEBUG]")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in argv if word in COMMANDS), None)
     for name, (module, summary) in COMMANDS.items():
@@ -57,27 +57,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand. Returns 0, or 1 after an expected failure; argparse exits 2 on wrong usage."""
     argv = sys.argv[1:] if argv is None else argv
     arguments = build_parser(argv).parse_args(argv)
+    import signal
+
     from ci_scripts import job, settings
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # GitLab's "cancel job" ends as Ctrl-C does
     try:
         settings.enter_folder()
         if arguments.command != "doctor":  # it only looks, perhaps in the `after_script` of a job that has reports
             settings.require_version()
             job.clear_reports()
         arguments.run(arguments)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         failure = _explain(error)
-        if failure is None or arguments.debug:
+        if failure is None:
             raise
+        if arguments.debug or settings.is_on("SMCI_DEBUG"):
+            import traceback
+
+            traceback.print_exception(error)
         print(f"error {failure.code}: {failure.message}", file=sys.stderr)
         print(f"hint: {failure.hint}", file=sys.stderr)
         return 1
     return 0
 
 
-def _explain(error: Exception) -> SagemakerCiError | None:
+def _explain(error: Exception | KeyboardInterrupt) -> SagemakerCiError | None:
     if isinstance(error, SagemakerCiError):
         return error
+    if isinstance(error, KeyboardInterrupt):
+        return JobCancelled("interrupted")
     if "botocore" not in sys.modules:  # then it cannot be botocore's error, and importing botocore would be waste
         return None
     from ci_scripts.aws import explain

@@ -57,13 +57,6 @@ class InvalidReport(SagemakerCiError):
     )
 
 
-class DoctorFoundProblems(SagemakerCiError):
-    """`sagemaker-ci doctor` found something that keeps the jobs from working; each is a line above the error."""
-
-    code = "SMCI-110"
-    hint = "Do what the lines that start with FAILED say, then run it again."
-
-
 class VersionMismatch(SagemakerCiError):
     """This `sagemaker-ci` is not of the version of the component whose job runs it."""
 
@@ -72,6 +65,13 @@ class VersionMismatch(SagemakerCiError):
         "Leave out the input `image`, or give it the tag of the component's version; with `install_from`, an image "
         "without sagemaker-ci."
     )
+
+
+class DoctorFoundProblems(SagemakerCiError):
+    """`sagemaker-ci doctor` found something that keeps the jobs from working; each is a line above the error."""
+
+    code = "SMCI-110"
+    hint = "Do what the lines that start with FAILED say, then run it again."
 
 
 # --- 2xx: AWS access -----------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ class AwsRefused(SagemakerCiError):
     """AWS refused a request for a reason that no other code covers."""
 
     code = "SMCI-206"
-    hint = "The message is the service's own; run with --debug for the traceback."
+    hint = "The message is the service's own. The CI/CD variable SMCI_DEBUG=true shows the traceback."
 
 
 class InvalidCredentials(SagemakerCiError):
@@ -143,7 +143,7 @@ class PipelineModuleFailed(SagemakerCiError):
     """The pipeline module raised an error while it was imported."""
 
     code = "SMCI-302"
-    hint = "Import it on your machine (`python -c 'import MODULE'`); run with --debug for the traceback."
+    hint = "Import it yourself (`python -c 'import MODULE'`). The CI/CD variable SMCI_DEBUG=true shows the traceback."
 
 
 class GetPipelineMissing(SagemakerCiError):
@@ -157,7 +157,7 @@ class GetPipelineFailed(SagemakerCiError):
     """`get_pipeline` raised an error, or the pipeline that it returned did when it was compiled."""
 
     code = "SMCI-304"
-    hint = "Call it on your machine with the same arguments; run with --debug for the traceback."
+    hint = "Call it on your machine with the same arguments. The CI/CD variable SMCI_DEBUG=true shows the traceback."
 
 
 class GetPipelineArguments(SagemakerCiError):
@@ -306,7 +306,7 @@ class ChangeSetFailed(SagemakerCiError):
 
 
 class StackFailed(SagemakerCiError):
-    """CloudFormation started the deployment and it failed; the message names the event that caused it."""
+    """CloudFormation started the deployment and it failed, or somebody else ended it; the message names the cause."""
 
     code = "SMCI-503"
     hint = "Fix the cause named above and run the job again; all stack events are in the job log."
@@ -378,7 +378,7 @@ class InvalidQuality(SagemakerCiError):
 
 
 class HeldOutDataMissing(SagemakerCiError):
-    """The held-out data that quality.yml names is not there."""
+    """The held-out data that quality.yml names is not there, or may not be read."""
 
     code = "SMCI-702"
     hint = "Check `data` in quality.yml, and that the pipeline which registered this version kept its test split."

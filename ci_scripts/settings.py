@@ -60,6 +60,11 @@ def value(environ: Mapping[str, str], name: str) -> str:
     return (environ.get(f"SMCI_{name}") or environ.get(name) or "").strip()
 
 
+def is_on(name: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a variable switches something on."""
+    return environ.get(name, "").strip().lower() in ("true", "1")
+
+
 def require_version(environ: Mapping[str, str] = os.environ) -> None:
     """Raise VersionMismatch in a job of a component of another version; outside of a component's job all is well."""
     wanted = environ.get("SMCI_COMPONENT_VERSION", __version__)

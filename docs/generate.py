@@ -39,7 +39,8 @@ Every expected failure of `sagemaker-ci` ends with one line of what happened and
     error SMCI-101: AWS_REGION is not set
     hint: Set them in GitLab under Settings > CI/CD > Variables, or as inputs of the component.
 
-Codes are stable: they are never renumbered and never reused. `--debug` shows the traceback as well.
+Codes are stable: they are never renumbered and never reused. With the CI/CD variable `SMCI_DEBUG`
+set to `true`, or at a terminal with `sagemaker-ci --debug COMMAND`, the traceback comes first.
 """
 _CHAPTERS = {
     "1": "Settings and usage",
@@ -288,7 +289,8 @@ sagemaker-ci doctor --help
 ```
 
 An option wins over the variable beside it. Exit codes: 0 done, 1 an expected failure with its [code](errors.md),
-2 wrong usage. `sagemaker-ci --debug COMMAND` shows the traceback of a failure.
+2 wrong usage. `sagemaker-ci --debug COMMAND` shows the traceback of a failure, too; in a job, set the variable
+`SMCI_DEBUG` to `true`.
 """
 
 

@@ -63,7 +63,7 @@ def run(arguments: Namespace) -> None:
     with job.section(f"Tests against {exported.endpoint_name}"):
         paths = [*([tests] if tests else []), *([quality_path] if quality and quality.thresholds else [])]
         exit_code = _pytest(work, paths)
-    report = _report(work, exported, package, project)
+    report = _report(work, exit_code, exported, package, project)
     _say(report)
     _judge(report, exit_code, work)
 
@@ -151,7 +151,9 @@ def _pytest(work: Run, paths: list[Path]) -> int:
     )
 
 
-def _report(work: Run, exported: Export, package: dict[str, Any], project: Project) -> Report:
+def _report(work: Run, exit_code: int, exported: Export, package: dict[str, Any], project: Project) -> Report:
+    import pytest
+
     from ci_scripts import aws
     from ci_scripts.testing.report import Check, Report, write
 
@@ -164,6 +166,7 @@ def _report(work: Run, exported: Export, package: dict[str, Any], project: Proje
         model_package_arn=exported.model_package_arn,
         checks=[Check(threshold, work.values.get(threshold.metric)) for threshold in thresholds],
         outcomes=work.outcomes,
+        complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED),
         held_out=work.held_out,
         measurement=work.measurement,
         job=job.current(),

@@ -52,6 +52,8 @@ class Report(NamedTuple):
     model_package_arn: str
     checks: Sequence[Check]
     outcomes: Sequence[Outcome]
+    complete: bool
+    """Whether pytest got to the end of them."""
     held_out: HeldOut | None
     measurement: Measurement | None
     job: Job
@@ -68,7 +70,7 @@ class Report(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        proven = any(each.outcome == "passed" for each in self.outcomes)
+        proven = self.complete and any(each.outcome == "passed" for each in self.outcomes)
         return "passed" if proven and not self.broken and not self.unmet else "failed"
 
     @property

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -185,6 +188,25 @@ def test_a_failing_test_of_the_consumer_is_red(run_test: Run, tmp_path: Path) ->
     assert "error SMCI-708: 1 of 1 tests failed: tests/test_endpoint.py::test_age" in done.stderr
     assert "hint: " in done.stderr
     assert cases(tmp_path) == {"test_age": "failure"}
+
+
+def test_a_cancelled_job_stops_its_tests_and_reports_those_that_ran(stage: Stage, tmp_path: Path) -> None:
+    export(tmp_path, stage.project, stage.package)
+    (tmp_path / "tests").mkdir()
+    slow = "import pathlib, time\ndef test_slow():\n    pathlib.Path('started').touch()\n    time.sleep(60)\n"
+    (tmp_path / "tests" / "test_endpoint.py").write_text("def test_quick():\n    pass\n" + slow)
+    command = [sys.executable, "-m", "ci_scripts.cli", "test", "--stage", "staging"]
+    environ = {"PATH": os.environ["PATH"]} | stage.project.environ
+    process = subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "started").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert told.startswith("error SMCI-103: the tests were interrupted\n")
+    assert process.returncode == 1
+    assert 'name="test_quick"' in (tmp_path / REPORTS / "junit.xml").read_text()
+    assert "staging: failed" in (tmp_path / REPORTS / "summary.md").read_text()
 
 
 def test_a_test_that_cannot_be_imported_is_red(run_test: Run) -> None:

@@ -128,13 +128,15 @@ def test_a_refusal_is_told_apart_by_code_and_operation(
         (botocore.ReadTimeoutError(endpoint_url="https://sts"), errors.AwsUnreachable),
         (botocore.SSLError(endpoint_url="https://sts", error="self-signed"), errors.AwsUnreachable),
         (ResponseParserError("<html>"), errors.AwsUnreachable),
-        (botocore.ParamValidationError(report="Invalid bucket name"), errors.AwsRefused),
+        (botocore.ParamValidationError(report="Invalid bucket name\nInvalid key"), errors.AwsRefused),
     ],
 )
 def test_what_keeps_a_request_from_being_answered_is_told_apart(
     error: Exception, expected: type[errors.SagemakerCiError]
 ) -> None:
-    assert type(aws.explain(error)) is expected
+    found = aws.explain(error)
+    assert type(found) is expected
+    assert "\n" not in found.message
 
 
 def test_an_error_that_is_not_of_aws_is_left_alone() -> None:

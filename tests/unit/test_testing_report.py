@@ -35,6 +35,7 @@ def build(
         model_package_arn="arn:aws:sagemaker:eu-west-1:123456789012:model-package/abalone-p-1/3",
         checks=checks,
         outcomes=outcomes,
+        complete=True,
         held_out=HeldOut([[0.1]] * len(labels), list(labels), "s3://bucket/test.csv", 627) if labels else None,
         measurement=Measurement(list(predictions), [10.0, 20.0]) if predictions else None,
         job=Job("7", "test-staging", "https://gitlab.example/j/7", "1", "push", "2", "team/deploy", "", "main", "abc"),
@@ -56,6 +57,10 @@ def test_the_verdict_is_passed_only_when_something_passed_and_nothing_failed(
 ) -> None:
     found = build(*outcomes)
     assert (found.verdict, found.tally) == (verdict, tally)
+
+
+def test_the_verdict_of_a_run_that_was_cut_short_is_failed() -> None:
+    assert build(PASSED)._replace(complete=False).verdict == "failed"
 
 
 @pytest.mark.parametrize(("measured", "verdict"), [(4.5, "passed"), (6.5, "failed"), (None, "failed")])
