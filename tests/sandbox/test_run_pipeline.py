@@ -549,7 +549,7 @@ def test_an_unreachable_endpoint_is_answered_in_one_line(repository: Repository)
     one_line(sagemaker_ci("run-pipeline", "--check", environ=environ, cwd=repository.path), "205")
 
 
-def test_a_role_that_may_not_be_assumed_keeps_its_own_code_inside_get_pipeline(repository: Repository) -> None:
+def test_missing_credentials_keep_their_code_inside_get_pipeline(repository: Repository) -> None:
     module = "import boto3\ndef get_pipeline():\n    boto3.client('s3').list_buckets()"
     (repository.path / "pipelines/abalone/pipeline.py").write_text(module)
     environ = {name: text for name, text in repository.environ().items() if "ACCESS_KEY" not in name}
