@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from release import changelog, versions
+from release import changelog, consumers, versions
 from release.versions import ReleaseError, git
 
 CHANGELOG = Path("CHANGELOG.md")
@@ -15,17 +15,22 @@ def prepare(root: Path, version: str, day: date) -> None:
     """Commit the release. Raises ReleaseError and leaves everything as it was when it cannot be."""
     refuse(root, version)
     changed = contents(root, version, day)
-    before = {path: (root / path).read_bytes() for path in changed}
+    before = {path: (root / path).read_bytes() if (root / path).exists() else None for path in changed}
     names = [str(path) for path in changed]
     try:
         for path, text in changed.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_bytes(text.encode())
         check(root, version)
+        git(root, "add", "--", *names)
         git(root, "commit", "--quiet", "--message", f"Release {version}", "--", *names)
     except BaseException:  # also Ctrl-C: a half-written release must not stay
-        for path, content in before.items():
-            (root / path).write_bytes(content)
         git(root, "reset", "--quiet", "--", *names)
+        for path, content in before.items():
+            if content is None:
+                (root / path).unlink(missing_ok=True)
+            else:
+                (root / path).write_bytes(content)
         raise
     print(f"Committed the release of {version}: {len(changed)} files. When it is on the default branch:")
     print(f"  git tag {version} && git push origin {version}")
@@ -64,6 +69,11 @@ def contents(root: Path, version: str, day: date) -> dict[Path, str]:
         if (new := versions.replaced(old, version)) != old:
             changed[path] = new
     changed[CHANGELOG] = changelog.released((root / CHANGELOG).read_text(encoding="utf-8"), version, day)
+    if "-" not in version:  # a pre-release promises nothing yet
+        path = consumers.FOLDER / f"{version}.yml"
+        changed[path] = consumers.text(
+            root, lambda each: changed.get(each) or (root / each).read_text(encoding="utf-8")
+        )
     return changed
 
 

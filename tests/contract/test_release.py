@@ -113,6 +113,7 @@ def test_a_release_is_one_commit_that_leaves_no_old_version_behind(clone: Path) 
     assert f"git tag {NEXT}" in done.stdout
     assert git(clone, "log", "--format=%s", f"{before.strip()}..HEAD") == f"Release {NEXT}\n"
     assert state(clone)[1] == ""
+    assert f"model-deploy@{NEXT}\n" in (clone / f"tests/fixtures/releases/{NEXT}.yml").read_text()
     assert {mention.version for mention in versions.mentions(clone)} == {NEXT}
     assert make_check(clone, NEXT).returncode == 0
     assert make_check(clone, "98.7.7").returncode == 1, "a tag of another name is no release"
