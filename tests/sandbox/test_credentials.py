@@ -1,5 +1,7 @@
 """A job's credentials, good and bad: which code a refusal of AWS gets, and that it is one line with what to do."""
 
+# ruff: noqa: F811 - the fixture is used under the name it is imported by
+
 from __future__ import annotations
 
 import shutil
@@ -49,11 +51,11 @@ def refused(done: CompletedProcess[str], code: str) -> None:
 )
 def test_an_id_token_that_opens_nothing_is_told_apart_by_its_fault(
     aws: Aws, issuer: Issuer, job: Job, claims: dict[str, str | int], code: str
-) -> None:  # noqa: F811
+) -> None:
     refused(job.run(AWS_ROLE_ARN=role(aws, issuer, EXACT), AWS_ID_TOKEN=issuer.token(**claims)), code)
 
 
-def test_a_role_that_does_not_exist_is_refused(issuer: Issuer, job: Job) -> None:  # noqa: F811
+def test_a_role_that_does_not_exist_is_refused(issuer: Issuer, job: Job) -> None:
     refused(job.run(AWS_ROLE_ARN="arn:aws:iam::123456789012:role/nobody", AWS_ID_TOKEN=issuer.token()), "203")
 
 
@@ -61,5 +63,5 @@ def test_static_keys_that_nobody_has_are_unknown(job: Job) -> None:
     refused(job.run(AWS_ACCESS_KEY_ID="AKIANOBODY", AWS_SECRET_ACCESS_KEY="x"), "207")
 
 
-def test_a_role_without_an_id_token_is_missing_credentials(aws: Aws, issuer: Issuer, job: Job) -> None:  # noqa: F811
+def test_a_role_without_an_id_token_is_missing_credentials(aws: Aws, issuer: Issuer, job: Job) -> None:
     refused(job.run(AWS_ROLE_ARN=role(aws, issuer, EXACT)), "201")
