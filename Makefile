@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NODE_MODULES := sandbox/gitlab/node_modules
 
-.PHONY: help demo sandbox test bench lint format lock release clean setup
+.PHONY: help demo sandbox check test bench lint format lock release clean setup
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -14,7 +14,10 @@ demo: setup ## Run the whole loop once, unattended: commit, train, approve, stag
 sandbox: setup ## Start AWS and GitLab on this machine and leave them to you until Ctrl-C
 	@$(BIN)/python -m sandbox up
 
-test: setup ## Run every test, the end-to-end demo included
+check: setup ## Run the tests that start nothing: under a minute
+	@$(BIN)/python -m pytest tests/unit tests/contract --numprocesses 2 --dist loadfile
+
+test: setup ## Run every test, the end-to-end demo included: under ten minutes
 	@$(BIN)/python -m sandbox images
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 

@@ -72,7 +72,8 @@ def test_sagemaker_ci_understands_what_is_written_for_it(command: str) -> None:
 
 
 def test_a_subcommand_that_is_mentioned_exists() -> None:
-    mentioned = {name for page in PAGES for name in re.findall(r"`sagemaker-ci ([a-z][a-z-]*)[^`\n]*`", page.read_text())}
+    pattern = r"`sagemaker-ci ([a-z][a-z-]*)[^`\n]*`"
+    mentioned = {name for page in PAGES for name in re.findall(pattern, page.read_text())}
     assert {"doctor", "bootstrap"} <= mentioned <= COMMANDS.keys()
 
 
@@ -83,6 +84,7 @@ def test_make_knows_how_to_do_what_is_written(command: str) -> None:
     assert done.returncode == 0, done.stderr
     does = {
         "demo": "-m sandbox demo",
+        "check": "-m pytest tests/unit tests/contract",
         "test": "-m pytest",
         "bench": "-m bench",
         "lint": "ruff check",

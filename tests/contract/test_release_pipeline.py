@@ -20,7 +20,8 @@ import yaml
 
 from release import package, versions
 from sandbox.gitlab import includes
-from sandbox.gitlab.compiler import CompiledJob, NoPipeline, Surroundings, compile_jobs, matching_rules
+from sandbox.gitlab.compiler import NoPipeline, Surroundings, compile_jobs, matching_rules
+from sandbox.gitlab.jobspec import CompiledJob
 from sandbox.gitlab.repositories import Repository
 from tests import release_programs
 from tests.checkout import ROOT, copy
@@ -92,6 +93,12 @@ def test_a_commit_and_a_merge_request_are_tested_and_publish_nothing(repository:
 def test_a_tag_is_tested_the_same_and_then_released(repository: Repository, of_a_tag: Jobs) -> None:
     assert without_components(of_a_tag) == TESTS | BUILDS | RELEASE
     assert of_a_tag.keys() - RELEASE == pipeline(repository, BRANCH).keys()
+
+
+def test_the_tests_end_soon_or_fail(repository: Repository) -> None:
+    jobs = pipeline(repository, MERGE_REQUEST)
+    limits = {name: jobs[name].config["timeout"] for name in ("unit", "contract", "sandbox")}
+    assert limits == {"unit": "5 minutes", "contract": "5 minutes", "sandbox": "20 minutes"}
 
 
 @pytest.mark.parametrize("variables", [{**TAG, "CI_COMMIT_TAG": "v1.2.3"}, {**BRANCH, "CI_COMMIT_BRANCH": "feature"}])
