@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -173,19 +174,18 @@ def _check_token(token: Token) -> None:
 
 
 # https://docs.gitlab.com/ci/jobs/ci_job_token/#job-token-access
-_JOB_TOKEN_PATHS = (
-    "/job",
-    "/artifacts",
-    "/packages/",
-    "/releases",
-    "/deployments",
-    "/environments",
-    "/trigger/pipeline",
+_JOB_TOKEN_MAY = (
+    ("GET", r"/job"),
+    ("GET", r"/projects/[^/]+/jobs/([^/]+/)?artifacts(/.*)?"),
+    (r"\w+", r"/projects/[^/]+/(packages|releases|deployments|environments)(/.*)?"),
+    ("GET", r"/projects/[^/]+/repository/tags(/.*)?"),
+    ("POST", r"/projects/[^/]+/trigger/pipeline"),
 )
 
 
 def _check_job_token() -> None:
-    if not any(part in request.path for part in _JOB_TOKEN_PATHS):
+    path = request.path.removeprefix("/api/v4")
+    if not any(re.fullmatch(method, request.method) and re.fullmatch(rule, path) for method, rule in _JOB_TOKEN_MAY):
         raise ApiError(401, "401 Unauthorized")
 
 

@@ -6,7 +6,7 @@ import re
 
 from flask import Blueprint, jsonify, request
 
-from sandbox.gitlab import catalog
+from sandbox.gitlab import releases
 from sandbox.gitlab.api import Api, ApiError, Json, parameters, required
 from sandbox.gitlab.store import DEVELOPER, OWNER, Project
 
@@ -19,8 +19,8 @@ def register(api: Api) -> None:
     def publish(project: Project) -> Json:
         (version,) = required(parameters(), "version")
         try:
-            catalog.publish(project, str(version))
-        except catalog.NotPublished as error:
+            releases.publish(project, str(version))
+        except releases.NotPublished as error:
             raise ApiError(422, str(error)) from error
         return {"catalog_url": f"/explore/catalog/{project.full_path}"}
 

@@ -1,6 +1,6 @@
-"""The CI/CD catalog: which versions a component project has published, and which one a short version stands for.
+"""The CI/CD catalog's versions: what is one, and which published one a short version stands for.
 
-`includes.py` looks up components here; a job's `release:` and `api_catalog.py` publish.
+`includes.py` looks up components here; `releases.py` publishes.
 https://docs.gitlab.com/ci/components/#component-versions
 """
 
@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sandbox.gitlab.store import Project  # which needs includes.py, which needs this
 
 LATEST = "~latest"
 _SHORT = re.compile(r"\d+(\.\d+)?")
 _NUMBER = r"(?:0|[1-9]\d*)"
-_VERSION = re.compile(
+VERSION = re.compile(
     rf"(?P<numbers>{_NUMBER}\.{_NUMBER}\.{_NUMBER})(?P<pre>-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?", re.ASCII
 )
-
-
-class NotPublished(Exception):
-    """GitLab would not publish this version; the message is its own."""
 
 
 def is_short(reference: str) -> bool:
@@ -42,26 +34,5 @@ def find(reference: str, versions: Mapping[str, str]) -> str | None:
 
 def _numbers(version: str) -> list[int]:
     """Major, minor and patch; nothing for a pre-release."""
-    match = _VERSION.fullmatch(version)
+    match = VERSION.fullmatch(version)
     return [int(part) for part in match["numbers"].split(".")] if match and not match["pre"] else []
-
-
-def publish(project: Project, tag: str) -> None:
-    """Publish what a tag points at. Raises NotPublished with all of GitLab's reasons."""
-    sha = project.repository.names("tags").get(tag)
-    problems = []
-    if not project.catalog:
-        problems.append("Project is not a catalog resource")
-    if not _VERSION.fullmatch(tag):
-        problems.append("Version must follow semantic versioning")
-    if not project.description:
-        problems.append("Project must have a description")
-    if sha is None:
-        raise NotPublished("Tag does not exist")
-    if project.repository.entry(sha, "README.md") is None:
-        problems.append("Project must have a README")
-    if not project.repository.tree(sha, "templates"):
-        problems.append("Project must contain components. Ensure you are using the correct directory structure")
-    if problems:
-        raise NotPublished(", ".join(problems))
-    project.catalog_versions[tag] = sha

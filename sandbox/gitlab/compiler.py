@@ -22,7 +22,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from sandbox.gitlab.includes import Dumper, InvalidConfiguration
+from sandbox.gitlab.jobspec import CompiledJob, Need
 from sandbox.gitlab.repositories import NO_COMMIT, Repository
+from sandbox.gitlab.variables import seconds
 
 _PROGRAM = Path(__file__).parent / "node_modules/gitlab-ci-local/dist/index.js"
 _SECONDS = 30  # a cycle in `needs` can spin gitlab-ci-local for ever
@@ -39,35 +41,7 @@ _NOT_JOBS = {
     "workflow",
 }
 _WORKFLOW = "workflow rules"  # a job that stands in for `workflow: rules`
-_UNSUPPORTED = ("except", "only", "parallel")
-
-
-class Need(NamedTuple):
-    job: str
-    artifacts: bool = True
-
-
-class CompiledJob(NamedTuple):
-    """A job as it enters a pipeline: rules decided, defaults inherited. `config` is its merged YAML."""
-
-    name: str
-    stage: str
-    stage_index: int
-    when: str
-    allow_failure: bool
-    allow_failure_codes: tuple[int, ...]
-    needs: tuple[Need, ...] | None
-    variables: dict[str, str]
-    config: dict[str, Any]
-
-    @property
-    def environment(self) -> dict[str, Any] | None:
-        environment = self.config.get("environment")
-        return {"name": environment} if isinstance(environment, str) else environment
-
-    @property
-    def deploys(self) -> bool:
-        return self.environment is not None and self.environment.get("action", "start") == "start"
+_UNSUPPORTED = ("except", "only", "parallel", "run", "start_in", "trigger")
 
 
 class NoPipeline(Exception):
@@ -88,13 +62,12 @@ def compile_jobs(configuration: Mapping[str, Any], around: Surroundings) -> list
 
     Raises InvalidConfiguration and NoPipeline.
     """
+    for name, config in configuration.items():
+        _check(name, config)
     expanded = _expand(yaml.dump(_prepared(configuration), Dumper=Dumper, sort_keys=False, width=10_000))
     stages = expanded["stages"]
     workflow = expanded.pop(_WORKFLOW, {})
     configs = {name: config for name, config in expanded.items() if name not in _NOT_JOBS}
-    for name, config in configs.items():
-        if found := next((key for key in _UNSUPPORTED if key in config), None):
-            raise InvalidConfiguration(f"jobs:{name}: the sandbox does not support `{found}`")
     ruled = {name: c for name, c in {**configs, _WORKFLOW: workflow}.items() if "rules" in c}
     global_variables = expanded.get("variables") or {}
     matching = matching_rules(ruled, global_variables, around)
@@ -119,6 +92,24 @@ def compile_jobs(configuration: Mapping[str, Any], around: Surroundings) -> list
     except CycleError as error:
         raise InvalidConfiguration(f"The pipeline has circular dependencies: {', '.join(error.args[1])}") from error
     return jobs
+
+
+def _check(name: str, config: Any) -> None:
+    """Refuse what GitLab refuses and gitlab-ci-local takes, and what the sandbox would run in another way."""
+    if name in _NOT_JOBS or not isinstance(config, dict):
+        return
+    if found := next((key for key in _UNSUPPORTED if key in config), None):
+        raise InvalidConfiguration(f"jobs:{name}: the sandbox does not support `{found}`")
+    durations = {
+        "timeout": config.get("timeout"),
+        "artifacts:expire_in": (config.get("artifacts") or {}).get("expire_in"),
+    }
+    for key, written in durations.items():
+        try:
+            if written not in (None, "never"):
+                seconds(str(written))
+        except ValueError as error:
+            raise InvalidConfiguration(f"jobs:{name}:{key} should be a duration") from error
 
 
 def _prepared(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sandbox.gitlab import includes, scheduling, variables
-from sandbox.gitlab.compiler import CompiledJob, NoPipeline, Surroundings, compile_jobs, matching_rules
+from sandbox.gitlab.compiler import NoPipeline, Surroundings, compile_jobs, matching_rules
 from sandbox.gitlab.expansion import expand, expand_all
 from sandbox.gitlab.includes import InvalidConfiguration
+from sandbox.gitlab.jobspec import CompiledJob
 from sandbox.gitlab.repositories import NO_COMMIT, Repository
 from sandbox.gitlab.runner import Execution, Images, Outcome
 from sandbox.gitlab.scheduling import JobState

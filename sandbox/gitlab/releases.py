@@ -1,4 +1,7 @@
-"""Releases made by the API or by a job's `release:` keyword: the rules. For `api_releases.py` and `runner.py`."""
+"""Releases made by the API or by a job's `release:` keyword, and what of them the catalog takes: the rules.
+
+For `api_releases.py`, `api_catalog.py` and `runner.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,10 @@ from typing import Any
 from sandbox.gitlab import catalog
 from sandbox.gitlab.expansion import expand
 from sandbox.gitlab.store import Job, Project, Release, User
+
+
+class NotPublished(Exception):
+    """GitLab would not publish this version in the catalog; the message is its own."""
 
 
 class ReleaseRefused(Exception):
@@ -57,7 +64,28 @@ def create_by_job(job: Job, folder: Path, environment: Mapping[str, str]) -> Rel
         if not any((folder / "templates").rglob("*.yml")):
             raise ReleaseRefused(422, "failed to fetch components: the job's folder has none in templates/")
         try:
-            catalog.publish(job.project, release.tag)
-        except catalog.NotPublished as refused:
+            publish(job.project, release.tag)
+        except NotPublished as refused:
             raise ReleaseRefused(422, str(refused)) from refused
     return release
+
+
+def publish(project: Project, tag: str) -> None:
+    """Publish what a tag points at. Raises NotPublished with all of GitLab's reasons."""
+    sha = project.repository.names("tags").get(tag)
+    problems = []
+    if not project.catalog:
+        problems.append("Project is not a catalog resource")
+    if not catalog.VERSION.fullmatch(tag):
+        problems.append("Version must follow semantic versioning")
+    if not project.description:
+        problems.append("Project must have a description")
+    if sha is None:
+        raise NotPublished("Tag does not exist")
+    if project.repository.entry(sha, "README.md") is None:
+        problems.append("Project must have a README")
+    if not project.repository.tree(sha, "templates"):
+        problems.append("Project must contain components. Ensure you are using the correct directory structure")
+    if problems:
+        raise NotPublished(", ".join(problems))
+    project.catalog_versions[tag] = sha

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:  # what compiles pipelines looks at these records, too
-    from sandbox.gitlab.compiler import CompiledJob
-    from sandbox.gitlab.repositories import Repository
+from sandbox.gitlab.jobspec import CompiledJob
+from sandbox.gitlab.repositories import Repository
 
 GUEST, REPORTER, DEVELOPER, MAINTAINER, OWNER = 10, 20, 30, 40, 50
 """Access levels: https://docs.gitlab.com/api/access_requests/#valid-access-levels"""

@@ -191,9 +191,12 @@ def own_timeout(job: Job) -> int | None:
 
 
 def seconds(text: str) -> int:
-    """A duration as GitLab writes it: `1h 30m`, `90 minutes`, `3600`."""
+    """A duration as GitLab writes it: `1h 30m`, `90 minutes`, `3600`. Raises ValueError for what is none."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]?)[a-z]*", text.lower())
+    part = r"(\d+(?:\.\d+)?)\s*([a-z]?)[a-z]*"
+    if not re.fullmatch(rf"\s*({part}\s*)+", text.lower()):
+        raise ValueError(f"{text!r} is not a duration")
+    parts = re.findall(part, text.lower())
     return int(sum(float(number) * units.get(unit or "s", 1) for number, unit in parts))
 
 

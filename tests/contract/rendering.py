@@ -14,7 +14,7 @@ import yaml
 
 from ci_scripts import __version__
 from sandbox.gitlab import compiler, includes
-from sandbox.gitlab.compiler import CompiledJob
+from sandbox.gitlab.jobspec import CompiledJob
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = "mlops/sagemaker-components"

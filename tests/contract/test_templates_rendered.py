@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from ci_scripts import __version__
-from sandbox.gitlab.compiler import CompiledJob
 from sandbox.gitlab.includes import InvalidConfiguration
+from sandbox.gitlab.jobspec import CompiledJob
 from tests.contract.rendering import (
     COMPONENTS,
     HOST,

@@ -131,6 +131,9 @@ def test_a_need_that_rules_have_removed_makes_the_configuration_invalid(reposito
         ("a: [", "Invalid configuration format"),
         ("a: {script: ['true'], stage: nowhere}\n", "nowhere"),
         ("a: {scripts: ['true']}\n", "script"),
+        ("a: {script: ['true'], timeout: soon}\n", "timeout should be a duration"),
+        ("a: {script: ['true'], artifacts: {paths: [x], expire_in: whenever}}\n", "expire_in should be a duration"),
+        ("a: {trigger: other/project}\n", "the sandbox does not support `trigger`"),
         ("a: {script: ['true'], variables: {A: }}\n", "variable definition must be either a string or a hash"),
         ("include: /missing.yml\na: {script: ['true']}\n", "Local file `missing.yml` does not exist!"),
         ("a: {script: ['true'], needs: [b]}\nb: {script: ['true'], needs: [a]}\n", "circular dependencies"),
@@ -241,11 +244,11 @@ def test_a_cancelled_pipeline_starts_nothing_more(repository: Any) -> None:
 
 
 def test_a_job_that_takes_too_long_is_ended_with_all_its_processes(repository: Any) -> None:
-    pipeline = run(repository, "slow: {timeout: 1 second, script: ['sleep 61 & echo child $!; sleep 62']}\n")
+    pipeline = run(repository, "slow: {timeout: 3 seconds, script: ['sleep 61 & echo child $!; sleep 62']}\n")
     slow = job_of(repository, pipeline, "slow")
     assert (slow.status, slow.failure_reason) == ("failed", "job_execution_timeout")
     log = slow.trace().decode()
-    assert "execution took longer than 1s" in log
+    assert "execution took longer than 3s" in log
     assert not alive(log.split("child ")[2].split()[0])
 
 
@@ -360,16 +363,17 @@ elsewhere:
     assert "\n3 [] false\n" in log_of(repository, pipeline, "show")
 
 
-def test_the_job_token_is_masked_and_reads_its_project(gitlab_server: GitLab, repository: Any) -> None:
+def test_the_job_token_is_masked_and_does_little_more_than_read(gitlab_server: GitLab, repository: Any) -> None:
     pipeline = run(
         repository,
         """
 job:
   script:
     - echo "token $CI_JOB_TOKEN"
-    - curl --silent --fail --header "JOB-TOKEN $CI_JOB_TOKEN" "$CI_API_V4_URL/job" || true
     - curl --silent --fail --header "JOB-TOKEN:$CI_JOB_TOKEN" "$CI_API_V4_URL/job"
     - git clone --quiet "$CI_REPOSITORY_URL" copy && ls -A copy
+    - curl --silent --fail --header "JOB-TOKEN:$CI_JOB_TOKEN" "$CI_API_V4_URL/projects/$CI_PROJECT_ID/repository/tags"
+    - '! curl --silent --fail --header "JOB-TOKEN:$CI_JOB_TOKEN" "$CI_API_V4_URL/projects/$CI_PROJECT_ID/jobs"'
     - '! git push --quiet "$CI_REPOSITORY_URL" HEAD:refs/heads/by-job'
 """,
     )

@@ -85,7 +85,7 @@ def change(project: Any, path: str, old: str, new: str, branch: str = "main") ->
 
 def merge_request(project: Any, branch: str) -> Any:
     request = project.mergerequests.create({"source_branch": branch, "target_branch": "main", "title": branch})
-    return finished(project, lambda pipeline: pipeline.source == "merge_request_event" and branch in request.title)
+    return finished(project, lambda pipeline: pipeline.ref == f"refs/merge-requests/{request.iid}/head")
 
 
 def test_the_first_commit_trains_and_registers_version_1(loop: Loop) -> None:
