@@ -42,6 +42,8 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
         context |= _tags_of_object(default_resource)
     if service == "secretsmanager":
         context |= _tags_of_secret(resources)
+    if imported := parameter("ResourcesToImport") if service == "cloudformation" else None:
+        context["cloudformation:importresourcetypes"] = [each["ResourceType"] for each in imported]
     found = [Demand(f"{service}:{operation}", resource, context) for resource in resources or [default_resource]]
     for name, receiver in _PASSED_ROLES.get(service, {}).items():
         if role := parameter(name):

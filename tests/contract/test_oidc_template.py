@@ -14,7 +14,7 @@ from cfnlint.decode import cfn_yaml
 
 TEMPLATE = Path(__file__).parents[2] / "infra" / "gitlab-oidc.yml"
 JOBS = ("TrainingRole", "CheckRole", "BuildRole", "StagingRole", "ProdRole")
-SERVICES = ("CloudFormationRole", "PipelineRole", "ModelExecutionRole")
+SERVICES = ("StagingCloudFormationRole", "ProdCloudFormationRole", "PipelineRole", "ModelExecutionRole")
 
 
 @pytest.fixture(scope="module")
@@ -93,17 +93,37 @@ def test_no_role_has_actions_by_pattern_or_an_unbound_resource(template: dict[st
             assert set(as_list(statement["Action"])) <= unbound, statement["Sid"]
 
 
-def test_only_cloudformation_creates_endpoints(template: dict[str, Any]) -> None:
-    makers = [name for name in (*JOBS, *SERVICES) if "sagemaker:CreateEndpoint" in actions(template, name)]
-    assert makers == ["CloudFormationRole"]
+def test_only_cloudformation_creates_endpoints_each_role_those_of_its_stage(template: dict[str, Any]) -> None:
+    endpoints = {
+        name: [
+            resource["Fn::Sub"].partition(":endpoint/")[2]
+            for statement in statements(template, name)
+            if "sagemaker:CreateEndpoint" in as_list(statement["Action"])
+            for resource in as_list(statement["Resource"])
+            if ":endpoint/" in resource["Fn::Sub"]
+        ]
+        for name in (*JOBS, *SERVICES)
+        if "sagemaker:CreateEndpoint" in actions(template, name)
+    }
+    assert endpoints == {
+        "StagingCloudFormationRole": ["${SageMakerProjectName}-staging"],
+        "ProdCloudFormationRole": ["${SageMakerProjectName}-prod"],
+    }
 
 
-@pytest.mark.parametrize("name", ["StagingRole", "ProdRole"])
-def test_stacks_change_only_with_the_role_made_for_it(template: dict[str, Any], name: str) -> None:
-    for statement in statements(template, name):
+@pytest.mark.parametrize("stage", ["Staging", "Prod"])
+def test_stacks_change_only_with_the_role_made_for_the_stage_and_import_nothing(
+    template: dict[str, Any], stage: str
+) -> None:
+    role = {"Fn::GetAtt": [f"{stage}CloudFormationRole", "Arn"]}
+    for statement in statements(template, f"{stage}Role"):
         if {"cloudformation:CreateChangeSet", "cloudformation:DeleteStack"} & set(as_list(statement["Action"])):
-            role = {"Fn::GetAtt": ["CloudFormationRole", "Arn"]}
-            assert statement["Condition"] == {"StringEquals": {"cloudformation:RoleArn": role}}
+            assert statement["Condition"] == {
+                "StringEquals": {"cloudformation:RoleArn": role},
+                "Null": {"cloudformation:ImportResourceTypes": "true"},
+            }
+        if "iam:PassRole" in as_list(statement["Action"]):
+            assert statement["Resource"] == role
     assert "sagemaker:InvokeEndpoint" in actions(template, "StagingRole") - actions(template, "ProdRole")
 
 

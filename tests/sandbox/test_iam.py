@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
 from tests.sandbox.conftest import ACCOUNT, REGION, Aws
 from tests.sandbox.test_oidc_roles import BUILD, DEPLOY, TIERS, Roles, roles  # noqa: F401 - the fixture
 
 PREFIX = "sagemaker-abalone-p-sandbox01-deploy"
 GROUP = "abalone-p-sandbox01"
+ENDPOINT = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/abalone"
 PROJECT_OF = {"Training": BUILD, "Check": BUILD, "Build": DEPLOY, "Staging": DEPLOY, "Prod": DEPLOY}
 TEMPLATE = '{"Resources": {"Group": {"Type": "AWS::Logs::LogGroup"}}}'
 
@@ -36,10 +38,13 @@ class Job:
             "aws_session_token": answer["SessionToken"],
         }
 
+    def client(self, service: str) -> Any:
+        return self._aws.client(service, **self.keys)
+
     def refusal(self, service: str, operation: str, **request: Any) -> str:
         """The error's code, or nothing when the call passed."""
         try:
-            getattr(self._aws.client(service, **self.keys), operation)(**request)
+            getattr(self.client(service), operation)(**request)
         except ClientError as error:
             return str(error.response["Error"]["Code"]).removesuffix("Exception")
         return ""
@@ -93,7 +98,7 @@ def test_an_unprotected_branch_gets_no_role_that_changes_anything(roles: Roles, 
 @pytest.mark.parametrize("role", ["Training", "Check", "Build"])
 def test_a_role_that_does_not_deploy_cannot(roles: Roles, role: str) -> None:
     job = Job(roles, role)
-    stack = {"StackName": f"{PREFIX}-staging", "RoleARN": roles.outputs["CloudFormationRoleArn"]}
+    stack = {"StackName": f"{PREFIX}-staging", "RoleARN": roles.outputs["StagingCloudFormationRoleArn"]}
     change_set = {"ChangeSetName": "one", "ChangeSetType": "CREATE", "TemplateBody": TEMPLATE}
     assert job.refusal("cloudformation", "create_change_set", **stack, **change_set) == "AccessDenied"
     assert job.refusal("cloudformation", "delete_stack", **stack) == "AccessDenied"
@@ -104,7 +109,7 @@ def test_a_role_that_does_not_deploy_cannot(roles: Roles, role: str) -> None:
 @pytest.mark.parametrize(("role", "own", "other"), [("Staging", "staging", "prod"), ("Prod", "prod", "staging")])
 def test_a_stage_cannot_touch_the_other_ones_stack(roles: Roles, role: str, own: str, other: str) -> None:
     job = Job(roles, role)
-    given = {"RoleARN": roles.outputs["CloudFormationRoleArn"]}
+    given = {"RoleARN": roles.outputs[f"{role}CloudFormationRoleArn"]}
     change_set = {"ChangeSetName": "one", "ChangeSetType": "CREATE", "TemplateBody": TEMPLATE}
 
     def create(stage: str, **more: str) -> str:
@@ -117,7 +122,58 @@ def test_a_stage_cannot_touch_the_other_ones_stack(roles: Roles, role: str, own:
         assert refusal == "AccessDenied", operation
     assert create(own) == "AccessDenied", "with its own permissions instead of CloudFormation's role"
     assert create(own, RoleARN=roles.outputs["ModelExecutionRoleArn"]) == "AccessDenied"
+    assert create(own, RoleARN=roles.outputs[f"{other.title()}CloudFormationRoleArn"]) == "AccessDenied"
     assert create(own, **given) == ""
+
+
+@pytest.mark.parametrize(("role", "own", "other"), [("Staging", "staging", "prod"), ("Prod", "prod", "staging")])
+def test_a_stage_cannot_reach_the_other_ones_endpoint_through_a_template(
+    roles: Roles, role: str, own: str, other: str
+) -> None:
+    cloudformation = Job(roles, role).client("cloudformation")
+
+    def reason(stage: str) -> str:
+        """Why a stack of the job's own stage with an endpoint of that stage was not made."""
+        name, change_set = f"{PREFIX}-{own}", f"to-{stage}"
+        properties = {"EndpointName": f"abalone-{stage}", "EndpointConfigName": "there-is-none"}
+        endpoint = {"Type": "AWS::SageMaker::Endpoint", "Properties": properties}
+        template = json.dumps({"Resources": {"Endpoint": endpoint}})
+        role_arn = roles.outputs[f"{role}CloudFormationRoleArn"]
+        asked = {"StackName": name, "ChangeSetName": change_set, "ChangeSetType": "CREATE", "TemplateBody": template}
+        cloudformation.create_change_set(**asked, RoleARN=role_arn)
+        waiter = {"Delay": 1, "MaxAttempts": 30}
+        created = cloudformation.get_waiter("change_set_create_complete")
+        created.wait(StackName=name, ChangeSetName=change_set, WaiterConfig=waiter)
+        cloudformation.execute_change_set(StackName=name, ChangeSetName=change_set)
+        with pytest.raises(WaiterError, match="ROLLBACK_COMPLETE"):
+            cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=waiter)
+        events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+        cloudformation.delete_stack(StackName=name, RoleARN=role_arn)
+        cloudformation.get_waiter("stack_delete_complete").wait(StackName=events[0]["StackId"], WaiterConfig=waiter)
+        [found] = [event for event in events if event["ResourceStatus"] == "CREATE_FAILED"]
+        return str(found["ResourceStatusReason"])
+
+    assert f"not authorized to perform: sagemaker:CreateEndpoint on resource: {ENDPOINT}-{other}" in reason(other)
+    assert "Could not find" in reason(own)
+
+
+@pytest.mark.parametrize(("role", "stage"), [("Staging", "staging"), ("Prod", "prod")])
+def test_no_stack_of_a_stage_imports_what_others_made(roles: Roles, role: str, stage: str) -> None:
+    model = {"Type": "AWS::SageMaker::Model", "DeletionPolicy": "Delete", "Properties": {"ModelName": "another-teams"}}
+    imported = {
+        "ResourceType": "AWS::SageMaker::Model",
+        "LogicalResourceId": "Model",
+        "ResourceIdentifier": {"ModelArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:model/another-teams"},
+    }
+    change_set = {
+        "StackName": f"{PREFIX}-{stage}",
+        "ChangeSetName": "one",
+        "ChangeSetType": "IMPORT",
+        "TemplateBody": json.dumps({"Resources": {"Model": model}}),
+        "ResourcesToImport": [imported],
+        "RoleARN": roles.outputs[f"{role}CloudFormationRoleArn"],
+    }
+    assert Job(roles, role).refusal("cloudformation", "create_change_set", **change_set) == "AccessDenied"
 
 
 @pytest.mark.parametrize("role", PROJECT_OF)

@@ -216,7 +216,7 @@ def set_variables(place: Place, repository: str, names: set[str]) -> None:
     """Set these variables, and no others."""
     (stack,) = place.world.aws("cloudformation").describe_stacks(StackName=f"{NAME}-gitlab-oidc")["Stacks"]
     roles = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    values = {
+    everywhere = {
         "AWS_REGION": the.REGION,
         "AWS_ROLE_ARN": roles["BuildRoleArn" if repository == "model-deploy" else "TrainingRoleArn"],
         "AWS_CHECK_ROLE_ARN": roles["CheckRoleArn"],
@@ -225,15 +225,16 @@ def set_variables(place: Place, repository: str, names: set[str]) -> None:
         "ARTIFACT_BUCKET": f"sagemaker-{NAME}-{the.ACCOUNT}",
         "SAGEMAKER_PIPELINE_ROLE_ARN": roles["PipelineRoleArn"],
         "MODEL_EXECUTION_ROLE_ARN": roles["ModelExecutionRoleArn"],
-        "CLOUDFORMATION_ROLE_ARN": roles["CloudFormationRoleArn"],
     }
-    project = place.gitlab_project(repository)
-    for name in names:
-        project.variables.create({"key": name, "value": values[name]})
-    if repository == "model-deploy":  # "one per environment: `*`, `staging`, `prod`"
+    rows = [(name, "*", everywhere[name]) for name in names & everywhere.keys()]
+    if repository == "model-deploy":  # "one per environment"
         for scope in ("staging", "prod"):
-            role = {"key": "AWS_ROLE_ARN", "value": roles[f"{scope.capitalize()}RoleArn"], "environment_scope": scope}
-            project.variables.create(role)
+            rows.append(("AWS_ROLE_ARN", scope, roles[f"{scope.capitalize()}RoleArn"]))
+            rows.append(("CLOUDFORMATION_ROLE_ARN", scope, roles[f"{scope.capitalize()}CloudFormationRoleArn"]))
+    assert names == {name for name, _, _ in rows}
+    for name, scope, value in rows:
+        variable = {"key": name, "value": value, "environment_scope": scope}
+        place.gitlab_project(repository).variables.create(variable)
 
 
 def test_the_readmes_four_steps_end_in_production(tmp_path: Path) -> None:
