@@ -319,6 +319,16 @@ class StackNotDeleted(SagemakerCiError):
     hint = "Remove what blocks the deletion, delete the stack in the CloudFormation console, then retry the job."
 
 
+class PipelineOvertaken(SagemakerCiError):
+    """A newer pipeline has deployed to the stack: this job would take back what it brought."""
+
+    code = "SMCI-505"
+    hint = (
+        "To go back on purpose, start a new pipeline for this version: Build > Pipelines > New pipeline, its ARN as "
+        "model_package_arn."
+    )
+
+
 # --- 6xx: endpoints ------------------------------------------------------------------------------------------------
 
 

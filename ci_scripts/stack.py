@@ -6,6 +6,7 @@ on values alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
@@ -92,6 +93,31 @@ def newer(pages: Iterable[Sequence[Event]], last: str | None) -> list[Event]:
 def ends_operation(event: Event, stack_id: str) -> bool:
     """Whether an operation on the stack ended with this event, whoever began it: there is one at a time."""
     return event["PhysicalResourceId"] == stack_id and not event["ResourceStatus"].endswith("_IN_PROGRESS")
+
+
+# GitLab's numbers of the project, the pipeline and the job that a deployment is of.
+_TOKEN = re.compile(r"sagemaker-ci-(?P<project>\d+)-(?P<pipeline>\d+)-\d+-[0-9a-f]{12}")
+
+
+def client_token(at: job.Job) -> str:
+    """What names a change set and marks the events of its execution."""
+    numbers = (at.project_id, at.pipeline_id, at.id)
+    return "-".join(["sagemaker-ci", *(numbers if all(numbers) else ["local"]), uuid4().hex[:12]])
+
+
+def last_pipeline(pages: Iterable[Sequence[Event]], project_id: str) -> int | None:
+    """The pipeline of this GitLab project that made the stack what it is; `pages` of events come newest first.
+
+    None: something else did, or too long ago to tell. CloudFormation keeps events for 90 days, as long as the exports
+    are kept without which no pipeline deploys.
+    """
+    for page in pages:
+        for event in page:
+            is_stack = event["PhysicalResourceId"] == event["StackId"]
+            if is_stack and event["ResourceStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+                match = _TOKEN.fullmatch(event.get("ClientRequestToken", ""))
+                return int(match["pipeline"]) if match and match["project"] == project_id else None
+    return None
 
 
 def root_cause(events: Iterable[Event]) -> Event | None:
@@ -204,6 +230,22 @@ def make_ready(cloudformation: Any, name: str, role_arn: str | None, poll_second
         job.pause(poll_seconds)
 
 
+def require_newest_pipeline(cloudformation: Any, name: str) -> None:
+    """Raise PipelineOvertaken when a newer pipeline of this GitLab project has deployed to the stack.
+
+    GitLab itself prevents outdated deployments only between commits, while approvals start pipelines of the same one:
+    https://docs.gitlab.com/ci/environments/deployment_safety/#prevent-outdated-deployment-jobs
+    """
+    at = job.current()
+    if not at.pipeline_id:
+        return
+    newest = last_pipeline(_event_pages(cloudformation, name), at.project_id)
+    if newest and newest > int(at.pipeline_id):
+        raise errors.PipelineOvertaken(
+            f"pipeline {newest} has deployed to {name} since pipeline {at.pipeline_id} began"
+        )
+
+
 def _delete(cloudformation: Any, stack_id: str, name: str, role_arn: str | None, poll_seconds: float) -> None:
     last = _last_event(cloudformation, stack_id)
     cloudformation.delete_stack(StackName=stack_id, **_role(role_arn))
@@ -220,7 +262,7 @@ def prepare(cloudformation: Any, plan: Plan, action: Action, poll_seconds: float
 
     A change set that is not to be executed leaves nothing behind. Raises ChangeSetFailed.
     """
-    name = f"sagemaker-ci-{job.current().id or 'local'}-{uuid4().hex[:12]}"
+    name = client_token(job.current())
     answer = cloudformation.create_change_set(
         StackName=plan.stack_name,
         ChangeSetName=name,

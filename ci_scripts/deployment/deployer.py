@@ -57,6 +57,7 @@ def _deploy(project: Project, plan: Export, role_arn: str | None, poll_seconds: 
     with job.section("Stack"):
         action = stack.make_ready(cloudformation, plan.stack_name, role_arn, poll_seconds)
         if action is stack.Action.UPDATE:
+            stack.require_newest_pipeline(cloudformation, plan.stack_name)
             endpoint.require_updatable(sagemaker, plan.endpoint_name, plan.stack_name, poll_seconds)
     with job.section("Change set"):
         wanted = stack.Plan(

@@ -18,7 +18,7 @@ import pytest
 
 from ci_scripts import endpoint, errors
 from ci_scripts.stack import Action, Plan, prepare
-from tests.sandbox.conftest import ROOT, Aws, Project, sagemaker_ci
+from tests.sandbox.conftest import ROOT, Aws, Project, create_role, sagemaker_ci
 from tests.sandbox.test_aws_endpoints import IMAGE, archive, model_predicting
 
 
@@ -169,6 +169,24 @@ def test_a_second_deployment_without_change_is_a_success_that_verifies_and_execu
     assert [each for each in change_sets if each["Status"] == "FAILED"] == []
 
 
+def of_pipeline(number: int) -> dict[str, str]:
+    """GitLab's predefined variables of a job in this pipeline."""
+    return {"CI_JOB_ID": f"{number}1", "CI_PIPELINE_ID": str(number), "CI_PROJECT_ID": "4711"}
+
+
+def test_an_older_approvals_pipeline_does_not_take_back_what_a_newer_one_brought(deployment: Deployment) -> None:
+    older, newer = deployment.register(model_predicting(4.0)), deployment.register(model_predicting(9.0))
+    deployment.build(newer)
+    succeeded(deployment.deploy(**of_pipeline(7)))
+    succeeded(deployment.deploy(**of_pipeline(8)))  # no change
+    deployment.build(older)
+    error = failed(deployment.deploy(**of_pipeline(6)), "SMCI-505")
+    assert error.endswith(f"pipeline 7 has deployed to {deployment.stack_name()} since pipeline 6 began")
+    assert deployment.prediction() == pytest.approx(9.0)
+    succeeded(deployment.deploy(**of_pipeline(9)))  # on purpose: a new pipeline for the older version
+    assert deployment.prediction() == pytest.approx(4.0)
+
+
 def test_a_new_version_replaces_the_old_one_behind_the_same_endpoint(deployment: Deployment) -> None:
     deployment.register(model_predicting(4.0))
     deployment.build()
@@ -259,10 +277,9 @@ def test_a_failure_keeps_its_cause_when_nobody_may_look_what_serves_now(deployme
     deployment.register(BROKEN_MODEL)
     deployment.build()
     user, keys = create_user(deployment.aws)
-    job = start(deployment, **keys)
-    until(lambda: "CREATE_FAILED Endpoint" in deployment.events())
     forbid(deployment.aws, user, "sagemaker:DescribeEndpoint")
-    result = finished(job)
+    role = create_role(deployment.aws, f"for-cfn-{deployment.project.name}", "cloudformation.amazonaws.com")
+    result = deployment.deploy(**keys, CLOUDFORMATION_ROLE_ARN=role)
     assert "CREATE_FAILED Endpoint" in failed(result, "SMCI-503")
     assert "what is left cannot be seen: " in result.stdout
 

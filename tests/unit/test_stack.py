@@ -10,6 +10,7 @@ from botocore.session import get_session
 
 from ci_scripts import stack
 from ci_scripts.errors import StackFailed
+from ci_scripts.job import current
 from ci_scripts.stack import Action
 
 STACK = "AWS::CloudFormation::Stack"
@@ -79,6 +80,7 @@ def event(
 ) -> dict[str, str]:
     return {
         "EventId": str(number),
+        "StackId": ID,
         "ResourceStatus": status,
         "LogicalResourceId": name,
         "ResourceType": kind,
@@ -116,6 +118,37 @@ def test_no_page_is_asked_for_beyond_the_last_seen_event() -> None:
 )
 def test_an_operation_ends_with_an_event_of_the_stack_itself(status: str, kind: str, expected: bool) -> None:
     assert stack.ends_operation(event(1, status, kind=kind), ID) is expected
+
+
+def of_pipeline(number: int, status: str, project: str, pipeline: str) -> dict[str, str]:
+    """An event of the stack itself, of a deployment that this pipeline made."""
+    at = current({"CI_JOB_ID": "99", "CI_PIPELINE_ID": pipeline, "CI_PROJECT_ID": project})
+    return event(number, status, kind=STACK) | {"ClientRequestToken": stack.client_token(at)}
+
+
+@pytest.mark.parametrize(
+    ("pages", "expected"),
+    [
+        ([[of_pipeline(1, "CREATE_COMPLETE", "4711", "7")]], 7),
+        ([[of_pipeline(2, "UPDATE_COMPLETE", "4711", "8")], [of_pipeline(1, "CREATE_COMPLETE", "4711", "7")]], 8),
+        # A deployment that failed left what was there before.
+        (
+            [[of_pipeline(2, "UPDATE_ROLLBACK_COMPLETE", "4711", "8"), of_pipeline(1, "CREATE_COMPLETE", "4711", "7")]],
+            7,
+        ),
+        ([[event(3, "UPDATE_COMPLETE"), of_pipeline(1, "CREATE_COMPLETE", "4711", "7")]], 7),
+        # Numbers of another project, or of another GitLab, cannot be compared.
+        ([[of_pipeline(2, "UPDATE_COMPLETE", "12", "8"), of_pipeline(1, "CREATE_COMPLETE", "4711", "7")]], None),
+        # A person's update, or one from a laptop.
+        ([[event(2, "UPDATE_COMPLETE", kind=STACK), of_pipeline(1, "CREATE_COMPLETE", "4711", "7")]], None),
+        ([[of_pipeline(1, "UPDATE_COMPLETE", "", "")]], None),
+        ([[]], None),
+    ],
+)
+def test_the_pipeline_that_made_a_stack_what_it_is_can_be_told(
+    pages: list[list[dict[str, str]]], expected: int | None
+) -> None:
+    assert stack.last_pipeline(pages, "4711") == expected
 
 
 def by(token: str, *events: dict[str, str]) -> list[dict[str, str]]:
