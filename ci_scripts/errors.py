@@ -458,3 +458,17 @@ class ArchiveNotBuilt(SagemakerCiError):
 
     code = "SMCI-803"
     hint = "pip downloads the function's libraries and checks their hashes: see that it reaches its package index."
+
+
+class OfferFixed(SagemakerCiError):
+    """The stack offers the project template the other way, and its projects live by the launch role of that way."""
+
+    code = "SMCI-804"
+    hint = "Offer it this way, too, from a stack of its own: give another --stack-name."
+
+
+class IdentityProviderUnusable(SagemakerCiError):
+    """The account's identity provider of this GitLab does not accept ID tokens that are made for AWS."""
+
+    code = "SMCI-805"
+    hint = "Let it accept them, with `aws iam add-client-id-to-open-id-connect-provider`; then run bootstrap again."

@@ -100,15 +100,15 @@ def set_up(world: World, say: Say) -> None:
     create_project(world, say)
 
 
-def install(world: World, say: Say) -> None:
-    """What a platform team does once: the component project, an access token, `sagemaker-ci bootstrap`."""
+def install(world: World, say: Say, *options: str) -> None:
+    """What a platform team does once: the component project, an access token, `sagemaker-ci bootstrap` with options."""
     publish_components(world)
     say(f"component project {COMPONENTS} published at {VERSION}")
     upload_abalone(world)
     say("4,177 rows of Abalone data in s3://sagemaker-sample-files")
     create_group(world)
     say(f"GitLab group {GROUP}, its access token in Secrets Manager")
-    bootstrap(world)
+    bootstrap(world, *options)
     say("sagemaker-ci bootstrap: the project template is offered in SageMaker Studio")
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ PREFIX = "sagemaker-ci"
 """Everything is below this folder of the bucket; infra/product.yml lets the launch role read it."""
 STUDIO_PREFIX = f"{PREFIX}/studio/"
 """The folder in which SageMaker Studio looks for project templates, and in which nothing else is."""
+SAMPLE_DATA = "sagemaker-sample-files"
+"""Amazon's public bucket: what a project starts with, and may always read."""
 
 _PLACEHOLDER = "filled-in-by-bootstrap"
 _ARCHIVES = {
@@ -50,7 +53,7 @@ def require_source(folder: Path) -> Path:
     return folder.resolve()
 
 
-def build(source: Path, bucket: str, workspace: Path) -> Artifacts:
+def build(source: Path, bucket: str, input_buckets: Sequence[str], workspace: Path) -> Artifacts:
     """Build the archives and fill in the project template; `workspace` is an empty folder. Raises ArchiveNotBuilt."""
     keys: dict[str, str] = {}
     others = []
@@ -63,6 +66,7 @@ def build(source: Path, bucket: str, workspace: Path) -> Artifacts:
         others.append(Artifact(f"{PREFIX}/templates/{addressed(template, content)}", content))
         keys[name] = others[-1].key
     text = fill_in((source / "infra" / "project.yml").read_text(encoding="utf-8"), {"Bucket": bucket, **keys})
+    text = admit(text, input_buckets)
     content = text.encode()
     return Artifacts(Artifact(STUDIO_PREFIX + addressed("mlops-gitlab.yml", content), content), others)
 
@@ -90,6 +94,14 @@ def fill_in(template: str, values: Mapping[str, str]) -> str:
         what = ", ".join(sorted(missing)) or "a placeholder of another version"
         raise errors.SourceMissing(f"infra/project.yml has no place for {what}")
     return filled
+
+
+def admit(template: str, input_buckets: Sequence[str]) -> str:
+    """The project template with the buckets that its projects may read; the one with the sample data is the default."""
+    before, here, after = template.partition(f"AllowedValues: [{SAMPLE_DATA}]")
+    if not here:
+        raise errors.SourceMissing("infra/project.yml has no place for the buckets of input data")
+    return f"{before}AllowedValues: {json.dumps(list(input_buckets))}{after}"
 
 
 def _archive(source: Path, name: str, workspace: Path) -> Path:

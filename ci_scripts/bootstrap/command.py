@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 
 from ci_scripts import errors, settings
 
+_BUCKET = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"  # CloudFormation reads it at NAME.s3...: no certificate covers dots
 _STACK = r"[a-zA-Z][a-zA-Z0-9-]{0,127}"
 _URL = r"https?://[a-zA-Z0-9.:-]+(/[a-zA-Z0-9._-]+)*"
 
@@ -44,6 +45,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--studio-role", metavar="ARN", default="", help="execution role of the people in SageMaker Studio"
     )
     parser.add_argument(
+        "--input-bucket",
+        dest="input_buckets",
+        action="append",
+        metavar="NAME",
+        default=[],
+        help="bucket that projects may read their input data from, beside the sample data; repeat for more",
+    )
+    parser.add_argument(
         "--source", metavar="DIR", default=".", help="clone of the component project (default: this folder)"
     )
     parser.add_argument(
@@ -68,6 +77,7 @@ def run(arguments: Namespace) -> None:
             offer=arguments.offer,
             gitlab_url=arguments.gitlab_url.rstrip("/"),
             studio_role=arguments.studio_role,
+            input_buckets=tuple(arguments.input_buckets),
             stack_name=arguments.stack_name,
         ),
         require_source(Path(arguments.source)),
@@ -78,7 +88,8 @@ def run(arguments: Namespace) -> None:
 def _check(arguments: Namespace) -> None:
     """Raises InvalidOption with every option that cannot be right."""
     expected = (
-        ("--bucket", arguments.bucket, settings.BUCKET, "the name of a bucket"),
+        ("--bucket", arguments.bucket, _BUCKET, "the name of a bucket without dots"),
+        *(("--input-bucket", each, settings.BUCKET, "the name of a bucket") for each in arguments.input_buckets),
         ("--region", arguments.region or "", settings.REGION, "something like eu-west-1"),
         ("--stack-name", arguments.stack_name, _STACK, "letters, digits and hyphens, a letter first"),
         ("--gitlab-url", arguments.gitlab_url.rstrip("/"), f"({_URL})?", "something like https://gitlab.com"),

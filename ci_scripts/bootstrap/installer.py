@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ci_scripts import __version__, aws, job, stack
+from ci_scripts import __version__, aws, errors, job, stack
 from ci_scripts.bootstrap import artifacts, bucket
 
 
 class Request(NamedTuple):
-    """What was asked for. An empty `offer`, `gitlab_url` or `studio_role` leaves it as the stack has it."""
+    """What was asked for. What is empty is left as the stack has it."""
 
     region: str
     bucket: str
@@ -21,6 +21,8 @@ class Request(NamedTuple):
     gitlab_url: str
     studio_role: str
     stack_name: str
+    input_buckets: tuple[str, ...] = ()
+    """From which projects may read their input data, beside the sample data."""
 
     @property
     def in_studio(self) -> bool:
@@ -32,36 +34,44 @@ def run(request: Request, source: Path, poll_seconds: float) -> None:
     job.say(aws.prepare_credentials())
     s3 = aws.client("s3", request.region)
     bucket.require(s3, request.bucket, request.region)
+    before = _parameters(aws.client("cloudformation", request.region), request.stack_name)
+    request = completed(request, before)
+    provider = identity_provider(aws.client("iam", request.region), request.gitlab_url, before)
     with job.cancellation():
         with job.section("Build"), tempfile.TemporaryDirectory() as workspace:
-            made = artifacts.build(source, request.bucket, Path(workspace))
+            made = artifacts.build(source, request.bucket, request.input_buckets, Path(workspace))
             job.say(f"project template {made.project.key.rpartition('/')[2]} of {source}")
         with job.section("Upload"):
             for each in (*made.others, made.project):  # the template last: it must not name what is not there yet
                 job.raise_if_cancelled()
                 bucket.upload(s3, request.bucket, each)
         with job.section("Stack"):
-            request, outputs = _deploy(request, source, made.project.key, poll_seconds)
-        # Only now: before, a project could be created without its launch role.
-        bucket.show_in_studio(s3, request.bucket, made.project.key if request.in_studio else None)
-        if request.in_studio:
+            wanted = parameters(request, made.project.key) | {"GitLabServerUrl": provider}
+            outputs = _deploy(request, source, wanted, poll_seconds)
+        if request.in_studio:  # only now: before, a project could be created without its launch role
+            bucket.show_in_studio(s3, request.bucket, made.project.key)
             bucket.allow_studio(s3, request.bucket)
     url = f"{s3.meta.endpoint_url}/{request.bucket}/{made.project.key}"
     for line in next_steps(request, url, outputs):
         job.say(line)
 
 
-def _deploy(request: Request, source: Path, template_key: str, poll_seconds: float) -> tuple[Request, dict[str, str]]:
-    """Deploy infra/product.yml; the completed request and the stack's outputs."""
+def _parameters(cloudformation: Any, name: str) -> dict[str, str]:
+    """Those of the stack; none when there is no stack, or only what a first deployment left that never succeeded."""
+    found = stack.describe(cloudformation, name)
+    if found is None or stack.next_action(found["StackStatus"]) is stack.Action.DELETE:
+        return {}
+    return {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])}
+
+
+def _deploy(request: Request, source: Path, wanted: dict[str, str], poll_seconds: float) -> dict[str, str]:
+    """Deploy infra/product.yml with the parameters `wanted`; the stack's outputs."""
     cloudformation = aws.client("cloudformation", request.region)
     action = stack.make_ready(cloudformation, request.stack_name, None, poll_seconds)
-    existing = stack.describe(cloudformation, request.stack_name) or {}
-    before = {each["ParameterKey"]: each["ParameterValue"] for each in existing.get("Parameters", [])}
-    request = completed(request, before)
     plan = stack.Plan(
         stack_name=request.stack_name,
         template={"TemplateBody": (source / "infra" / "product.yml").read_text(encoding="utf-8")},
-        parameters=parameters(request, template_key),
+        parameters=wanted,
         tags={},
         capabilities=["CAPABILITY_IAM"],
         role_arn=None,
@@ -70,19 +80,43 @@ def _deploy(request: Request, source: Path, template_key: str, poll_seconds: flo
     if change_set is not None:
         stack.execute(cloudformation, change_set, poll_seconds)
     found: Any = stack.describe(cloudformation, request.stack_name)
-    return request, {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
 
 def completed(request: Request, before: Mapping[str, str]) -> Request:
-    """The request with what it leaves open taken from the stack's parameters.
+    """The request with what it leaves open taken from the stack's parameters. Raises OfferFixed.
 
-    Whoever runs it again for a new version must not take a role's access away, or a product from its portfolio.
+    Whoever runs it again for a new version must not take a role's access away, or a bucket from its readers. The offer
+    stays for good: the launch role trusts the service of that offer, and may touch only what its projects are named.
     """
+    offer = before.get("Offer", request.offer or "S3Template")
+    if request.offer not in ("", offer):
+        raise errors.OfferFixed(f"stack {request.stack_name} offers projects as {offer}, not as {request.offer}")
+    given = before.get("InputDataBuckets", artifacts.SAMPLE_DATA).split(",")
     return request._replace(
-        offer=request.offer or before.get("Offer", "S3Template"),
+        offer=offer,
         gitlab_url=request.gitlab_url or before.get("GitLabServerUrl", ""),
         studio_role=request.studio_role or before.get("StudioRoleArn", ""),
+        input_buckets=tuple(dict.fromkeys([artifacts.SAMPLE_DATA, *(request.input_buckets or given)])),
     )
+
+
+def identity_provider(iam: Any, gitlab_url: str, before: Mapping[str, str]) -> str:
+    """For which GitLab the stack is to have an identity provider: none that the account has from somewhere else.
+
+    Raises IdentityProviderUnusable when that one is no good to the jobs.
+    """
+    ours = before.get("GitLabServerUrl", "")
+    if gitlab_url in ("", ours):
+        return ours
+    arns = [each["Arn"] for each in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
+    found = next((arn for arn in arns if arn.partition(":oidc-provider/")[2] == gitlab_url.partition("://")[2]), None)
+    if found is None:
+        return gitlab_url
+    if gitlab_url not in iam.get_open_id_connect_provider(OpenIDConnectProviderArn=found)["ClientIDList"]:
+        raise errors.IdentityProviderUnusable(f"{found} does not accept ID tokens for the audience {gitlab_url}")
+    job.say(f"the account has the identity provider already: {found}")
+    return ours
 
 
 def parameters(request: Request, template_key: str) -> dict[str, str]:
@@ -95,7 +129,7 @@ def parameters(request: Request, template_key: str) -> dict[str, str]:
         "TemplateVersion": f"{__version__}-{digest[:8]}",
         "StudioRoleArn": request.studio_role,
         "StudioRoleName": request.studio_role.rpartition("/")[2],
-        "GitLabServerUrl": request.gitlab_url,
+        "InputDataBuckets": ",".join(request.input_buckets),
     }
 
 
@@ -103,8 +137,18 @@ def next_steps(request: Request, template_url: str, outputs: dict[str, str]) -> 
     """What is left to a person."""
     steps = [
         "Put a GitLab access token (scope api) into AWS Secrets Manager:",
-        "    aws secretsmanager create-secret --name gitlab/access-token --secret-string TOKEN",
+        "    aws secretsmanager create-secret --name gitlab/access-token --secret-string TOKEN "
+        f"--tags Key=sagemaker-ci:gitlab,Value={request.gitlab_url or 'GITLAB_SERVER_URL'}",
     ]
+    if request.gitlab_url:
+        steps += [
+            f"In projects, enter {request.gitlab_url} as GitLab server URL, letter by letter: jobs enter AWS by it."
+        ]
+    else:
+        steps += [
+            "Has the account no identity provider for GitLab yet? No job enters AWS without it. Run this again with:",
+            "    --gitlab-url GITLAB_SERVER_URL",
+        ]
     if request.in_studio:
         steps += [
             "Show SageMaker Studio where the template is; once for each domain:",

@@ -203,6 +203,33 @@ def test_a_service_catalog_product_has_the_newest_version_alone(platform: Platfo
     assert new["Id"] != old["Id"]
 
 
+def test_an_offer_stays_and_the_other_one_gets_a_stack_of_its_own(platform: Platform) -> None:
+    before, visible = platform.calls(), platform.visible()
+    done = platform.bootstrap("--service-catalog")
+    assert done.returncode == 1
+    assert "error SMCI-804" in done.stderr
+    assert "--stack-name" in done.stderr
+    assert platform.changes_since(before) == []
+    assert platform.visible() == visible != []  # though the product of the stack beside it is made from that bucket
+
+
+def test_an_identity_provider_that_the_account_has_is_left_alone(platform: Platform) -> None:
+    iam, other = platform.aws.client("iam"), platform._replace(stack=f"{platform.stack}-other")
+    url = f"https://{uuid.uuid4().hex[:8]}.example.com"
+    made = iam.create_open_id_connect_provider(Url=url, ClientIDList=["sts.amazonaws.com"])
+    arn, before = made["OpenIDConnectProviderArn"], platform.calls()
+    refused = other.bootstrap("--gitlab-url", url)
+    assert refused.returncode == 1
+    assert f"error SMCI-805: {arn} does not accept ID tokens for the audience {url}" in refused.stderr
+    assert platform.changes_since(before) == []
+    iam.add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=arn, ClientID=url)
+
+    done = other.bootstrap("--gitlab-url", url)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"the account has the identity provider already: {arn}" in done.stdout
+
+
 def test_refusals_name_what_to_do_and_change_nothing(platform: Platform, tmp_path: Path) -> None:
     before = platform.calls()
     nowhere = platform._replace(bucket="no-such-bucket").bootstrap()

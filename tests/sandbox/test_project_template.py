@@ -22,7 +22,7 @@ STACK = the.PROJECT_STACK
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     images = job_images.build(print)
     with the.running(tmp_path_factory.mktemp("project"), images) as world:
-        the.install(world, print)
+        the.install(world, print, "--input-bucket", "our-own-data")
         yield world
 
 
@@ -191,6 +191,7 @@ def test_a_failure_names_its_cause_in_the_stack_event_and_leaves_nothing(
         ({"ModelDeployRepositoryName": "abalone-model-build"}, "two repositories need different names"),
         ({"AwsAccess": "Static keys"}, "Static keys come from a secret"),
         ({"StaticKeysSecretName": "keys"}, "With OIDC no keys are stored"),
+        ({"InputDataBucket": "somebody-elses-data"}, "InputDataBucket. must be one of AllowedValues"),
         ({"SubnetIds": "subnet-0123abcd"}, "Subnets and security groups go together"),
         ({"GitLabGroupId": "my-group"}, "The number on the group's overview page, or None"),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ci_scripts import errors
 from ci_scripts.bootstrap import artifacts, bucket, command, installer
@@ -33,6 +34,13 @@ def test_the_project_template_is_filled_in_completely_and_changed_nowhere_else()
     filled = artifacts.fill_in(text, {name: f"value-of-{name}" for name in NAMES})
     changed = [(old, new) for old, new in zip(text.splitlines(), filled.splitlines(), strict=True) if old != new]
     assert [new.strip() for _, new in changed] == [f"{name}: value-of-{name}" for name in NAMES]
+
+
+def test_the_project_template_lists_the_buckets_that_projects_may_read() -> None:
+    text = (ROOT / "infra" / "project.yml").read_text()
+    admitted = artifacts.admit(text, ["sagemaker-sample-files", "123456"])
+    [line] = [new for old, new in zip(text.splitlines(), admitted.splitlines(), strict=True) if old != new]
+    assert yaml.safe_load(line) == {"AllowedValues": ["sagemaker-sample-files", "123456"]}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +93,7 @@ def test_the_stack_gets_the_template_by_its_hash() -> None:
         ),
         (
             ("S3Template", "https://new", ""),
-            {"Offer": "ServiceCatalog", "GitLabServerUrl": "https://g"},
+            {"Offer": "S3Template", "GitLabServerUrl": "https://g"},
             ("S3Template", "https://new", ""),
         ),
     ],
@@ -99,6 +107,27 @@ def test_what_is_not_asked_for_stays_as_it_is(
 
 
 @pytest.mark.parametrize(
+    ("asked", "before", "expected"),
+    [
+        ((), {}, ("sagemaker-sample-files",)),
+        (("ours",), {}, ("sagemaker-sample-files", "ours")),
+        ((), {"InputDataBuckets": "sagemaker-sample-files,ours"}, ("sagemaker-sample-files", "ours")),
+        (("theirs",), {"InputDataBuckets": "sagemaker-sample-files,ours"}, ("sagemaker-sample-files", "theirs")),
+        (("sagemaker-sample-files",), {"InputDataBuckets": "sagemaker-sample-files,ours"}, ("sagemaker-sample-files",)),
+    ],
+)
+def test_the_sample_data_may_be_read_beside_the_buckets_that_were_asked_for_last(
+    asked: tuple[str, ...], before: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    assert installer.completed(REQUEST._replace(input_buckets=asked), before).input_buckets == expected
+
+
+def test_an_offer_that_projects_live_by_is_not_changed() -> None:
+    with pytest.raises(errors.OfferFixed, match="sagemaker-ci offers projects as ServiceCatalog, not as S3Template"):
+        installer.completed(REQUEST, {"Offer": "ServiceCatalog"})
+
+
+@pytest.mark.parametrize(
     ("change", "expected", "absent"),
     [
         (
@@ -108,6 +137,8 @@ def test_what_is_not_asked_for_stays_as_it_is(
         ),
         ({"studio_role": "arn:aws:iam::123456789012:role/Studio"}, ["arn:launch"], "arn:policy"),
         ({"offer": "ServiceCatalog"}, ["port-1"], "arn:launch"),
+        ({}, ["enter https://gitlab.com as GitLab server URL"], "--gitlab-url"),
+        ({"gitlab_url": ""}, ["no identity provider", "--gitlab-url"], "letter by letter"),
     ],
 )
 def test_the_last_lines_say_what_is_left_to_do(change: dict[str, str], expected: list[str], absent: str) -> None:
@@ -120,7 +151,9 @@ def test_every_wrong_option_is_named_at_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("AWS_REGION", raising=False)
     parser = ArgumentParser()
     command.add_arguments(parser)
-    arguments = parser.parse_args(["--bucket", "No Bucket", "--gitlab-url", "gitlab.com", "--studio-role", "Studio"])
+    given = "--bucket no.dots --input-bucket B --gitlab-url gitlab.com --studio-role Studio"
+    arguments = parser.parse_args(given.split())
     with pytest.raises(errors.InvalidOption) as caught:
         command.run(arguments)
-    assert all(flag in caught.value.message for flag in ("--bucket", "--region", "--gitlab-url", "--studio-role"))
+    flags = ("--bucket", "--input-bucket", "--region", "--gitlab-url", "--studio-role")
+    assert all(f"{flag} is" in caught.value.message for flag in flags)
