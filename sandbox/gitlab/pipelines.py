@@ -174,7 +174,10 @@ class Engine:
 
         source = includes.Source(project.full_path, project.repository, pipeline.sha)
         surroundings = includes.Surroundings(self.server.fqdn, known, find_project, rules_match, catalog_versions)
-        return compile_jobs(includes.merged(source, CONFIGURATION, pipeline.inputs, surroundings), around)
+        configuration = includes.merged(source, CONFIGURATION, pipeline.inputs, surroundings)
+        auto_cancel = (configuration.get("workflow") or {}).get("auto_cancel") or {}
+        pipeline.on_new_commit = auto_cancel.get("on_new_commit", pipeline.on_new_commit)
+        return compile_jobs(configuration, around)
 
     def _known_variables(self, pipeline: Pipeline) -> dict[str, str]:
         settings = variables.of_settings(pipeline.project, protected=pipeline.protected, environment=None)
@@ -219,13 +222,18 @@ class Engine:
     def _cancel_redundant(self, pipeline: Pipeline) -> None:
         """Cancel older pipelines of the ref, of other commits, unless a job not to be interrupted has begun.
 
-        https://docs.gitlab.com/ci/pipelines/settings/#auto-cancel-redundant-pipelines
+        Or as their `workflow: auto_cancel` says: https://docs.gitlab.com/ci/yaml/#workflowauto_cancelon_new_commit
         """
         for old in pipeline.project.pipelines:
             same = old is not pipeline and old.ref == pipeline.ref and old.sha != pipeline.sha and not pipeline.tag
-            begun = any(job.started_at and not job.spec.config.get("interruptible") for job in old.jobs)
-            if same and not begun and old.status not in scheduling.COMPLETED:
+            if not same or old.status in scheduling.COMPLETED:
+                continue
+            fixed = [job for job in old.jobs if not job.spec.config.get("interruptible")]
+            if old.on_new_commit == "conservative" and not any(job.started_at for job in fixed):
                 self.cancel(old)
+            elif old.on_new_commit == "interruptible":
+                for job in [job for job in old.current_jobs() if job not in fixed]:
+                    self.cancel_job(job)
 
     # --- scheduling -------------------------------------------------------------------------------------------------
 

@@ -178,6 +178,7 @@ class Pipeline:
     merge_request: MergeRequest | None = None
     trigger: Trigger | None = None
     commit_variables: dict[str, str] = field(default_factory=dict)
+    on_new_commit: str = "conservative"
     jobs: list[Job] = field(default_factory=list)
     status: str = "created"
     yaml_errors: str | None = None

@@ -95,6 +95,12 @@ def test_other_branches_and_tags_run_nothing(seeds: Any, kind: str) -> None:
     assert not seeds(kind)
 
 
+def test_a_push_leaves_the_pipeline_of_an_approval_alone() -> None:
+    rendered = check(render(seed("seed-deploy")))
+    assert rendered["workflow"] == {"auto_cancel": {"on_new_commit": "interruptible"}}
+    assert not any(job["interruptible"] for job in jobs_of(rendered).values())
+
+
 def test_production_comes_in_a_later_stage_than_the_test_of_staging() -> None:
     rendered = render(seed("seed-deploy"))
     order = [rendered["stages"].index(rendered[job]["stage"]) for job in DEPLOY_JOBS]

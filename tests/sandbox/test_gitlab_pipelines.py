@@ -265,6 +265,24 @@ def test_a_newer_commit_cancels_an_interruptible_pipeline_only(repository: Any) 
     kept.cancel()
 
 
+def test_a_pipeline_that_says_so_loses_its_interruptible_jobs_alone_to_a_newer_commit(repository: Any) -> None:
+    configuration = """
+stages: [build, deploy]
+workflow: {auto_cancel: {on_new_commit: interruptible}}
+check: {interruptible: true, stage: build, script: ['sleep 60']}
+build: {interruptible: false, stage: build, resource_group: one, script: ['[ -e go ] || sleep 2']}
+"""
+    first = pipeline_of(repository, commit(repository, {".gitlab-ci.yml": configuration}).id)
+    reached(repository, job_of(repository, first, "build"), "running")
+    second = pipeline_of(repository, commit(repository, {"go": ""}).id)  # its build waits: it has not begun
+    third = pipeline_of(repository, commit(repository, {".gitlab-ci.yml": "a: {script: ['true']}\n"}).id)
+    assert settled(repository, third).status == "success"
+    for old in (first, second):
+        settled(repository, old, "canceled", "success", "failed")
+        reached(repository, job_of(repository, old, "build"), "success")
+        assert statuses(old) == {"check": "canceled", "build": "success"}
+
+
 # --- resource groups, environments ----------------------------------------------------------------------------------
 
 
