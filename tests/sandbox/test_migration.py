@@ -1,7 +1,7 @@
 """Repositories of the AWS sample, run through the components with nothing changed but `.gitlab-ci.yml`.
 
-tests/fixtures/aws_sample holds them. One sandbox, in this order; the variables, the bucket and the static keys are
-those that the sample sets up.
+tests/fixtures/aws_sample holds them, docs/migrating.md what changes. One sandbox, in this order; bucket and variables
+are those that the sample sets up, the roles those of infra/gitlab-oidc.yml.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 from sandbox import job_images
 from sandbox import world as the
 from sandbox.world import World
+from tests.sandbox.documented_commands import ROOT, blocks
 from tests.sandbox.test_loop import finished, log, merge_request, statuses
 
 pytestmark = pytest.mark.timeout(300)
@@ -26,29 +27,12 @@ NAME, ID = "abalone-sample", "p-migrated0001"
 BUCKET = f"sagemaker-project-{ID}"
 STAGES = ("staging", "prod")
 
-BUILD_CI = f"""
-stages: [training]
-
-include:
-  - component: $CI_SERVER_FQDN/{the.COMPONENTS}/model-build@{the.VERSION}
-    inputs:
-      sagemaker_sdk: v2
-"""
-
-DEPLOY_CI = f"""
-spec:
-  inputs:
-    model_package_arn:
-      default: ""
----
-stages: [build, staging-deploy, test-staging, prod-deploy]
-
-include:
-  - component: $CI_SERVER_FQDN/{the.COMPONENTS}/model-deploy@{the.VERSION}
-    inputs:
-      model_package_arn: $[[ inputs.model_package_arn ]]
-      tests: test/test.py
-"""
+# The page's two files, to the letter.
+BUILD_CI, DEPLOY_CI = (
+    block.text
+    for block in blocks(ROOT / "docs" / "migrating.md")
+    if block.language == "yaml" and "\ninclude:" in block.text
+)
 
 
 class Migrated(NamedTuple):
@@ -58,7 +42,6 @@ class Migrated(NamedTuple):
     build: Any
     deploy: Any
     trained: Any
-    role: str
 
     def packages(self) -> list[str]:
         rows = self.world.aws("sagemaker").list_model_packages(ModelPackageGroupName=f"{NAME}-{ID}")
@@ -85,23 +68,38 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
     with the.running(tmp_path_factory.mktemp("migration"), images) as world:
         the.publish_components(world)
         upload_data(world)
-        role, keys = create_role(world), create_keys(world)
+        build, deploy = create_repository(world, "model-build"), create_repository(world, "model-deploy")
+        roles = install_roles(world, build, deploy)
         common = {
             "AWS_REGION": the.REGION,
             "SAGEMAKER_PROJECT_NAME": NAME,
             "SAGEMAKER_PROJECT_ID": ID,
             "SAGEMAKER_PROJECT_ARN": f"arn:aws:sagemaker:{the.REGION}:{the.ACCOUNT}:project/{NAME}",
             "ARTIFACT_BUCKET": BUCKET,
-            **keys,
             # the sandbox's own
             "AWS_ENDPOINT_URL": world.aws_url,
             "POLL_SECONDS": "0.5",
         }
-        deploy = create_repository(world, "model-deploy", common | {"MODEL_EXECUTION_ROLE_ARN": role})
-        build = create_repository(world, "model-build", common | {"SAGEMAKER_PIPELINE_ROLE_ARN": role})
+        set_variables(
+            build,
+            common,
+            AWS_ROLE_ARN=roles["TrainingRoleArn"],
+            AWS_CHECK_ROLE_ARN=roles["CheckRoleArn"],
+            SAGEMAKER_PIPELINE_ROLE_ARN=roles["PipelineRoleArn"],
+        )
+        set_variables(
+            deploy,
+            common,
+            AWS_ROLE_ARN=roles["BuildRoleArn"],
+            MODEL_EXECUTION_ROLE_ARN=roles["ModelExecutionRoleArn"],
+        )
+        for scope in ("staging", "prod"):
+            for key, name in (("AWS_ROLE_ARN", "RoleArn"), ("CLOUDFORMATION_ROLE_ARN", "CloudFormationRoleArn")):
+                role = {"key": key, "value": roles[f"{scope.capitalize()}{name}"], "environment_scope": scope}
+                deploy.variables.create(role)
         replace(deploy, ".gitlab-ci.yml", DEPLOY_CI, "Use the components [skip ci]")
         commit = replace(build, ".gitlab-ci.yml", BUILD_CI, "Use the components")
-        yield Migrated(world, build, deploy, finished(build, lambda each: each.sha == commit.id), role)
+        yield Migrated(world, build, deploy, finished(build, lambda each: each.sha == commit.id))
 
 
 def upload_data(world: World) -> None:
@@ -116,30 +114,48 @@ def upload_data(world: World) -> None:
 def create_role(world: World) -> str:
     """The sample has one role for everything."""
     trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    everything = {"Version": "2012-10-17", "Statement": [statement]}
     name, iam = "AmazonSageMakerServiceCatalogProductsUseRole", world.aws("iam")
     role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
-    iam.put_role_policy(RoleName=name, PolicyName="everything", PolicyDocument=everything())
+    iam.put_role_policy(RoleName=name, PolicyName="everything", PolicyDocument=json.dumps(everything))
     return str(role["Role"]["Arn"])
 
 
-def create_keys(world: World) -> dict[str, str]:
-    iam = world.aws("iam")
-    iam.create_user(UserName="gitlab")
-    iam.put_user_policy(UserName="gitlab", PolicyName="everything", PolicyDocument=everything())
-    key = iam.create_access_key(UserName="gitlab")["AccessKey"]
-    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+def install_roles(world: World, build: Any, deploy: Any) -> dict[str, str]:
+    """Deploy infra/gitlab-oidc.yml as the page says; its outputs."""
+    subject = ["project_id", "ref_type", "ref", "ref_protected"]
+    world.gitlab().projects.update(build.id, {"ci_id_token_sub_claim_components": subject})
+    world.gitlab().projects.update(deploy.id, {"ci_id_token_sub_claim_components": [*subject, "deployment_tier"]})
+    parameters = {
+        "SageMakerProjectName": NAME,
+        "SageMakerProjectId": ID,
+        "ArtifactBucket": BUCKET,
+        "InputDataBucket": f"sagemaker-servicecatalog-seedcode-{the.REGION}",
+        "GitLabServerUrl": world.gitlab_url,
+        "ModelBuildSubject": f"project_id:{build.id}",
+        "ModelDeploySubject": f"project_id:{deploy.id}",
+    }
+    stack = {"StackName": f"{NAME}-gitlab-oidc"}
+    cloudformation = world.aws("cloudformation")
+    cloudformation.create_stack(
+        **stack,
+        TemplateBody=(ROOT / "infra" / "gitlab-oidc.yml").read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(**stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    return the.outputs_of(world, stack["StackName"])
 
 
-def everything() -> str:
-    statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
-def create_repository(world: World, name: str, variables: dict[str, str]) -> Any:
-    """A repository as the sample leaves it: its variables and one commit."""
-    project = world.gitlab().projects.create({"name": f"{name}-{ID}", "default_branch": "main"})
-    for key, value in variables.items():
+def set_variables(project: Any, common: dict[str, str], **own: str) -> None:
+    for key, value in (common | own).items():
         project.variables.create({"key": key, "value": value})
+
+
+def create_repository(world: World, name: str) -> Any:
+    """A repository as the sample leaves it, with one commit."""
+    project = world.gitlab().projects.create({"name": f"{name}-{ID}", "default_branch": "main"})
     the.commit_seed(project, f"{SAMPLE}/{name}", "Initial Commit [skip ci]")
     return project
 
@@ -206,11 +222,11 @@ def test_an_endpoint_that_belongs_to_the_samples_own_stack_is_named_as_the_cause
 
 def what_the_sample_deploys(migrated: Migrated, package: str) -> dict[str, Any]:
     """What deploy-stack.py sends to CloudFormation."""
-    folder = the.ROOT / SAMPLE / "model-deploy"
+    folder = ROOT / SAMPLE / "model-deploy"
     parameters = json.loads((folder / "staging-config.json").read_text())["Parameters"] | {
         "SageMakerProjectName": NAME,
         "ModelPackageName": package,
-        "ModelExecutionRoleArn": migrated.role,
+        "ModelExecutionRoleArn": create_role(migrated.world),
         "DataCaptureUploadPath": f"s3://{BUCKET}/datacapture-staging",
     }
     return {
