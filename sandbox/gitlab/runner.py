@@ -247,8 +247,12 @@ class Execution:
     def _get_sources(self, environment: Mapping[str, str], trace: Trace) -> None:
         self.folder.mkdir(parents=True)
         strategy = environment.get("GIT_STRATEGY", "fetch")
-        if strategy in ("none", "empty"):
-            trace.say("Skipping Git repository setup" if strategy == "none" else "Skipping Git, empty folder")
+        if strategy == "empty":
+            trace.say("Skipping Git repository setup and creating an empty build directory")
+            return
+        if strategy == "none":
+            trace.say("Skipping Git repository setup")
+            (self.folder / "left-by-an-earlier-job").touch()  # nobody may rely on there being nothing
             return
         pipeline = self.job.pipeline
         depth = environment.get("GIT_DEPTH", str(_FETCH_DEPTH))

@@ -448,7 +448,8 @@ def test_a_job_starts_in_a_clean_folder_with_the_programs_of_its_image(repositor
         """
 default: {image: $CI_REGISTRY/tools/python:3}
 with-image: {script: ['command -v python', 'git log -1 --format=%s', 'ls -A | grep -v "^.git"', 'git status --short']}
-without-sources: {variables: {GIT_STRATEGY: none}, script: ['[ -z "$(ls -A)" ]', 'echo "in $PWD"']}
+empty: {variables: {GIT_STRATEGY: empty}, script: ['[ -z "$(ls -A)" ]', 'echo "in $PWD"']}
+none: {variables: {GIT_STRATEGY: none}, script: ['[ ! -e .git ]', '[ -n "$(ls -A)" ]']}
 unknown-image: {image: example.com/nope, script: ['true']}
 """,
         **{"run.sh": "#!/bin/sh\n"},
@@ -456,7 +457,8 @@ unknown-image: {image: example.com/nope, script: ['true']}
     log = log_of(repository, pipeline, "with-image")
     assert "/bin/python" in log
     assert "run.sh" in log
-    assert statuses(pipeline) == {"with-image": "success", "without-sources": "success", "unknown-image": "failed"}
+    expected = {"with-image": "success", "empty": "success", "none": "success", "unknown-image": "failed"}
+    assert statuses(pipeline) == expected
     assert job_of(repository, pipeline, "unknown-image").failure_reason == "runner_system_failure"
     assert 'image "example.com/nope" is not in this sandbox' in log_of(repository, pipeline, "unknown-image")
 
