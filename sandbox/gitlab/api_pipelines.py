@@ -47,16 +47,33 @@ def register(api: Api, entities: Entities) -> None:
             raise not_found()
         return found
 
+    def changeable(pipeline: Pipeline) -> Pipeline:
+        if not store.may_run(current_user(), pipeline.project, pipeline.ref, tag=pipeline.tag):
+            raise ApiError(403, "403 Forbidden")
+        return pipeline
+
+    def changeable_job(project: Project, key: str) -> Job:
+        job = job_of(project, key)
+        changeable(job.pipeline)
+        return job
+
     # --- creation ---------------------------------------------------------------------------------------------------
 
     def create(project: Project, data: Json, user: User, source: str, trigger: Trigger | None = None) -> Json:
         (ref,) = required(data, "ref")
+        if store.access_level(user, project) < DEVELOPER:  # the owner of a trigger token may have left
+            raise ApiError(400, {"base": ["Insufficient permissions to create a new pipeline"]})
         repository = project.repository
         name = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
         tag = name not in repository.names("heads") and name in repository.names("tags")
         sha = repository.names("tags" if tag else "heads").get(name)
         if sha is None:
             raise ApiError(400, {"base": ["Reference not found"]})
+        if not store.may_run(user, project, name, tag=tag):
+            message = (
+                f"You do not have sufficient permission to run a pipeline on '{name}'. Please select a different branch"
+            )
+            raise ApiError(400, {"base": [f"{message} or contact your administrator for assistance."]})
         given, inputs = _variables(data), data.get("inputs") or {}
         if not isinstance(inputs, dict) or len(inputs) > _MAX_INPUTS:
             raise bad_parameter("inputs is invalid")
@@ -121,13 +138,13 @@ def register(api: Api, entities: Entities) -> None:
 
     @api.action("POST", f"{base}/:key/cancel", DEVELOPER)
     def cancel_pipeline(project: Project, key: str) -> Json:
-        pipeline = pipeline_of(project, key)
+        pipeline = changeable(pipeline_of(project, key))
         engine.cancel(pipeline)
         return entities.pipeline(pipeline)
 
     @api.action("POST", f"{base}/:key/retry", DEVELOPER, status=201)
     def retry_pipeline(project: Project, key: str) -> Json:
-        pipeline = pipeline_of(project, key)
+        pipeline = changeable(pipeline_of(project, key))
         engine.retry_pipeline(pipeline, current_user())
         return entities.pipeline(pipeline)
 
@@ -180,14 +197,14 @@ def register(api: Api, entities: Entities) -> None:
 
     @api.action("POST", f"{jobs_base}/:key/cancel", DEVELOPER, status=201)
     def cancel_job(project: Project, key: str) -> Json:
-        job = job_of(project, key)
+        job = changeable_job(project, key)
         engine.cancel_job(job)
         return entities.job(job)
 
     @api.action("POST", f"{jobs_base}/:key/retry", DEVELOPER, status=201)
     def retry_job(project: Project, key: str) -> Json:
         try:
-            return entities.job(engine.retry(job_of(project, key), current_user()))
+            return entities.job(engine.retry(changeable_job(project, key), current_user()))
         except Refused as error:
             raise ApiError(403, f"403 Forbidden - {error}") from error
 
@@ -196,7 +213,7 @@ def register(api: Api, entities: Entities) -> None:
         rows = parameters().get("job_variables_attributes") or []
         try:
             given = {row["key"]: row["value"] for row in rows}
-            return entities.job(engine.play(job_of(project, key), current_user(), given))
+            return entities.job(engine.play(changeable_job(project, key), current_user(), given))
         except Refused as error:
             raise ApiError(400, f"400 Bad request - {error}") from error
 

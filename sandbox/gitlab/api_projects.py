@@ -198,7 +198,7 @@ def register(api: Api, entities: Entities) -> None:
             who = {"name": current_user().name, "email": current_user().email}
             readme = Action("create", "README.md", content=f"# {name}\n".encode())
             repository.write(project.default_branch, None, [readme], "Initial commit", who)
-            protect(project, project.default_branch)
+            store.protect(project, project.default_branch)
         return entities.project(project)
 
     def change_project(project: Project, data: Json) -> None:
@@ -273,17 +273,12 @@ def register(api: Api, entities: Entities) -> None:
 
     # --- settings of projects and groups ----------------------------------------------------------------------------
 
-    def protect(project: Project, name: str, **levels: Any) -> ProtectedBranch:
-        if any(branch.name == name for branch in project.protected_branches):
-            raise ApiError(409, f"Protected branch '{name}' already exists")
-        branch = ProtectedBranch(store.next_id("protected branch"), name, **levels)
-        project.protected_branches.append(branch)
-        return branch
-
     def create_protected_branch(project: Project, data: Json) -> ProtectedBranch:
         (name,) = required(data, "name")
+        if any(branch.name == name for branch in project.protected_branches):
+            raise ApiError(409, f"Protected branch '{name}' already exists")
         levels = {key: int(data[key]) for key in ("push_access_level", "merge_access_level") if key in data}
-        return protect(project, name, **levels, allow_force_push=boolean(data, "allow_force_push"))
+        return store.protect(project, name, **levels, allow_force_push=boolean(data, "allow_force_push"))
 
     add_resource(
         api,

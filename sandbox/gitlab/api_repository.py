@@ -22,7 +22,7 @@ from sandbox.gitlab.api import (
 )
 from sandbox.gitlab.entities import Entities
 from sandbox.gitlab.repositories import Action, GitError, Refused
-from sandbox.gitlab.store import DEVELOPER, MAINTAINER, MergeRequest, Project, ProtectedBranch, Store, User
+from sandbox.gitlab.store import DEVELOPER, MAINTAINER, MergeRequest, Project, User
 
 _ACTIONS = ("create", "update", "delete", "move", "chmod")
 
@@ -33,22 +33,8 @@ def after_push(api: Api, project: Project, user: User, before: dict[str, str]) -
     default = f"refs/heads/{project.default_branch}"
     with api.store.lock:
         if default in after and default not in before and not project.protected_branches:
-            number = api.store.next_id("protected branch")
-            project.protected_branches.append(ProtectedBranch(number, project.default_branch))
+            api.store.protect(project, project.default_branch)
     api.engine.pushed(project, user, before, after)
-
-
-def may_push(store: Store, project: Project, user: User, branch: str) -> bool:
-    """Whether the user's role suffices for the branch; protected branches want the role of their push access level."""
-    rules = [rule for rule in project.protected_branches if project.protects(branch) and _covers(rule, branch)]
-    needed = min((rule.push_access_level for rule in rules), default=DEVELOPER)
-    return 0 < needed <= store.access_level(user, project)
-
-
-def _covers(rule: ProtectedBranch, branch: str) -> bool:
-    from fnmatch import fnmatchcase
-
-    return fnmatchcase(branch, rule.name)
 
 
 def register(api: Api, entities: Entities) -> None:
@@ -69,7 +55,7 @@ def register(api: Api, entities: Entities) -> None:
             "default": name == project.default_branch,
             "protected": project.protects(name),
             "merged": False,
-            "can_push": may_push(api.store, project, current_user(), name),
+            "can_push": api.store.may_push(current_user(), project, name),
             "commit": entities.commit(project.repository.commit(sha), project),
             "web_url": f"{entities.url}/{project.full_path}/-/tree/{name}",
         }
@@ -140,7 +126,7 @@ def register(api: Api, entities: Entities) -> None:
 
     def commit_to(project: Project, data: Json, branch: str, message: str, actions: list[Json]) -> str:
         user, repository = current_user(), project.repository
-        if not may_push(api.store, project, user, branch):
+        if not api.store.may_push(user, project, branch):
             raise ApiError(403, "You are not allowed to push into this branch")
         with repository.lock:
             before = repository.refs()

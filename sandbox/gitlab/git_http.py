@@ -13,7 +13,7 @@ from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from sandbox.gitlab.api import Api
-from sandbox.gitlab.api_repository import after_push, may_push
+from sandbox.gitlab.api_repository import after_push
 from sandbox.gitlab.repositories import ENVIRONMENT, NO_COMMIT
 from sandbox.gitlab.store import DEVELOPER, Project, User
 
@@ -59,9 +59,8 @@ def blueprint(api: Api) -> Blueprint:
             return _answer(_git(project, service, body), f"application/x-{service}-result")
         assert user is not None  # noqa: S101 - pushing is never anonymous
         for ref in _pushed_refs(body):
-            if ref.startswith("refs/heads/") and not may_push(
-                api.store, project, user, ref.removeprefix("refs/heads/")
-            ):
+            branch = ref.removeprefix("refs/heads/")
+            if branch != ref and not api.store.may_push(user, project, branch):
                 raise _Denied(403, "GitLab: You are not allowed to push code to protected branches on this project.")
         with project.repository.lock:
             before = project.repository.refs()

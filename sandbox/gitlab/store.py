@@ -1,6 +1,7 @@
 """What the sandbox's GitLab knows: users, groups, projects, tokens, pipelines. In memory, but for the repositories.
 
-Plain records and look-ups. Rules of the API live in the `api_*` modules, scheduling in `scheduling.py`.
+Plain records, look-ups, and whose role suffices for what. Rules of the API live in the `api_*` modules, scheduling in
+`scheduling.py`.
 """
 
 from __future__ import annotations
@@ -110,6 +111,9 @@ class ProtectedBranch:
     push_access_level: int = MAINTAINER
     merge_access_level: int = MAINTAINER
     allow_force_push: bool = False
+
+    def covers(self, branch: str) -> bool:
+        return fnmatchcase(branch, self.name)
 
 
 @dataclass(eq=False)
@@ -287,7 +291,7 @@ class Project:
         return f"{self.namespace_path}/{self.path}"
 
     def protects(self, ref: str, *, tag: bool = False) -> bool:
-        return not tag and any(fnmatchcase(ref, branch.name) for branch in self.protected_branches)
+        return not tag and any(rule.covers(ref) for rule in self.protected_branches)
 
     def jobs(self) -> Iterator[Job]:
         for pipeline in self.pipelines:
@@ -360,3 +364,24 @@ class Store:
         if isinstance(source, Project):
             levels.append(source.members.get(user.id, 0))
         return max(levels, default=0)
+
+    def protect(self, project: Project, branch: str, **levels: Any) -> ProtectedBranch:
+        rule = ProtectedBranch(self.next_id("protected branch"), branch, **levels)
+        project.protected_branches.append(rule)
+        return rule
+
+    def may_push(self, user: User, project: Project, branch: str) -> bool:
+        """Whether the user may change the branch; a protected one wants the push access level of a rule for it."""
+        return self._may(user, project, [{r.push_access_level} for r in project.protected_branches if r.covers(branch)])
+
+    def may_run(self, user: User, project: Project, ref: str, *, tag: bool = False) -> bool:
+        """Whether the user may start or stop what runs on the ref: on a protected branch, who may push or merge to it.
+
+        https://docs.gitlab.com/ci/pipelines/#pipeline-security-on-protected-branches
+        """
+        rules = [rule for rule in project.protected_branches if rule.covers(ref) and not tag]
+        return self._may(user, project, [{rule.push_access_level, rule.merge_access_level} for rule in rules])
+
+    def _may(self, user: User, project: Project, protections: list[set[int]]) -> bool:
+        wanted = {level for levels in protections for level in levels if level} if protections else {DEVELOPER}
+        return any(level <= self.access_level(user, project) for level in wanted)

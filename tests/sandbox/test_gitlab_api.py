@@ -19,6 +19,7 @@ from gitlab.exceptions import (
     GitlabDeleteError,
     GitlabGetError,
     GitlabJobPlayError,
+    GitlabOperationError,
     GitlabUpdateError,
 )
 
@@ -398,6 +399,31 @@ def test_a_trigger_token_opens_its_own_project_only(gitlab_server: GitLab, group
         gitlab.Gitlab(gitlab_server.url, private_token=token).projects.list()
 
 
+def test_a_trigger_starts_nothing_when_its_owner_has_left(gitlab_server: GitLab, group: Any, triggered: Any) -> None:
+    owner = gitlab_server.user(group, 40)
+    token = owner.projects.get(triggered.id).triggers.create({"description": "approvals"}).token
+    owner.auth()
+    group.members.delete(owner.user.id)  # type: ignore[union-attr]
+    with pytest.raises(GitlabCreateError, match="Insufficient permissions to create a new pipeline"):
+        triggered.trigger_pipeline("main", token)
+
+
+@pytest.mark.parametrize(("may_merge", "started"), [(40, False), (30, True)])
+def test_a_pipeline_of_a_protected_branch_needs_the_right_to_push_or_to_merge_there(
+    gitlab_server: GitLab, group: Any, triggered: Any, may_merge: int, started: bool
+) -> None:
+    triggered.protectedbranches.delete("main")
+    triggered.protectedbranches.create({"name": "main", "push_access_level": 40, "merge_access_level": may_merge})
+    pipelines = gitlab_server.user(group, 30).projects.get(triggered.id).pipelines
+    if started:
+        pipelines.create({"ref": "main"})
+    else:
+        with pytest.raises(
+            GitlabCreateError, match="You do not have sufficient permission to run a pipeline on 'main'"
+        ):
+            pipelines.create({"ref": "main"})
+
+
 def test_a_pipeline_is_created_with_inputs_and_allowed_variables(triggered: Any) -> None:
     created = triggered.pipelines.create({"ref": "main", "inputs": {"arn": "a"}})
     assert "arn=a count=1 source=api" in job_of(triggered, settled(triggered, created), "show").trace().decode()
@@ -442,6 +468,31 @@ def test_a_job_that_cannot_be_played_says_so(repository: Any) -> None:
     with pytest.raises(GitlabJobPlayError, match="Unplayable Job") as error:
         job_of(repository, pipeline, "a").play()
     assert error.value.response_code == 400
+
+
+@pytest.mark.parametrize("action", ["play", "cancel", "retry"])
+def test_a_developer_leaves_the_jobs_of_a_protected_branch_alone(
+    gitlab_server: GitLab, group: Any, repository: Any, action: str
+) -> None:
+    pipeline = run(repository, "deploy:\n  script: ['true']\n  when: manual\n")
+    developer = gitlab_server.user(group, 30).projects.get(repository.id)
+    with pytest.raises(GitlabOperationError) as error:
+        getattr(job_of(developer, pipeline, "deploy"), action)()
+    assert error.value.response_code == 403
+    assert job_of(repository, pipeline, "deploy").status == "manual"
+
+
+def test_a_developer_plays_the_jobs_of_a_branch_of_their_own(
+    gitlab_server: GitLab, group: Any, repository: Any
+) -> None:
+    commit(repository, {"a": "1"})
+    made = commit(
+        repository, {".gitlab-ci.yml": "deploy: {script: ['true'], when: manual}"}, "own", start_branch="main"
+    )
+    pipeline = settled(repository, pipeline_of(repository, made.id))
+    developer = gitlab_server.user(group, 30).projects.get(repository.id)
+    job_of(developer, pipeline, "deploy").play()
+    assert settled(repository, pipeline, "success").ref == "own"
 
 
 def test_the_jobs_of_a_project_and_its_latest_pipeline(repository: Any) -> None:
