@@ -41,8 +41,8 @@ def _function(name: str, libraries: Path) -> dict[str, Path]:
 
 
 def _seed(source: Path) -> dict[str, Path]:
-    # git knows what belongs to the seed and what a test run or an editor left there.
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    # git knows what belongs to the seed, and what a test run or an editor left there, or somebody's own notes.
+    command = ["git", "ls-files", "-z"]
     listing = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     if listing.returncode or not listing.stdout:
         return _entries(source, keep_out=set())  # an unpacked release: nobody has worked in it

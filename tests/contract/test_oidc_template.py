@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,10 +72,19 @@ def test_only_the_default_branch_of_one_project_changes_anything(template: dict[
     assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
     [(operator, keys)] = statement["Condition"].items()
     assert operator == "StringEquals"
-    project = "ModelBuildProjectPath" if name == "TrainingRole" else "ModelDeployProjectPath"
+    project = "ModelBuildSubject" if name == "TrainingRole" else "ModelDeploySubject"
     tier = "" if name == "TrainingRole" else "${Tier}"
-    assert keys["${Host}:sub"] == f"project_path:${{{project}}}:ref_type:branch:ref:${{DefaultBranch}}{tier}"
+    assert keys["${Host}:sub"] == f"${{{project}}}:ref_type:branch:ref:${{DefaultBranch}}${{Protected}}{tier}"
     assert keys["${Host}:aud"] == "${Aud}"
+
+
+@pytest.mark.parametrize("name", ["ModelBuildSubject", "ModelDeploySubject"])
+def test_a_subject_names_one_project(template: dict[str, Any], name: str) -> None:
+    pattern = template["Parameters"][name]["AllowedPattern"]
+    for good in ("project_id:4711", "project_path:data-science/team/model-build"):
+        assert re.fullmatch(pattern, good), good
+    for bad in ("4711", "project_id:*", "project_id:0", "project_path:data-science", "project_path:*/model-build"):
+        assert not re.fullmatch(pattern, bad), bad
 
 
 @pytest.mark.parametrize("name", ["BuildRole", "CheckRole"])

@@ -13,6 +13,7 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from ci_scripts import __version__
+from infra.functions.seed_checkin import aws, handler
 
 INFRA = Path(__file__).parents[2] / "infra"
 # The article's own words.
@@ -121,9 +122,32 @@ def test_what_people_made_stays_and_nothing_else_blocks_the_deletion(project: di
 
 def test_the_check_in_may_take_no_longer_than_its_custom_resources_wait(project: dict[str, Any]) -> None:
     resources = project["Resources"]
-    for name in ("Namespace", "SeedCheckin"):
+    for name in ("Projects", "SeedCheckin"):
         waits = resources[name]["Properties"]["ServiceTimeout"]
-        assert waits > resources["CheckinFunction"]["Properties"]["Timeout"]
+        assert waits > resources["CheckinFunction"]["Properties"]["Timeout"] == handler.PATIENCE_SECONDS
+
+
+def test_the_first_commits_come_after_everything_else(project: dict[str, Any]) -> None:
+    """Nothing can fail then: whoever rolls a creation back finds no repository in use."""
+    resources = project["Resources"]
+    before, waiting = set[str](), {"SeedCheckin"}
+    while waiting:
+        resource = resources[waiting.pop()]
+        text = json.dumps({key: value for key, value in resource.items() if key != "Metadata"})
+        needed = {name for name in resources if re.search(rf'"{name}"|"{name}\.|\$\{{{name}[}}.]', text)}
+        waiting |= needed - before
+        before |= needed
+    assert before == set(resources) - {"SeedCheckin"}
+
+
+def test_a_secret_goes_only_to_the_gitlab_that_its_tag_names(project: dict[str, Any]) -> None:
+    policies = project["Resources"]["CheckinRole"]["Properties"]["Policies"]
+    policies = [each["Fn::If"][1] if "Fn::If" in each else each for each in policies]
+    found = [one for each in policies for one in each["PolicyDocument"]["Statement"] if "Secret" in str(one["Action"])]
+    tag = {"StringEquals": {f"secretsmanager:ResourceTag/{aws.TAG}": {"Ref": "GitLabServerUrl"}}}
+    assert {each["Sid"]: each.get("Condition") for each in found} == {
+        "ReadAccessToken": tag, "ReadStaticKeys": tag, "StoreTriggerToken": None,
+    }  # fmt: skip
 
 
 def test_studio_sees_the_product_by_its_tag(product: dict[str, Any]) -> None:

@@ -26,9 +26,7 @@ class Job:
 
     def __init__(self, roles: Roles, role: str) -> None:
         self._aws = roles.aws
-        tier = f":deployment_tier:{TIERS[role]}" if role in TIERS else ""
-        subject = f"project_path:{PROJECT_OF[role]}:ref_type:branch:ref:main{tier}"
-        token = roles.gitlab.token(sub=subject, aud=roles.gitlab.url)
+        token = roles.token(role, PROJECT_OF[role])
         answer = roles.aws.client("sts").assume_role_with_web_identity(
             RoleArn=roles.outputs[f"{role}RoleArn"], RoleSessionName="gitlab-job-1", WebIdentityToken=token
         )["Credentials"]
@@ -73,24 +71,25 @@ def package(roles: Roles) -> str:
 @pytest.mark.parametrize(
     ("project", "audience"),
     [
-        ("data-science/another-project", None),
-        ("somebody/abalone-model-build", None),  # a fork: its pipelines carry its own path
-        ("somebody/abalone-model-deploy", None),
-        (None, "https://vault.example.com"),
+        ("project_id:47", ""),
+        ("project_id:47110", ""),  # a fork's pipelines carry its own number
+        ("project_path:data-science/abalone-model-deploy", ""),
+        ("", "https://vault.example.com"),
     ],
 )
 def test_a_foreign_token_gets_no_credentials(
     roles: Roles,
     role: str,
-    project: str | None,
-    audience: str | None,
+    project: str,
+    audience: str,
 ) -> None:
     assert roles.lets_in(role, PROJECT_OF[role])
-    assert not roles.lets_in(role, project or PROJECT_OF[role], audience=audience)
+    assert not roles.lets_in(role, project or PROJECT_OF[role], aud=audience)
 
 
 @pytest.mark.parametrize("role", ["Training", "Staging", "Prod"])
 def test_an_unprotected_branch_gets_no_role_that_changes_anything(roles: Roles, role: str) -> None:
+    assert not roles.lets_in(role, PROJECT_OF[role], ref_protected="false")
     for ref in ("feature", "main2", "mai", "*"):
         assert not roles.lets_in(role, PROJECT_OF[role], ref=ref)
 

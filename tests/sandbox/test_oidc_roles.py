@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from tests.sandbox.conftest import ROOT, Aws
 from tests.sandbox.test_aws_identity import Issuer
 
-BUILD, DEPLOY = "data-science/abalone-model-build", "data-science/abalone-model-deploy"
+BUILD, DEPLOY = "project_id:4711", "project_id:4712"
 TIERS = {"Staging": "staging", "Prod": "production"}
 
 
@@ -23,14 +23,17 @@ class Roles(NamedTuple):
     gitlab: Issuer
     outputs: dict[str, str]
 
-    def lets_in(
-        self, role: str, project: str, ref: str = "main", audience: str | None = None, tier: str | None = None
-    ) -> bool:
-        """Whether a job gets the role; `tier`: of its environment, if not the one that the role is for."""
-        subject = f"project_path:{project}:ref_type:branch:ref:{ref}"
-        if tier := tier if tier is not None else TIERS.get(role):
-            subject += f":deployment_tier:{tier}"
-        token = self.gitlab.token(sub=subject, aud=audience or self.gitlab.url)
+    def token(self, role: str, project: str, **claims: str) -> str:
+        """A job's ID token. Unless told otherwise it is of the protected default branch, for the role's environment."""
+        claims = {"ref": "main", "ref_protected": "true", "deployment_tier": TIERS.get(role, "")} | claims
+        subject = f"{project}:ref_type:branch:ref:{claims['ref']}:ref_protected:{claims['ref_protected']}"
+        if claims["deployment_tier"]:
+            subject += f":deployment_tier:{claims['deployment_tier']}"
+        return self.gitlab.token(sub=subject, aud=claims.get("aud") or self.gitlab.url)
+
+    def lets_in(self, role: str, project: str, **claims: str) -> bool:
+        """Whether a job gets the role."""
+        token = self.token(role, project, **claims)
         try:
             self.aws.client("sts").assume_role_with_web_identity(
                 RoleArn=self.outputs[f"{role}RoleArn"], RoleSessionName="gitlab-job-1", WebIdentityToken=token
@@ -52,9 +55,8 @@ def roles(aws: Aws) -> Iterator[Roles]:
         "SageMakerProjectId": "p-sandbox01",
         "ArtifactBucket": "artifacts",
         "GitLabServerUrl": gitlab.url,
-        "ModelBuildProjectPath": BUILD,
-        "ModelDeployProjectPath": DEPLOY,
-        "TierInSubject": "true",
+        "ModelBuildSubject": BUILD,
+        "ModelDeploySubject": DEPLOY,
     }
     cloudformation.create_stack(
         StackName=name,
@@ -90,16 +92,17 @@ def test_deployments_are_for_the_default_branch_of_model_deploy(roles: Roles, ro
 @pytest.mark.parametrize(("role", "other"), [("Staging", "production"), ("Prod", "staging")])
 def test_a_job_of_another_environment_gets_no_role_of_a_stage(roles: Roles, role: str, other: str) -> None:
     for tier in (other, "development", ""):
-        assert not roles.lets_in(role, DEPLOY, tier=tier), tier
-    assert roles.lets_in("Build", DEPLOY, tier=other)  # which only reads
+        assert not roles.lets_in(role, DEPLOY, deployment_tier=tier), tier
+    assert roles.lets_in("Build", DEPLOY, deployment_tier=other)  # which only reads
 
 
 def test_merge_requests_get_roles_that_only_read(roles: Roles) -> None:
-    assert roles.lets_in("Check", BUILD, ref="feature")
-    assert roles.lets_in("Build", DEPLOY, ref="feature")
-    assert not roles.lets_in("Build", BUILD, ref="feature")
-    assert not roles.lets_in("Check", "data-science/somebody-elses-fork", ref="main")
+    feature = {"ref": "feature", "ref_protected": "false"}
+    assert roles.lets_in("Check", BUILD, **feature)
+    assert roles.lets_in("Build", DEPLOY, **feature)
+    assert not roles.lets_in("Build", BUILD, **feature)
+    assert not roles.lets_in("Check", "project_id:99", ref="main")  # somebody else's fork
 
 
 def test_a_token_for_another_audience_opens_nothing(roles: Roles) -> None:
-    assert not roles.lets_in("Training", BUILD, audience="https://vault.example.com")
+    assert not roles.lets_in("Training", BUILD, aud="https://vault.example.com")

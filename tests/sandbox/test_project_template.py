@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from botocore.exceptions import ClientError
@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from sandbox import job_images
 from sandbox import world as the
 from sandbox.world import World
+from tests.sandbox.gitlab_client import commit, job_of, pipeline_of, settled
 
 pytestmark = pytest.mark.timeout(300)
 STACK = the.PROJECT_STACK
@@ -41,13 +42,11 @@ def end(world: World, name: str, seconds: float = 120) -> str:
 def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
     """Another value for every parameter but the two that SageMaker gives a project for life."""
     group = world.gitlab().groups.create({"name": "Elsewhere", "path": f"elsewhere-{uuid.uuid4().hex[:6]}"})
-    secrets = world.aws("secretsmanager")
-    token, keys = f"token-{group.path}", f"keys-{group.path}"
-    secrets.create_secret(Name=token, SecretString=f'{{"token": "{world.gitlab_token}"}}')
-    secrets.create_secret(
-        Name=keys, SecretString='{"AccessKeyId": "AKIAEXAMPLEEXAMPLE00", "SecretAccessKey": "secret/0123456789abcdef"}'
-    )
     url = world.gitlab_url.replace("127.0.0.1", "localhost")  # another name of the same server
+    token, keys = f"token-{group.path}", f"keys-{group.path}"
+    the.create_secret(world, token, f'{{"token": "{world.gitlab_token}"}}', url)
+    key = '{"AccessKeyId": "AKIAEXAMPLEEXAMPLE00", "SecretAccessKey": "secret/0123456789abcdef"}'
+    the.create_secret(world, keys, key, url)
     new = parameters | {
         "GitLabServerUrl": url,
         "GitLabBaseUrl": f"{url}/{group.full_path}",
@@ -75,15 +74,21 @@ def first_pipeline(project: Any, seconds: float = 120) -> str:
     """How the pipeline of the seed's commit ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        [pipeline] = project.pipelines.list(get_all=True)
-        if pipeline.status in ("success", "failed", "canceled", "skipped"):
+        found = [each.status for each in project.pipelines.list(get_all=True)]
+        if found and set(found) <= {"success", "failed", "canceled", "skipped"}:
             break
         time.sleep(0.3)
-    return str(pipeline.status)
+    [status] = found
+    return str(status)
 
 
 def variables(project: Any) -> dict[tuple[str, str], Any]:
     return {(each.key, each.environment_scope): each for each in project.variables.list(get_all=True)}
+
+
+def trigger_token(world: World, parameters: dict[str, str]) -> str:
+    name = f"sagemaker/{parameters['SageMakerProjectName']}-{parameters['SageMakerProjectId']}/trigger-token"
+    return str(world.aws("secretsmanager").get_secret_value(SecretId=name)["SecretString"])
 
 
 def nested(world: World, stack: str = STACK) -> list[str]:
@@ -112,6 +117,7 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     assert first_pipeline(deploy) == "skipped"  # there is nothing to deploy yet
 
     cloudformation = world.aws("cloudformation")
+    [old_token] = [each.token for each in deploy.triggers.list(get_all=True)]
     new = changed(world, parameters)
     cloudformation.update_stack(StackName=STACK, **the.stack_request(world, new))
     assert end(world, STACK) == "UPDATE_COMPLETE", the.failures(world, STACK)
@@ -125,6 +131,9 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     key = found["AWS_SECRET_ACCESS_KEY", "*"]
     assert (key.masked, key.protected) == (True, True)
     assert len(build.commits.list(get_all=True)) == 1  # what is in a repository is its owners'
+    [token] = [each.token for each in deploy.triggers.list(get_all=True)]
+    assert token != old_token  # stored anew, under the new key
+    assert trigger_token(world, parameters) == token
     bucket = outputs["ArtifactBucketName"]
     [rule] = world.aws("s3").get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"] == new["KmsKeyArn"]
@@ -157,17 +166,23 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
         ),
         ({"GitLabGroupId": "424242"}, "there is no such group, or the access token may not see it"),
         ({"GitLabSecretName": "worthless-token"}, "GitLab refused the access token: it is wrong, expired or revoked"),
-        ({"GitLabSecretName": "no-such-secret"}, "read the access token in secret no-such-secret"),
+        ({"GitLabSecretName": "no-such-secret"}, "secret no-such-secret does not exist, or is not tagged as meant for"),
+        (
+            {"GitLabSecretName": "of-another-gitlab"},
+            "tag-resource --secret-id of-another-gitlab --tags Key=sagemaker-ci:gitlab,Value=http://127.0.0.1:",
+        ),
         ({"ModelBuildRepositoryName": "taken"}, "exists and was not created by this stack; choose another name"),
     ],
 )
 def test_a_failure_names_its_cause_in_the_stack_event_and_leaves_nothing(
     world: World, change: dict[str, str], reason: str
 ) -> None:
-    server, secrets = world.gitlab(), world.aws("secretsmanager")
+    server = world.gitlab()
     group = server.groups.get(the.GROUP)
     if change.get("GitLabSecretName") == "worthless-token":
-        secrets.create_secret(Name="worthless-token", SecretString="glpat-worthless0123456")
+        the.create_secret(world, "worthless-token", "glpat-worthless0123456")
+    if change.get("GitLabSecretName") == "of-another-gitlab":
+        the.create_secret(world, "of-another-gitlab", world.gitlab_token, "https://elsewhere.example.com")
     if change.get("ModelBuildRepositoryName") == "taken":
         server.projects.create({"name": "taken", "namespace_id": group.id})
     names = {"ModelBuildRepositoryName": "new-build", "ModelDeployRepositoryName": "new-deploy"}
@@ -200,3 +215,75 @@ def test_nonsense_is_refused_before_anything_is_created(world: World, change: di
     request = the.stack_request(world, the.project_parameters(world) | change)
     with pytest.raises(ClientError, match=reason):
         world.aws("cloudformation").create_stack(StackName="refused", **request)
+
+
+# --- a project that stands --------------------------------------------------------------------------------------------
+
+
+class Standing(NamedTuple):
+    """A project whose access token is in a secret of its own."""
+
+    stack: str
+    parameters: dict[str, str]
+    outputs: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def standing(world: World) -> Standing:
+    the.create_secret(world, "standing-token", world.gitlab_token)
+    parameters = the.project_parameters(world) | {
+        "SageMakerProjectName": "standing",
+        "SageMakerProjectId": "p-standing1",
+        "ModelBuildRepositoryName": "standing-build",
+        "ModelDeployRepositoryName": "standing-deploy",
+        "GitLabSecretName": "standing-token",
+    }
+    return Standing(
+        "SP-standing-p-standing1", parameters, the.create_stack(world, "SP-standing-p-standing1", parameters)
+    )
+
+
+SHOW = """\
+show:
+  id_tokens: {{TOKEN: {{aud: $CI_SERVER_URL}}}}
+  {environment}
+  script: ['printf %s "$TOKEN" > token.txt']
+  artifacts: {{paths: [token.txt]}}
+"""
+
+
+def id_token(project: Any, configuration: str) -> str:
+    """The ID token of a job that a commit to the default branch starts."""
+    made = commit(project, {".gitlab-ci.yml": configuration})
+    pipeline = settled(project, pipeline_of(project, made.id))
+    return str(job_of(project, pipeline, "show").artifact("token.txt").decode())
+
+
+@pytest.mark.parametrize(("repository", "scope"), [("standing-build", "*"), ("standing-deploy", "staging")])
+def test_an_unprotected_default_branch_gets_no_role_that_changes_anything(
+    world: World, standing: Standing, repository: str, scope: str
+) -> None:
+    project = world.gitlab().projects.get(f"{the.GROUP}/{repository}")
+    request = {"RoleArn": variables(project)["AWS_ROLE_ARN", scope].value, "RoleSessionName": "gitlab-job"}
+    configuration = SHOW.format(environment="environment: {name: staging}" if scope == "staging" else "tags: []")
+    sts = world.aws("sts")
+    sts.assume_role_with_web_identity(WebIdentityToken=id_token(project, configuration), **request)
+
+    project.protectedbranches.delete("main")
+    token = id_token(project, configuration + "# unprotected\n")
+    with pytest.raises(ClientError, match="Not authorized to perform sts:AssumeRoleWithWebIdentity"):
+        sts.assume_role_with_web_identity(WebIdentityToken=token, **request)
+
+
+def test_an_access_token_of_no_worth_stops_no_update_but_of_the_repositories(world: World, standing: Standing) -> None:
+    world.aws("secretsmanager").put_secret_value(SecretId="standing-token", SecretString="glpat-expired0123456789")
+    cloudformation = world.aws("cloudformation")
+    changes = {"InputDataBucket": "our-own-data", "ComponentVersion": "1.2.3", "LogRetentionDays": "30"}
+    cloudformation.update_stack(StackName=standing.stack, **the.stack_request(world, standing.parameters | changes))
+    assert end(world, standing.stack) == "UPDATE_COMPLETE", the.failures(world, standing.stack)
+
+    changes |= {"ModelBuildRepositoryName": "renamed", "LogRetentionDays": "90"}
+    cloudformation.update_stack(StackName=standing.stack, **the.stack_request(world, standing.parameters | changes))
+    assert end(world, standing.stack) == "UPDATE_ROLLBACK_COMPLETE", the.failures(world, standing.stack)
+    assert "GitLab refused the access token" in "".join(the.failures(world, standing.stack))
+    assert the.outputs_of(world, standing.stack) == standing.outputs

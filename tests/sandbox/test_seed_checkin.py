@@ -14,6 +14,7 @@ import threading
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,6 +30,15 @@ from tests.sandbox.gitlab_client import GitLab, commit, pipeline_of, settled
 pytest_plugins = ["tests.sandbox.gitlab_fixtures"]
 
 MUTATING = ("POST", "PUT", "DELETE")
+PROJECTS, CHECKIN = "Custom::GitLabProjects", "Custom::SeedCheckin"
+GITLAB = {"ServiceToken", "GitLabServerUrl", "GitLabSecretName"}
+OWN_PROPERTIES = {
+    PROJECTS: GITLAB | {"GitLabGroupId", "GitLabBaseUrl", "ModelBuildRepositoryName", "ModelDeployRepositoryName"},
+    CHECKIN: GITLAB | {
+        "ModelBuildProjectId", "ModelDeployProjectId", "SeedBucket", "ModelBuildSeedKey", "ModelDeploySeedKey",
+        "ComponentProjectPath", "ComponentVersion", "TriggerTokenSecretArn", "KmsKeyArn", "Variables",
+    },
+}  # fmt: skip
 PROGRAM = """
 import json, sys, time
 from seed_checkin import handler
@@ -147,14 +157,19 @@ class Proxy:
 
 
 class Stack:
-    """One custom resource over its life: sends requests as CloudFormation does, each with what is needed to answer."""
+    """Both custom resources over their life: sends requests as CloudFormation does, each with what is needed to answer.
+
+    One that has failed is not followed by another; what has not changed is not updated; deletions go backwards.
+    """
 
     def __init__(self, aws: Aws, project: Project, server: GitLab, group: Any) -> None:
         self.aws, self.bucket, self.server, self.group = aws, project.bucket, server, group
         self.cloudformation = CloudFormation()
         self.id = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{project.name}/{uuid.uuid4()}"
         self.name = project.name
-        self.physical_id = ""
+        self.physical_ids: dict[str, str] = {}
+        self.known: dict[str, dict[str, Any]] = {}
+        self.data: dict[str, str] = {}
         self.log = ""
         self.put_seed("build.zip", {".gitlab-ci.yml": JOB.encode(), "README.md": b"Build\n"})
         self.put_seed("deploy.zip", {".gitlab-ci.yml": JOB.encode(), "README.md": b"Deploy\n"})
@@ -168,6 +183,7 @@ class Stack:
             "ServiceToken": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:seed-checkin",
             "GitLabServerUrl": server.url,
             "GitLabGroupId": str(group.id),
+            "GitLabBaseUrl": f"{server.url}/{group.full_path}",
             "ModelBuildRepositoryName": "abalone-build",
             "ModelDeployRepositoryName": "abalone-deploy",
             "GitLabSecretName": self.token,
@@ -177,6 +193,7 @@ class Stack:
             "ComponentProjectPath": "mlops/sagemaker-components",
             "ComponentVersion": "1.0.0",
             "TriggerTokenSecretArn": self.trigger,
+            "KmsKeyArn": "",
             "Variables": {"Build": common, "Deploy": common | {"AWS_ROLE_ARN": roles}},
         }
 
@@ -194,22 +211,24 @@ class Stack:
                 archive.writestr(name, content)
         self.aws.client("s3").put_object(Bucket=self.bucket, Key=key, Body=memory.getvalue())
 
-    def event(self, kind: str, **changes: Any) -> dict[str, Any]:
-        """The request; `changes` become properties of the resource."""
-        old, self.properties = self.properties, self.properties | changes
+    def event(self, resource: str, kind: str) -> dict[str, Any]:
+        """The request."""
+        everything = self.properties | self.data
+        properties = {name: value for name, value in everything.items() if name in OWN_PROPERTIES[resource]}
         event = {
             "RequestType": kind,
             "ResponseURL": self.cloudformation.url,
             "StackId": self.id,
             "RequestId": str(uuid.uuid4()),
-            "ResourceType": "Custom::SeedCheckin",
-            "LogicalResourceId": "SeedCheckin",
-            "ResourceProperties": self.properties,
+            "ResourceType": resource,
+            "LogicalResourceId": resource.removeprefix("Custom::"),
+            "ResourceProperties": properties,
         }
         if kind != "Create":
-            event["PhysicalResourceId"] = self.physical_id
+            event["PhysicalResourceId"] = self.physical_ids[resource]
         if kind == "Update":
-            event["OldResourceProperties"] = old
+            event["OldResourceProperties"] = self.known[resource]
+        self.known[resource] = properties
         return event
 
     def start(self, event: dict[str, Any], seconds: float = 120) -> subprocess.Popen[str]:
@@ -229,19 +248,46 @@ class Stack:
         return process
 
     def request(self, kind: str, seconds: float = 120, **changes: Any) -> Answer:
+        """Have an operation of the stack carried out; the last answer to it. `changes` become properties."""
+        self.properties = self.properties | changes
+        answer: Answer = {}
+        for resource in (CHECKIN, PROJECTS) if kind == "Delete" else (PROJECTS, CHECKIN):
+            if kind == "Delete" and resource not in self.physical_ids:
+                continue
+            known = self.known.get(resource)
+            event = self.event(resource, kind)
+            if kind == "Update" and event["ResourceProperties"] == known:
+                continue
+            answer = self.ask(event, seconds)
+            if answer["Status"] == "FAILED":
+                break
+        return answer | {"Data": self.data}
+
+    def ask(self, event: dict[str, Any], seconds: float = 120) -> Answer:
         """Have a request carried out; the one answer to it."""
-        process = self.start(self.event(kind, **changes), seconds)
+        process = self.start(event, seconds)
         output, _ = process.communicate(timeout=200)
         self.log += output
         assert process.returncode == 0, output
+        return self.answered(event)
+
+    def answered(self, event: dict[str, Any]) -> Answer:
         answer = self.cloudformation.answers.pop()
         assert not self.cloudformation.answers, "answered more than once"
         assert answer["StackId"] == self.id
-        if kind != "Create":
-            assert answer["PhysicalResourceId"] == self.physical_id
-        self.physical_id = answer["PhysicalResourceId"]
+        resource = event["ResourceType"]
+        if event["RequestType"] != "Create":
+            assert answer["PhysicalResourceId"] == self.physical_ids[resource]
+        self.physical_ids[resource] = answer["PhysicalResourceId"]
+        if resource == PROJECTS and event["RequestType"] != "Delete" and answer["Status"] == "SUCCESS":
+            self.data = answer["Data"]
         self.check_secrecy(answer)
         return answer
+
+    def start_over(self) -> None:
+        """As a person does who creates the project again: another stack."""
+        self.id = f"{self.id}-again"
+        self.physical_ids, self.known, self.data = {}, {}, {}
 
     def check_secrecy(self, answer: Answer) -> None:
         told = self.log + json.dumps(answer)
@@ -265,6 +311,11 @@ def stack(aws: Aws, project: Project, gitlab_server: GitLab, group: Any) -> Iter
     made.cloudformation.close()
 
 
+def at(url: str, group: Any) -> dict[str, Any]:
+    """The properties that say where GitLab is."""
+    return {"GitLabServerUrl": url, "GitLabBaseUrl": f"{url}/{group.full_path}"}
+
+
 @pytest.fixture
 def behind(stack: Stack) -> Iterator[Callable[[Fault], Proxy]]:
     """Puts a proxy in front of GitLab."""
@@ -272,7 +323,7 @@ def behind(stack: Stack) -> Iterator[Callable[[Fault], Proxy]]:
 
     def make(fault: Fault) -> Proxy:
         proxies.append(Proxy(stack.server.url, fault))
-        stack.properties["GitLabServerUrl"] = proxies[-1].url
+        stack.properties |= at(proxies[-1].url, stack.group)
         return proxies[-1]
 
     yield make
@@ -316,17 +367,21 @@ def test_both_repositories_are_made_and_the_first_pipeline_succeeds(stack: Stack
     assert answer["Status"] == "SUCCESS", answer["Reason"]
     assert_complete(stack)
     build, deploy = stack.project("abalone-build"), stack.project("abalone-deploy")
-    assert answer["PhysicalResourceId"] == f"build-{build.id}-deploy-{deploy.id}"
+    assert stack.physical_ids[PROJECTS] == f"build-{build.id}-deploy-{deploy.id}"
     assert answer["Data"] == {
         "ModelBuildProjectId": str(build.id),
         "ModelBuildProjectUrl": build.web_url,
-        "ModelBuildProjectPath": f"{stack.group.full_path}/abalone-build",
         "ModelBuildCloneUrl": build.http_url_to_repo,
+        "ModelBuildSubject": f"project_id:{build.id}",
         "ModelDeployProjectId": str(deploy.id),
         "ModelDeployProjectUrl": deploy.web_url,
-        "ModelDeployProjectPath": f"{stack.group.full_path}/abalone-deploy",
         "ModelDeployCloneUrl": deploy.http_url_to_repo,
+        "ModelDeploySubject": f"project_id:{deploy.id}",
+        "SubjectComponents": "ref_type,ref,ref_protected,deployment_tier",
     }
+    components = ["project_id", "ref_type", "ref", "ref_protected"]
+    assert build.ci_id_token_sub_claim_components == components
+    assert deploy.ci_id_token_sub_claim_components == [*components, "deployment_tier"]
     for project in (build, deploy):
         assert (project.visibility, project.default_branch) == ("private", "main")
         (protected,) = project.protectedbranches.list(get_all=True)
@@ -360,12 +415,13 @@ def test_the_archive_runs_as_a_lambda_function_with_three_permissions(
         Timeout=120,
     )
     keys = {"ModelBuildSeedKey": "seed-build.zip", "ModelDeploySeedKey": "seed-deploy.zip"}
-    event = stack.event("Create", **keys, ComponentProjectPath="platform/sagemaker", ComponentVersion="2.3.4")
+    stack.properties |= keys | {"ComponentProjectPath": "platform/sagemaker", "ComponentVersion": "2.3.4"}
 
-    functions.invoke(FunctionName=name, Payload=json.dumps(event))
-
-    (answer,) = stack.cloudformation.answers
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    for resource in (PROJECTS, CHECKIN):
+        event = stack.event(resource, "Create")
+        functions.invoke(FunctionName=name, Payload=json.dumps(event))
+        answer = stack.answered(event)
+        assert answer["Status"] == "SUCCESS", answer["Reason"]
     for repository, component in (("abalone-build", "model-build"), ("abalone-deploy", "model-deploy")):
         content = stack.project(repository).files.get(".gitlab-ci.yml", ref="main").decode().decode()
         assert f"component: $CI_SERVER_FQDN/platform/sagemaker/{component}@2.3.4\n" in content
@@ -381,9 +437,10 @@ def build_archive(name: str, output: Path) -> Path:
 def test_a_token_in_a_json_secret_and_the_owners_own_namespace(stack: Stack) -> None:
     secret = stack.secret("json", json.dumps({"token": stack.server.token}))
     names = {"ModelBuildRepositoryName": f"{stack.name}-build", "ModelDeployRepositoryName": f"{stack.name}-deploy"}
-    answer = stack.request("Create", GitLabSecretName=secret, GitLabGroupId="None", **names)
+    own = {"GitLabGroupId": "None", "GitLabBaseUrl": f"{stack.server.url}/root"}
+    answer = stack.request("Create", GitLabSecretName=secret, **own, **names)
     assert answer["Status"] == "SUCCESS", answer["Reason"]
-    assert answer["Data"]["ModelBuildProjectPath"] == f"root/{stack.name}-build"
+    assert answer["Data"]["ModelBuildProjectUrl"] == f"{stack.server.url}/root/{stack.name}-build"
 
 
 def test_a_large_seed_arrives_in_whole(stack: Stack, tmp_path: Path) -> None:
@@ -421,9 +478,9 @@ def test_everything_is_set_up_before_the_first_commit(stack: Stack, behind: Call
     proxy = behind(lambda method, path, count: None)
     assert stack.request("Create")["Status"] == "SUCCESS"
     changes = [each.split()[1].rsplit("/")[-1] for each in proxy.requests if each.split()[0] in MUTATING]
-    deploy = str(stack.project("abalone-deploy").id)  # its own settings: what its ID tokens say
+    settings = [str(stack.project(f"abalone-{name}").id) for name in ("build", "deploy")]  # what their ID tokens say
     assert changes == [
-        *["projects", "protected_branches"] * 2, *["variables"] * 6, deploy, "triggers", *["commits"] * 2,
+        *["projects", "protected_branches"] * 2, *settings, *["variables"] * 6, "triggers", *["commits"] * 2,
     ]  # fmt: skip
 
 
@@ -445,17 +502,19 @@ def test_a_create_that_is_delivered_again_commits_nothing_more(stack: Stack) -> 
 def test_a_crash_at_any_step_is_completed_by_the_next_attempt(stack: Stack, behind: Callable[[Fault], Proxy]) -> None:
     """Lambda invokes a function again that has died: here it dies after every change it makes in GitLab."""
     proxy = behind(lambda method, path, count: "crash" if method in ("POST", "PUT") and count == 1 else None)
-    event, crashes = stack.event("Create"), 0
-    while not stack.cloudformation.answers:
-        process = stack.start(event)
-        proxy.crash = process.kill
-        process.communicate(timeout=60)
-        crashes += process.returncode != 0
-        assert crashes < 30
+    crashes = 0
+    for resource in (PROJECTS, CHECKIN):
+        event = stack.event(resource, "Create")
+        while not stack.cloudformation.answers:
+            process = stack.start(event)
+            proxy.crash = process.kill
+            process.communicate(timeout=60)
+            crashes += process.returncode != 0
+            assert crashes < 30
+        answer = stack.answered(event)
+        assert answer["Status"] == "SUCCESS", answer["Reason"]
 
-    (answer,) = stack.cloudformation.answers
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
-    assert crashes >= 12  # two projects, two protected branches, six variables, a token, two commits
+    assert crashes >= 14  # two projects, each protected and with its setting, six variables, a token, two commits
     assert_complete(stack)
 
 
@@ -514,12 +573,17 @@ class Refusal(NamedTuple):
     reason: str
 
 
-def token(stack: Stack, **settings: Any) -> dict[str, Any]:
+def token(stack: Stack, level: int = 50, **settings: Any) -> dict[str, Any]:
     client = stack.server.client
     user = client.users.create({"username": f"u-{uuid.uuid4().hex[:8]}", "name": "U", "email": "u@example.com"})
-    stack.group.members.create({"user_id": user.id, "access_level": 50})
+    stack.group.members.create({"user_id": user.id, "access_level": level})
     made = user.personal_access_tokens.create({"name": "t", "scopes": ["api"]} | settings)
     return {"GitLabSecretName": stack.secret("other", made.token)}
+
+
+def group_token(stack: Stack) -> dict[str, Any]:
+    made = stack.group.access_tokens.create({"name": "t", "scopes": ["api"], "access_level": 40})
+    return {"GitLabSecretName": stack.secret("other", made.token), "GitLabGroupId": "None"}
 
 
 def seed(stack: Stack, files: dict[str | zipfile.ZipInfo, bytes]) -> dict[str, Any]:
@@ -538,6 +602,7 @@ REFUSALS = {
     ),
     "expired token": Refusal(lambda stack: token(stack, expires_at="2020-01-01"), "Token is expired"),
     "token without scope": Refusal(lambda stack: token(stack, scopes=["read_api"]), "lacks the scope api"),
+    "group token without its group": Refusal(lambda stack: group_token(stack), "needs the ID of its group"),
     "token with a line break": Refusal(
         lambda stack: {"GitLabSecretName": stack.secret("other", "glpat-1\nglpat-2")}, "does not hold an access token"
     ),
@@ -581,7 +646,7 @@ def test_a_name_that_is_taken_is_said_and_left_alone(stack: Stack) -> None:
 
 def test_two_stacks_do_not_share_a_name(stack: Stack, aws: Aws, project: Project) -> None:
     assert stack.request("Create")["Status"] == "SUCCESS"
-    stack.id += "-another"
+    stack.start_over()
     answer = stack.request("Create")
     assert answer["Status"] == "FAILED"
     assert "was not created by this stack" in answer["Reason"]
@@ -619,6 +684,76 @@ def test_the_roll_back_of_a_failed_create_keeps_peoples_work(stack: Stack, behin
     assert stack.names() == ["abalone-build"]
 
 
+def test_the_same_names_work_after_a_failed_create(stack: Stack, behind: Callable[[Fault], Proxy]) -> None:
+    """A path that another project had gets ID tokens only when they name the project by its number."""
+    stack.put_seed("build.zip", {".gitlab-ci.yml": b"show: {id_tokens: {TOKEN: {aud: aws}}, script: ['true']}\n"})
+    assert stack.request("Create", ModelDeploySeedKey="missing.zip")["Status"] == "FAILED"
+    assert stack.request("Delete")["Status"] == "SUCCESS"
+
+    stack.start_over()
+    assert stack.request("Create", ModelDeploySeedKey="deploy.zip")["Status"] == "SUCCESS"
+    build = stack.project("abalone-build")
+    [head] = build.commits.list(get_all=True)
+    assert settled(build, pipeline_of(build, head.id)).status == "success"
+
+
+def test_what_a_maintainer_cannot_delete_is_taken_by_the_next_attempt(stack: Stack) -> None:
+    good = stack.properties
+    maintainer = token(stack, level=40)
+    assert stack.request("Create", **maintainer, ModelDeploySeedKey="missing.zip")["Status"] == "FAILED"
+    assert stack.request("Delete")["Status"] == "SUCCESS"
+    assert stack.names() == ["abalone-build", "abalone-deploy"]
+    left = {stack.project(name).id for name in stack.names()}
+    assert not any(variables_of(stack.project(name)) for name in stack.names())
+
+    stack.start_over()
+    answer = stack.request("Create", **good | maintainer)
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert_complete(stack)
+    assert {stack.project(name).id for name in stack.names()} == left
+
+
+def test_a_name_is_free_when_its_project_was_renamed(stack: Stack) -> None:
+    theirs = stack.server.client.projects.create({"name": "abalone-build", "namespace_id": stack.group.id})
+    stack.server.client.projects.update(theirs.id, {"name": "old-build", "path": "old-build"})
+    answer = stack.request("Create")
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert stack.names() == ["abalone-build", "abalone-deploy", "old-build"]
+
+
+def test_a_gitlab_that_knows_no_numbers_in_subjects_gets_paths(stack: Stack, behind: Callable[[Fault], Proxy]) -> None:
+    """GitLab 18.7 to 19.0: the first change of the setting is refused."""
+    changes: list[str] = []
+
+    def fault(method: str, path: str, count: int) -> int | None:
+        if method == "PUT":
+            changes.append(path)
+            return 400 if len(changes) == 1 else None
+        return None
+
+    behind(fault)
+    data = stack.request("Create")["Data"]
+    group = stack.group.full_path
+    assert data["ModelBuildSubject"] == f"project_path:{group}/abalone-build"
+    assert data["ModelDeploySubject"] == f"project_path:{group}/abalone-deploy"
+    assert data["SubjectComponents"] == "ref_type,ref,deployment_tier"
+    components = ["project_path", "ref_type", "ref"]
+    assert stack.project("abalone-build").ci_id_token_sub_claim_components == components
+    assert stack.project("abalone-deploy").ci_id_token_sub_claim_components == [*components, "deployment_tier"]
+
+    data = stack.request("Update", ModelBuildRepositoryName="renamed")["Data"]
+    assert data["ModelBuildSubject"] == f"project_path:{group}/renamed"
+
+
+def test_what_is_asked_again_when_nobody_waits_any_more_is_not_done(stack: Stack) -> None:
+    """Lambda repeats an invocation that has died minutes later; CloudFormation may have rolled back by then."""
+    long_ago = datetime.now(UTC) - timedelta(minutes=10)
+    stack.cloudformation.url += f"&X-Amz-Date={long_ago:%Y%m%dT%H%M%SZ}"
+    answer = stack.request("Create")
+    assert (answer["Status"], answer["Reason"]) == ("FAILED", "Could not read the request: there was no time left")
+    assert stack.names() == []
+
+
 # --- update and delete ------------------------------------------------------------------------------------------------
 
 
@@ -634,7 +769,7 @@ def test_an_update_follows_the_stack_and_keeps_the_work(stack: Stack) -> None:
 
     answer = stack.request(
         "Update",
-        GitLabServerUrl=stack.server.url.replace("127.0.0.1", "localhost"),
+        **at(url := stack.server.url.replace("127.0.0.1", "localhost"), other),
         GitLabGroupId=str(other.id),
         ModelBuildRepositoryName="renamed-build",
         ModelDeployRepositoryName="renamed-deploy",
@@ -649,8 +784,8 @@ def test_an_update_follows_the_stack_and_keeps_the_work(stack: Stack) -> None:
 
     assert answer["Status"] == "SUCCESS", answer["Reason"]
     assert answer["Data"]["ModelBuildProjectId"] == created["Data"]["ModelBuildProjectId"]
-    assert answer["Data"]["ModelBuildProjectPath"] == f"{other.full_path}/renamed-build"
-    assert answer["Data"]["ModelDeployProjectPath"] == f"{other.full_path}/renamed-deploy"
+    assert answer["Data"]["ModelBuildProjectUrl"] == f"{url}/{other.full_path}/renamed-build"
+    assert answer["Data"]["ModelDeployCloneUrl"] == f"{url}/{other.full_path}/renamed-deploy.git"
     build = stack.server.client.projects.get(build.id)
     assert commits_of(build) == before
     plain = (False, False)
@@ -663,13 +798,26 @@ def test_an_update_follows_the_stack_and_keeps_the_work(stack: Stack) -> None:
     assert token.token == stack.secret_value(trigger) != old_token
 
 
-def test_an_update_that_changes_nothing_here_asks_for_no_change(stack: Stack, behind: Callable[[Fault], Proxy]) -> None:
+def test_an_update_that_changes_nothing_here_asks_nobody(stack: Stack, behind: Callable[[Fault], Proxy]) -> None:
+    """A new version of the template, with new seeds: neither GitLab nor its token need to be there."""
     proxy = behind(lambda method, path, count: None)
     assert stack.request("Create")["Status"] == "SUCCESS"
     proxy.requests.clear()
-    assert stack.request("Update", ComponentVersion="1.1.0")["Status"] == "SUCCESS"
-    assert [each for each in proxy.requests if each.split()[0] in MUTATING] == []
+    stack.aws.client("secretsmanager").put_secret_value(SecretId=stack.token, SecretString="glpat-expired")
+    changes = {"ComponentVersion": "1.1.0", "ModelBuildSeedKey": "new.zip", "SeedBucket": "another"}
+    assert stack.request("Update", **changes)["Status"] == "SUCCESS"
+    assert proxy.requests == []
     assert_complete(stack)
+
+
+def test_with_another_key_the_trigger_token_is_stored_anew(stack: Stack) -> None:
+    stack.request("Create")
+    old = stack.secret_value(stack.trigger)
+    for key in ("arn:aws:kms:eu-west-1:123456789012:key/1-2", ""):
+        assert stack.request("Update", KmsKeyArn=key)["Status"] == "SUCCESS"
+        [trigger] = stack.project("abalone-deploy").triggers.list(get_all=True)
+        assert trigger.token == stack.secret_value(stack.trigger) != old
+        old = trigger.token
 
 
 def test_a_failed_update_is_rolled_back(stack: Stack) -> None:
@@ -684,7 +832,7 @@ def test_a_failed_update_is_rolled_back(stack: Stack) -> None:
     assert stack.request("Update", **good)["Status"] == "SUCCESS"
     assert stack.names() == ["abalone-build", "abalone-deploy", "theirs"]
 
-    assert stack.request("Update", ComponentVersion="one two")["Status"] == "FAILED"
+    assert stack.request("Update", TriggerTokenSecretArn="one two")["Status"] == "FAILED"
     assert stack.request("Update", **good)["Status"] == "SUCCESS"
 
 
@@ -694,7 +842,7 @@ def test_a_project_cannot_change_its_server(stack: Stack) -> None:
         project = stack.project(f"abalone-{name}")
         project.description = "something else"
         project.save()
-    answer = stack.request("Update", GitLabServerUrl=stack.server.url.replace("127.0.0.1", "localhost"))
+    answer = stack.request("Update", **at(stack.server.url.replace("127.0.0.1", "localhost"), stack.group))
     assert answer["Status"] == "FAILED"
     assert "cannot change its server" in answer["Reason"]
 
@@ -702,9 +850,10 @@ def test_a_project_cannot_change_its_server(stack: Stack) -> None:
 def test_an_update_of_a_project_that_is_gone_says_so(stack: Stack) -> None:
     stack.request("Create")
     stack.project("abalone-build").delete()
-    answer = stack.request("Update", ComponentVersion="1.1.0")
-    assert answer["Status"] == "FAILED"
-    assert "is gone" in answer["Reason"]
+    for change in ({"ModelBuildRepositoryName": "renamed"}, {"Variables": {}}):
+        answer = stack.request("Update", **change)
+        assert answer["Status"] == "FAILED"
+        assert "is gone" in answer["Reason"]
     assert stack.request("Delete")["Status"] == "SUCCESS"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import subprocess
 import time
 import zipfile
 from pathlib import Path
@@ -24,10 +25,9 @@ CI_FILE = b"include:\n  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/
 PROPERTIES = {
     "ServiceToken": "arn:aws:lambda:eu-west-1:123456789012:function:checkin",
     "GitLabServerUrl": "https://gitlab.example.com/",
-    "GitLabGroupId": "42",
-    "ModelBuildRepositoryName": "abalone-build",
-    "ModelDeployRepositoryName": "abalone-deploy",
     "GitLabSecretName": "gitlab/token",
+    "ModelBuildProjectId": "1",
+    "ModelDeployProjectId": "2",
     "SeedBucket": "platform",
     "ModelBuildSeedKey": "seeds/build.zip",
     "ModelDeploySeedKey": "seeds/deploy.zip",
@@ -179,14 +179,24 @@ def test_a_seed_archive_keeps_executable_bits(tmp_path: Path, monkeypatch: pytes
     assert [(file.path, file.executable) for file in built] == [(".gitlab-ci.yml", False), ("run.sh", True)]
 
 
+def test_a_seed_archive_leaves_out_what_git_does_not_track(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "seed"
+    source.mkdir()
+    (source / ".gitlab-ci.yml").write_bytes(CI_FILE)
+    for command in (["init", "--quiet"], ["add", "--all"]):
+        subprocess.run(["git", *command], cwd=source, check=True)
+    (source / ".env").write_text("AWS_SECRET_ACCESS_KEY=hers")
+    monkeypatch.setitem(archive.SEEDS, "seed-build", source)
+    assert [file.path for file in seed.read(archive.build("seed-build", tmp_path).read_bytes())] == [".gitlab-ci.yml"]
+
+
 # --- properties and variables -----------------------------------------------------------------------------------------
 
 
 def test_properties_are_read() -> None:
     wanted = request.read(PROPERTIES)
-    assert (wanted.server_url, wanted.group_id) == ("https://gitlab.example.com", 42)
-    assert wanted.build == request.Repository("abalone-build", "seeds/build.zip", [])
-    assert request.read(PROPERTIES | {"GitLabGroupId": "None"}).group_id is None
+    assert (wanted.server_url, wanted.key) == ("https://gitlab.example.com", "")
+    assert wanted.build == request.Repository(1, "seeds/build.zip", [])
 
 
 def test_every_wrong_property_is_named_at_once() -> None:
@@ -196,8 +206,6 @@ def test_every_wrong_property_is_named_at_once() -> None:
         request.read(broken)
     for part in ("GitLabServerUrl is 'gitlab.example.com'", "SeedBucket is missing", "ComponentVersion is"):
         assert part in str(caught.value)
-    with pytest.raises(CheckinFailed, match="different names"):
-        request.read(PROPERTIES | {"ModelDeployRepositoryName": "Abalone-Build"})
 
 
 def test_variables_are_a_value_settings_or_a_list_of_settings() -> None:
@@ -316,6 +324,18 @@ def test_an_answer_says_what_cloudformation_wants_to_know_and_stays_below_four_k
         failed = answer.body(event, answer.Outcome(False, "not-created", character * 10_000))
         assert len(failed) <= answer.MAX_BYTES
         assert json.loads(failed)["Reason"].startswith(character * 80)
+
+
+def test_the_address_of_the_answer_says_when_cloudformation_asked() -> None:
+    address = "https://bucket.s3.eu-west-1.amazonaws.com/key?X-Amz-Algorithm=AWS4-HMAC-SHA256"
+    assert answer.asked_at(f"{address}&X-Amz-Date=20260102T030405Z&X-Amz-Expires=7200") == 1767323045
+    assert answer.asked_at(f"{address}&Expires=1767330245") is None
+    assert answer.asked_at(address) is None
+
+
+def test_no_time_is_no_time() -> None:
+    with pytest.raises(handler.OutOfTime), handler.time_limit(0):
+        pytest.fail("it began")
 
 
 def test_the_time_limit_stops_what_no_library_may_catch() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 import requests
 
@@ -43,6 +45,15 @@ def body(event: Mapping[str, Any], outcome: Outcome) -> bytes:
         return encoded
     # Beyond ASCII a character takes up to twelve bytes.
     return json.dumps(answer | {"Reason": outcome.reason[: _REASON_CHARACTERS // 12]}).encode()
+
+
+def asked_at(url: str) -> float | None:
+    """When CloudFormation signed the address, just before it asked, as a Unix time; None when the address hides it."""
+    [signed] = parse_qs(urlsplit(url).query).get("X-Amz-Date", [""])
+    try:
+        return datetime.strptime(signed, "%Y%m%dT%H%M%S%z").timestamp()
+    except ValueError:
+        return None
 
 
 def send(url: str, content: bytes) -> None:

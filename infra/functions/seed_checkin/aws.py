@@ -9,21 +9,27 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from . import variables
-from .reasons import CheckinFailed
+from .reasons import CheckinFailed, explain
 from .request import Variable
 from .seed import MAX_BYTES
 
+TAG = "sagemaker-ci:gitlab"
+"""The tag of a secret that says for which GitLab it is; see the policy of CheckinRole in project.yml."""
 TOKEN_KEY = "token"  # noqa: S105 - the name of the entry in a secret that holds JSON
 
 # Without a way to the service (a VPC without endpoints) a call must fail while there is time to say so.
+_QUICK = Config(connect_timeout=3, read_timeout=3, retries={"total_max_attempts": 2})
+STACK_SECONDS = 13
+"""How long `is_rolled_back` may take."""
 _CONFIG = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
 
 
-def access_token(secret: str) -> str:
+def access_token(secret: str, server_url: str) -> str:
     """GitLab's access token: the secret itself, or its entry `token` when it is JSON. Raises CheckinFailed."""
-    text = _secret(secret)
+    text = _secret(secret, server_url)
     token = pick(text, TOKEN_KEY if text.lstrip().startswith("{") else None, secret).strip()
     # A header with a line break in it would be refused with a message that quotes it.
     if not re.fullmatch(r"[!-~]+", token):
@@ -31,12 +37,12 @@ def access_token(secret: str) -> str:
     return token
 
 
-def resolve(wanted: Iterable[Variable]) -> list[variables.Attributes]:
+def resolve(wanted: Iterable[Variable], server_url: str) -> list[variables.Attributes]:
     """The variables as GitLab takes them, values from Secrets Manager put in."""
     return [
         variables.attributes(
             each.key,
-            pick(_secret(each.secret), each.secret_key, each.secret) if each.secret else each.value or "",
+            pick(_secret(each.secret, server_url), each.secret_key, each.secret) if each.secret else each.value or "",
             each.environment_scope,
             each.protected,
             each.masked,
@@ -72,12 +78,30 @@ def archive(bucket: str, key: str) -> bytes:
     return content
 
 
-def _secret(name: str) -> str:
-    found = _client("secretsmanager").get_secret_value(SecretId=name)
+def is_rolled_back(stack: str) -> bool:
+    """Whether an update of the stack is being undone; False when CloudFormation does not say."""
+    try:
+        found = _client("cloudformation", _QUICK).describe_stacks(StackName=stack)
+    except (BotoCoreError, ClientError):
+        return False
+    return bool(found["Stacks"][0]["StackStatus"] == "UPDATE_ROLLBACK_IN_PROGRESS")
+
+
+def _secret(name: str, server_url: str) -> str:
+    """A secret's text. The function's role reads only those that are tagged for the GitLab they are sent to."""
+    try:
+        found = _client("secretsmanager").get_secret_value(SecretId=name)
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") != "AccessDeniedException":
+            raise
+        raise CheckinFailed(
+            f"secret {name} does not exist, or is not tagged as meant for {server_url}. If it is: aws secretsmanager "
+            f"tag-resource --secret-id {name} --tags Key={TAG},Value={server_url} ({explain(error)})"
+        ) from error
     if "SecretString" not in found:
         raise CheckinFailed(f"secret {name} holds bytes; a text is needed")
     return str(found["SecretString"])
 
 
-def _client(service: str) -> Any:
-    return boto3.client(service, config=_CONFIG)
+def _client(service: str, config: Config = _CONFIG) -> Any:
+    return boto3.client(service, config=config)

@@ -6,8 +6,10 @@ its description says so; it carries that from the moment it exists.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import gitlab
 import requests
@@ -19,9 +21,11 @@ from .reasons import CheckinFailed
 BRANCH = "main"
 TRIGGER = "Approvals in the SageMaker Model Registry"
 TIMEOUT_SECONDS = 15
-# What an ID token's subject says of a job, so that roles can tell production from staging. Possible since GitLab 18.7.
-SUBJECT = ["project_path", "ref_type", "ref", "deployment_tier"]
+LEFT_OVER = "Left over from a SageMaker project that could not be created. The next attempt takes it."
 COMMIT_SECONDS = 90  # several megabytes, which GitLab takes apart before it answers
+
+
+_BOT = re.compile(r"(group|project)_\d+_bot(_\w+)?")
 
 
 class Namespace(NamedTuple):
@@ -69,6 +73,9 @@ def find_namespace(server: gitlab.Gitlab, group_id: int | None) -> Namespace:
     """The group, or the own namespace of the token's owner. Raises CheckinFailed when there is no such group."""
     server.auth()  # tells a token of no worth from a group that it may not see
     if group_id is None:
+        # A project's or group's token has a user of its own, in whose namespace nobody looks.
+        if server.user and (server.user.attributes.get("bot") or _BOT.fullmatch(server.user.username)):
+            raise CheckinFailed("a group access token needs the ID of its group; None is for a person's token")
         found = server.namespaces.get(server.user.username if server.user else "")
         return Namespace(found.id, found.full_path)
     try:
@@ -81,11 +88,13 @@ def find_namespace(server: gitlab.Gitlab, group_id: int | None) -> Namespace:
 
 
 def find(server: gitlab.Gitlab, namespace: Namespace, name: str, description: str) -> Project | None:
-    """Our project of that name, None when the name is free. Raises CheckinFailed when it is somebody else's."""
+    """Our project of that name, or one left over; None when there is none. Raises CheckinFailed for somebody else's."""
     project = look_up(server, f"{namespace.path}/{name}")
-    if project and not is_ours(project, description):
+    left_over = project is not None and project.description == LEFT_OVER and is_empty(project)
+    if project and not left_over and not is_ours(project, description):
         raise CheckinFailed(
-            f"{project.web_url} exists and was not created by this stack; choose another name, or rename that project"
+            f"{project.web_url} exists and was not created by this stack; choose another name, or rename or delete "
+            "that project"
         )
     return project
 
@@ -94,6 +103,12 @@ def look_up(server: gitlab.Gitlab, reference: str | int) -> Project | None:
     """The project of that path or number, whoever's it is; None when there is none."""
     try:
         return server.projects.get(reference)
+    except requests.TooManyRedirects as error:
+        # The project that was at this path is elsewhere now: https://docs.gitlab.com/api/rest/#redirects.
+        location = error.response.headers.get("Location", "") if error.response is not None else ""
+        if re.search(r"/api/v4/projects/\d+$", urlsplit(location).path):
+            return None
+        raise
     except gitlab.GitlabGetError as error:
         if error.response_code == 404:
             return None
@@ -107,6 +122,8 @@ def is_ours(project: Project, description: str) -> bool:
 def find_or_create(server: gitlab.Gitlab, namespace: Namespace, name: str, description: str) -> Project:
     """Our project of that name, private, with a protected default branch."""
     project = find(server, namespace, name, description) or _create(server, namespace, name, description)
+    if not is_ours(project, description):
+        _update(project, description=description)
     levels = {"push_access_level": gitlab.const.AccessLevel.MAINTAINER}
     levels["merge_access_level"] = gitlab.const.AccessLevel.MAINTAINER
     try:
@@ -162,15 +179,28 @@ def set_variables(
         project.variables.delete(key, filter={"environment_scope": environment_scope})
 
 
-def tell_tier(project: Project) -> None:
-    """Let the ID tokens of its jobs say for which deployment tier a job is."""
-    if project.attributes.get("ci_id_token_sub_claim_components") != SUBJECT:
-        project.ci_id_token_sub_claim_components = SUBJECT
-        project.save()
+def tell(project: Project, components: list[str]) -> bool:
+    """Make up the subject of its jobs' ID tokens of these components; whether GitLab accepts them."""
+    if project.attributes.get("ci_id_token_sub_claim_components") != components:
+        try:
+            _update(project, ci_id_token_sub_claim_components=components)
+        except gitlab.GitlabUpdateError as error:
+            if error.response_code != 400:
+                raise
+            return False
+    return True
 
 
-def has_trigger(project: Project) -> bool:
-    return any(trigger.description == TRIGGER for trigger in project.triggers.list(iterator=True))
+def give_up(project: Project) -> None:
+    """Delete an unfinished project. Who may not do that (a Maintainer) leaves it to the next attempt."""
+    if project.attributes.get("marked_for_deletion_on"):
+        return
+    try:
+        project.delete()
+    except gitlab.GitlabDeleteError as error:
+        if error.response_code != 403:
+            raise
+        _update(project, description=LEFT_OVER)
 
 
 def new_trigger_token(project: Project) -> str:
@@ -213,11 +243,16 @@ def is_untouched(project: Project, message: str) -> bool:
 def rename(project: Project, name: str) -> None:
     """Give the project another name and path. GitLab redirects from the old one."""
     if project.path != name:
-        project.name = project.path = name
-        project.save()
+        _update(project, name=name, path=name)
 
 
 def transfer(project: Project, namespace: Namespace) -> None:
     """Move the project to another group. GitLab redirects from the old path."""
     if project.namespace["full_path"] != namespace.path:
         project.transfer(namespace.path)
+
+
+def _update(project: Project, **settings: Any) -> None:
+    for name, value in settings.items():
+        setattr(project, name, value)
+    project.save()

@@ -1,4 +1,4 @@
-"""What the stack asks for: the custom resource's properties, checked. Pure; handler.py reads requests with it.
+"""What the stack asks for: the properties of both custom resources, checked. Pure.
 
 CloudFormation turns every value into a string. The variables of a repository are a map from their name to a value, to
 one of the settings below, or to a list of those (one for each environment scope):
@@ -19,18 +19,23 @@ from typing import Any, NamedTuple
 
 from .reasons import CheckinFailed
 
-_PATTERNS = {
-    "GitLabServerUrl": r"https?://[^\s?#]+",
-    "GitLabGroupId": r"None|[1-9]\d*",
-    "ModelBuildRepositoryName": r"[A-Za-z0-9_][A-Za-z0-9_.-]*",
-    "ModelDeployRepositoryName": r"[A-Za-z0-9_][A-Za-z0-9_.-]*",
-    "GitLabSecretName": r"\S+",
-    "SeedBucket": r"\S+",
-    "ModelBuildSeedKey": r"\S+",
-    "ModelDeploySeedKey": r"\S+",
+_NUMBER, _NAME, _WORD = r"[1-9]\d*", r"[A-Za-z0-9_][A-Za-z0-9_.-]*", r"\S+"
+_GITLAB = {"GitLabServerUrl": r"https?://[^\s?#]+", "GitLabSecretName": _WORD}
+_PROJECTS = _GITLAB | {
+    "GitLabGroupId": rf"None|{_NUMBER}",
+    "GitLabBaseUrl": r"https?://[^\s?#]+",
+    "ModelBuildRepositoryName": _NAME,
+    "ModelDeployRepositoryName": _NAME,
+}
+_CHECKIN = _GITLAB | {
+    "ModelBuildProjectId": _NUMBER,
+    "ModelDeployProjectId": _NUMBER,
+    "SeedBucket": _WORD,
+    "ModelBuildSeedKey": _WORD,
+    "ModelDeploySeedKey": _WORD,
     "ComponentProjectPath": r"[A-Za-z0-9_][\w./-]*",
     "ComponentVersion": r"[\w~][\w.+~-]*",
-    "TriggerTokenSecretArn": r"\S+",
+    "TriggerTokenSecretArn": _WORD,
 }
 _SETTINGS = {"value", "secret", "secret_key", "environment_scope", "protected", "masked"}
 
@@ -47,60 +52,93 @@ class Variable(NamedTuple):
     masked: bool = False
 
 
-class Repository(NamedTuple):
-    """One of the two repositories: `name` is the last part of its path."""
+class Projects(NamedTuple):
+    """The properties of Custom::GitLabProjects. `group_id` is None for the namespace of the token's owner, a name is
+    the last part of a project's path."""
 
-    name: str
+    server_url: str
+    token_secret: str
+    group_id: int | None
+    base_url: str
+    build_name: str
+    deploy_name: str
+
+
+class Repository(NamedTuple):
+    """What one of the two projects is filled with."""
+
+    project_id: int
     seed_key: str
     variables: list[Variable]
 
 
 class Properties(NamedTuple):
-    """The custom resource's properties; `group_id` is None for the namespace of the token's owner."""
+    """The properties of Custom::SeedCheckin. `key` is the ARN of the KMS key of the trigger token, or nothing."""
 
     server_url: str
-    group_id: int | None
+    token_secret: str
     build: Repository
     deploy: Repository
-    token_secret: str
     seed_bucket: str
     component_path: str
     component_version: str
     trigger_secret: str
+    key: str
+
+    @property
+    def variables(self) -> tuple[list[Variable], list[Variable]]:
+        return self.build.variables, self.deploy.variables
 
 
-def read(properties: Mapping[str, Any]) -> Properties:
-    """The properties of a request. Raises CheckinFailed that names every one that is missing or wrong."""
-    wrong = [
-        f"{name} is {'missing' if name not in properties else repr(properties[name])}"
-        for name, pattern in _PATTERNS.items()
-        if not re.fullmatch(pattern, str(properties.get(name, "")), re.ASCII)
-    ]
-    if wrong:
-        raise CheckinFailed(f"the resource's properties are wrong: {'; '.join(wrong)}")
+def read_projects(properties: Mapping[str, Any]) -> Projects:
+    """The properties of a request for Custom::GitLabProjects. Raises CheckinFailed that names every wrong one."""
+    _check(properties, _PROJECTS)
     if str(properties["ModelBuildRepositoryName"]).lower() == str(properties["ModelDeployRepositoryName"]).lower():
         raise CheckinFailed("the two repositories need different names")
     group = str(properties["GitLabGroupId"])
+    return Projects(
+        server_url=str(properties["GitLabServerUrl"]).rstrip("/"),
+        token_secret=str(properties["GitLabSecretName"]),
+        group_id=None if group == "None" else int(group),
+        base_url=str(properties["GitLabBaseUrl"]).rstrip("/"),
+        build_name=str(properties["ModelBuildRepositoryName"]),
+        deploy_name=str(properties["ModelDeployRepositoryName"]),
+    )
+
+
+def read(properties: Mapping[str, Any]) -> Properties:
+    """The properties of a request for Custom::SeedCheckin. Raises CheckinFailed that names every wrong one."""
+    _check(properties, _CHECKIN)
     variables = properties.get("Variables") or {}
+    build, deploy = (
+        Repository(
+            int(properties[f"{name}ProjectId"]),
+            str(properties[f"{name}SeedKey"]),
+            read_variables(variables.get(group) or {}),
+        )
+        for name, group in (("ModelBuild", "Build"), ("ModelDeploy", "Deploy"))
+    )
     return Properties(
         server_url=str(properties["GitLabServerUrl"]).rstrip("/"),
-        group_id=None if group == "None" else int(group),
-        build=Repository(
-            str(properties["ModelBuildRepositoryName"]),
-            str(properties["ModelBuildSeedKey"]),
-            read_variables(variables.get("Build") or {}),
-        ),
-        deploy=Repository(
-            str(properties["ModelDeployRepositoryName"]),
-            str(properties["ModelDeploySeedKey"]),
-            read_variables(variables.get("Deploy") or {}),
-        ),
         token_secret=str(properties["GitLabSecretName"]),
+        build=build,
+        deploy=deploy,
         seed_bucket=str(properties["SeedBucket"]),
         component_path=str(properties["ComponentProjectPath"]).strip("/"),
         component_version=str(properties["ComponentVersion"]),
         trigger_secret=str(properties["TriggerTokenSecretArn"]),
+        key=str(properties.get("KmsKeyArn", "")),
     )
+
+
+def _check(properties: Mapping[str, Any], patterns: Mapping[str, str]) -> None:
+    wrong = [
+        f"{name} is {'missing' if name not in properties else repr(properties[name])}"
+        for name, pattern in patterns.items()
+        if not re.fullmatch(pattern, str(properties.get(name, "")), re.ASCII)
+    ]
+    if wrong:
+        raise CheckinFailed(f"the resource's properties are wrong: {'; '.join(wrong)}")
 
 
 def read_variables(written: Mapping[str, Any]) -> list[Variable]:

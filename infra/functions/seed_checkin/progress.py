@@ -1,0 +1,21 @@
+"""What is being done, and what is in its way: the beginning of every reason. Used by every part of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class Progress:
+    """Told by those who act, read by handler.py when something fails."""
+
+    def __init__(self, log: Callable[[str], object]) -> None:
+        self._log = log
+        self.step = "read the request"
+        self.trouble = ""
+
+    def begin(self, step: str) -> None:
+        self.step = step
+        self._log(step)
+
+    def watch(self, trouble: str) -> None:
+        self.trouble = trouble

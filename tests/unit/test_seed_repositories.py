@@ -1,0 +1,62 @@
+"""What Custom::GitLabProjects decides on its own: its properties, what the base URL must be, what it answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.functions.seed_checkin import repositories, request
+from infra.functions.seed_checkin.reasons import CheckinFailed
+
+GIVEN = {
+    "GitLabServerUrl": "https://gitlab.example.com",
+    "GitLabGroupId": "42",
+    "GitLabSecretName": "token",
+    "GitLabBaseUrl": "https://gitlab.example.com/data-science/ml",
+    "ModelBuildRepositoryName": "abalone-build",
+    "ModelDeployRepositoryName": "abalone-deploy",
+}
+
+
+def test_none_is_the_namespace_of_the_tokens_owner() -> None:
+    assert request.read_projects(GIVEN).group_id == 42
+    assert request.read_projects(GIVEN | {"GitLabGroupId": "None"}).group_id is None
+
+
+def test_the_repositories_have_different_names() -> None:
+    with pytest.raises(CheckinFailed, match="different names"):
+        request.read_projects(GIVEN | {"ModelDeployRepositoryName": "Abalone-Build"})
+
+
+@pytest.mark.parametrize("change", [{"GitLabGroupId": "my-group"}, {"GitLabBaseUrl": ""}])
+def test_wrong_properties_are_named(change: dict[str, str]) -> None:
+    with pytest.raises(CheckinFailed, match=next(iter(change))):
+        request.read_projects(GIVEN | change)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "path", "fits"),
+    [
+        ("https://gitlab.example.com/data-science/ml", "data-science/ml", True),
+        ("https://gitlab.example.com/data-science/ml/", "data-science/ml", True),
+        ("https://gitlab.example.com/Data-Science/ML", "data-science/ml", True),  # GitLab finds paths in any case
+        ("https://gitlab.example.com/data-science", "data-science/ml", False),
+        ("https://elsewhere.example.com/data-science/ml", "data-science/ml", False),
+    ],
+)
+def test_base_url_and_group_belong_together(base_url: str, path: str, fits: bool) -> None:
+    wanted = request.read_projects(GIVEN | {"GitLabBaseUrl": base_url})
+    if fits:
+        repositories.require_base_url(wanted, path)
+        return
+    with pytest.raises(CheckinFailed, match=f"but group 42 is at https://gitlab.example.com/{path}"):
+        repositories.require_base_url(wanted, path)
+
+
+def test_the_answer_to_a_roll_back_is_that_of_the_creation() -> None:
+    """So the resources that use it stay as they were though GitLab cannot be asked."""
+    wanted = request.read_projects(GIVEN)
+    for made in (repositories.Made(4711, 4712, by_path=False), repositories.Made(4711, 4712, by_path=True)):
+        assert repositories.identity(made.physical_id) == made
+        event = {"ResourceProperties": GIVEN, "PhysicalResourceId": made.physical_id}
+        assert repositories.unchanged(event).attributes == repositories.attributes(wanted, "data-science/ml", made)
+    assert repositories.identity("not-created-4711") is None
