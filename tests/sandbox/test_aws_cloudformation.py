@@ -262,12 +262,22 @@ def test_parameters_are_refused_in_the_words_of_the_service(
 def test_broken_templates_are_refused(stacks: Stacks, template: str, message: str) -> None:
     with pytest.raises(ClientError, match=message):
         stacks.create(template)
+    with pytest.raises(ClientError, match="does not exist"):
+        stacks.describe()
+
+
+def test_a_change_set_of_a_template_that_breaks_the_sandbox_fails_and_says_so(stacks: Stacks) -> None:
+    template = "Resources: {A: {Type: 'AWS::SQS::Queue', Properties: {DelaySeconds: !Select [first, [1]]}}}"
+    change_set = stacks.change_set("CREATE", template)
+    assert change_set["Status"] == "FAILED"
+    assert change_set["StatusReason"].startswith("Internal Failure: ValueError")
 
 
 def test_a_role_that_does_not_trust_cloudformation_is_refused(aws: Aws, stacks: Stacks) -> None:
     arn = create_role(aws, f"not-for-cfn-{stacks.name}", "sagemaker.amazonaws.com")
     with pytest.raises(ClientError, match="is invalid or cannot be assumed"):
         stacks.client.create_stack(StackName=stacks.name, TemplateBody=QUEUES, RoleARN=arn)
+    assert stacks.create()["StackStatus"] == "CREATE_COMPLETE"
 
 
 def test_resources_are_made_with_the_role_of_the_stack(aws: Aws, stacks: Stacks) -> None:

@@ -96,6 +96,7 @@ class CloudFormation(BaseResponse):
             stack = self._new(name)
             self._act_as(stack)
             _check(stack, plan)
+            _stacks[stack.id] = stack  # only now: what is refused leaves no stack
             on_failure = "DO_NOTHING" if self._get_bool_param("DisableRollback") else self._get_param("OnFailure")
             stack.protected = self._get_bool_param("EnableTerminationProtection", False)
             stack.capabilities = list(self._get_param("Capabilities", []))
@@ -176,6 +177,7 @@ class CloudFormation(BaseResponse):
             credentials = self._credentials(role_arn or (stack.role_arn if stack else None))
             if stack is None:
                 stack = self._new(self._stack_name())
+                _stacks[stack.id] = stack
                 stack.review(plan)
             change_set = ChangeSet(
                 name=name,
@@ -389,9 +391,7 @@ class CloudFormation(BaseResponse):
                         return output["OutputValue"]
             raise ValidationError(f"No export named {wanted} found")
 
-        stack = Stack(name, self.region, _client(self.region), export)
-        _stacks[stack.id] = stack
-        return stack
+        return Stack(name, self.region, _client(self.region), export)
 
     def _template(self) -> str:
         body, url = self._get_param("TemplateBody"), self._get_param("TemplateURL")
@@ -500,6 +500,8 @@ def _compute(stack: Stack, change_set: ChangeSet) -> None:
             change_set.reason = _EARLY_VALIDATION
     except ValidationError as error:
         change_set.reason = str(error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the change set must not stay in progress for ever
+        change_set.reason = f"Internal Failure: {error!r}"
     operation.failed = change_set.reason is not None
     operation.ended = now()
     change_set.execution = "UNAVAILABLE" if operation.failed else "AVAILABLE"
