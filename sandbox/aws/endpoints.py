@@ -6,8 +6,10 @@ moto keeps the data and lists it; `install()` replaces what moto only pretends. 
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from functools import cache, partialmethod, wraps
@@ -283,6 +285,10 @@ def _deploy(endpoint: Endpoint, config: Mapping[str, Any], variants: list[Varian
         fleet.start(variants, log)
     except DeploymentFailed as error:
         _give_up(endpoint, str(error))
+        return
+    except Exception:  # noqa: BLE001 - a defect of the sandbox must not leave the endpoint Creating or Updating for ever
+        traceback.print_exc(file=sys.stderr)
+        _give_up(endpoint, "Request to service failed. If failure persists after retry, contact customer support.")
         return
     with _lock:
         before, endpoint.fleet, endpoint.pending = endpoint.fleet, fleet, None

@@ -65,14 +65,14 @@ class Fleet:
     def start(self, variants: Iterable[Variant], log: Callable[[Variant], Callable[[str], None]]) -> None:
         """Start every variant and wait until all are healthy; `log` gives a variant's line writer.
 
-        Raises DeploymentFailed; what was started is stopped by then.
+        Raises DeploymentFailed; whatever is raised, what was started is stopped by then.
         """
         try:
             for variant in variants:
-                self._servers[variant.name] = self._start(variant, log(variant))
+                self._start(variant, log(variant))
             for variant in variants:
                 _await_health(variant, self._servers[variant.name])
-        except DeploymentFailed:
+        except BaseException:
             self.stop()
             raise
 
@@ -107,8 +107,8 @@ class Fleet:
                 server.process.wait()  # returns after its last line is in the log
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _start(self, variant: Variant, write_line: Callable[[str], None]) -> list[Server]:
-        servers = []
+    def _start(self, variant: Variant, write_line: Callable[[str], None]) -> None:
+        servers = self._servers.setdefault(variant.name, [])
         for number, definition in enumerate(variant.containers, start=1):
             name = "primary" if len(variant.containers) == 1 else f"container_{number}"
             opt_ml = self._folder / f"{variant.name}-{number}"
@@ -122,7 +122,6 @@ class Fleet:
                 servers.append(Server(name, container.start(serving, write_line), port))
             except images.UnknownImage as error:
                 raise DeploymentFailed(str(error)) from error
-        return servers
 
 
 def _fetch(uri: str, target: Path, credentials: dict[str, str]) -> None:
@@ -148,13 +147,17 @@ def _fetch(uri: str, target: Path, credentials: dict[str, str]) -> None:
 def _await_health(variant: Variant, servers: list[Server]) -> None:
     deadline = time.monotonic() + variant.health_check_seconds
     for server in servers:
-        while not _is_healthy(server):
-            # SageMaker starts a container that exited again and again until the time is up: only slower.
-            if server.process.poll() is not None or time.monotonic() > deadline:
+        while True:
+            healthy = _is_healthy(server)
+            # SageMaker starts a container that exited again and again until the time is up: only slower. Who answers
+            # for one that exited is another endpoint's container, which took its port.
+            if server.process.poll() is not None or (not healthy and time.monotonic() > deadline):
                 raise DeploymentFailed(
                     f"The {server.name} container for production variant {variant.name} did not pass the ping health "
                     "check. Please check CloudWatch logs for this endpoint."
                 )
+            if healthy:
+                break
             time.sleep(0.1)
 
 

@@ -7,6 +7,7 @@ import tarfile
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy
@@ -14,6 +15,7 @@ import pytest
 import xgboost
 from botocore.exceptions import ClientError
 
+from sandbox.aws import container, fleet
 from tests.sandbox.conftest import REGION, Aws, Project
 
 IMAGE = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
@@ -176,6 +178,50 @@ def test_an_endpoint_without_a_model_in_its_archive_fails_with_the_services_reas
     hosting.sagemaker.get_waiter("endpoint_deleted").wait(
         EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20}
     )
+
+
+def test_an_endpoint_that_breaks_the_sandbox_fails(hosting: Hosting) -> None:
+    name = hosting.endpoint(hosting.config(A=(hosting.model(model_predicting(1), Environment={"NUL": "\0"}), 1.0)))
+    found = hosting.settled(name)
+    assert (found["EndpointStatus"], found["FailureReason"].partition(".")[0]) == (
+        "Failed",
+        "Request to service failed",
+    )
+
+
+def variant(*images: str) -> fleet.Variant:
+    return fleet.Variant("A", "", {}, [{"Image": image} for image in images], health_check_seconds=60)
+
+
+def test_a_model_whose_second_container_cannot_start_leaves_none_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started = []
+
+    def start(*given: Any) -> container.Process:
+        started.append(real_start(*given))
+        return started[-1]
+
+    real_start = container.start
+    monkeypatch.setattr(container, "start", start)
+    with pytest.raises(fleet.DeploymentFailed, match="not found"):
+        fleet.Fleet(tmp_path).start([variant(IMAGE, "no-such-image")], lambda _: print)
+    assert [process.poll() is None for process in started] == [False]
+
+
+def test_a_container_that_ended_is_not_healthy_whoever_answers_on_its_port(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Ended(container.Process):
+        def end(self, grace: float = 0) -> None:
+            """It has."""
+
+    ended = Ended(["true"])
+    ended.wait()
+    monkeypatch.setattr(container, "start", lambda *_: ended)
+    monkeypatch.setattr(fleet, "_is_healthy", lambda _: True)
+    with pytest.raises(fleet.DeploymentFailed, match="did not pass the ping health check"):
+        fleet.Fleet(tmp_path).start([variant(IMAGE)], lambda _: print)
 
 
 def test_an_archive_that_leads_out_of_its_folder_is_not_extracted(hosting: Hosting) -> None:
