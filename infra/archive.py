@@ -17,7 +17,7 @@ from pathlib import Path
 
 FUNCTIONS = Path(__file__).parent / "functions"
 SEEDS = {name: Path(__file__).parents[1] / name for name in ("seed-build", "seed-deploy")}
-RUNTIME = "3.13"  # as trigger.yml says
+RUNTIME = "3.13"  # that of the functions in project.yml and trigger.yml
 _NOT_SHIPPED = ("requirements.in", "requirements.txt")
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from cfnlint.decode import cfn_yaml
 
+from infra import archive
+
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "infra" / "trigger.yml"
 
@@ -119,6 +121,12 @@ def test_the_function_gets_exactly_the_variables_it_reads(template: dict[str, An
     assert {name for name in given if not name.startswith("POWERTOOLS_")} == set(
         re.findall(r'os\.environ\["(\w+)"\]', source)
     )
+
+
+@pytest.mark.parametrize("name", ["project.yml", "trigger.yml"])
+def test_the_archives_libraries_are_those_of_the_functions_runtime(name: str) -> None:
+    function = resource(cfn_yaml.load(str(ROOT / "infra" / name)), "AWS::Lambda::Function")
+    assert function["Runtime"] == f"python{archive.RUNTIME}"
 
 
 def test_the_archive_is_reproducible_pure_python_and_named_by_its_content(tmp_path: Path) -> None:
