@@ -226,6 +226,8 @@ def register(api: Api, entities: Entities) -> None:
                 setattr(project, name, data[name])
         if "build_timeout" in data:
             project.build_timeout = int(data["build_timeout"])
+        if "ci_forward_deployment_enabled" in data:
+            project.ci_forward_deployment_enabled = boolean(data, "ci_forward_deployment_enabled")
         if project.repository.refs():
             project.repository.git("symbolic-ref", "HEAD", f"refs/heads/{project.default_branch}")
 

@@ -96,6 +96,7 @@ class Entities:
             "http_url_to_repo": f"{web_url}.git",
             "ssh_url_to_repo": f"git@{self.url.split('://')[1].split(':')[0]}:{project.full_path}.git",
             "build_timeout": project.build_timeout,
+            "ci_forward_deployment_enabled": project.ci_forward_deployment_enabled,
             "ci_id_token_sub_claim_components": project.ci_id_token_sub_claim_components,
             "ci_pipeline_variables_minimum_override_role": project.ci_pipeline_variables_minimum_override_role,
         }

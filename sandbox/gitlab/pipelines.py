@@ -296,7 +296,7 @@ class Engine:
         ]
         last = max(done, key=lambda other: other.id, default=None)
         sha = deployment.job.pipeline.sha
-        return scheduling.superseded(
+        return deployment.job.project.ci_forward_deployment_enabled and scheduling.superseded(
             deployment.id, sha, last.id if last else None, last.job.pipeline.sha if last else None
         )
 

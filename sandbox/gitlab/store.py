@@ -266,6 +266,7 @@ class Project:
     ci_pipeline_variables_minimum_override_role: str = "no_one_allowed"
     ci_id_token_sub_claim_components: list[str] = field(default_factory=lambda: ["project_path", "ref_type", "ref"])
     build_timeout: int = 3600
+    ci_forward_deployment_enabled: bool = True  # "Prevent outdated deployment jobs"
     members: dict[int, int] = field(default_factory=dict)
     variables: list[Variable] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)

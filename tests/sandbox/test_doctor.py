@@ -70,12 +70,13 @@ def test_a_healthy_project_is_ok_line_by_line(
     found, done = doctor(environ, tmp_path, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert found.pop("credentials") == "hint"  # the test's own keys are static
-    found.pop("outdated deployments", None)  # not every GitLab tells
     assert set(found.values()) == {"ok"}, done.stdout
     assert {"region", "bucket", "model package group", "approved version", "trigger rule", "trigger queue"} <= set(
         found
     )
-    assert {"dead-letter queue", "GitLab project", "default branch", "CI/CD variables"} <= set(found)
+    assert {"dead-letter queue", "GitLab project", "default branch", "CI/CD variables", "outdated deployments"} <= set(
+        found
+    )
     assert {"SAGEMAKER_PIPELINE_ROLE_ARN", "MODEL_EXECUTION_ROLE_ARN", "component model-deploy"} <= set(found)
 
 
@@ -139,6 +140,18 @@ def test_a_job_without_an_id_token_for_its_role_is_told_so(project: Project, tmp
     found, done = doctor(environ | {"CI_JOB_ID": "7", "AWS_ROLE_ARN": project.pipeline_role}, tmp_path)
     assert (found["credentials"], done.returncode) == ("FAILED", 1)
     assert "no AWS_ID_TOKEN to assume the role" in done.stdout
+
+
+def test_a_project_that_lets_outdated_deployments_run_is_told_where_to_stop_them(
+    project: Project, gitlab_server: GitLab, repository: Any, tmp_path: Path
+) -> None:
+    repository.ci_forward_deployment_enabled = False
+    repository.save()
+    (tmp_path / ".gitlab-ci.yml").write_text(f"include:\n  - component: {COMPONENT}@{__version__}\n")
+    options = ["--gitlab-api", f"{gitlab_server.url}/api/v4", "--gitlab-project", str(repository.id)]
+    found, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
+    assert found["outdated deployments"] == "hint"
+    assert "not prevented: Settings > CI/CD > General pipelines" in done.stdout
 
 
 def test_an_unprotected_branch_an_open_secret_and_a_wrong_token_are_seen(

@@ -324,7 +324,12 @@ check:
     assert deployment.deployable["name"] == "deploy"
 
 
-def test_an_outdated_deployment_is_refused(repository: Any) -> None:
+@pytest.mark.parametrize(("prevented", "reason"), [(True, "failed_outdated_deployment_job"), (False, None)])
+def test_an_outdated_deployment_is_refused_where_the_project_prevents_it(
+    repository: Any, prevented: bool, reason: str | None
+) -> None:
+    repository.ci_forward_deployment_enabled = prevented
+    repository.save()
     configuration = """
 deploy:
   rules: [{when: manual}]
@@ -337,8 +342,9 @@ deploy:
     assert settled(repository, new, "success").status == "success"
     late = job_of(repository, old, "deploy")
     late.play()
-    assert reached(repository, late, "failed").failure_reason == "failed_outdated_deployment_job"
-    assert [deployment.status for deployment in repository.deployments.list()] == ["failed", "success"]
+    ended = "failed" if prevented else "success"
+    assert getattr(reached(repository, late, ended), "failure_reason", None) == reason
+    assert [deployment.status for deployment in repository.deployments.list()] == [ended, "success"]
 
 
 # --- variables ------------------------------------------------------------------------------------------------------
