@@ -63,7 +63,7 @@ class Released(NamedTuple):
 def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
     state = tmp_path_factory.mktemp("components")
     images = [
-        {"match": f"/deploy:{version}$", "path": [str(program(state / version, version))]}
+        {"match": f"^[^/]+/{COMPONENTS}/deploy:{version}$", "path": [str(program(state / version, version))]}
         for version in (__version__, NEXT)
     ]
     images.append({"match": f"^{PYTHON}$", "path": [str(python_without_us(state / "python"))]})

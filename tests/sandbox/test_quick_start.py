@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from infra.functions.seed_checkin import seed
 from sandbox import job_images
 from sandbox import world as the
 from sandbox.aws.server import ROOT_KEYS
@@ -159,6 +160,16 @@ def test_every_command_of_get_started_in_its_order_ends_in_production(place: Pla
     wait_for_job(deploy, "prod-deploy", "success")
     assert 5 < float(place.shell.run(ask.text).split()[-1]) < 25
     assert page == {}, "a section that nobody runs"
+
+
+def test_the_check_in_of_a_studio_project_writes_the_same_pipelines(place: Place) -> None:
+    """So what ran here, with the components at a path of their own, is also what such a project runs."""
+    for repository in ("model-build", "model-deploy"):
+        name = ".gitlab-ci.yml"
+        file = seed.SeedFile(name, (ROOT / repository.replace("model", "seed") / name).read_bytes(), executable=False)
+        (filled,) = seed.fill_in([file], place.components, the.VERSION)
+        committed = place.gitlab_project(repository).files.get(file_path=name, ref="main").decode()
+        assert filled.content == committed
 
 
 def _filled_in(text: str, place: Place) -> str:
