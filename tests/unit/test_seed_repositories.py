@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import pytest
 
-from infra.functions.seed_checkin import repositories, request
+from infra.functions.seed_checkin import projects, repositories, request
 from infra.functions.seed_checkin.reasons import CheckinFailed
 
 GIVEN = {
@@ -60,3 +62,10 @@ def test_the_answer_to_a_roll_back_is_that_of_the_creation() -> None:
         event = {"ResourceProperties": GIVEN, "PhysicalResourceId": made.physical_id}
         assert repositories.unchanged(event).attributes == repositories.attributes(wanted, "data-science/ml", made)
     assert repositories.identity("not-created-4711") is None
+
+
+def test_a_project_that_gitlab_is_about_to_delete_is_left_alone() -> None:
+    """Deletion takes days, and asking for it again is an error."""
+    project = Mock(attributes={"marked_for_deletion_on": "2026-11-22"})
+    projects.give_up(project)
+    project.delete.assert_not_called()
