@@ -39,6 +39,7 @@ PROJECT_STACK = f"SP-{PROJECT_NAME}-{PROJECT_ID}"  # SP- is how SageMaker begins
 PLATFORM_BUCKET = f"mlops-platform-{ACCOUNT}"
 TOKEN_SECRET = "gitlab/access-token"  # noqa: S105 - the secret's name
 COMPONENTS = job_images.COMPONENTS
+SAMPLE_DATA = f"sagemaker-servicecatalog-seedcode-{REGION}"
 GROUP = "data-science"
 BUILD_REPOSITORY, DEPLOY_REPOSITORY = "data-science/abalone-model-build", "data-science/abalone-model-deploy"
 ENDPOINTS = {stage: f"{PROJECT_NAME}-{stage}" for stage in ("staging", "prod")}
@@ -105,7 +106,7 @@ def install(world: World, say: Say, *options: str) -> None:
     publish_components(world)
     say(f"component project {COMPONENTS} published at {VERSION}")
     upload_abalone(world)
-    say("4,177 rows of Abalone data in s3://sagemaker-sample-files")
+    say(f"4,177 rows of Abalone data in s3://{SAMPLE_DATA}")
     create_group(world)
     say(f"GitLab group {GROUP}, its access token in Secrets Manager")
     bootstrap(world, *options)
@@ -164,13 +165,13 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def upload_abalone(world: World) -> None:
-    """Put the UCI Abalone data where Amazon publishes it, in Amazon's form: the sex first, rings last, no header."""
+    """Put the UCI Abalone data where Amazon has it in each region, in its form: the sex first, rings last, no header."""
     archive = zipfile.ZipFile(io.BytesIO((files("sklego") / "data" / "abalone.zip").read_bytes()))
     _header, *rows = archive.read(archive.namelist()[0]).decode().splitlines()
     s3 = world.aws("s3")
-    s3.create_bucket(Bucket="sagemaker-sample-files", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.create_bucket(Bucket=SAMPLE_DATA, CreateBucketConfiguration={"LocationConstraint": REGION})
     body = ("\n".join(rows) + "\n").encode()
-    s3.put_object(Bucket="sagemaker-sample-files", Key="datasets/tabular/uci_abalone/abalone.csv", Body=body)
+    s3.put_object(Bucket=SAMPLE_DATA, Key="dataset/abalone-dataset.csv", Body=body)
 
 
 def create_group(world: World) -> None:

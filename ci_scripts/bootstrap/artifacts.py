@@ -17,7 +17,7 @@ PREFIX = "sagemaker-ci"
 """Everything is below this folder of the bucket; infra/product.yml lets the launch role read it."""
 STUDIO_PREFIX = f"{PREFIX}/studio/"
 """The folder in which SageMaker Studio looks for project templates, and in which nothing else is."""
-SAMPLE_DATA = "sagemaker-sample-files"
+SAMPLE_DATA = "sagemaker-servicecatalog-seedcode"
 """Amazon's public bucket: what a project starts with, and may always read."""
 
 _PLACEHOLDER = "filled-in-by-bootstrap"

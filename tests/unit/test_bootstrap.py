@@ -19,6 +19,7 @@ OUTPUTS = {"LaunchRoleArn": "arn:launch", "StudioPolicyArn": "arn:policy", "Port
 NAMES = (
     "Bucket SeedCheckinKey PipelineTriggerKey ModelBuildSeedKey ModelDeploySeedKey RolesTemplateKey TriggerTemplateKey"
 ).split()
+SAMPLE = artifacts.SAMPLE_DATA
 
 
 def test_a_key_changes_with_the_content_and_with_nothing_else() -> None:
@@ -38,9 +39,9 @@ def test_the_project_template_is_filled_in_completely_and_changed_nowhere_else()
 
 def test_the_project_template_lists_the_buckets_that_projects_may_read() -> None:
     text = (ROOT / "infra" / "project.yml").read_text()
-    admitted = artifacts.admit(text, ["sagemaker-sample-files", "123456"])
+    admitted = artifacts.admit(text, [SAMPLE, "123456"])
     [line] = [new for old, new in zip(text.splitlines(), admitted.splitlines(), strict=True) if old != new]
-    assert yaml.safe_load(line) == {"AllowedValues": ["sagemaker-sample-files", "123456"]}
+    assert yaml.safe_load(line) == {"AllowedValues": [SAMPLE, "123456"]}
 
 
 @pytest.mark.parametrize(
@@ -109,11 +110,11 @@ def test_what_is_not_asked_for_stays_as_it_is(
 @pytest.mark.parametrize(
     ("asked", "before", "expected"),
     [
-        ((), {}, ("sagemaker-sample-files",)),
-        (("ours",), {}, ("sagemaker-sample-files", "ours")),
-        ((), {"InputDataBuckets": "sagemaker-sample-files,ours"}, ("sagemaker-sample-files", "ours")),
-        (("theirs",), {"InputDataBuckets": "sagemaker-sample-files,ours"}, ("sagemaker-sample-files", "theirs")),
-        (("sagemaker-sample-files",), {"InputDataBuckets": "sagemaker-sample-files,ours"}, ("sagemaker-sample-files",)),
+        ((), {}, (SAMPLE,)),
+        (("ours",), {}, (SAMPLE, "ours")),
+        ((), {"InputDataBuckets": f"{SAMPLE},ours"}, (SAMPLE, "ours")),
+        (("theirs",), {"InputDataBuckets": f"{SAMPLE},ours"}, (SAMPLE, "theirs")),
+        ((SAMPLE,), {"InputDataBuckets": f"{SAMPLE},ours"}, (SAMPLE,)),
     ],
 )
 def test_the_sample_data_may_be_read_beside_the_buckets_that_were_asked_for_last(

@@ -68,8 +68,10 @@ def get_pipeline(
     processing_instance_type = ParameterString("ProcessingInstanceType", default_value="ml.m5.large")
     processing_instance_count = ParameterInteger("ProcessingInstanceCount", default_value=1)
     training_instance_type = ParameterString("TrainingInstanceType", default_value="ml.m5.large")
+    # Amazon keeps the data in every region: jobs read from buckets of their own.
     input_data_url = ParameterString(
-        "InputDataUrl", default_value="s3://sagemaker-sample-files/datasets/tabular/uci_abalone/abalone.csv"
+        "InputDataUrl",
+        default_value=f"s3://sagemaker-servicecatalog-seedcode-{region}/dataset/abalone-dataset.csv",
     )
     model_approval_status = ParameterString(
         "ModelApprovalStatus",
