@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,9 @@ class Played(NamedTuple):
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     folder = tmp_path_factory.mktemp("demo")
     command = [sys.executable, "-m", "sandbox", "demo", "--folder", str(folder)]
-    environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "COLUMNS": "200"}
+    temporary = folder / "tmp"  # where jobs and containers run, so that none can hide from the look for survivors
+    temporary.mkdir()
+    environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(temporary), "COLUMNS": "200"}
     done = subprocess.run(
         command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -61,11 +64,7 @@ def test_both_endpoints_serve_exactly_the_approved_version(played: Played) -> No
 
 
 def test_the_staging_tests_measure_the_quality_on_held_out_rows(played: Played) -> None:
-    assert "mse" in played.output.split("test-staging")[1].lower()
-
-
-def test_the_loop_costs_little_more_than_its_computation(played: Played) -> None:
-    assert played.result["wall_seconds"] > played.result["compute_seconds"] > 0
+    assert re.search(r"mse \d+\.\d+, at most 6\.0: passed", played.output)
 
 
 def test_nothing_of_the_sandbox_runs_on(played: Played) -> None:
