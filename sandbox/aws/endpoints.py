@@ -28,7 +28,7 @@ from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemaker.utils import arn_formatter
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
-from sandbox.aws import images, logs, roles
+from sandbox.aws import identity, images, logs
 from sandbox.aws.fleet import DeploymentFailed, Fleet, Variant
 from sandbox.aws.jobfiles import split
 from sandbox.aws.server import state
@@ -122,7 +122,7 @@ def _create_model(
     if model_name in self._models:
         arn = arn_formatter("model", model_name, self.account_id, self.region_name)
         raise ValidationError(f'Cannot create already existing model "{arn}".')
-    s3 = roles.client("s3", roles.assume(execution_role_arn, "SageMaker", self.region_name))
+    s3 = identity.client("s3", identity.sagemaker_credentials(execution_role_arn))
     for definition in _resolved(self, containers or [primary_container or {}]):
         _refuse_unusable(definition, s3)
     made = Model(
@@ -329,7 +329,7 @@ def _variants(backend: SageMakerModelBackend, config: Mapping[str, Any]) -> list
             Variant(
                 name=each["VariantName"],
                 role_arn=model.execution_role_arn,
-                credentials=roles.assume(model.execution_role_arn, "SageMaker", backend.region_name),
+                credentials=identity.sagemaker_credentials(model.execution_role_arn),
                 containers=_resolved(backend, model.containers or [model.primary_container]),
                 health_check_seconds=each.get("ContainerStartupHealthCheckTimeoutInSeconds", HEALTH_CHECK_SECONDS),
             )

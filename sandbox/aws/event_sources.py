@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.awslambda.models import EventSourceMapping, LambdaBackend
 from moto.core.exceptions import ServiceException
@@ -130,10 +129,7 @@ class _Poller:
             function = self._backend.get_function_by_arn(self._mapping.function_arn)
             role = function.role if function else ""
             keys = identity.service_credentials(role, "lambda.amazonaws.com", "awslambda-poller")
-            session = boto3.Session(
-                keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys["AWS_SESSION_TOKEN"], REGION
-            )
-            self._client, self._client_until = session.client("sqs"), time.monotonic() + _CREDENTIALS_SECONDS
+            self._client, self._client_until = identity.client("sqs", keys), time.monotonic() + _CREDENTIALS_SECONDS
         return self._client
 
 

@@ -75,7 +75,9 @@ def _require_permission(rule: Any, queue_arn: str) -> None:
     """
     policy = json.loads(_queue(queue_arn).policy or '{"Statement": []}')
     own = [
-        each for each in policies.as_list(policy["Statement"]) if policies.names_service(each, "events.amazonaws.com")
+        each
+        for each in policies.as_list(policy["Statement"])
+        if policies.names(each, "Service", "events.amazonaws.com")
     ]
     if not policies.allows([{"Statement": own}], "sqs:SendMessage", queue_arn, {"aws:sourcearn": rule.arn}):
         raise NotPermitted(f"the queue's policy does not let rule {rule.name} send to it")

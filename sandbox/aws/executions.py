@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from moto.core.utils import utcnow
 from moto.sagemaker.exceptions import ValidationError
 
-from sandbox.aws import definition, roles
+from sandbox.aws import definition, identity
 from sandbox.aws.definition import Json, Unresolved
 from sandbox.aws.jobfiles import split
 from sandbox.aws.steps import ACTIONS, Call, StepFailed, stop_job
@@ -149,7 +149,7 @@ class Execution:
     def call(self, step: Step) -> Call:
         """What a step's action works with."""
         session = f"sagemaker-pipeline-{self.id}-{step.name}"[:64]
-        credentials = roles.assume(self.role_arn, session, self.region)
+        credentials = identity.sagemaker_credentials(self.role_arn, session)
         return Call(self.arn, self.id, step, credentials, self._resolver(credentials))
 
     def _perform(self, step: Step) -> None:
@@ -187,7 +187,7 @@ class Execution:
             },
             "Steps": {name: step.properties for name, step in list(self.steps.items())},
         }
-        s3 = roles.client("s3", credentials)
+        s3 = identity.client("s3", credentials)
         return lambda value: definition.resolve(value, known, lambda get: self._read_json(get, known, s3))
 
     def _read_json(self, get: Json, known: Json, s3: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import requests
 from botocore.exceptions import ClientError
 
-from sandbox.aws import container, images, roles
+from sandbox.aws import container, identity, images
 from sandbox.aws.jobfiles import split
 
 ANSWER_SECONDS = 60  # what SageMaker gives a container to answer an invocation
@@ -127,7 +127,7 @@ class Fleet:
 def _fetch(uri: str, target: Path, credentials: dict[str, str]) -> None:
     archive = target.parent / "model.tar.gz"
     try:
-        roles.client("s3", credentials).download_file(*split(uri), str(archive))
+        identity.client("s3", credentials).download_file(*split(uri), str(archive))
     except ClientError as error:
         raise DeploymentFailed(
             f'Failed to download model data from URL: "{uri}". Please ensure that there is an object located at the '

@@ -1,24 +1,28 @@
-"""Who a caller is: web identity tokens verified as STS verifies them, and roles that services assume.
+"""Who holds which credentials: access keys, web identity tokens as STS verifies them, roles that services assume.
 
-`install()` puts AssumeRoleWithWebIdentity under these rules. What a caller may do is authorization.py's.
+`install()` puts AssumeRoleWithWebIdentity under these rules. What a caller may do is authorization.py's. What a
+service does for a role goes through the API with `client`, so that IAM policies hold for it.
 https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 """
 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import jwt
 import requests
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
 from moto.iam.models import OpenIDConnectProvider, Role, iam_backends
 from moto.iam.responses import IamResponse
-from moto.sts.models import sts_backends
+from moto.sagemaker.exceptions import ValidationError
+from moto.sts.models import AssumedRole, sts_backends
 from moto.sts.responses import TokenResponse
 
 from sandbox.aws import policies
@@ -117,20 +121,13 @@ def trusts(policy: Mapping[str, Any], provider_arn: str, claims: Mapping[str, An
     """Whether a trust policy lets this identity assume its role: an Allow that fits, and no Deny that does."""
     host = provider_arn.partition(":oidc-provider/")[2]
     context = {f"{host}:{name}".lower(): claims[name] for name in _CONDITION_CLAIMS if name in claims}
-    statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
-    effects = {statement["Effect"] for statement in statements if _statement_fits(statement, provider_arn, context)}
-    return "Allow" in effects and "Deny" not in effects
+    own = [each for each in policies.as_list(policy["Statement"]) if policies.names(each, "Federated", provider_arn)]
+    return _let_in(own, "sts:AssumeRoleWithWebIdentity", context)
 
 
-def _statement_fits(statement: Mapping[str, Any], provider_arn: str, context: Mapping[str, Any]) -> bool:
-    principal = statement.get("Principal", {})
-    federated = principal.get("Federated", []) if isinstance(principal, dict) else []
-    if provider_arn not in policies.as_list(federated):
-        return False
-    actions = policies.as_list(statement["Action"])
-    if not any(policies.like("sts:assumerolewithwebidentity", action.lower()) for action in actions):
-        return False
-    return policies.conditions_hold(statement.get("Condition", {}), context)
+def _let_in(statements: list[Any], action: str, context: Mapping[str, Any]) -> bool:
+    # The resource of a trust policy is its role: no statement names it.
+    return policies.allows([{"Statement": [each | {"Resource": "*"} for each in statements]}], action, "*", context)
 
 
 # --- roles that services use ---------------------------------------------------------------------------------------
@@ -146,25 +143,59 @@ def service_credentials(role_arn: str, service: str, session_name: str) -> dict[
     Raises CannotAssume.
     """
     role = _role(role_arn)
-    if role is None or not _trusts_service(json.loads(role.assume_role_policy_document), service):
+    if role is None or not trusts_service(json.loads(role.assume_role_policy_document), service):
         raise CannotAssume(role_arn)
     session = sts_backends[ACCOUNT]["aws"].assume_role(REGION, session_name, role_arn, "", 3600, "")
     return _environment(session)
 
 
+def sagemaker_credentials(role_arn: str, session_name: str = "SageMaker") -> dict[str, str]:
+    """Those of a role for SageMaker. Raises ValidationError, as SageMaker's Create* calls do."""
+    try:
+        return service_credentials(role_arn, "sagemaker.amazonaws.com", session_name)
+    except CannotAssume as error:
+        raise ValidationError(
+            f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
+            "'sagemaker.amazonaws.com' to assume the role."
+        ) from error
+
+
+def trusts_service(policy: Mapping[str, Any], service: str) -> bool:
+    """Whether a trust policy lets a service of this account assume its role."""
+    own = [each for each in policies.as_list(policy["Statement"]) if policies.names(each, "Service", service)]
+    return _let_in(own, "sts:AssumeRole", {"aws:sourceaccount": ACCOUNT})
+
+
+def _role(arn: str) -> Role | None:
+    roles = list(iam_backends[ACCOUNT]["aws"].roles.values())
+    return next((role for role in roles if role.arn == arn), None)
+
+
+# --- access keys ---------------------------------------------------------------------------------------------------
+
+
+def holder(access_key: str) -> Any:
+    """moto's session of a role (AssumedRole) or user (User) that has this access key; None when neither has."""
+    session = sts_backends[ACCOUNT]["aws"].get_assumed_role_from_access_key(access_key)
+    users = list(iam_backends[ACCOUNT]["aws"].users.values())
+    return session or next((user for user in users if _key(user, access_key)), None)
+
+
+def _key(user: Any, access_key: str) -> Any:
+    return next((key for key in user.access_keys if key.access_key_id == access_key), None)
+
+
 def caller_credentials(access_key: str) -> dict[str, str]:
     """The credentials behind a caller's access key, for a service that goes on in the caller's name."""
-    for session in list(sts_backends[ACCOUNT]["aws"].assumed_roles):
-        if session.access_key_id == access_key:
-            return _environment(session)
-    for user in list(iam_backends[ACCOUNT]["aws"].users.values()):
-        for key in user.access_keys:
-            if key.access_key_id == access_key:
-                return {"AWS_ACCESS_KEY_ID": key.access_key_id, "AWS_SECRET_ACCESS_KEY": key.secret_access_key}
-    return dict(ROOT_KEYS)
+    found = holder(access_key)
+    if found is None:
+        return dict(ROOT_KEYS)
+    if isinstance(found, AssumedRole):
+        return _environment(found)
+    return {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": _key(found, access_key).secret_access_key}
 
 
-def _environment(session: Any) -> dict[str, str]:
+def _environment(session: AssumedRole) -> dict[str, str]:
     return {
         "AWS_ACCESS_KEY_ID": session.access_key_id,
         "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
@@ -172,18 +203,13 @@ def _environment(session: Any) -> dict[str, str]:
     }
 
 
-def _trusts_service(policy: Mapping[str, Any], service: str) -> bool:
-    return any(
-        statement["Effect"] == "Allow"
-        and isinstance(statement.get("Principal"), dict)
-        and service in policies.as_list(statement["Principal"].get("Service", []))
-        for statement in policies.as_list(policy["Statement"])
-    )
+_clients = threading.Lock()  # boto3's default session does not stand clients made by two threads at once
 
 
-def _role(arn: str) -> Role | None:
-    roles = iam_backends[ACCOUNT]["aws"].roles.values()
-    return next((role for role in roles if role.arn == arn), None)
+def client(service: str, credentials: Mapping[str, str], region: str = REGION) -> Any:
+    """A client of this server for credentials as above; the endpoint comes from AWS_ENDPOINT_URL."""
+    with _clients:
+        return boto3.client(service, region_name=region, **{name.lower(): value for name, value in credentials.items()})
 
 
 # --- the two calls on an identity provider's audiences that moto lacks ---------------------------------------------

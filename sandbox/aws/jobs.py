@@ -25,7 +25,7 @@ from moto.sagemaker.models import SageMakerModelBackend
 from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemaker.utils import arn_formatter
 
-from sandbox.aws import container, images, jobfiles, logs, roles
+from sandbox.aws import container, identity, images, jobfiles, logs
 from sandbox.aws.server import state
 
 _REASON_CHARACTERS = 1024  # the API's limit for FailureReason and ExitMessage
@@ -77,8 +77,8 @@ class Job:
 
     def check(self) -> None:
         """What Create* verifies before the job exists. Raises ValidationError."""
-        self._credentials = roles.assume(self.role_arn, "SageMaker", self.region)
-        self._s3 = roles.client("s3", self._credentials)
+        self._credentials = identity.sagemaker_credentials(self.role_arn)
+        self._s3 = identity.client("s3", self._credentials)
         for uri in self.input_uris():
             jobfiles.require(self._s3, uri, self.role_arn, self.region)
 

@@ -35,10 +35,10 @@ def _concerns(statement: Mapping[str, Any], action: str, resource: str) -> bool:
     return fits and not any(like(resource, pattern) for pattern in as_list(statement["NotResource"]))
 
 
-def names_service(statement: Mapping[str, Any], service: str) -> bool:
-    """Whether a statement of a resource's own policy is for this service (`events.amazonaws.com`), or for everybody."""
-    principal = statement.get("Principal")
-    return principal == "*" or (isinstance(principal, dict) and service in as_list(principal.get("Service", [])))
+def names(statement: Mapping[str, Any], kind: str, principal: str) -> bool:
+    """Whether a statement of a resource's own policy is for this principal of a kind (`Service`), or for everybody."""
+    named = statement.get("Principal")
+    return named == "*" or (isinstance(named, dict) and principal in as_list(named.get(kind, [])))
 
 
 def conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, Any]) -> bool:

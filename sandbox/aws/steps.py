@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError, ParamValidationError
 
-from sandbox.aws import definition, jobs, roles
+from sandbox.aws import definition, identity, jobs
 from sandbox.aws.definition import Json
 
 
@@ -46,7 +46,7 @@ class Call(NamedTuple):
         """Call a SageMaker operation; a refusal fails the step with the service's words."""
         method = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in operation).lstrip("_")
         try:
-            answer: Json = getattr(roles.client("sagemaker", self.credentials), method)(**request)
+            answer: Json = getattr(identity.client("sagemaker", self.credentials), method)(**request)
         except (ClientError, ParamValidationError) as error:
             text = error.response["Error"]["Message"] if isinstance(error, ClientError) else str(error)
             raise StepFailed(

@@ -145,3 +145,35 @@ def test_a_role_that_does_not_exist_is_refused(aws: Aws, issuer: Issuer) -> None
 def test_a_session_longer_than_the_role_allows_is_refused(aws: Aws, issuer: Issuer) -> None:
     with pytest.raises(ClientError, match="MaxSessionDuration"):
         assume(aws, role(aws, issuer, EXACT), issuer.token(), DurationSeconds=7200)
+
+
+TRUST = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+
+
+def own(account: str, operator: str = "StringEquals") -> dict[str, Any]:
+    return {"Condition": {operator: {"aws:SourceAccount": account}}}
+
+
+@pytest.mark.parametrize(
+    ("statements", "assumed"),
+    [
+        ([TRUST], True),
+        ([TRUST | own(ACCOUNT)], True),
+        ([TRUST | own("210987654321")], False),
+        ([TRUST | own(ACCOUNT, "StringNotEquals")], False),
+        ([TRUST, TRUST | {"Effect": "Deny"}], False),
+        ([TRUST | {"Action": "sts:TagSession"}], False),
+        ([TRUST | {"Principal": {"Service": ["lambda.amazonaws.com"]}}], False),
+    ],
+)
+def test_a_service_gets_the_role_that_trusts_it(aws: Aws, statements: list[dict[str, Any]], assumed: bool) -> None:
+    name = f"model-{uuid.uuid4().hex[:8]}"
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    arn = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=policy)["Role"]["Arn"]
+    image = {"Image": "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:1.7-1"}
+    model = {"ModelName": name, "PrimaryContainer": image, "ExecutionRoleArn": arn}
+    if assumed:
+        aws.client("sagemaker").create_model(**model)
+    else:
+        with pytest.raises(ClientError, match="Could not assume role"):
+            aws.client("sagemaker").create_model(**model)

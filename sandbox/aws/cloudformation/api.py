@@ -9,11 +9,9 @@ import re
 import threading
 import uuid
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 from moto.cloudformation import urls
 from moto.cloudformation.exceptions import AlreadyExistsException, CloudFormationError
 from moto.core.responses import ActionResult, BaseResponse, EmptyResult
@@ -56,17 +54,9 @@ def install() -> None:
     urls.url_paths["{0}/$"] = CloudFormation.dispatch
 
 
-@cache
-def _session(access_key: str, secret_key: str, token: str | None, region: str) -> boto3.Session:
-    return boto3.Session(access_key, secret_key, token, region)
-
-
 def _client(region: str) -> Callable[[dict[str, str], str], Any]:
     def client(credentials: dict[str, str], service: str) -> Any:
-        token = credentials.get("AWS_SESSION_TOKEN")
-        keys = credentials["AWS_ACCESS_KEY_ID"], credentials["AWS_SECRET_ACCESS_KEY"]
-        with _lock:  # a session does not stand clients made by two threads at once
-            made = _session(*keys, token, region).client(service)
+        made = identity.client(service, credentials, region)
         made.meta.events.register("after-call", _remember_service)
         return made
 
