@@ -11,7 +11,6 @@ from ci_scripts.settings import Project
 
 # The permission that lets a role look, where it is not named like the operation.
 _PERMISSIONS = {
-    "HeadBucket": "s3:ListBucket",
     "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
     "GetBucketVersioning": "s3:GetBucketVersioning",
     "GetRole": "iam:GetRole",
@@ -122,12 +121,15 @@ def _bucket(project: Project) -> Iterator[Verdict]:
     try:
         answer = aws.client("s3", project.region).head_bucket(Bucket=name)
     except ClientError as error:
-        if aws.error_code(error) not in ("404", "NoSuchBucket"):
+        if aws.error_code(error) == "404":
+            yield verdicts.failed("bucket", f"{name} does not exist: create it, or correct ARTIFACT_BUCKET")
+            return
+        if aws.error_code(error) != "403":
             raise
-        yield verdicts.failed("bucket", f"{name} does not exist: create it, or correct ARTIFACT_BUCKET")
-        return
-    headers = answer["ResponseMetadata"]["HTTPHeaders"]
-    yield verdicts.bucket(name, headers.get("x-amz-bucket-region", project.region), project.region)
+        answer = error.response
+    headers, status = answer["ResponseMetadata"]["HTTPHeaders"], answer["ResponseMetadata"]["HTTPStatusCode"]
+    found_in = headers.get("x-amz-bucket-region", project.region)
+    yield verdicts.bucket(name, found_in, project.region, may_look=status == 200)
 
 
 def _public_access(project: Project) -> Iterator[Verdict]:

@@ -1,4 +1,4 @@
-"""`sagemaker-ci doctor`, for a job or a laptop: one line per check, exit code 1 when one has failed.
+"""`sagemaker-ci doctor`, for a job or a laptop: one line per check and one for all, exit code 1 when one has failed.
 
 It only looks. Imports wait as in every command, so that `--help` is quick.
 """
@@ -29,7 +29,7 @@ def run(arguments: Namespace) -> None:
     from itertools import chain
 
     from ci_scripts import errors, job
-    from ci_scripts.doctor import aws_side, gitlab_side
+    from ci_scripts.doctor import aws_side, gitlab_side, verdicts
 
     gitlab = gitlab_side.surroundings(os.environ, arguments.gitlab_api, arguments.gitlab_project)
     seen = []
@@ -39,6 +39,7 @@ def run(arguments: Namespace) -> None:
     ):
         seen.append(verdict)
         job.say(str(verdict))
+    job.say(verdicts.tally(seen))
     failed = [verdict.check for verdict in seen if verdict.status == "FAILED"]
     if failed:
         raise errors.DoctorFoundProblems(f"{len(failed)} of {len(seen)} checks failed: {', '.join(failed)}")

@@ -208,6 +208,8 @@ def test_the_staging_job_is_told_that_held_out_data_is_missing_and_nothing_about
     assert job.refusal("s3", "get_object", Bucket="artifacts", Key=deployed) == "AccessDenied"
     assert job.refusal("s3", "list_objects_v2", Bucket="artifacts", Prefix=f"{GROUP}/executions/1/") == ""
     assert job.refusal("s3", "list_objects_v2", Bucket="artifacts") == "AccessDenied"
+    s3.delete_object(Bucket="artifacts", Key=missing)
+    s3.delete_bucket(Bucket="artifacts")
 
 
 @pytest.mark.parametrize("role", PROJECT_OF)

@@ -104,10 +104,17 @@ def test_waiting_messages_are_a_hint_and_dead_ones_a_failure() -> None:
 def test_a_bucket_in_another_region_fails_and_an_open_or_unversioned_one_is_a_hint() -> None:
     assert verdicts.bucket("b", "eu-west-1", "eu-west-1").status == "ok"
     assert verdicts.bucket("b", "us-east-1", "eu-west-1").status == "FAILED"
+    assert verdicts.bucket("b", "us-east-1", "eu-west-1", may_look=False).status == "FAILED"
     assert verdicts.public_access("b", {}).status == "hint"
     assert verdicts.public_access("b", {"BlockPublicAcls": True, "BlockPublicPolicy": False}).status == "hint"
     assert verdicts.public_access("b", {"BlockPublicAcls": True, "BlockPublicPolicy": True}).status == "ok"
     assert [verdicts.versioning("b", each).status for each in ("Enabled", "Suspended", None)] == ["ok", "hint", "hint"]
+
+
+def test_a_bucket_that_nothing_is_told_about_may_be_somebody_elses() -> None:
+    verdict = verdicts.bucket("b", "eu-west-1", "eu-west-1", may_look=False)
+    assert verdict.status == "skipped"
+    assert "somebody else's" in verdict.text
 
 
 SECRET = {"key": "AWS_SECRET_ACCESS_KEY", "masked": True, "protected": True, "environment_scope": "*"}
@@ -176,7 +183,6 @@ def test_a_pre_release_is_an_exact_version_and_older_than_its_release(released: 
     ("error", "status", "text"),
     [
         (ClientError({"Error": {"Code": "AccessDenied"}}, "ListRules"), "skipped", "events:ListRules"),
-        (ClientError({"Error": {"Code": "403"}}, "HeadBucket"), "skipped", "s3:ListBucket"),
         (
             ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeModelPackageGroup"),
             "skipped",
@@ -195,6 +201,14 @@ def test_whatever_aws_answers_is_one_verdict(error: Exception, status: str, text
     (verdict,) = aws_side.guarded("check", look)
     assert verdict.status == status
     assert text in verdict.text
+
+
+def test_the_last_line_tells_how_much_was_not_looked_at() -> None:
+    well, unseen = verdicts.ok("region", "eu-west-1"), verdicts.skipped("trigger", "not allowed to look")
+    assert verdicts.tally([well, verdicts.hint("bucket versioning", "off")]) == "2 checks: 1 ok, 1 hint"
+    assert verdicts.tally([well, unseen, unseen]).startswith(
+        "3 checks: 1 ok, 2 skipped: the lines say what looking takes"
+    )
 
 
 def test_a_verdict_is_one_line() -> None:
