@@ -100,7 +100,7 @@ def start(container: Container, write_line: Callable[[str], None]) -> Process:
 def _launch(container: Container, program: list[str], write_line: Callable[[str], None]) -> Process:
     if shutil.which("setpriv"):  # the kernel forgets the signal when a user namespace is entered: ask for it inside
         program = ["setpriv", "--pdeathsig", "KILL", *program]
-    environment = _environment() | images.environment(container.image) | container.environment
+    environment = _environment() | container.environment
     # In a container of their own, scripts may write where they stand, and do: they unpack models there.
     working_directory = container.opt_ml / "cwd"
     working_directory.mkdir(exist_ok=True)

@@ -22,9 +22,10 @@ class Image(NamedTuple):
 
 
 _ECR = r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/"
-_MODULE = [sys.executable, "-m"]
-_XGBOOST_TRAIN = [*_MODULE, "sandbox.aws.xgboost_container", "train"]
-_XGBOOST_SERVE = [*_MODULE, "sandbox.aws.xgboost_server"]
+# By file, and without the file's folder on the path: an image knows nothing of this checkout.
+_PROGRAM = [sys.executable, "-P"]
+_XGBOOST_TRAIN = [*_PROGRAM, str(Path(__file__).with_name("xgboost_container.py")), "train"]
+_XGBOOST_SERVE = [*_PROGRAM, str(Path(__file__).with_name("xgboost_server.py"))]
 _IMAGES = (
     # Versions before 1.3-1 keep the model as a pickle: https://github.com/aws/amazon-sagemaker-examples/issues/2952
     Image(rf"{_ECR}sagemaker-xgboost:(0\.90|1\.0|1\.2)-.+", [*_XGBOOST_TRAIN, "--before-1.3"], _XGBOOST_SERVE),
@@ -48,8 +49,3 @@ def program(image: str, command: list[str]) -> list[str]:
     if not own:
         raise UnknownImage(f"ClientError: image {image} has no program for {command or ['train']}")
     return own
-
-
-def environment(image: str) -> dict[str, str]:
-    """What the image itself sets: its programs are modules of the sandbox."""
-    return {"PYTHONPATH": str(Path(__file__).parents[2])} if "sagemaker-xgboost" in image else {}

@@ -22,7 +22,6 @@ OUTPUT = Path(os.environ.get("SM_OUTPUT_DIR", "/opt/ml/output"))
 _POSITIVE, _COUNT, _SHARE, _PART, _SWITCH = "[1, +inf)", "[0, +inf)", "[0, 1]", "(0, 1]", "[0, 1]"
 _INTEGERS = {
     "num_round": _POSITIVE,
-    "csv_weights": _SWITCH,
     "early_stopping_rounds": _POSITIVE,
     "verbosity": "[0, 3]",
     "nthread": _POSITIVE,
@@ -66,7 +65,7 @@ _CHOICES = {
     "rank:pairwise rank:ndcg rank:map reg:linear reg:squarederror reg:logistic reg:gamma reg:pseudohubererror "
     "reg:squaredlogerror reg:absoluteerror reg:tweedie survival:aft survival:cox",
 }
-_OURS = ("num_round", "early_stopping_rounds", "csv_weights", "save_model_on_termination")  # not xgboost's parameters
+_OURS = ("num_round", "early_stopping_rounds", "save_model_on_termination")  # not xgboost's parameters
 
 
 class UserError(Exception):
@@ -106,38 +105,21 @@ def _contains(interval: str, number: float) -> bool:
     return above and (number <= high if interval[-1] == "]" else number < high)
 
 
-def read_channel(folder: Path, content_type: str, csv_weights: int) -> Any:
-    """The files of a channel as a DMatrix: text/csv (label first, no header) or libsvm. Raises UserError."""
+def read_channel(folder: Path, content_type: str) -> Any:
+    """The text/csv files of a channel, label first and without a header, as a DMatrix. Raises UserError."""
     import numpy
     import xgboost
 
-    media_type = (content_type or "libsvm").lower().split(";")[0].strip().removeprefix("text/").removeprefix("x-")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] not in "._")
     if not files:
         raise UserError(f"No data in {folder.name} channel path {folder}")
-    if media_type not in ("csv", "libsvm"):
-        raise UserError(f"{content_type} is not an accepted ContentType: csv, libsvm, text/csv, text/libsvm.")
+    if content_type.lower().split(";")[0].strip() not in ("csv", "text/csv"):
+        raise UserError(f"{content_type or 'libsvm'} is not a ContentType that the sandbox reads: csv, text/csv.")
     try:
-        if media_type == "libsvm":
-            return _libsvm([line.split() for path in files for line in path.read_text().splitlines()])
         table = numpy.vstack([numpy.genfromtxt(path, delimiter=",", ndmin=2, loose=False) for path in files])
     except ValueError as error:
-        raise UserError(f"Failed to load {media_type} data with exception:\n{error}") from error
-    weights = table[:, 1] if csv_weights else None
-    return xgboost.DMatrix(table[:, 2 if csv_weights else 1 :], label=table[:, 0], weight=weights)
-
-
-def _libsvm(lines: list[list[str]]) -> Any:
-    """Rows of `label index:value …`; what a row does not name is missing."""
-    import numpy
-    import xgboost
-
-    cells = [[cell.split(":") for cell in line[1:]] for line in lines]
-    table = numpy.full((len(lines), 1 + max(int(index) for row in cells for index, _ in row)), numpy.nan)
-    for number, row in enumerate(cells):
-        for index, value in row:
-            table[number, int(index)] = float(value)
-    return xgboost.DMatrix(table, label=[float(line[0]) for line in lines])
+        raise UserError(f"Failed to load csv data with exception:\n{error}") from error
+    return xgboost.DMatrix(table[:, 1:], label=table[:, 0])
 
 
 def train(before_1_3: bool) -> None:
@@ -156,8 +138,7 @@ def train(before_1_3: bool) -> None:
     watched = []
     for name in ("train", "validation"):
         if name in channels:
-            weights = parameters.get("csv_weights", 0) if name == "train" else 0
-            matrix = read_channel(INPUT / "data" / name, channels[name].get("ContentType", ""), weights)
+            matrix = read_channel(INPUT / "data" / name, channels[name].get("ContentType", ""))
             print(f"{name.capitalize()} matrix has {matrix.num_row()} rows and {matrix.num_col()} columns", flush=True)
             watched.append((matrix, name))
     try:
@@ -190,5 +171,5 @@ def main(before_1_3: bool) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:] not in (["train"], ["train", "--before-1.3"]):
-        sys.exit("usage: python -m sandbox.aws.xgboost_container train [--before-1.3]")
+        sys.exit("usage: xgboost_container.py train [--before-1.3]")
     sys.exit(main(before_1_3="--before-1.3" in sys.argv))

@@ -70,6 +70,13 @@ def test_nothing_of_the_hosts_environment_gets_in(tmp_path: Path, monkeypatch: p
     assert "hunter2" not in lines[0]
 
 
+def test_a_container_does_not_see_this_checkout(tmp_path: Path) -> None:
+    algorithm = SKLEARN.partition("/")[0] + "/sagemaker-xgboost:3.0-5"
+    program = "import os, sys; print(os.environ.get('PYTHONPATH'), sys.path[0])"
+    (tmp_path / "script.py").write_text(program)
+    assert run(tmp_path, "python3", str(tmp_path / "script.py"), image=algorithm) == (0, [f"None {tmp_path}"])
+
+
 def test_exit_code_and_every_line_of_both_streams_are_handed_over(tmp_path: Path) -> None:
     assert run(tmp_path, "sh", "-c", "echo out; echo err >&2; exit 3") == (3, ["out", "err"])
 
@@ -141,12 +148,6 @@ def test_hyperparameters_get_their_types() -> None:
     given = {"num_round": "50", "eta": "0.2", "objective": "reg:squarederror", "eval_metric": "rmse,mae"}
     expected = {"num_round": 50, "eta": 0.2, "objective": "reg:squarederror", "eval_metric": ["rmse", "mae"]}
     assert xgboost_container.validate(given) == expected
-
-
-def test_a_libsvm_channel_is_read(tmp_path: Path) -> None:
-    (tmp_path / "part").write_text("3 0:1.5 2:2\n4 1:7\n")
-    matrix = xgboost_container.read_channel(tmp_path, "text/libsvm", 0)
-    assert (matrix.num_row(), matrix.num_col(), matrix.get_label().tolist()) == (2, 3, [3, 4])
 
 
 @pytest.mark.parametrize(("version", "pickled"), [("1.2-2", True), ("1.3-1", False)])
