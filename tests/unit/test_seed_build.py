@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
@@ -171,3 +172,13 @@ def test_an_archive_without_a_model_stops_the_job(splits: Splits, tmp_path: Path
     assert done.returncode != 0
     assert "model.tar.gz holds no file xgboost-model" in done.stderr
     assert not (tmp_path / "evaluation").exists()
+
+
+@pytest.mark.parametrize(("script", "libraries"), [("preprocess.py", "pandas numpy"), ("evaluate.py", "numpy xgboost")])
+def test_a_step_runs_with_what_its_image_has(script: str, libraries: str) -> None:
+    # Python 3.10, which has no tomllib, and a few libraries; neither this project nor what its tests need.
+    tree = ast.parse((SCRIPTS / script).read_text(), feature_version=(3, 10))
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    strange = {name.split(".")[0] for name in imported} - (sys.stdlib_module_names - {"tomllib"}) - {*libraries.split()}
+    assert not strange
