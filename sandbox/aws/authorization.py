@@ -16,9 +16,9 @@ from moto.core.exceptions import HTTPException, ServiceException
 from moto.core.responses import ActionResult, BaseResponse
 from moto.iam.models import iam_backends
 from moto.s3.exceptions import S3AccessDeniedError, S3InvalidAccessKeyIdError
-from moto.sts.models import sts_backends
+from moto.sts.models import AssumedRole
 
-from sandbox.aws import policies, requestlog
+from sandbox.aws import identity, policies, requestlog
 from sandbox.aws.demands import Demand, demands
 from sandbox.aws.server import ACCOUNT, ROOT_KEYS
 
@@ -118,6 +118,7 @@ def role_may(role_arn: str, session: str, needed: list[tuple[str, str]]) -> bool
 
 def _require(caller: Caller, demand: Demand) -> None:
     if not policies.allows(caller.policies, demand.action, demand.resource, demand.context):
+        requestlog.note_refused()
         raise Refused(
             "AccessDeniedException",
             f"User: {caller.arn} is not authorized to perform: {demand.action} on resource: {demand.resource} because "
@@ -135,16 +136,15 @@ def _caller(response: Any) -> Caller:
         raise Refused("MissingAuthenticationTokenException", "Request is missing Authentication Token")
     if key == ROOT_KEYS["AWS_ACCESS_KEY_ID"]:
         return Caller(ROOT, [])
-    iam = iam_backends[ACCOUNT]["aws"]
-    for session in list(sts_backends[ACCOUNT]["aws"].assumed_roles):
-        if session.access_key_id == key:
-            if session.session_token != token:
-                break
-            return Caller(str(session.arn), list(_policies(iam.get_role_by_arn(session.role_arn))))
-    for user in list(iam.users.values()):
-        if any(one.access_key_id == key for one in user.access_keys):
-            return Caller(str(user.arn), list(_policies(user)))
-    raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.")
+    holder = identity.holder(key)
+    if holder is None or (isinstance(holder, AssumedRole) and holder.session_token != token):
+        raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.")
+    return Caller(str(holder.arn), list(_policies(_entity(holder))))
+
+
+def _entity(holder: Any) -> Any:
+    """The role or user whose policies count."""
+    return iam_backends[ACCOUNT]["aws"].get_role_by_arn(holder.role_arn) if isinstance(holder, AssumedRole) else holder
 
 
 def _credentials(response: Any) -> tuple[str, str]:
@@ -158,8 +158,8 @@ def _credentials(response: Any) -> tuple[str, str]:
     return scope.split("/")[0] or query.get("AWSAccessKeyId", [""])[0], token
 
 
-def _policies(identity: Any) -> Iterator[Any]:
+def _policies(entity: Any) -> Iterator[Any]:
     """The documents of a role's or a user's policies, inline and managed."""
-    versions = [version for policy in identity.managed_policies.values() for version in policy.versions]
-    for document in (*identity.policies.values(), *(version.document for version in versions if version.is_default)):
+    versions = [version for policy in entity.managed_policies.values() for version in policy.versions]
+    for document in (*entity.policies.values(), *(version.document for version in versions if version.is_default)):
         yield json.loads(document) if isinstance(document, str) else document

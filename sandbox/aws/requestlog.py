@@ -13,9 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from moto.iam.models import iam_backends
-from moto.sts.models import sts_backends
-
+from sandbox.aws import identity
 from sandbox.aws.server import ROOT_KEYS
 
 _call = threading.local()
@@ -32,7 +30,7 @@ class RequestLog:
         _logs.append(self)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        _call.entry = entry = {"service": "", "operation": "", "resource": "", "asked": []}
+        _call.entry = entry = {"service": "", "operation": "", "resource": "", "asked": [], "refused": False}
         status: list[str] = []
 
         def note_status(line: str, headers: Any, *rest: Any) -> Any:
@@ -47,6 +45,7 @@ class RequestLog:
             "operation": entry["operation"] or environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2],
             "resource": entry["resource"],
             "asked": entry["asked"],
+            "refused": entry["refused"],
             "principal": principal(key),
             "status": int(status[0].split()[0]) if status else 500,
         }
@@ -68,6 +67,11 @@ def note_asked(action: str, resource: str) -> None:
     _entry()["asked"].append([action, resource])
 
 
+def note_refused() -> None:
+    """The answer to the last question was no. The status alone does not tell: services of JSON say 400 for it."""
+    _entry()["refused"] = True
+
+
 def record(principal_arn: str, asked: list[tuple[str, str]]) -> None:
     """What a service did with a role's permissions without a call of the API."""
     for log in _logs:
@@ -78,6 +82,7 @@ def record(principal_arn: str, asked: list[tuple[str, str]]) -> None:
                 "operation": "",
                 "resource": "",
                 "asked": asked,
+                "refused": False,
                 "principal": principal_arn,
                 "status": 200,
             }
@@ -95,15 +100,8 @@ def principal(access_key: str) -> str:
         return "anonymous"
     if access_key == ROOT_KEYS["AWS_ACCESS_KEY_ID"]:
         return "root"
-    for account in list(sts_backends.values()):
-        for role in list(account["aws"].assumed_roles):
-            if role.access_key_id == access_key:
-                return str(role.arn)
-    for account in list(iam_backends.values()):
-        for user in list(account["aws"].users.values()):
-            if any(key.access_key_id == access_key for key in user.access_keys):
-                return str(user.arn)
-    return "unknown"
+    holder = identity.holder(access_key)
+    return str(holder.arn) if holder else "unknown"
 
 
 def _signature(authorization: str) -> tuple[str, str]:
