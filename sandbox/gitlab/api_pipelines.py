@@ -24,7 +24,7 @@ from sandbox.gitlab.artifacts import parse_junit
 from sandbox.gitlab.entities import Entities
 from sandbox.gitlab.pipelines import Refused, Request
 from sandbox.gitlab.scheduling import COMPLETED
-from sandbox.gitlab.store import DEVELOPER, MAINTAINER, OWNER, REPORTER, Job, Pipeline, Project, Trigger, User, now
+from sandbox.gitlab.store import DEVELOPER, MAINTAINER, OWNER, REPORTER, Job, Pipeline, Project, Trigger, User
 
 _OVERRIDE_LEVELS = {"developer": DEVELOPER, "maintainer": MAINTAINER, "owner": OWNER}
 _MAX_INPUTS = 20
@@ -90,20 +90,17 @@ def register(api: Api, entities: Entities) -> None:
     def create_pipeline(project: Project) -> Json:
         return create(project, parameters(), current_user(), "api")
 
-    def trigger_pipeline(project: Project, ref: str | None = None) -> Json:
-        data = parameters() | ({"ref": ref} if ref else {})
+    @api.action("POST", "/projects/:project/trigger/pipeline", status=201, anonymous=True)
+    def trigger_pipeline(project: Project) -> Json:
+        data = parameters()
         _, token = required(data, "ref", "token")
         trigger = next((trigger for trigger in project.triggers if trigger.token == token), None)
         if trigger:
-            trigger.last_used = now()
             return create(project, data, trigger.owner, "trigger", trigger)
         job = store.find_running_job(token)
         if job is None or not store.access_level(job.user, project):
             raise not_found()  # the token of another project must not tell whether this one exists
         return create(project, data, job.user, "pipeline")
-
-    api.action("POST", "/projects/:project/trigger/pipeline", status=201, anonymous=True)(trigger_pipeline)
-    api.action("POST", "/projects/:project/ref/:ref/trigger/pipeline", status=201, anonymous=True)(trigger_pipeline)
 
     # --- pipelines --------------------------------------------------------------------------------------------------
 
@@ -148,21 +145,11 @@ def register(api: Api, entities: Entities) -> None:
         engine.retry_pipeline(pipeline, current_user())
         return entities.pipeline(pipeline)
 
-    @api.action("GET", f"{base}/:key/variables", REPORTER)
-    def pipeline_variables(project: Project, key: str) -> list[Json]:
-        given = pipeline_of(project, key).variables
-        return [{"key": name, "value": value, "variable_type": "env_var"} for name, value in given.items()]
-
     @api.action("GET", f"{base}/:key/jobs", REPORTER)
     def pipeline_jobs(project: Project, key: str) -> Response:
         pipeline = pipeline_of(project, key)
         jobs = pipeline.jobs if boolean(request.args, "include_retried") else pipeline.current_jobs()
         return page_of(_in_scope(jobs)[::-1], entities.job)
-
-    @api.action("GET", f"{base}/:key/bridges", REPORTER)
-    def bridges(project: Project, key: str) -> Response:
-        pipeline_of(project, key)
-        return page_of([], entities.job)
 
     @api.action("GET", f"{base}/:key/test_report", REPORTER)
     def test_report(project: Project, key: str) -> Json:
@@ -244,10 +231,6 @@ def register(api: Api, entities: Entities) -> None:
     @api.action("GET", f"{jobs_base}/:key/artifacts/*path", REPORTER)
     def artifact(project: Project, key: str, path: str) -> Response:
         return archive_of(job_of(project, key), path)
-
-    @api.action("GET", f"{jobs_base}/artifacts/:ref/download", REPORTER)
-    def latest_artifacts(project: Project, ref: str) -> Response:
-        return archive_of(latest_job(project, ref), None)
 
     @api.action("GET", f"{jobs_base}/artifacts/:ref/raw/*path", REPORTER)
     def latest_artifact(project: Project, ref: str, path: str) -> Response:

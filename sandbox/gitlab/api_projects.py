@@ -6,7 +6,7 @@ import re
 from datetime import date, timedelta
 from typing import Any
 
-from flask import Response, g, request
+from flask import Response, request
 
 from sandbox.gitlab.api import (
     Api,
@@ -31,13 +31,11 @@ from sandbox.gitlab.store import (
     Group,
     Project,
     ProtectedBranch,
-    Token,
     Trigger,
     User,
     Variable,
     now,
 )
-from sandbox.gitlab.variables import VERSION, slug, tier
 
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?<!\.git)(?<!\.atom)(?<!\.)")
 _VARIABLE_KEY = re.compile(r"[A-Za-z0-9_]{1,255}")
@@ -57,33 +55,21 @@ def register(api: Api, entities: Entities) -> None:
     """Add every resource of this module."""
     store = api.store
 
-    @api.action("GET", "/version")
-    def version() -> Json:
-        return {"version": VERSION, "revision": "sandbox", "enterprise": False}
-
-    @api.action("GET", "/metadata")
-    def metadata() -> Json:
-        return {"version": VERSION, "revision": "sandbox", "enterprise": False, "kas": {"enabled": False}}
-
     @api.action("GET", "/user")
     def user() -> Json:
         return entities.full_user(current_user())
 
     # --- users, groups, namespaces ----------------------------------------------------------------------------------
 
-    def users(_: None) -> list[User]:
-        wanted = request.args.get("username")
-        return [user for user in store.users if wanted in (None, user.username)]
-
-    def create_user(_: None, data: Json) -> User:
+    @api.action("POST", "/users", status=201)
+    def create_user() -> Json:
+        data = parameters()
         if not current_user().admin:
             raise ApiError(403, "403 Forbidden")
         username, name = required(data, "username", "name")
         if any(user.username == username for user in store.users):
             raise ApiError(409, "Username has already been taken")
-        return store.add_user(username, name, admin=boolean(data, "admin"))
-
-    add_resource(api, Resource("/users", "User", users, entities.full_user, create=create_user))
+        return entities.full_user(store.add_user(username, name, admin=boolean(data, "admin")))
 
     def visible_groups(_: None) -> list[Group]:
         found = [g for g in store.groups if g.visibility != "private" or store.access_level(current_user(), g)]
@@ -106,10 +92,6 @@ def register(api: Api, entities: Entities) -> None:
         store.groups.append(group)
         return group
 
-    @api.action("GET", "/groups")
-    def list_groups() -> Response:
-        return page_of(visible_groups(None), entities.group)
-
     @api.action("POST", "/groups", status=201)
     def post_group() -> Json:
         with store.lock:
@@ -118,16 +100,6 @@ def register(api: Api, entities: Entities) -> None:
     @api.action("GET", "/groups/:group")
     def get_group(group: Group) -> Json:
         return entities.group(group)
-
-    @api.action("DELETE", "/groups/:group", OWNER, status=202)
-    def delete_group(group: Group) -> Json:
-        with store.lock:
-            for project in store.projects:
-                if project.group and group in project.group.lineage():
-                    store.vacate(project)
-            store.projects[:] = [p for p in store.projects if p.group is None or group not in p.group.lineage()]
-            store.groups[:] = [other for other in store.groups if group not in other.lineage()]
-        return {"message": "202 Accepted"}
 
     @api.action("GET", "/groups/:group/projects")
     def group_projects(group: Group) -> Response:
@@ -295,7 +267,6 @@ def register(api: Api, entities: Entities) -> None:
         Resource(
             "/projects/:project/triggers", "Trigger", lambda project: project.triggers, entities.trigger,
             create=lambda project, data: _create_trigger(store.next_id("trigger"), project, data),
-            update=lambda trigger, data: setattr(trigger, "description", data.get("description", trigger.description)),
             delete=lambda project, trigger: project.triggers.remove(trigger), read=MAINTAINER,
         ),
     )  # fmt: skip
@@ -319,12 +290,6 @@ def register(api: Api, entities: Entities) -> None:
         )  # fmt: skip
         _register_members(api, entities, scope)
 
-    def personal_token(key: str) -> Token:
-        found = next((token for token in store.tokens if str(token.id) == key and token.source is None), None)
-        if found is None or (found.user is not current_user() and not current_user().admin):
-            raise not_found("Personal Access Token")
-        return found
-
     @api.action("POST", "/users/:user_id/personal_access_tokens", status=201)
     def create_personal_token(user_id: str) -> Json:
         user = next((user for user in store.users if str(user.id) == user_id), None)
@@ -335,30 +300,11 @@ def register(api: Api, entities: Entities) -> None:
         token = store.add_token(user, name, _scopes(scopes), expires_at=_expiry(data))
         return entities.token(token) | {"token": token.value}
 
-    @api.action("GET", "/personal_access_tokens/:key")
-    def get_personal_token(key: str) -> Json:
-        return entities.token(g.token if key == "self" and g.token else personal_token(key))
-
-    @api.action("DELETE", "/personal_access_tokens/:key")
-    def revoke_personal_token(key: str) -> None:
-        personal_token(key).revoked = True
-
     # --- environments -----------------------------------------------------------------------------------------------
 
     def environments(project: Project) -> list[Environment]:
         name = request.args.get("name")
         return [environment for environment in project.environments if name in (None, environment.name)]
-
-    def create_environment(project: Project, data: Json) -> Environment:
-        (name,) = required(data, "name")
-        if any(environment.name == name for environment in project.environments):
-            raise ApiError(400, {"name": ["has already been taken"]})
-        level = data.get("tier") or tier(name)
-        made = Environment(
-            store.next_id("environment"), name, slug(name)[:24], level, external_url=data.get("external_url")
-        )
-        project.environments.append(made)
-        return made
 
     def show_environment(environment: Environment) -> Json:
         deployments = [d for p in store.projects for d in p.deployments if d.environment is environment]
@@ -368,11 +314,8 @@ def register(api: Api, entities: Entities) -> None:
 
     add_resource(
         api,
-        Resource(
-            "/projects/:project/environments", "Environment", environments, show_environment,
-            create=create_environment, delete=lambda project, environment: project.environments.remove(environment),
-        ),
-    )  # fmt: skip
+        Resource("/projects/:project/environments", "Environment", environments, show_environment),
+    )
 
     def deployments(project: Project) -> list[Any]:
         name, status = request.args.get("environment"), request.args.get("status")
@@ -485,13 +428,6 @@ def _register_members(api: Api, entities: Entities, scope: str) -> None:
         source.members[user.id] = int(level)
         return user, int(level)
 
-    def all_items(source: Project | Group) -> list[tuple[User, int]]:
-        return [
-            (user, level)
-            for user in api.store.users
-            if not user.admin and (level := api.store.access_level(user, source))
-        ]
-
     add_resource(
         api,
         Resource(
@@ -500,7 +436,3 @@ def _register_members(api: Api, entities: Entities, scope: str) -> None:
             delete=lambda source, member: source.members.pop(member[0].id),
         ),
     )  # fmt: skip
-
-    @api.action("GET", f"{scope}/members/all")
-    def all_members(**source: Project | Group) -> Response:
-        return page_of(all_items(next(iter(source.values()))), show)

@@ -32,17 +32,13 @@ def register(api: Api, entities: Entities) -> None:
         except releases.ReleaseRefused as refused:
             raise ApiError(refused.status, str(refused)) from refused
 
-    def update(release: Release, data: Json) -> None:
-        release.name = data.get("name", release.name)
-        release.description = data.get("description", release.description)
-
     def newest_first(project: Project) -> list[Any]:
         return project.releases[::-1]
 
     add_resource(
         api,
         Resource(
-            "/projects/:project/releases", "", newest_first, show, key="tag", create=create, update=update,
-            delete=lambda project, release: project.releases.remove(release), write=DEVELOPER,
+            "/projects/:project/releases", "", newest_first, show, key="tag", create=create,
+            write=DEVELOPER,
         ),
     )  # fmt: skip

@@ -97,7 +97,7 @@ def register(api: Api, entities: Entities) -> None:
         Resource(
             f"{base}/tags", "Tag", lambda project: refs(project, "tags"), show_tag, find=find_ref,
             create=lambda project, data: create_ref(project, "tags", *required(data, "tag_name", "ref")),
-            delete=lambda project, ref: project.repository.delete_ref(f"refs/tags/{ref[1]}"), write=DEVELOPER,
+            write=DEVELOPER,
         ),
     )  # fmt: skip
 
@@ -110,13 +110,6 @@ def register(api: Api, entities: Entities) -> None:
             raise not_found("Commit")
         commits = project.repository.commits(ref, path=request.args.get("path"))
         return page_of(commits, lambda commit: entities.commit(commit, project))
-
-    @api.action("GET", f"{base}/commits/:sha")
-    def get_commit(project: Project, sha: str) -> Json:
-        found = project.repository.resolve(sha)
-        if found is None:
-            raise not_found("Commit")
-        return entities.commit(project.repository.commit(found), project)
 
     @api.action("POST", f"{base}/commits", DEVELOPER, status=201)
     def create_commit(project: Project) -> Json:
@@ -194,24 +187,6 @@ def register(api: Api, entities: Entities) -> None:
     def get_raw_file(project: Project, path: str) -> Response:
         return Response(file_at(project, path)[2], mimetype="text/plain")
 
-    def file_action(project: Project, path: str, action: str) -> Json:
-        data = parameters()
-        branch, message = required(data, "branch", "commit_message")
-        commit_to(project, data, branch, message, [{**data, "action": action, "file_path": path}])
-        return {"file_path": path, "branch": branch}
-
-    @api.action("POST", f"{base}/files/:path", DEVELOPER, status=201)
-    def create_file(project: Project, path: str) -> Json:
-        return file_action(project, path, "create")
-
-    @api.action("PUT", f"{base}/files/:path", DEVELOPER)
-    def update_file(project: Project, path: str) -> Json:
-        return file_action(project, path, "update")
-
-    @api.action("DELETE", f"{base}/files/:path", DEVELOPER)
-    def delete_file(project: Project, path: str) -> None:
-        file_action(project, path, "delete")
-
     _register_merge_requests(api, entities)
 
 
@@ -235,12 +210,6 @@ def _register_merge_requests(api: Api, entities: Entities) -> None:
         if request_ is None:
             raise not_found()
         return request_
-
-    @api.action("GET", base)
-    def list_merge_requests(project: Project) -> Response:
-        state = request.args.get("state", "all")
-        items = [each for each in project.merge_requests if state in ("all", each.state)]
-        return page_of(items[::-1], lambda item: entities.merge_request(item, project))
 
     @api.action("POST", base, DEVELOPER, status=201)
     def create_merge_request(project: Project) -> Json:

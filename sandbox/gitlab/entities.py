@@ -88,7 +88,6 @@ class Entities:
             "visibility": project.visibility,
             "default_branch": project.default_branch,
             "empty_repo": not project.repository.refs(),
-            "archived": project.archived,
             "namespace": self.namespace(project.namespace),
             "creator_id": project.creator.id,
             "created_at": stamp(project.created_at),
@@ -122,7 +121,6 @@ class Entities:
             "owner": self.user(trigger.owner),
             "created_at": stamp(trigger.created_at),
             "updated_at": stamp(trigger.created_at),
-            "last_used": stamp(trigger.last_used),
         }
 
     def token(self, token: Token) -> Json:

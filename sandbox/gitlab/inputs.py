@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -134,7 +133,6 @@ def _apply(expression: str, value: Any, variables: Mapping[str, str]) -> str:
         r"posix_escape": lambda _, text: (
             re.sub(r"([^A-Za-z0-9_\-.,:+/@\n])", r"\\\1", text).replace("\n", "'\n'") or "''"
         ),
-        r"posix_quote": lambda _, text: shlex.quote(text),
         r"truncate\(\s*(\d+)\s*,\s*(\d+)\s*\)": lambda m, text: text[int(m[1]) : int(m[1]) + int(m[2])],
     }
     for pattern, function in functions.items():

@@ -74,7 +74,6 @@ class Repository:
         self.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
         # Pipelines fetch the commit they run for, also when no branch points at it any more.
         self.git("config", "uploadpack.allowAnySHA1InWant", "true")
-        self.git("config", "uploadpack.allowFilter", "true")
 
     def git(self, *arguments: str, input: bytes | None = None) -> bytes:
         done = subprocess.run(["git", *arguments], cwd=self.path, input=input, env=ENVIRONMENT, capture_output=True)
@@ -133,9 +132,6 @@ class Repository:
         """A file's content at a commit; None when there is no such file."""
         entry = self.entry(ref, path)
         return self.git("cat-file", "blob", entry.id) if entry and entry.type == "blob" else None
-
-    def changed(self, old: str, new: str) -> list[str]:
-        return self.git("diff", "--name-only", "-z", old, new).decode(errors="surrogateescape").split("\0")[:-1]
 
     def set_ref(self, ref: str, sha: str) -> None:
         self.git("update-ref", ref, sha)

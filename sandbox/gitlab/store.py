@@ -101,7 +101,6 @@ class Trigger:
     owner: User
     token: str = field(default_factory=lambda: f"glptt-{secrets.token_hex(20)}")
     created_at: datetime = field(default_factory=now)
-    last_used: datetime | None = None
 
 
 @dataclass(eq=False)
@@ -259,7 +258,6 @@ class Project:
     visibility: str = "private"
     description: str | None = None
     default_branch: str = "main"
-    archived: bool = False
     catalog: bool = False  # a CI/CD catalog project?
     catalog_versions: dict[str, str] = field(default_factory=dict)  # published version → commit
     # What GitLab sets for a new project: who may pass variables to a pipeline. Inputs are not concerned.
