@@ -54,7 +54,7 @@ def used(requests: Path, role: Role) -> set[str]:
     """The actions for which the role was asked in the course of calls that were not refused."""
     lines = map(json.loads, requests.read_text().splitlines())
     mine = (line for line in lines if f":assumed-role/{role.name}/" in line["principal"])
-    return {action for line in mine if line["status"] not in (401, 403) for action, _ in line["asked"]}
+    return {action for line in mine if not line["refused"] for action, _ in line["asked"]}
 
 
 def explained() -> dict[str, dict[str, str]]:
@@ -63,3 +63,21 @@ def explained() -> dict[str, dict[str, str]]:
     for entry in yaml.safe_load(EXCEPTIONS.read_text())["unused"]:
         found.setdefault(entry["role"], {}).update(dict.fromkeys(entry["actions"], entry["reason"]))
     return found
+
+
+def report(roles: list[Role], requests: Path) -> str:
+    """For a reviewer: per role what the loop used of what it was granted, and why the rest is granted. Markdown."""
+    reasons, lines = explained(), ["# What the shipped roles may do, and what of it the loop used"]
+    for role in sorted(roles):
+        called = role.granted & used(requests, role)
+        lines += [
+            "",
+            f"## {role.logical_id}: {len(called)} of {len(role.granted)} used",
+            "",
+            "| action | |",
+            "| --- | --- |",
+        ]
+        for action in sorted(role.granted):
+            why = "used" if action in called else reasons.get(role.logical_id, {}).get(action, "**never used**")
+            lines.append(f"| `{action}` | {why} |")
+    return "\n".join(lines) + "\n"

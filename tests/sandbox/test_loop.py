@@ -18,6 +18,7 @@ from tests.sandbox import permissions
 
 pytestmark = pytest.mark.timeout(300)
 GROUP = f"{the.PROJECT_NAME}-{the.PROJECT_ID}"
+PERMISSIONS = the.ROOT / ".sandbox" / "permissions.md"  # for a reviewer; the pipeline keeps it
 FINISHED = {"success", "failed", "canceled", "skipped", "manual"}
 
 
@@ -218,7 +219,10 @@ def test_every_permission_of_every_shipped_role_is_used_or_explained(loop: Loop)
     requests = loop.world.folder / "aws" / "requests.jsonl"
     reasons = permissions.explained()
     unused, needless = [], []
-    for role in permissions.shipped_roles(loop.world.aws("cloudformation"), loop.world.aws("iam")):
+    roles = permissions.shipped_roles(loop.world.aws("cloudformation"), loop.world.aws("iam"))
+    PERMISSIONS.parent.mkdir(exist_ok=True)
+    PERMISSIONS.write_text(permissions.report(roles, requests))
+    for role in roles:
         called = permissions.used(requests, role)
         excused = set(reasons.pop(role.logical_id, {}))
         unused += [f"{role.logical_id}: {action}" for action in sorted(role.granted - called - excused)]
