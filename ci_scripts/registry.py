@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ci_scripts import errors
+from ci_scripts import aws, errors
 
 _VERSION_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/[a-zA-Z0-9-]+/\d+", re.ASCII)
 
@@ -45,7 +45,7 @@ def describe(sagemaker: Any, arn: str) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = sagemaker.describe_model_package(ModelPackageName=arn)
     except ClientError as error:
-        if _says_missing(error.response.get("Error", {})):
+        if _says_missing(error):
             raise errors.ModelPackageNotFound(f"model package {arn} does not exist") from error
         raise
     return answer
@@ -80,7 +80,7 @@ def latest_approved(sagemaker: Any, group: str) -> ModelPackage:
     try:
         arn = next((each["ModelPackageArn"] for page in pages for each in page["ModelPackageSummaryList"]), None)
     except ClientError as error:
-        if not _says_missing(error.response.get("Error", {})):
+        if not _says_missing(error):
             raise
         arn = None
     if arn is None:
@@ -117,7 +117,7 @@ def _model_package(answer: Mapping[str, Any]) -> ModelPackage:
     )
 
 
-def _says_missing(error: Mapping[str, str]) -> bool:
+def _says_missing(error: Any) -> bool:
     # SageMaker has no code of its own for a missing model package or group: it answers ValidationException.
-    text = error.get("Message", "").lower()
-    return error.get("Code") == "ResourceNotFound" or "does not exist" in text or "not found" in text
+    text = aws.error_text(error).lower()
+    return aws.error_code(error) == "ResourceNotFound" or "does not exist" in text or "not found" in text

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from ci_scripts import errors, job
+from ci_scripts import aws, errors, job
 
 Event = Mapping[str, Any]
 
@@ -199,7 +199,7 @@ def describe(cloudformation: Any, stack: str) -> dict[str, Any] | None:
         found: dict[str, Any] = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:
         # CloudFormation has no code of its own for a missing stack.
-        if "does not exist" in error.response.get("Error", {}).get("Message", ""):
+        if "does not exist" in aws.error_text(error):
             return None
         raise
     return found
