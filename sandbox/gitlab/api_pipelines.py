@@ -95,7 +95,7 @@ def register(api: Api, entities: Entities) -> None:
         data = parameters()
         _, token = required(data, "ref", "token")
         trigger = next((trigger for trigger in project.triggers if trigger.token == token), None)
-        if trigger:
+        if trigger and not store.has_gone(trigger.owner):
             return create(project, data, trigger.owner, "trigger", trigger)
         job = store.find_running_job(token)
         if job is None or not store.access_level(job.user, project):

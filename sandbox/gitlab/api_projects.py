@@ -265,7 +265,9 @@ def register(api: Api, entities: Entities) -> None:
     add_resource(
         api,
         Resource(
-            "/projects/:project/triggers", "Trigger", lambda project: project.triggers, entities.trigger,
+            "/projects/:project/triggers", "Trigger",
+            lambda project: [trigger for trigger in project.triggers if not store.has_gone(trigger.owner)],
+            entities.trigger,
             create=lambda project, data: _create_trigger(store.next_id("trigger"), project, data),
             delete=lambda project, trigger: project.triggers.remove(trigger), read=MAINTAINER,
         ),

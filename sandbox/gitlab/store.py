@@ -350,9 +350,17 @@ class Store:
         """Whether another project was at this one's path before."""
         return self._vacated.get(project.full_path.lower(), project) is not project
 
+    def has_gone(self, user: User) -> bool:
+        """Whether a bot is deleted, and with it its memberships and trigger tokens: no token of it is active.
+
+        GitLab waits for thirty days. https://docs.gitlab.com/user/group/settings/group_access_tokens/
+        """
+        active = (token for token in self.tokens if not (token.revoked or token.expired))
+        return user.bot and all(token.user is not user for token in active)
+
     def access_level(self, user: User | None, source: Project | Group) -> int:
         """The user's role: the highest of direct and inherited memberships, 0 for none."""
-        if user is None:
+        if user is None or self.has_gone(user):
             return 0
         if user.admin:
             return OWNER

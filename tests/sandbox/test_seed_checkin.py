@@ -810,6 +810,33 @@ def test_an_update_that_changes_nothing_here_asks_nobody(stack: Stack, behind: C
     assert_complete(stack)
 
 
+def test_approvals_start_pipelines_again_after_the_access_token_was_revoked(stack: Stack) -> None:
+    """The bot of a group access token goes with it, and takes along its trigger token."""
+
+    def start() -> int:
+        token = stack.secret_value(stack.trigger)
+        try:
+            stack.server.client.projects.get(number, lazy=True).trigger_pipeline("main", token)
+        except gitlab.GitlabError as error:
+            return int(error.response_code or 0)
+        return 201
+
+    settings = {"name": "sagemaker", "scopes": ["api"], "access_level": 40}
+    lost = stack.group.access_tokens.create(settings)
+    answer = stack.request("Create", GitLabSecretName=stack.secret("lost", lost.token))
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    number = answer["Data"]["ModelDeployProjectId"]
+    assert start() == 201
+
+    stack.group.access_tokens.delete(lost.id)
+    assert start() == 404
+
+    new = stack.group.access_tokens.create(settings)
+    answer = stack.request("Update", GitLabSecretName=stack.secret("new", new.token))
+    assert answer["Status"] == "SUCCESS", answer["Reason"]
+    assert start() == 201
+
+
 def test_with_another_key_the_trigger_token_is_stored_anew(stack: Stack) -> None:
     stack.request("Create")
     old = stack.secret_value(stack.trigger)

@@ -41,10 +41,11 @@ def create(event: Event, progress: Progress) -> Outcome:
 
 
 def update(event: Event, progress: Progress) -> Outcome:
-    """Follow changed variables, and keep the trigger token where the stack wants it."""
+    """Follow changed variables, and keep the trigger token where the stack wants it, made by whom it names."""
     wanted, before = request.read(event["ResourceProperties"]), _before(event)
-    token_belongs_elsewhere = (wanted.trigger_secret, wanted.key) != (before.trigger_secret, before.key)
-    if wanted.variables == before.variables and not token_belongs_elsewhere:
+    # A trigger token goes with the user who made it, the bot of a group access token for example.
+    needs_token = _origin(wanted) != _origin(before)
+    if wanted.variables == before.variables and not needs_token:
         return unchanged(event)
     progress.begin("read the secrets of the CI/CD variables")
     resolved = [aws.resolve(repository.variables, wanted.server_url) for repository in (wanted.build, wanted.deploy)]
@@ -52,7 +53,7 @@ def update(event: Event, progress: Progress) -> Outcome:
     for project, found_variables, old in zip(found, resolved, before.variables, strict=True):
         progress.begin(f"set the CI/CD variables of {project.path_with_namespace}")
         projects.set_variables(project, found_variables, _names(old))
-    if token_belongs_elsewhere:
+    if needs_token:
         _store_trigger_token(deploy, wanted, progress)
     return unchanged(event)
 
@@ -80,6 +81,11 @@ def delete(event: Event, progress: Progress) -> Outcome:
 def unchanged(event: Event) -> Outcome:
     """The answer when there is nothing to tell, or GitLab cannot be asked in the roll-back of an update."""
     return Outcome(True, event["PhysicalResourceId"])
+
+
+def _origin(wanted: request.Properties) -> tuple[str, str, str]:
+    """What the trigger token was made with and is kept in."""
+    return wanted.token_secret, wanted.trigger_secret, wanted.key
 
 
 def _physical_id(wanted: request.Properties) -> str:
