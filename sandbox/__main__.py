@@ -21,7 +21,7 @@ def main() -> int:
     up = commands.add_parser("up", help="start AWS and GitLab with the product installed, until Ctrl-C")
     up.add_argument("--aws-port", type=int, default=4566, help="port of AWS on 127.0.0.1 (default %(default)s)")
     up.add_argument("--gitlab-port", type=int, default=8929, help="port of GitLab on 127.0.0.1 (default %(default)s)")
-    commands.add_parser("images", help="build the images that the CI jobs run in, and nothing else")
+    commands.add_parser("images", help="build every image that CI jobs run in, and nothing else")
     for command in commands.choices.values():
         command.add_argument("--folder", type=Path, default=FOLDER, help="where to keep state (default .sandbox)")
     arguments = parser.parse_args()
@@ -32,7 +32,7 @@ def main() -> int:
     console = Console(highlight=False)
     try:
         if arguments.command == "images":
-            job_images.build(console.print)
+            job_images.build(console.print, job_images.SDK2)
         elif arguments.command == "demo":
             from sandbox import demo
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -125,7 +126,7 @@ def test_gitlab_ci_local_renders_the_same(name: str, tmp_path: Path) -> None:
     program = ROOT / "sandbox" / "gitlab" / "node_modules" / "gitlab-ci-local" / "dist" / "index.js"
     done = subprocess.run(
         # Its schema does not know that GitLab takes an empty list of tags.
-        [str(ROOT / ".venv" / "bin" / "node"), str(program), "--preview", "--json-schema-validation=false"],
+        [str(Path(sys.executable).with_name("node")), str(program), "--preview", "--json-schema-validation=false"],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},  # nothing else of this machine
         capture_output=True,

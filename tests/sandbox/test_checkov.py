@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".sandbox" / "checkov"
 PINS = ROOT / "requirements" / "checkov.txt"
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(300, func_only=True)  # not for the environment's download
 
 
 @pytest.fixture(scope="module")
