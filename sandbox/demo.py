@@ -26,6 +26,7 @@ SAMPLE, SAMPLE_RINGS = "1,0,0,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21", 9
 _LOOK_SECONDS = 0.25
 _JOB_SECONDS = 600
 _FINISHED = {"success", "failed", "canceled", "skipped"}
+_INSTALL = '$ [ -z "$SMCI_INSTALL_FROM" ]'
 _CONTROL = re.compile(r"section_(?:start|end):\d+:[^\r]*\r|\x1b\[[0-9;]*[A-Za-z]|\r")
 
 
@@ -188,16 +189,19 @@ def _endpoint(world: World, story: Story, stage: str) -> dict[str, Any]:
 
 
 def _follow(story: Story, project: Any, pipeline: Any, name: str) -> dict[str, Any]:
-    """Show a job's log while it grows, until the job ends. Raises SystemExit unless it succeeded."""
+    """Show a job's log while it grows, until the job ends, without the line that installs the tool in every job.
+
+    Raises SystemExit unless it succeeded.
+    """
     job = _wait_for(lambda: _job(project, pipeline, name), f"the job {name}")
-    story.say(f"[bold]{name}[/bold] [dim]{job.web_url}[/dim]")
+    story.say(f"[bold]{name}[/bold] [dim]job {job.id} of {project.path_with_namespace}[/dim]")
     shown, deadline = 0, time.monotonic() + _JOB_SECONDS
     while True:
         job = project.jobs.get(job.id)
         lines = _CONTROL.sub("", job.trace().decode("utf-8", "replace")).splitlines()
         complete = lines if job.status in _FINISHED else lines[:-1]
         for line in complete[shown:]:
-            if line.strip():
+            if line.strip() and not line.startswith(_INSTALL):
                 story.console.print(f"  │ {line}", style="dim", highlight=False, markup=False)
         shown = max(shown, len(complete))
         if job.status in _FINISHED:

@@ -67,6 +67,12 @@ def test_the_staging_tests_measure_the_quality_on_held_out_rows(played: Played) 
     assert re.search(r"mse \d+\.\d+, at most 6\.0: passed", played.output)
 
 
+def test_what_is_shown_can_be_followed_and_does_not_repeat_the_installation(played: Played) -> None:
+    assert "/-/jobs/" not in played.output  # the sandbox's GitLab has no pages
+    assert "job 1 of data-science/abalone-model-build" in played.output
+    assert "SMCI_INSTALL_FROM" not in played.output
+
+
 def test_nothing_of_the_sandbox_runs_on(played: Played) -> None:
     processes = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True, check=True).stdout
     assert str(played.folder) not in processes
