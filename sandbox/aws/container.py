@@ -6,6 +6,7 @@ root; where they are missing, environment variables and rewritten arguments poin
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -100,7 +101,9 @@ def start(container: Container, write_line: Callable[[str], None]) -> Process:
 def _launch(container: Container, program: list[str], write_line: Callable[[str], None]) -> Process:
     if shutil.which("setpriv"):  # the kernel forgets the signal when a user namespace is entered: ask for it inside
         program = ["setpriv", "--pdeathsig", "KILL", *program]
-    environment = _environment() | container.environment
+    scratch = container.opt_ml / "tmp"  # of its own: steps hand nothing on through it
+    scratch.mkdir(exist_ok=True)
+    environment = _environment() | {"HOME": str(scratch), "TMPDIR": str(scratch)} | container.environment
     # In a container of their own, scripts may write where they stand, and do: they unpack models there.
     working_directory = container.opt_ml / "cwd"
     working_directory.mkdir(exist_ok=True)
@@ -141,7 +144,9 @@ def has_namespaces() -> bool:
 @cache
 def _stage() -> str:
     # One empty folder serves all containers: what is mounted on it stays in each container's own mount namespace.
-    return tempfile.mkdtemp(prefix="opt-", dir=os.environ.get("SANDBOX_AWS_STATE"))
+    folder = tempfile.mkdtemp(prefix="opt-", dir=os.environ.get("SANDBOX_AWS_STATE"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _environment() -> dict[str, str]:
@@ -149,7 +154,6 @@ def _environment() -> dict[str, str]:
     threads = str(max(1, (os.cpu_count() or 1) // 2))  # two steps of a pipeline may run at a time
     return {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": "/tmp",  # noqa: S108
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",  # log lines appear while the program runs
         "OMP_NUM_THREADS": threads,

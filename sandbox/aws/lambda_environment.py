@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 import zipfile
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.util import find_spec
@@ -222,11 +223,12 @@ def unpack(code: bytes, sha256: str) -> Path:
             path = Path(member.filename)
             if path.is_absolute() or ".." in path.parts or (member.external_attr >> 28) == 0o12:  # a symbolic link
                 raise ValueError(f"The archive holds an unsafe path: {member.filename}")
-        archive.extractall(beside)
-    try:
-        beside.rename(folder)
-    except OSError:
-        shutil.rmtree(beside)  # another thread was first
+        try:
+            archive.extractall(beside)
+            with suppress(OSError):  # another thread was first
+                beside.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 

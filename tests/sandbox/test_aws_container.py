@@ -77,6 +77,11 @@ def test_a_container_does_not_see_this_checkout(tmp_path: Path) -> None:
     assert run(tmp_path, "python3", str(tmp_path / "script.py"), image=algorithm) == (0, [f"None {tmp_path}"])
 
 
+def test_each_container_has_its_own_folder_for_temporary_files(tmp_path: Path) -> None:
+    program = "import pathlib, tempfile; print(tempfile.gettempdir(), pathlib.Path.home())"
+    assert run(tmp_path, "python3", "-c", program) == (0, [f"{tmp_path}/tmp {tmp_path}/tmp"])
+
+
 def test_exit_code_and_every_line_of_both_streams_are_handed_over(tmp_path: Path) -> None:
     assert run(tmp_path, "sh", "-c", "echo out; echo err >&2; exit 3") == (3, ["out", "err"])
 
