@@ -15,6 +15,7 @@ from moto.awslambda.models import lambda_backends
 from moto.s3.models import FakeKey, s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
+from sandbox.aws.cloudformation.api import known_stacks
 from sandbox.aws.server import ACCOUNT, REGION
 
 Parameter = Callable[[str], Any]
@@ -131,8 +132,6 @@ def _sagemaker(operation: str, parameter: Parameter) -> list[str]:
 
 
 def _cloudformation(operation: str, parameter: Parameter) -> list[str]:
-    from sandbox.aws.cloudformation.api import known_stacks
-
     name, change_set = parameter("StackName"), parameter("ChangeSetName")
     for stack in known_stacks():
         if name in (stack.id, stack.name) or change_set in stack.change_sets:

@@ -1,12 +1,18 @@
-"""The two contracts between SageMaker and a container: processing (/opt/ml/processing) and training (/opt/ml/input)."""
+"""The two contracts between SageMaker and a container: processing (/opt/ml/processing) and training (/opt/ml/input).
+
+`install()` puts both in place of moto's handlers, which only pretend.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import utcnow
-from moto.sagemaker.exceptions import ValidationError
+from moto.sagemaker.exceptions import ResourceInUseException, ValidationError
+from moto.sagemaker.responses import SageMakerResponse
+from moto.sagemaker.utils import arn_formatter
 
 from sandbox.aws import container, images, jobfiles
 from sandbox.aws.jobs import Job, message, write_json
@@ -157,3 +163,52 @@ def _channel(channel: dict[str, Any]) -> dict[str, str]:
         "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
         "RecordWrapperType": channel.get("RecordWrapperType", "None"),
     }
+
+
+def install() -> None:
+    """Put real jobs in place of moto's handlers."""
+    responses: Any = SageMakerResponse
+    for job_class in (ProcessingJob, TrainingJob):
+        _install(responses, job_class)
+
+
+def _install(responses: Any, job_class: type[Job]) -> None:
+    kind = job_class.kind
+    lower, key = kind.lower(), f"{kind}JobName"
+
+    def store(self: Any) -> dict[str, Job]:
+        jobs: dict[str, Job] = getattr(self.sagemaker_backend, f"{lower}_jobs")
+        return jobs
+
+    def find(self: Any) -> Job:
+        name = self._get_param(key)
+        if name not in store(self):
+            backend = self.sagemaker_backend
+            arn = arn_formatter(f"{lower}-job", name, backend.account_id, backend.region_name)
+            raise ValidationError(f"Requested resource not found: Could not find {lower} job '{arn}'.")
+        return store(self)[name]
+
+    def create(self: Any) -> ActionResult:
+        job = job_class(self.sagemaker_backend, dict(self.params))
+        if job.name in store(self):
+            raise ResourceInUseException(
+                f"{kind} job names must be unique within an AWS account and region, and a {lower} job with this name "
+                f"already exists ({job.arn})"
+            )
+        job.check()
+        store(self)[job.name] = job
+        job.start()
+        return ActionResult({f"{kind}JobArn": job.arn})
+
+    def describe(self: Any) -> ActionResult:
+        return ActionResult(find(self).describe())
+
+    def stop(self: Any) -> ActionResult:
+        job = find(self)
+        if job.finished.is_set():
+            raise ValidationError(f"The request was rejected because the {lower} job is in status {job.status}.")
+        job.stop()
+        return EmptyResult()
+
+    for verb, handler in (("create", create), ("describe", describe), ("stop", stop)):
+        setattr(responses, f"{verb}_{lower}_job", handler)

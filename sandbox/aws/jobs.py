@@ -1,6 +1,6 @@
-"""Processing and training jobs that really run: inputs from S3, a container, outputs to S3, logs in CloudWatch.
+"""SageMaker jobs that really run: inputs from S3, a container, outputs to S3, logs in CloudWatch.
 
-`install()` replaces moto's handlers, which only pretend. What a job is told and how it fails follows
+jobkinds.py has their two kinds. What a job is told and how it fails follows
 https://docs.aws.amazon.com/sagemaker/latest/dg/{build-your-own-processing-container,your-algorithms-training-algo}.html.
 """
 
@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import utcnow
-from moto.sagemaker.exceptions import ResourceInUseException, ValidationError
+from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import SageMakerModelBackend
-from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemaker.utils import arn_formatter
 
 from sandbox.aws import container, identity, images, jobfiles, logs
@@ -83,6 +81,7 @@ class Job:
             jobfiles.require(self._s3, uri, self.role_arn, self.region)
 
     def start(self) -> None:
+        _jobs[self.arn] = self
         threading.Thread(target=self._run, name=self.name, daemon=True).start()
 
     def stop(self, reason: str = "Stopped") -> None:
@@ -196,54 +195,3 @@ def message(opt_ml: Path, name: str) -> str:
 def finished(arn: str) -> threading.Event:
     """Set when the job has ended; pipelines wait for it instead of asking again and again."""
     return _jobs[arn].finished
-
-
-def install() -> None:
-    """Put real jobs in place of moto's handlers."""
-    from sandbox.aws.jobkinds import ProcessingJob, TrainingJob
-
-    responses: Any = SageMakerResponse
-    for job_class in (ProcessingJob, TrainingJob):
-        _install(responses, job_class)
-
-
-def _install(responses: Any, job_class: type[Job]) -> None:
-    kind = job_class.kind
-    lower, key = kind.lower(), f"{kind}JobName"
-
-    def store(self: Any) -> dict[str, Job]:
-        jobs: dict[str, Job] = getattr(self.sagemaker_backend, f"{lower}_jobs")
-        return jobs
-
-    def find(self: Any) -> Job:
-        name = self._get_param(key)
-        if name not in store(self):
-            backend = self.sagemaker_backend
-            arn = arn_formatter(f"{lower}-job", name, backend.account_id, backend.region_name)
-            raise ValidationError(f"Requested resource not found: Could not find {lower} job '{arn}'.")
-        return store(self)[name]
-
-    def create(self: Any) -> ActionResult:
-        job = job_class(self.sagemaker_backend, dict(self.params))
-        if job.name in store(self):
-            raise ResourceInUseException(
-                f"{kind} job names must be unique within an AWS account and region, and a {lower} job with this name "
-                f"already exists ({job.arn})"
-            )
-        job.check()
-        store(self)[job.name] = _jobs[job.arn] = job
-        job.start()
-        return ActionResult({f"{kind}JobArn": job.arn})
-
-    def describe(self: Any) -> ActionResult:
-        return ActionResult(find(self).describe())
-
-    def stop(self: Any) -> ActionResult:
-        job = find(self)
-        if job.finished.is_set():
-            raise ValidationError(f"The request was rejected because the {lower} job is in status {job.status}.")
-        job.stop()
-        return EmptyResult()
-
-    for verb, handler in (("create", create), ("describe", describe), ("stop", stop)):
-        setattr(responses, f"{verb}_{lower}_job", handler)

@@ -23,7 +23,7 @@ ROOT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000", "AWS_SECRET_ACCESS_KEY
 """Static keys of the account's root, for the person or program that sets the sandbox up."""
 
 PATCHES = (
-    "authorization identity buckets queues events functions cloudformation jobs pipelines registry endpoints "
+    "authorization identity buckets queues events functions cloudformation jobkinds pipelines registry endpoints "
     "code_repositories servicecatalog"
 ).split()
 """Modules of this package that add what moto lacks; each has an `install()`."""
