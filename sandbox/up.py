@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sandbox import job_images
 from sandbox import world as the
-from sandbox.aws.server import ROOT_KEYS
+from sandbox.aws.server import REGION, ROOT_KEYS
 
 _GUIDE = """
 [bold]AWS[/bold]     {aws}
@@ -60,7 +60,7 @@ def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
                 token=world.gitlab_token,
                 access_key=ROOT_KEYS["AWS_ACCESS_KEY_ID"],
                 secret_key=ROOT_KEYS["AWS_SECRET_ACCESS_KEY"],
-                region=the.REGION,
+                region=REGION,
                 build=build.id,
                 deploy=deploy.id,
                 clone=build.http_url_to_repo.replace("://", f"://oauth2:{world.gitlab_token}@"),

@@ -29,11 +29,10 @@ from botocore.config import Config
 from botocore.exceptions import WaiterError
 
 from sandbox import job_images
-from sandbox.aws.server import ROOT_KEYS
+from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
 from sandbox.processes import Server
 
 ROOT = Path(__file__).resolve().parents[1]
-REGION, ACCOUNT = "eu-west-1", "123456789012"
 PROJECT_NAME, PROJECT_ID = "abalone", "p-sandbox01"
 PROJECT_STACK = f"SP-{PROJECT_NAME}-{PROJECT_ID}"  # SP- is how SageMaker begins the names of such stacks
 PLATFORM_BUCKET = f"mlops-platform-{ACCOUNT}"
@@ -165,7 +164,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def upload_abalone(world: World) -> None:
-    """Put the UCI Abalone data where Amazon has it in each region, in its form: the sex first, rings last, no header."""
+    """Put the UCI Abalone data where Amazon has it in each region, in its form: sex first, rings last, no header."""
     archive = zipfile.ZipFile(io.BytesIO((files("sklego") / "data" / "abalone.zip").read_bytes()))
     _header, *rows = archive.read(archive.namelist()[0]).decode().splitlines()
     s3 = world.aws("s3")

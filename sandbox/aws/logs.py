@@ -9,16 +9,16 @@ import threading
 import time
 from collections.abc import Callable
 
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.logs.models import logs_backends
 
 from sandbox.aws import authorization
+from sandbox.aws.server import ACCOUNT, REGION
 
 _lock = threading.Lock()
 
 
 def writer(
-    log_group: str, log_stream: str, role_arn: str, *, account_id: str = DEFAULT_ACCOUNT_ID, region: str = "eu-west-1"
+    log_group: str, log_stream: str, role_arn: str, *, account_id: str = ACCOUNT, region: str = REGION
 ) -> Callable[[str], None]:
     """A function that appends one line to the stream; the first line makes group and stream, as the services do.
 

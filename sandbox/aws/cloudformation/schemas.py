@@ -11,9 +11,10 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sandbox.aws.server import REGION
+
 # Found without importing cfn-lint, which takes longer than everything else here.
 _SCHEMAS = Path(str(distribution("cfn-lint").locate_file("cfnlint/data/schemas")))
-_REGION = "eu-west-1"
 
 
 class Problem(NamedTuple):
@@ -34,7 +35,7 @@ def schema(resource_type: str) -> dict[str, Any] | None:
 
 @cache
 def _index() -> dict[str, str]:
-    index: dict[str, str] = json.loads((_SCHEMAS / "providers" / f"{_REGION}.json").read_text())
+    index: dict[str, str] = json.loads((_SCHEMAS / "providers" / f"{REGION}.json").read_text())
     return index
 
 
