@@ -1,4 +1,4 @@
-"""SageMaker code repositories, which moto lacks: a name, and where git finds it. `install()` adds the five calls."""
+"""SageMaker code repositories, which moto lacks: a name, and where git finds it. `install()` adds three calls."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ _lock = threading.Lock()
 def install() -> None:
     responses: Any = SageMakerResponse
     responses.create_code_repository = _create
-    responses.describe_code_repository = _describe
-    responses.update_code_repository = _update
     responses.delete_code_repository = _delete
     responses.list_code_repositories = _list
 
@@ -47,17 +45,6 @@ def _find(self: SageMakerResponse) -> dict[str, Any]:
     if name not in _repositories:
         raise ValidationError(f"Could not find code repository {name}")
     return _repositories[name]
-
-
-def _describe(self: SageMakerResponse) -> ActionResult:
-    return ActionResult(_find(self))
-
-
-def _update(self: SageMakerResponse) -> ActionResult:
-    repository = _find(self)
-    repository["GitConfig"] = repository["GitConfig"] | (self._get_param("GitConfig") or {})
-    repository["LastModifiedTime"] = datetime.now(UTC).timestamp()
-    return ActionResult({"CodeRepositoryArn": repository["CodeRepositoryArn"]})
 
 
 def _delete(self: SageMakerResponse) -> EmptyResult:

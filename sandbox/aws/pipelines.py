@@ -255,11 +255,6 @@ def _step(step: Step) -> dict[str, Any]:
     return {key: value for key, value in row.items() if value is not None}
 
 
-def list_pipeline_parameters_for_execution(self: Any) -> dict[str, Any]:
-    # Those given at the start, not the defaults: the service lists no others.
-    return _page(self, "PipelineParameters", [{"Name": k, "Value": v} for k, v in _execution(self).given.items()])
-
-
 def describe_pipeline_definition_for_execution(self: Any) -> dict[str, Any]:
     execution = _execution(self)
     return {"PipelineDefinition": execution.text, "CreationTime": execution.start_time}
@@ -276,6 +271,5 @@ _OPERATIONS: tuple[Callable[[Any], dict[str, Any]], ...] = (
     describe_pipeline_execution,
     list_pipeline_executions,
     list_pipeline_execution_steps,
-    list_pipeline_parameters_for_execution,
     describe_pipeline_definition_for_execution,
 )
