@@ -18,6 +18,7 @@ from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
 from sandbox.processes import ROOT, Server
 
 __all__ = ["ACCOUNT", "REGION", "ROOT"]
+IMAGE = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
 
 
 class Aws(NamedTuple):
@@ -91,6 +92,22 @@ def create_project(aws: Aws) -> Project:
         "MODEL_EXECUTION_ROLE_ARN": model_role,
     }
     return Project(name, project_id, bucket, group, pipeline_role, model_role, environ)
+
+
+def register(aws: Aws, group: str, status: str = "Approved", model: str = "", **settings: Any) -> str:
+    """Register a version of a model of XGBoost: CSV in, CSV out. `model` is its archive in S3, where that matters."""
+    container = {"Image": IMAGE} | ({"ModelDataUrl": model} if model else {})
+    answer = aws.client("sagemaker").create_model_package(
+        ModelPackageGroupName=group,
+        ModelApprovalStatus=status,
+        InferenceSpecification={
+            "Containers": [container],
+            "SupportedContentTypes": ["text/csv"],
+            "SupportedResponseMIMETypes": ["text/csv"],
+        },
+        **settings,
+    )
+    return str(answer["ModelPackageArn"])
 
 
 @pytest.fixture

@@ -16,9 +16,7 @@ import xgboost
 from botocore.exceptions import ClientError
 
 from sandbox.aws import container, fleet
-from tests.sandbox.conftest import REGION, Aws, Project
-
-IMAGE = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
+from tests.sandbox.conftest import IMAGE, Aws, Project, register
 
 
 def archive(files: dict[str, bytes]) -> bytes:
@@ -130,14 +128,7 @@ def test_a_model_package_brings_image_and_archive(hosting: Hosting) -> None:
     hosting.aws.client("s3").put_object(
         Bucket=hosting.project.bucket, Key="package/model.tar.gz", Body=model_predicting(4)
     )
-    package = hosting.sagemaker.create_model_package(
-        ModelPackageGroupName=hosting.project.group,
-        InferenceSpecification={
-            "Containers": [{"Image": IMAGE, "ModelDataUrl": url}],
-            "SupportedContentTypes": ["text/csv"],
-            "SupportedResponseMIMETypes": ["text/csv"],
-        },
-    )["ModelPackageArn"]
+    package = register(hosting.aws, hosting.project.group, model=url)
     hosting.sagemaker.create_model(
         ModelName=hosting.project.name,
         Containers=[{"ModelPackageName": package}],

@@ -10,23 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.conftest import ROOT, Aws, Project, sagemaker_ci
+from tests.sandbox.conftest import ROOT, Aws, Project, register, sagemaker_ci
 
 EXPORTS = ("staging-config-export.json", "prod-config-export.json")
-
-
-def register(aws: Aws, group: str, status: str = "Approved") -> str:
-    """Register a model package version; its model does not matter here."""
-    answer = aws.client("sagemaker").create_model_package(
-        ModelPackageGroupName=group,
-        ModelApprovalStatus=status,
-        InferenceSpecification={
-            "Containers": [{"Image": "image:1", "ModelDataUrl": "s3://bucket/model.tar.gz"}],
-            "SupportedContentTypes": ["text/csv"],
-            "SupportedResponseMIMETypes": ["text/csv"],
-        },
-    )
-    return str(answer["ModelPackageArn"])
 
 
 @pytest.fixture

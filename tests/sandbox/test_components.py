@@ -22,7 +22,7 @@ from ci_scripts import __version__
 from release import package
 from sandbox import job_images
 from sandbox.processes import Server
-from tests.sandbox.conftest import ROOT, Aws, Project, create_project
+from tests.sandbox.conftest import ROOT, Aws, Project, create_project, register
 from tests.sandbox.gitlab_client import (
     GitLab,
     add_to_catalog,
@@ -35,7 +35,7 @@ from tests.sandbox.gitlab_client import (
     settled,
     statuses,
 )
-from tests.sandbox.test_aws_endpoints import IMAGE, model_predicting
+from tests.sandbox.test_aws_endpoints import model_predicting
 
 COMPONENTS = "mlops/sagemaker-components"
 NEXT = "99.0.0"
@@ -246,20 +246,11 @@ def seed(version: str, **inputs: str) -> dict[str, str]:
     return {".gitlab-ci.yml": configuration, **{name: (ROOT / "seed-deploy" / name).read_text() for name in names}}
 
 
-def register(aws: Aws, project: Project, predicts: float) -> str:
+def register_predicting(aws: Aws, project: Project, predicts: float) -> str:
     """Register an approved version whose model answers the same number to everything."""
     key = f"models/{predicts}/model.tar.gz"
     aws.client("s3").put_object(Bucket=project.bucket, Key=key, Body=model_predicting(predicts))
-    answer = aws.client("sagemaker").create_model_package(
-        ModelPackageGroupName=project.group,
-        ModelApprovalStatus="Approved",
-        InferenceSpecification={
-            "Containers": [{"Image": IMAGE, "ModelDataUrl": f"s3://{project.bucket}/{key}"}],
-            "SupportedContentTypes": ["text/csv"],
-            "SupportedResponseMIMETypes": ["text/csv"],
-        },
-    )
-    return str(answer["ModelPackageArn"])
+    return register(aws, project.group, model=f"s3://{project.bucket}/{key}")
 
 
 def build(repository: Any, files: dict[str, str]) -> tuple[Any, str]:
@@ -278,7 +269,7 @@ def exports(repository: Any, job: Any) -> dict[str, bytes]:
 def test_a_consumer_upgrades_when_it_says_so_and_gets_the_same_result(
     released: Released, aws: Aws, project: Project
 ) -> None:
-    register(aws, project, 4.0)
+    register_predicting(aws, project, 4.0)
     repository = released.consumer("upgrade", project.environ | deploy_variables(aws))
     before, log = build(repository, seed(__version__))
     assert before.status == "success", log
@@ -341,7 +332,7 @@ class Installed(NamedTuple):
 
 def install(released: Released, aws: Aws, project: Project, name: str, folder: Path) -> Installed:
     """Run `build` in an image with Python and the requirements alone, where no index of Python packages answers."""
-    register(aws, project, 4.0)
+    register_predicting(aws, project, 4.0)
     source = serve_packages(released, name, folder)
     nobody = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
     repository = released.consumer(name, project.environ | deploy_variables(aws) | nobody)
@@ -424,7 +415,7 @@ def test_one_repository_deploys_two_models_and_an_approval_concerns_one_of_them(
     models = {}
     for name, predicts in (("ants", 4.0), ("bees", 9.0)):
         project = create_project(aws)
-        models[name] = Model(project, register(aws, project, predicts), predicts)
+        models[name] = Model(project, register_predicting(aws, project, predicts), predicts)
     repository = released.consumer("models", deploy_variables(aws))
     made = commit(repository, two_models(models))
     pipeline = settled(repository, pipeline_of(repository, made.id))

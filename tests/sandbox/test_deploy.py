@@ -18,8 +18,8 @@ import pytest
 
 from ci_scripts import endpoint, errors
 from ci_scripts.stack import Action, Plan, prepare
-from tests.sandbox.conftest import ROOT, Aws, Project, create_role, sagemaker_ci
-from tests.sandbox.test_aws_endpoints import IMAGE, archive, model_predicting
+from tests.sandbox.conftest import IMAGE, ROOT, Aws, Project, create_role, register, sagemaker_ci
+from tests.sandbox.test_aws_endpoints import archive, model_predicting
 
 
 class Deployment(NamedTuple):
@@ -33,16 +33,7 @@ class Deployment(NamedTuple):
         """Register a version whose model archive is `content`."""
         key = f"models/{time.monotonic_ns()}/model.tar.gz"
         self.aws.client("s3").put_object(Bucket=self.project.bucket, Key=key, Body=content)
-        answer = self.aws.client("sagemaker").create_model_package(
-            ModelPackageGroupName=self.project.group,
-            ModelApprovalStatus=status,
-            InferenceSpecification={
-                "Containers": [{"Image": IMAGE, "ModelDataUrl": f"s3://{self.project.bucket}/{key}"}],
-                "SupportedContentTypes": ["text/csv"],
-                "SupportedResponseMIMETypes": ["text/csv"],
-            },
-        )
-        return str(answer["ModelPackageArn"])
+        return register(self.aws, self.project.group, status, f"s3://{self.project.bucket}/{key}")
 
     def build(self, arn: str = "") -> None:
         result = self.run("build", SMCI_MODEL_PACKAGE_ARN=arn)

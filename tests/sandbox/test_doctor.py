@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ci_scripts import __version__
-from tests.sandbox.conftest import ACCOUNT, REGION, Aws, Project, create_role, sagemaker_ci
+from tests.sandbox.conftest import ACCOUNT, REGION, Aws, Project, create_role, register, sagemaker_ci
 from tests.sandbox.gitlab_client import GitLab, commit
 from tests.sandbox.test_aws_identity import EXACT, Issuer, issuer, role  # noqa: F401 - the fixture
 from tests.sandbox.test_oidc_roles import Roles, roles  # noqa: F401 - the fixture
@@ -70,7 +70,7 @@ def test_a_healthy_project_is_ok_line_by_line(
     closed = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
     s3.put_public_access_block(Bucket=project.bucket, PublicAccessBlockConfiguration=closed)
     s3.put_bucket_versioning(Bucket=project.bucket, VersioningConfiguration={"Status": "Enabled"})
-    register(aws, project, "Approved")
+    register(aws, project.group)
     create_trigger(aws, project)
     commit(repository, {"README.md": "# Demo\n"})
     pinned = f"include:\n  - component: {COMPONENT}@{__version__}\n"
@@ -88,19 +88,6 @@ def test_a_healthy_project_is_ok_line_by_line(
         found
     )
     assert {"SAGEMAKER_PIPELINE_ROLE_ARN", "MODEL_EXECUTION_ROLE_ARN", "component model-deploy"} <= set(found)
-
-
-def register(aws: Aws, project: Project, status: str) -> None:
-    image = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
-    aws.client("sagemaker").create_model_package(
-        ModelPackageGroupName=project.group,
-        ModelApprovalStatus=status,
-        InferenceSpecification={
-            "Containers": [{"Image": image}],
-            "SupportedContentTypes": ["text/csv"],
-            "SupportedResponseMIMETypes": ["text/csv"],
-        },
-    )
 
 
 def test_a_project_without_trigger_group_and_approval_is_told_what_to_do(project: Project, tmp_path: Path) -> None:

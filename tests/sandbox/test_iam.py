@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from tests.sandbox.conftest import ACCOUNT, REGION, Aws
+from tests.sandbox.conftest import ACCOUNT, REGION, Aws, register
 from tests.sandbox.test_oidc_roles import BUILD, DEPLOY, TIERS, Roles, roles  # noqa: F401 - the fixture
 
 PREFIX = "sagemaker-abalone-p-sandbox01-deploy"
@@ -51,20 +51,8 @@ class Job:
 @pytest.fixture(scope="module")
 def package(roles: Roles) -> str:
     """A model package of the project, waiting for a decision."""
-    sagemaker = roles.aws.client("sagemaker")
-    sagemaker.create_model_package_group(ModelPackageGroupName=GROUP)
-    image = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
-    specification = {
-        "Containers": [{"Image": image}],
-        "SupportedContentTypes": ["text/csv"],
-        "SupportedResponseMIMETypes": ["text/csv"],
-    }
-    answer = sagemaker.create_model_package(
-        ModelPackageGroupName=GROUP,
-        InferenceSpecification=specification,
-        ModelApprovalStatus="PendingManualApproval",
-    )
-    return str(answer["ModelPackageArn"])
+    roles.aws.client("sagemaker").create_model_package_group(ModelPackageGroupName=GROUP)
+    return register(roles.aws, GROUP, "PendingManualApproval")
 
 
 @pytest.mark.parametrize("role", PROJECT_OF)

@@ -24,9 +24,8 @@ import pytest
 import sklego
 import xgboost
 
-from tests.sandbox.conftest import REGION, ROOT, Aws, Project, create_project, create_role, sagemaker_ci
+from tests.sandbox.conftest import ROOT, Aws, Project, create_project, create_role, register, sagemaker_ci
 
-IMAGE = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
 SEED = ROOT / "seed-deploy"
 REPORTS = Path("sagemaker-ci-reports")
 
@@ -49,21 +48,11 @@ def stage(aws: Aws) -> Stage:
     s3.put_object(Bucket=project.bucket, Key="test.csv", Body=test.to_csv(header=False, index=False).encode())
     s3.put_object(Bucket=project.bucket, Key="model.tar.gz", Body=trained(train))
 
-    def register(properties: dict[str, str]) -> str:
-        answer = sagemaker.create_model_package(
-            ModelPackageGroupName=project.group,
-            ModelApprovalStatus="Approved",
-            CustomerMetadataProperties=properties,
-            InferenceSpecification={
-                "Containers": [{"Image": IMAGE, "ModelDataUrl": f"s3://{project.bucket}/model.tar.gz"}],
-                "SupportedContentTypes": ["text/csv"],
-                "SupportedResponseMIMETypes": ["text/csv"],
-            },
-        )
-        return str(answer["ModelPackageArn"])
-
-    package = register({"HeldOutDataUri": f"s3://{project.bucket}/test.csv", "Gone": f"s3://{project.bucket}/gone.csv"})
-    stage = Stage(project, package, register({"Some": "thing"}))
+    model = f"s3://{project.bucket}/model.tar.gz"
+    known = {"HeldOutDataUri": f"s3://{project.bucket}/test.csv", "Gone": f"s3://{project.bucket}/gone.csv"}
+    package = register(aws, project.group, model=model, CustomerMetadataProperties=known)
+    other = register(aws, project.group, model=model, CustomerMetadataProperties={"Some": "thing"})
+    stage = Stage(project, package, other)
     name = f"{project.name}-staging"
     sagemaker.create_model(
         ModelName=name, Containers=[{"ModelPackageName": package}], ExecutionRoleArn=project.model_role

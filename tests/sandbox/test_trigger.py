@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.sandbox.conftest import REGION, ROOT, Aws, Project
+from tests.sandbox.conftest import ROOT, Aws, Project, register
 
 TOKEN, DEPLOY_PROJECT = "glptt-0123456789", "4711"
 POLL_SECONDS = 1.2  # a little more than one long poll of Lambda's poller
@@ -88,17 +88,8 @@ class Trigger(NamedTuple):
     stack: str
     outputs: dict[str, str]
 
-    def register(self, group: str | None = None, **settings: Any) -> str:
-        image = f"141502667606.dkr.ecr.{REGION}.amazonaws.com/sagemaker-xgboost:1.7-1"
-        specification = {
-            "Containers": [{"Image": image}],
-            "SupportedContentTypes": ["text/csv"],
-            "SupportedResponseMIMETypes": ["text/csv"],
-        }
-        answer = self.aws.client("sagemaker").create_model_package(
-            ModelPackageGroupName=group or self.project.group, InferenceSpecification=specification, **settings
-        )
-        return str(answer["ModelPackageArn"])
+    def register(self, status: str, group: str = "") -> str:
+        return register(self.aws, group or self.project.group, status)
 
     def set(self, arn: str, status: str) -> None:
         self.aws.client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status)
@@ -196,7 +187,7 @@ def trigger(aws: Aws, project: Project, archive: Path) -> Iterator[Trigger]:
 
 
 def test_an_approval_starts_one_pipeline_though_its_event_comes_three_times(trigger: Trigger) -> None:
-    arn = trigger.register()
+    arn = trigger.register("PendingManualApproval")
     assert trigger.pipelines() == []
 
     trigger.set(arn, "Approved")
@@ -210,7 +201,7 @@ def test_an_approval_starts_one_pipeline_though_its_event_comes_three_times(trig
 
 
 def test_an_update_of_an_approved_model_package_starts_nothing(trigger: Trigger) -> None:
-    arn = trigger.register()
+    arn = trigger.register("PendingManualApproval")
     trigger.set(arn, "Approved")
     assert trigger.pipelines() == [arn]
 
@@ -223,7 +214,7 @@ def test_an_update_of_an_approved_model_package_starts_nothing(trigger: Trigger)
 
 
 def test_approved_rejected_and_approved_again_starts_two(trigger: Trigger) -> None:
-    arn = trigger.register(ModelApprovalStatus="Approved")
+    arn = trigger.register("Approved")
     for status in ("Rejected", "Approved"):
         time.sleep(0.1)  # a person takes longer than the copies of an event lie apart
         trigger.set(arn, status)
@@ -233,7 +224,7 @@ def test_approved_rejected_and_approved_again_starts_two(trigger: Trigger) -> No
 def test_another_group_starts_nothing(trigger: Trigger) -> None:
     other = f"{trigger.project.group}-2"
     trigger.aws.client("sagemaker").create_model_package_group(ModelPackageGroupName=other)
-    foreign = trigger.register(other, ModelApprovalStatus="Approved")
+    foreign = trigger.register("Approved", other)
     assert trigger.pipelines() == []
 
     # Not even when somebody puts the event into the queue.
@@ -246,7 +237,7 @@ def test_another_group_starts_nothing(trigger: Trigger) -> None:
 def test_a_pipeline_starts_once_gitlab_is_back(trigger: Trigger) -> None:
     trigger.retry_every(2)
     trigger.gitlab.down()
-    arn = trigger.register(ModelApprovalStatus="Approved")
+    arn = trigger.register("Approved")
     time.sleep(QUIET_SECONDS)
     assert not trigger.is_quiet()
 
@@ -258,7 +249,7 @@ def test_a_pipeline_starts_once_gitlab_is_back(trigger: Trigger) -> None:
 
 def test_a_busy_gitlab_is_asked_again_later_and_the_alarm_hears_of_it(trigger: Trigger) -> None:
     trigger.gitlab.busy = True
-    arn = trigger.register(ModelApprovalStatus="Approved")
+    arn = trigger.register("Approved")
     until(lambda: any("answered 429 to the trigger" in line for line in log_lines(trigger)), 30)  # it waits no minute
     until(lambda: trigger.alarmed("ErrorAlarm") >= 1)
 
@@ -275,19 +266,19 @@ def test_a_service_of_aws_that_does_not_answer_stands_in_the_log(trigger: Trigge
         variables = lambdas.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
         address = {f"AWS_ENDPOINT_URL_{service.upper()}": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         lambdas.update_function_configuration(FunctionName=function, Environment={"Variables": variables | address})
-        trigger.register(ModelApprovalStatus="Approved")
+        trigger.register("Approved")
         until(lambda: any("Read timeout on endpoint URL" in line for line in log_lines(trigger)))
     assert not any("Task timed out" in line for line in log_lines(trigger))
     until(lambda: trigger.alarmed("ErrorAlarm") >= 1)
 
 
 def test_a_rotated_token_is_read_again_and_never_logged(trigger: Trigger) -> None:
-    first = trigger.register(ModelApprovalStatus="Approved")
+    first = trigger.register("Approved")
     assert trigger.pipelines() == [first]
 
     trigger.retry_every(2)
     trigger.gitlab.token = "glptt-9876543210"
-    second = trigger.register(ModelApprovalStatus="Approved")
+    second = trigger.register("Approved")
     until(lambda: bool(trigger.gitlab.refused))
     trigger.aws.client("secretsmanager").put_secret_value(SecretId=trigger.secret, SecretString=trigger.gitlab.token)
 
@@ -312,7 +303,7 @@ def test_a_message_that_is_no_event_ends_in_the_dead_letter_queue(trigger: Trigg
     impatient = json.dumps(policy | {"maxReceiveCount": 2})
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"RedrivePolicy": impatient})
     sqs.send_message(QueueUrl=queue, MessageBody='{"detail": {}}')
-    good = trigger.register(ModelApprovalStatus="Approved")
+    good = trigger.register("Approved")
 
     assert sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=20)["Messages"][0]["Body"] == '{"detail": {}}'
     assert trigger.pipelines() == [good]
@@ -321,7 +312,7 @@ def test_a_message_that_is_no_event_ends_in_the_dead_letter_queue(trigger: Trigg
 def test_an_event_that_the_queue_does_not_take_ends_in_the_dead_letter_queue(trigger: Trigger) -> None:
     trigger.aws.client("sqs").set_queue_attributes(QueueUrl=trigger.outputs["QueueUrl"], Attributes={"Policy": ""})
 
-    arn = trigger.register(ModelApprovalStatus="Approved")
+    arn = trigger.register("Approved")
 
     assert trigger.pipelines() == []
     dead = {"QueueUrl": trigger.outputs["DeadLetterQueueUrl"], "WaitTimeSeconds": 5}
