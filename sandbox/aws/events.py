@@ -1,4 +1,4 @@
-"""EventBridge delivery: rules that are on, each target with an event of its own, Lambda functions among the targets.
+"""EventBridge delivery: rules that are on, each target with an event of its own.
 
 A queue takes what its own policy lets EventBridge send; what a target does not take goes to its dead-letter queue.
 """
@@ -8,15 +8,13 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from datetime import UTC, datetime
 from typing import Any
 
-from moto.awslambda.models import lambda_backends
 from moto.core.exceptions import ServiceException
-from moto.events.models import EventTemplateParser, Rule
+from moto.events.models import Rule
 from moto.sqs.models import sqs_backends
 
-from sandbox.aws import functions, policies
+from sandbox.aws import policies
 
 _log = logging.getLogger(__name__)
 
@@ -45,9 +43,6 @@ def install() -> None:
 
     def send(rule: Any, target: dict[str, Any], event: dict[str, Any], transform_input: bool) -> None:
         own = copy.deepcopy(event)
-        if ":lambda:" in target["Arn"]:
-            _invoke(target, own)
-            return
         if ":sqs:" in target["Arn"]:
             _require_permission(rule, target["Arn"])
         one_target = copy.copy(rule)
@@ -98,16 +93,3 @@ def _as_sent(event: Any) -> Any:
     if isinstance(event, dict):
         event.pop("ingestion-time", None)
     return event
-
-
-def _invoke(target: dict[str, Any], event: dict[str, Any]) -> None:
-    transformer = target.get("InputTransformer", {})
-    payload = EventTemplateParser.parse(
-        input_template=transformer.get("InputTemplate"),
-        input_paths_map=transformer.get("InputPathsMap", {}),
-        event=event,
-    )
-    if isinstance(payload, dict) and "time" in payload:
-        payload["time"] = datetime.fromtimestamp(float(payload["time"]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    _, _, _, region, account, _, name = target["Arn"].split(":", 6)
-    functions.run_later(lambda_backends[account][region].get_function(name, None), _as_sent(payload))

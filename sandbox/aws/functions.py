@@ -63,7 +63,6 @@ def install() -> None:
     LambdaBackend.create_function = checked_create
     LambdaFunction.update_configuration = logging_update
     LambdaBackend.delete_function = ending_delete
-    LambdaFunction._invoke_lambda = _for_moto
     LambdaFunction.invoke = _invoke
     event_sources.install(run)
 
@@ -119,12 +118,6 @@ def _take(settings: Settings) -> Environment | None:
         if environment is not taken and environment not in fit:
             environment.end()
     return taken
-
-
-def _for_moto(function: Any, event: Any = None) -> tuple[str, bool, str]:
-    """moto's own seam, through which its other services invoke a function."""
-    outcome = run(function, json.loads(event) if isinstance(event, str) else event or {})
-    return outcome.payload, outcome.failed, "\n".join(outcome.log)
 
 
 def _invoke(function: Any, body: str, request_headers: Any, response_headers: dict[str, str]) -> bytes:

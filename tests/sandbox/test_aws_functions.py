@@ -311,11 +311,3 @@ def test_a_queue_takes_events_only_of_rules_that_its_policy_names(functions: Fun
     admit(functions, queue, rule)
     send(functions, a=1)
     assert functions.count(queue) == 1
-
-
-def test_a_rule_reaches_a_function(functions: Functions) -> None:
-    name = functions.create(ECHO)
-    arn = functions.client.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
-    put_rule(functions, {"source": ["test"], "detail": {"a": [17]}}, arn)
-    send(functions, a=17)
-    wait(lambda: any('"detail": {"a": 17}' in line for line in functions.log(name)))
