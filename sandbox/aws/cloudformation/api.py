@@ -87,10 +87,8 @@ class CloudFormation(BaseResponse):
             self._act_as(stack)
             _check(stack, plan)
             _stacks[stack.id] = stack  # only now: what is refused leaves no stack
-            on_failure = "DO_NOTHING" if self._get_bool_param("DisableRollback") else self._get_param("OnFailure")
-            stack.protected = self._get_bool_param("EnableTerminationProtection", False)
             stack.capabilities = list(self._get_param("Capabilities", []))
-            stack.create(plan, self._token(), on_failure or "ROLLBACK")
+            stack.create(plan, self._token())
         return ActionResult({"StackId": stack.id})
 
     def update_stack(self) -> ActionResult:
@@ -103,7 +101,7 @@ class CloudFormation(BaseResponse):
                 raise ValidationError("No updates are to be performed.")
             self._act_as(stack)
             stack.capabilities = list(self._get_param("Capabilities", []))
-            stack.update(plan, self._token(), bool(self._get_bool_param("DisableRollback")))
+            stack.update(plan, self._token())
         return ActionResult({"StackId": stack.id})
 
     def delete_stack(self) -> ActionResult:
@@ -112,8 +110,6 @@ class CloudFormation(BaseResponse):
             return EmptyResult()
         if stack.busy and stack.status != "CREATE_IN_PROGRESS":
             raise ValidationError(f"Stack [{stack.name}] cannot be deleted while in status {stack.status}")
-        if stack.protected:
-            raise ValidationError(f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled")
         self._act_as(stack)
         stack.delete(self._token())
         return EmptyResult()
@@ -127,11 +123,6 @@ class CloudFormation(BaseResponse):
         self._act_as(stack)
         stack.continue_rollback(self._token(), list(self._get_param("ResourcesToSkip", [])))
         return ActionResult({})
-
-    def update_termination_protection(self) -> ActionResult:
-        stack = self._existing(f"Stack [{self._get_param('StackName')}] does not exist")
-        stack.protected = self._get_bool_param("EnableTerminationProtection", False)
-        return ActionResult({"StackId": stack.id})
 
     # --- change sets ------------------------------------------------------------------------------------------------
 
@@ -178,7 +169,6 @@ class CloudFormation(BaseResponse):
                 role_arn=role_arn,
                 credentials=credentials,
                 capabilities=capabilities,
-                on_failure=self._get_param("OnStackFailure", "ROLLBACK"),
             )
             change_set.operation.token = token
             stack.change_sets[change_set.id] = change_set
@@ -202,7 +192,6 @@ class CloudFormation(BaseResponse):
                 "Capabilities": change_set.capabilities,
                 "Tags": _tag_list(change_set.plan.tags),
                 "Changes": change_set.changes,
-                "OnStackFailure": change_set.on_failure,
                 "NotificationARNs": [],
             }
         )
@@ -224,11 +213,8 @@ class CloudFormation(BaseResponse):
             stack.capabilities = change_set.capabilities
             # Every other change set was computed against a state that ends now.
             stack.change_sets = {change_set.id: change_set}
-            keep_going = bool(self._get_bool_param("DisableRollback"))
-            if change_set.type == "CREATE":
-                stack.create(change_set.plan, self._token(), "DO_NOTHING" if keep_going else change_set.on_failure)
-            else:
-                stack.update(change_set.plan, self._token(), keep_going or change_set.on_failure == "DO_NOTHING")
+            begin = stack.create if change_set.type == "CREATE" else stack.update
+            begin(change_set.plan, self._token())
             change_set.execution = "EXECUTE_COMPLETE"
         return EmptyResult()
 
@@ -251,7 +237,7 @@ class CloudFormation(BaseResponse):
                 "CreationTime": change_set.created,
                 "Description": change_set.description,
             }
-            for change_set in stack.change_sets.values()
+            for change_set in list(stack.change_sets.values())
         ]
         return ActionResult({"Summaries": summaries})
 
@@ -263,11 +249,6 @@ class CloudFormation(BaseResponse):
         else:
             stacks = [stack for stack in self._all() if stack.status != "DELETE_COMPLETE"]
         return ActionResult({"Stacks": [_describe(stack) for stack in stacks]})
-
-    def list_stacks(self) -> ActionResult:
-        wanted = self._get_param("StackStatusFilter", [])
-        stacks = [_describe(stack) for stack in self._all() if not wanted or stack.status in wanted]
-        return ActionResult({"StackSummaries": stacks})
 
     def describe_stack_events(self) -> ActionResult:
         stack = self._existing(f"Stack [{self._get_param('StackName')}] does not exist")
@@ -281,7 +262,7 @@ class CloudFormation(BaseResponse):
             raise ValidationError("One of ChangeSetName, OperationId or StackName must be specified")
         events = []
         for stack in [self._existing(f"Stack [{name}] does not exist")] if name else self._all():
-            change_sets = [*stack.change_sets.values()]
+            change_sets = list(stack.change_sets.values())
             if change_set_name:
                 change_sets = [one for one in change_sets if change_set_name in (one.name, one.id)]
             found = [event for change_set in change_sets for event in _validation_events(stack, change_set)]
@@ -301,43 +282,15 @@ class CloudFormation(BaseResponse):
             {"StackResources": [one for one in resources if wanted in (None, one["LogicalResourceId"])]}
         )
 
-    def describe_stack_resource(self) -> ActionResult:
-        wanted, stack = self._get_param("LogicalResourceId"), self._existing()
-        for resource in self._resources(stack):
-            if resource["LogicalResourceId"] == wanted:
-                detail = resource | {"LastUpdatedTimestamp": resource["Timestamp"]}
-                return ActionResult({"StackResourceDetail": detail})
-        raise ValidationError(f"Resource {wanted} does not exist for stack {stack.name}")
-
     def list_stack_resources(self) -> ActionResult:
         resources = [one | {"LastUpdatedTimestamp": one["Timestamp"]} for one in self._resources(self._existing())]
         return ActionResult({"StackResourceSummaries": resources})
-
-    def get_template(self) -> ActionResult:
-        if self._get_param("ChangeSetName"):
-            plan = self._change_set()[1].plan
-        else:
-            stack = self._existing()
-            plan = stack.plan
-        return ActionResult({"TemplateBody": plan.text, "StagesAvailable": ["Original", "Processed"]})
-
-    def validate_template(self) -> ActionResult:
-        return ActionResult(_summary(parse(self._template())))
 
     def get_template_summary(self) -> ActionResult:
         stack = self._existing() if self._get_param("StackName") else None
         template = stack.plan.template if stack else parse(self._template())
         types = sorted({resource["Type"] for resource in template["Resources"].values()})
         return ActionResult(_summary(template) | {"ResourceTypes": types})
-
-    def list_exports(self) -> ActionResult:
-        exports = [
-            {"ExportingStackId": stack.id, "Name": output["ExportName"], "Value": output["OutputValue"]}
-            for stack in self._all()
-            for output in stack.outputs
-            if "ExportName" in output
-        ]
-        return ActionResult({"Exports": exports})
 
     # --- the request ------------------------------------------------------------------------------------------------
 
@@ -359,7 +312,7 @@ class CloudFormation(BaseResponse):
     def _change_set(self) -> tuple[Stack, ChangeSet]:
         name, stack_name = self._get_param("ChangeSetName"), self._get_param("StackName")
         for stack in self._all():
-            for change_set in stack.change_sets.values():
+            for change_set in list(stack.change_sets.values()):
                 if name == change_set.id or (name == change_set.name and stack_name in (stack.name, stack.id)):
                     return stack, change_set
         raise ChangeSetNotFound(f"ChangeSet [{name}] does not exist")
@@ -374,14 +327,7 @@ class CloudFormation(BaseResponse):
         return name
 
     def _new(self, name: str) -> Stack:
-        def export(wanted: str) -> str:
-            for stack in self._all():
-                for output in stack.outputs:
-                    if output.get("ExportName") == wanted:
-                        return output["OutputValue"]
-            raise ValidationError(f"No export named {wanted} found")
-
-        return Stack(name, self.region, _client(self.region), export)
+        return Stack(name, self.region, _client(self.region))
 
     def _template(self) -> str:
         body, url = self._get_param("TemplateBody"), self._get_param("TemplateURL")
@@ -511,12 +457,11 @@ def _describe(stack: Stack) -> dict[str, Any]:
         "DeletionTime": stack.deleted,
         "StackStatus": stack.status,
         "StackStatusReason": stack.reason or None,
-        "DisableRollback": stack.disable_rollback,
+        "DisableRollback": False,
         "Capabilities": stack.capabilities,
         "Outputs": stack.outputs,
         "RoleARN": stack.role_arn,
         "Tags": _tag_list(plan.tags),
-        "EnableTerminationProtection": stack.protected,
         "NotificationARNs": [],
         "RollbackConfiguration": {},
         "DriftInformation": {"StackDriftStatus": "NOT_CHECKED"},

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from sandbox.aws.server import ACCOUNT, REGION
+
 Properties = dict[str, Any]
 
 
@@ -37,10 +39,11 @@ class Call(NamedTuple):
     stack_id: str = ""
     resource_type: str = ""
 
-    def name(self, limit: int = 64) -> str:
-        """A generated physical name of at most `limit` characters."""
+    def name(self, limit: int = 64, stack: bool = True) -> str:
+        """A generated physical name of at most `limit` characters; SageMaker's resources leave the stack's name out."""
         suffix = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(12))
-        return f"{self.stack}-{self.logical_id}"[: limit - 13] + f"-{suffix}"
+        own = f"{self.stack}-{self.logical_id}" if stack else self.logical_id
+        return f"{own[: limit - 13]}-{suffix}"
 
 
 class Handler:
@@ -161,7 +164,7 @@ class Rule(Handler):
             rule["EventPattern"] = _document(rule["EventPattern"])
         arn = events.put_rule(Name=name, **rule)["RuleArn"]
         if properties.get("Targets"):
-            answer = events.put_targets(Rule=name, Targets=properties["Targets"], **self._bus(properties))
+            answer = events.put_targets(Rule=name, Targets=properties["Targets"])
             if answer["FailedEntryCount"]:
                 raise Failed(answer["FailedEntries"][0]["ErrorMessage"])
         return Made(name, {"Arn": arn, "RuleName": name})
@@ -173,15 +176,11 @@ class Rule(Handler):
 
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
         self._remove(call, made, properties, [target["Id"] for target in properties.get("Targets", [])])
-        call.client("events").delete_rule(Name=made.physical_id, **self._bus(properties))
+        call.client("events").delete_rule(Name=made.physical_id)
 
     def _remove(self, call: Call, made: Made, properties: Properties, ids: list[str]) -> None:
         if ids:
-            call.client("events").remove_targets(Rule=made.physical_id, Ids=ids, **self._bus(properties))
-
-    @staticmethod
-    def _bus(properties: Properties) -> dict[str, str]:
-        return {"EventBusName": properties["EventBusName"]} if "EventBusName" in properties else {}
+            call.client("events").remove_targets(Rule=made.physical_id, Ids=ids)
 
 
 # --- Lambda --------------------------------------------------------------------------------------------------------
@@ -189,7 +188,7 @@ class Rule(Handler):
 
 @handles("AWS::Lambda::Function")
 class Function(Handler):
-    _APART = ("FunctionName", "Code", "Tags", "ReservedConcurrentExecutions")
+    _APART = ("FunctionName", "Code", "Tags")
 
     def create(self, call: Call, properties: Properties) -> Made:
         name = properties.get("FunctionName") or call.name()
@@ -199,7 +198,6 @@ class Function(Handler):
             Tags=_tags(properties),
             **without(properties, *self._APART),
         )["FunctionArn"]
-        self._reserve(call, name, properties)
         return Made(name, {"Arn": arn})
 
     def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
@@ -208,16 +206,10 @@ class Function(Handler):
             function.update_function_code(FunctionName=made.physical_id, **self._code(new["Code"]))
         settings = without(new, *self._APART, "PackageType", "Architectures")
         function.update_function_configuration(FunctionName=made.physical_id, **settings)
-        self._reserve(call, made.physical_id, new)
         return made
 
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
         call.client("lambda").delete_function(FunctionName=made.physical_id)
-
-    @staticmethod
-    def _reserve(call: Call, name: str, properties: Properties) -> None:
-        if (reserved := properties.get("ReservedConcurrentExecutions")) is not None:
-            call.client("lambda").put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
 
     @staticmethod
     def _code(code: Properties) -> Properties:
@@ -245,23 +237,12 @@ class EventSourceMapping(Handler):
         call.client("lambda").delete_event_source_mapping(UUID=made.physical_id)
 
 
-@handles("AWS::Lambda::Permission")
-class Permission(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
-        statement = call.name()
-        call.client("lambda").add_permission(StatementId=statement, **properties)
-        return Made(statement, {"Id": statement})
-
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("lambda").remove_permission(FunctionName=properties["FunctionName"], StatementId=made.physical_id)
-
-
 # --- data: DynamoDB, Secrets Manager, S3, CloudWatch ----------------------------------------------------------------
 
 
 @handles("AWS::DynamoDB::Table")
 class Table(Handler):
-    _APART = ("TableName", "TimeToLiveSpecification", "PointInTimeRecoverySpecification", "SSESpecification")
+    _APART = ("TableName", "PointInTimeRecoverySpecification", "SSESpecification")
 
     def create(self, call: Call, properties: Properties) -> Made:
         name = properties.get("TableName") or call.name(255)
@@ -272,33 +253,28 @@ class Table(Handler):
         dynamodb = call.client("dynamodb")
         table = dynamodb.create_table(TableName=name, **given)["TableDescription"]
         dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
-        self._extras(call, name, properties)
+        self._protect(call, name, properties)
         return Made(name, {"Arn": table["TableArn"]})
 
     def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
         given = without(new, *self._APART, "KeySchema", "Tags")
         call.client("dynamodb").update_table(TableName=made.physical_id, **given)
-        self._extras(call, made.physical_id, new)
+        self._protect(call, made.physical_id, new)
         return made
 
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
         call.client("dynamodb").delete_table(TableName=made.physical_id)
 
     @staticmethod
-    def _extras(call: Call, name: str, properties: Properties) -> None:
-        dynamodb = call.client("dynamodb")
-        if ttl := properties.get("TimeToLiveSpecification"):
-            dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=ttl)
+    def _protect(call: Call, name: str, properties: Properties) -> None:
         if recovery := properties.get("PointInTimeRecoverySpecification"):
-            dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery)
+            call.client("dynamodb").update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery)
 
 
 @handles("AWS::SecretsManager::Secret")
 class Secret(Handler):
     def create(self, call: Call, properties: Properties) -> Made:
-        given = without(properties, "GenerateSecretString") | {"Name": properties.get("Name") or call.name(512)}
-        if "GenerateSecretString" in properties:
-            given["SecretString"] = self._generate(call, properties["GenerateSecretString"])
+        given = properties | {"Name": properties.get("Name") or call.name(512)}
         arn = call.client("secretsmanager").create_secret(**given)["ARN"]
         return Made(arn, {"Id": arn})
 
@@ -311,13 +287,6 @@ class Secret(Handler):
 
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
         call.client("secretsmanager").delete_secret(SecretId=made.physical_id, ForceDeleteWithoutRecovery=True)
-
-    @staticmethod
-    def _generate(call: Call, rule: Properties) -> str:
-        rule = dict(rule)
-        template, key = rule.pop("SecretStringTemplate", ""), rule.pop("GenerateStringKey", "")
-        password = call.client("secretsmanager").get_random_password(**rule)["RandomPassword"]
-        return json.dumps(json.loads(template) | {key: password}) if key else str(password)
 
 
 @handles("AWS::S3::Bucket")
@@ -385,9 +354,7 @@ class LogGroup(Handler):
         name = properties.get("LogGroupName") or call.name(512)
         given = {"tags": tags} if (tags := _tags(properties)) else {}
         call.client("logs").create_log_group(logGroupName=name, **given)
-        made = Made(
-            name, {"Arn": f"arn:aws:logs:{call.client('logs').meta.region_name}:123456789012:log-group:{name}:*"}
-        )
+        made = Made(name, {"Arn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}:*"})
         return self.update(call, made, {}, properties)
 
     def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:

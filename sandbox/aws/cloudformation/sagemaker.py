@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from sandbox.aws.cloudformation.handlers import Call, Failed, Handler, Made, Properties, handles
+from sandbox.aws.cloudformation.handlers import HANDLERS, Call, Failed, Handler, Made, Properties, handles
 
 _POLL_SECONDS = 0.3
 
@@ -27,11 +27,12 @@ def _retag(sagemaker: Any, arn: str, old: Properties, new: Properties) -> None:
 class Named(Handler):
     """A SageMaker resource that its create call makes at once; only tags change later. Ref is the ARN."""
 
-    operation: str  # model: create_model, delete_model
-    kind: str  # Model: ModelName, ModelArn
+    def __init__(self, kind: str, operation: str) -> None:
+        self.kind = kind  # Model: ModelName, ModelArn
+        self.operation = operation  # model: create_model, delete_model
 
     def create(self, call: Call, properties: Properties) -> Made:
-        name = properties.get(f"{self.kind}Name") or Call(call.client, call.logical_id, "", call.cancelled).name(63)
+        name = properties.get(f"{self.kind}Name") or call.name(63, stack=False)
         create = getattr(call.client("sagemaker"), f"create_{self.operation}")
         arn = create(**properties | {f"{self.kind}Name": name})[f"{self.kind}Arn"]
         return Made(arn, {f"{self.kind}Name": name, f"{self.kind}Arn": arn})
@@ -45,24 +46,13 @@ class Named(Handler):
         getattr(call.client("sagemaker"), f"delete_{self.operation}")(**{name: made.attributes[name]})
 
 
-@handles("AWS::SageMaker::Model")
-class Model(Named):
-    operation, kind = "model", "Model"
-
-
-@handles("AWS::SageMaker::EndpointConfig")
-class EndpointConfig(Named):
-    operation, kind = "endpoint_config", "EndpointConfig"
-
-
-@handles("AWS::SageMaker::ModelPackageGroup")
-class ModelPackageGroup(Named):
-    operation, kind = "model_package_group", "ModelPackageGroup"
-
-
-@handles("AWS::SageMaker::CodeRepository")
-class CodeRepository(Named):
-    operation, kind = "code_repository", "CodeRepository"
+for kind, operation in (
+    ("Model", "model"),
+    ("EndpointConfig", "endpoint_config"),
+    ("ModelPackageGroup", "model_package_group"),
+    ("CodeRepository", "code_repository"),
+):
+    HANDLERS[f"AWS::SageMaker::{kind}"] = Named(kind, operation)
 
 
 @handles("AWS::SageMaker::Endpoint")

@@ -36,8 +36,7 @@ from sandbox.aws.cloudformation.template import (
     parameter_values,
     parse,
 )
-
-_ACCOUNT = "123456789012"
+from sandbox.aws.server import ACCOUNT
 
 
 def now() -> datetime:
@@ -107,7 +106,6 @@ class ChangeSet:
     role_arn: str | None
     credentials: dict[str, str]
     capabilities: list[str]
-    on_failure: str
     status: str = "CREATE_PENDING"
     reason: str | None = None
     execution: str = "UNAVAILABLE"
@@ -120,11 +118,9 @@ class ChangeSet:
 class Stack:
     """One stack: its state and the operations that change it."""
 
-    def __init__(
-        self, name: str, region: str, client: Callable[[dict[str, str], str], Any], exports: Callable[[str], str]
-    ) -> None:
+    def __init__(self, name: str, region: str, client: Callable[[dict[str, str], str], Any]) -> None:
         self.name, self.region = name, region
-        self.id = f"arn:aws:cloudformation:{region}:{_ACCOUNT}:stack/{name}/{uuid.uuid4()}"
+        self.id = f"arn:aws:cloudformation:{region}:{ACCOUNT}:stack/{name}/{uuid.uuid4()}"
         self.status, self.reason = "REVIEW_IN_PROGRESS", ""
         self.plan = Plan("", {"Resources": {}}, {})
         self.role_arn: str | None = None
@@ -138,9 +134,7 @@ class Stack:
         self.created = now()
         self.updated: datetime | None = None
         self.deleted: datetime | None = None
-        self.protected = False
-        self.disable_rollback = False
-        self._client, self._exports = client, exports
+        self._client = client
         self._worker: threading.Thread | None = None
         self._cancelled = threading.Event()
         self._rollback: dict[str, Resource | None] = {}
@@ -160,7 +154,7 @@ class Stack:
 
     def evaluator(self, plan: Plan, made: Callable[[str], Made | None]) -> Evaluator:
         pseudo = {
-            "AWS::AccountId": _ACCOUNT,
+            "AWS::AccountId": ACCOUNT,
             "AWS::Region": self.region,
             "AWS::StackId": self.id,
             "AWS::StackName": self.name,
@@ -184,7 +178,7 @@ class Stack:
             resource = made(name)
             return resource.physical_id if resource else UNKNOWN
 
-        return Evaluator(plan.template, plan.parameters, pseudo, ref, attribute, self._exports)
+        return Evaluator(plan.template, plan.parameters, pseudo, ref, attribute)
 
     def changes(self, plan: Plan) -> list[dict[str, Any]]:
         """What `plan` would change, as DescribeChangeSet lists it. Raises ValidationError."""
@@ -294,26 +288,23 @@ class Stack:
         self.plan = Plan(plan.text, {"Resources": {}}, {}, plan.tags)
         self._say("REVIEW_IN_PROGRESS", "User Initiated")
 
-    def create(self, plan: Plan, token: str | None, on_failure: str = "ROLLBACK") -> None:
+    def create(self, plan: Plan, token: str | None) -> None:
         def work() -> None:
             problem = self._apply(plan, {})
             if self.status == "DELETE_IN_PROGRESS":
                 return None  # the deletion waits for this
-            return self._undo_creation(problem, on_failure) if problem else self._say("CREATE_COMPLETE")
+            return self._undo_creation(problem) if problem else self._say("CREATE_COMPLETE")
 
         self.plan = plan
-        self.disable_rollback = on_failure == "DO_NOTHING"
         self._run("CREATE_STACK", token, "CREATE_IN_PROGRESS", work)
 
-    def update(self, plan: Plan, token: str | None, disable_rollback: bool = False) -> None:
+    def update(self, plan: Plan, token: str | None) -> None:
         def work() -> None:
             before = dict(self.resources)
             self._previous, self.plan = self.plan, plan
             touched: dict[str, Resource | None] = {}
             if problem := self._apply(plan, touched):
                 self._rollback = touched
-                if disable_rollback:
-                    return self._say("UPDATE_FAILED", problem)
                 return self._undo_update(problem)
             self._say("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
             gone = [resource for name, resource in before.items() if self.resources.get(name) is not resource]
@@ -466,23 +457,17 @@ class Stack:
         self._say(f"{verb}_FAILED", why, resource, error=True)
         return False
 
-    def _undo_creation(self, problem: str, on_failure: str) -> None:
-        if on_failure == "DO_NOTHING":
-            return self._say("CREATE_FAILED", problem)
-        if on_failure == "DELETE":
-            self._say("DELETE_IN_PROGRESS", f"{problem}. Delete requested by user.")
-        else:
-            self._say("ROLLBACK_IN_PROGRESS", f"{problem}Rollback requested by user.")
+    def _undo_creation(self, problem: str) -> None:
+        self._say("ROLLBACK_IN_PROGRESS", f"{problem}Rollback requested by user.")
         failed = []
         for resource in reversed(list(self.resources.values())):
             if self._delete(resource, creating=True):
                 del self.resources[resource.logical_id]
             else:
                 failed.append(resource.logical_id)
-        state = "DELETE" if on_failure == "DELETE" else "ROLLBACK"
         if failed:
-            return self._say(f"{state}_FAILED", f"The following resource(s) failed to delete: [{', '.join(failed)}]. ")
-        return self._say(f"{state}_COMPLETE")
+            return self._say("ROLLBACK_FAILED", f"The following resource(s) failed to delete: [{', '.join(failed)}]. ")
+        return self._say("ROLLBACK_COMPLETE")
 
     def _undo_update(self, problem: str) -> None:
         self._say("UPDATE_ROLLBACK_IN_PROGRESS", problem)
@@ -525,8 +510,6 @@ class Stack:
             entry = {"OutputKey": name, "OutputValue": str(evaluator.value(output["Value"]))}
             if "Description" in output:
                 entry["Description"] = output["Description"]
-            if "Export" in output:
-                entry["ExportName"] = evaluator.value(output["Export"]["Name"])
             yield entry
 
 

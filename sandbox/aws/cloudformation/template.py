@@ -6,7 +6,6 @@ Error texts are the service's own, so far as its documentation and users' report
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -197,14 +196,13 @@ class Evaluator:
         pseudo: Mapping[str, Any],
         ref: Callable[[str], str],
         attribute: Callable[[str, str], Any],
-        export: Callable[[str], str],
     ) -> None:
         self._template = template
         self._pseudo = {"AWS::NoValue": _NO_VALUE, **pseudo}
         self._parameters = {
             name: _typed(rule["Type"], parameters[name]) for name, rule in (template.get("Parameters") or {}).items()
         }
-        self._ref, self._attribute, self._export = ref, attribute, export
+        self._ref, self._attribute = ref, attribute
         self._conditions: dict[str, bool] = {}
 
     def resources(self) -> dict[str, Any]:
@@ -333,12 +331,6 @@ class Evaluator:
             return self._template["Mappings"][name][first][second]
         except KeyError as error:
             raise ValidationError(f"Template error: Unable to get mapping for {name}::{first}::{second}") from error
-
-    def fn_importvalue(self, argument: Any) -> str:
-        return self._export(self.value(argument))
-
-    def fn_base64(self, argument: Any) -> str:
-        return base64.b64encode(str(self.value(argument)).encode()).decode()
 
 
 def _typed(kind: str, text: str) -> Any:
