@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gitlab
+
+from tests.waiting import wait_for
 
 _SECONDS = 60
 
@@ -33,16 +33,6 @@ class GitLab(NamedTuple):
             project_or_group.members.create({"user_id": user.id, "access_level": level})
         token = user.personal_access_tokens.create({"name": "test", "scopes": list(scopes)})
         return gitlab.Gitlab(self.url, private_token=token.token)
-
-
-def wait_for(look: Callable[[], Any], what: str, seconds: float = _SECONDS) -> Any:
-    """Look until there is something to see."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.03)
-    raise AssertionError(f"no {what} within {seconds} s")
 
 
 def commit(project: Any, files: dict[str, str], branch: str = "main", **more: Any) -> Any:

@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from sandbox.processes import ROOT, Server
 from tests.sandbox.conftest import Aws, Project, create_role
 from tests.sandbox.gitlab_client import GitLab
 from tests.sandbox.test_aws_functions import archive
+from tests.waiting import wait_for
 
 
 def test_a_call_is_logged_with_operation_principal_and_status(aws: Aws, project: Project) -> None:
@@ -48,13 +47,6 @@ def alive(pid: int) -> bool:
     return "Z" not in subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
 
 
-def wait(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_a_server_that_is_stopped_leaves_no_process_behind(tmp_path: Path) -> None:
     server = Server("sandbox.aws", tmp_path)
     aws = Aws(server.url, ROOT_KEYS, tmp_path)
@@ -71,7 +63,7 @@ def test_a_server_that_is_stopped_leaves_no_process_behind(tmp_path: Path) -> No
     warm = json.loads(functions.invoke(FunctionName="warm")["Payload"].read())
     assert alive(warm)
     assert server.stop() == 0
-    wait(lambda: not alive(warm))
+    wait_for(lambda: not alive(warm))
 
 
 @pytest.mark.parametrize("module", ["sandbox.aws", "sandbox.gitlab"])
@@ -92,7 +84,7 @@ def test_a_server_ends_with_the_program_that_started_it(tmp_path: Path, module: 
     assert alive(server)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    wait(lambda: not alive(server))
+    wait_for(lambda: not alive(server))
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from ci_scripts import endpoint, errors
 from ci_scripts.stack import Action, Plan, prepare
 from tests.sandbox.conftest import IMAGE, ROOT, Aws, Project, create_role, register, sagemaker_ci
 from tests.sandbox.test_aws_endpoints import archive, model_predicting
+from tests.waiting import wait_for
 
 
 class Deployment(NamedTuple):
@@ -114,13 +114,6 @@ def forbid(aws: Aws, user: str, *actions: str) -> None:
     statements += [{"Effect": "Deny", "Action": action, "Resource": "*"} for action in actions]
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     aws.client("iam").put_user_policy(UserName=user, PolicyName="inline", PolicyDocument=policy)
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 BROKEN_MODEL = archive({"README": b"no model in here"})
@@ -408,7 +401,7 @@ def test_a_stack_that_is_busy_with_another_update_is_waited_for(deployment: Depl
     deployment.register(model_predicting(4.0))
     deployment.build()
     first = start(deployment)
-    until(lambda: (deployment.stack() or {}).get("StackStatus") == "CREATE_IN_PROGRESS")
+    wait_for(lambda: (deployment.stack() or {}).get("StackStatus") == "CREATE_IN_PROGRESS")
     log = succeeded(deployment.deploy())
     assert "CREATE_IN_PROGRESS, waiting" in log
     assert "no change" in log
@@ -450,7 +443,7 @@ def test_a_cancelled_job_says_what_the_stack_is_doing_and_the_next_run_takes_ove
     deployment.register(model_predicting(4.0))
     deployment.build()
     job = start(deployment)
-    until(lambda: (deployment.stack() or {}).get("StackStatus") == "CREATE_IN_PROGRESS")
+    wait_for(lambda: (deployment.stack() or {}).get("StackStatus") == "CREATE_IN_PROGRESS")
     job.send_signal(signal.SIGTERM)
     _, said = job.communicate(timeout=30)
     assert job.returncode == 1
@@ -466,7 +459,7 @@ def test_a_cancelled_job_stays_one_when_nobody_may_look_at_the_stack(deployment:
     deployment.build()
     user, keys = create_user(deployment.aws)
     job = start(deployment, **keys)
-    until(lambda: "CREATE_IN_PROGRESS Endpoint" in deployment.events())
+    wait_for(lambda: "CREATE_IN_PROGRESS Endpoint" in deployment.events())
     forbid(deployment.aws, user, "cloudformation:DescribeStacks")
     job.send_signal(signal.SIGTERM)
     assert "cancelled by SIGTERM; what is left cannot be seen: " in failed(finished(job), "SMCI-103")
@@ -480,7 +473,7 @@ def cancel_an_update(deployment: Deployment) -> subprocess.CompletedProcess[str]
         if answer == 4.0:
             succeeded(deployment.deploy())
     job = start(deployment)
-    until(lambda: "UPDATE_IN_PROGRESS Endpoint" in deployment.events())
+    wait_for(lambda: "UPDATE_IN_PROGRESS Endpoint" in deployment.events())
     deployment.aws.client("cloudformation").cancel_update_stack(
         StackName=deployment.stack_name(), ClientRequestToken="Console-CancelUpdateStack-1"
     )
@@ -498,7 +491,7 @@ def test_a_stack_whose_rollback_failed_is_refused_with_the_way_out_of_it(deploym
     assert "is UPDATE_ROLLBACK_FAILED" in failed(result, "SMCI-501")
     assert f"`aws cloudformation continue-update-rollback --stack-name {deployment.stack_name()}`" in result.stderr
 
-    until(lambda: deployment.endpoint_status() == "InService")
+    wait_for(lambda: deployment.endpoint_status() == "InService")
     deployment.aws.client("cloudformation").continue_update_rollback(StackName=deployment.stack_name())
     succeeded(deployment.deploy())
     assert deployment.prediction() == pytest.approx(9.0)
@@ -508,7 +501,7 @@ def test_a_stack_that_somebody_else_deletes_meanwhile_ends_the_job_with_that_cau
     deployment.register(model_predicting(4.0))
     deployment.build()
     job = start(deployment)
-    until(lambda: "CREATE_IN_PROGRESS Endpoint" in deployment.events())
+    wait_for(lambda: "CREATE_IN_PROGRESS Endpoint" in deployment.events())
     deployment.aws.client("cloudformation").delete_stack(
         StackName=deployment.stack_name(), ClientRequestToken="Console-DeleteStack-1"
     )
@@ -528,7 +521,7 @@ def test_remains_that_cannot_be_deleted_are_an_error_that_names_what_blocks(depl
     deployment.register(BROKEN_MODEL)
     deployment.build()
     job = start(deployment)
-    until(lambda: "CREATE_IN_PROGRESS Endpoint" in deployment.events())
+    wait_for(lambda: "CREATE_IN_PROGRESS Endpoint" in deployment.events())
     s3.put_object(Bucket=bucket, Key="log", Body=b"")
     assert "ROLLBACK_FAILED" in failed(finished(job), "SMCI-503")
     error = failed(deployment.deploy(), "SMCI-504")
@@ -561,7 +554,7 @@ def break_the_endpoint(deployment: Deployment) -> Deployment:
     # Behind CloudFormation's back: the endpoint is deleted and made anew from a model that cannot start.
     name = f"{deployment.project.name}-staging"
     sagemaker.delete_endpoint(EndpointName=name)
-    until(lambda: endpoint.describe(sagemaker, name) is None)
+    wait_for(lambda: endpoint.describe(sagemaker, name) is None)
     broken = deployment.register(BROKEN_MODEL)
     sagemaker.create_model(
         ModelName=f"{name}-broken",

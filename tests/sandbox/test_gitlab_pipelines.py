@@ -24,8 +24,8 @@ from tests.sandbox.gitlab_client import (
     run,
     settled,
     statuses,
-    wait_for,
 )
+from tests.waiting import wait_for
 
 pytest_plugins = ["tests.sandbox.gitlab_fixtures"]
 

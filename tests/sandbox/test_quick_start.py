@@ -10,8 +10,7 @@ import os
 import re
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from sandbox import world as the
 from sandbox.aws.server import ROOT_KEYS
 from sandbox.world import World
 from tests.sandbox.documented_commands import ROOT, Block, Shell, blocks
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
 PAGE = ROOT / "docs" / "get-started.md"
@@ -96,15 +96,6 @@ def empty_account(folder: Path, components: str) -> Iterator[Place]:
             yield Place(world, shell, components)
 
 
-def wait_for(look: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.3)
-    raise AssertionError(f"{what} did not come within {SECONDS} s")
-
-
 def wait_for_job(project: Any, name: str, status: str, after: int = 0) -> Any:
     """The job of this name, in a pipeline later than `after`, once it has this status; fails when the pipeline does."""
 
@@ -117,7 +108,7 @@ def wait_for_job(project: Any, name: str, status: str, after: int = 0) -> Any:
                     return found[0]
         return None
 
-    return wait_for(look, f"{name} with the status {status}")
+    return wait_for(look, f"{name} with the status {status}", SECONDS)
 
 
 def _why(project: Any, pipeline: Any, jobs: list[Any]) -> str:

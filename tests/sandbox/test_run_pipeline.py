@@ -23,6 +23,7 @@ from ci_scripts.errors import JobCancelled
 from ci_scripts.training import run
 from sandbox import job_images
 from tests.sandbox.conftest import REGION, ROOT, Aws, Project, sagemaker_ci
+from tests.waiting import wait_for
 
 # A model-build repository: one step that prepares, one that measures, and a model package if the measure is good.
 # The last command line argument of each step is what it runs.
@@ -143,13 +144,6 @@ def repository(tmp_path: Path, aws: Aws, project: Project) -> Repository:
     for key in ("data/rows.csv", "model.tar.gz"):
         s3.put_object(Bucket=project.bucket, Key=key, Body=b"1,2\n")
     return Repository(tmp_path, aws, project)
-
-
-def until(holds: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "this did not happen in time"
-        time.sleep(0.1)
 
 
 class Race(NamedTuple):
@@ -311,7 +305,7 @@ def test_a_step_that_failed_before_it_had_a_job_has_no_log_to_point_to(repositor
 
 def test_an_execution_that_somebody_stopped_fails_the_job(repository: Repository) -> None:
     with start(repository, prepare="sleep 60") as process:
-        until(lambda: status(repository, "Prepare") == "Executing")
+        wait_for(lambda: status(repository, "Prepare") == "Executing")
         arn = repository.executions()[0]["PipelineExecutionArn"]
         repository.aws.client("sagemaker").stop_pipeline_execution(
             PipelineExecutionArn=arn, ClientRequestToken="x" * 32
@@ -351,7 +345,7 @@ def status(repository: Repository, step: str) -> str:
 
 def test_a_cancelled_job_stops_its_execution_and_a_retry_resumes_it(repository: Repository) -> None:
     with start(repository, prepare="test -f /opt/ml/processing/data/go || sleep 60") as process:
-        until(lambda: status(repository, "Prepare") == "Executing")
+        wait_for(lambda: status(repository, "Prepare") == "Executing")
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
@@ -359,7 +353,7 @@ def test_a_cancelled_job_stops_its_execution_and_a_retry_resumes_it(repository: 
     assert errors.splitlines()[0] == (
         f"error SMCI-103: cancelled by SIGTERM; pipeline execution {execution['PipelineExecutionArn']} is being stopped"
     )
-    until(lambda: repository.executions()[0]["PipelineExecutionStatus"] == "Stopped")
+    wait_for(lambda: repository.executions()[0]["PipelineExecutionStatus"] == "Stopped")
 
     repository.aws.client("s3").put_object(Bucket=repository.project.bucket, Key="data/go", Body=b"")
     retried = repository.run(job=2, prepare="test -f /opt/ml/processing/data/go || sleep 60")
@@ -378,12 +372,12 @@ def test_a_job_cancelled_while_it_starts_leaves_nothing_running(repository: Repo
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert errors.startswith("error SMCI-103: cancelled by SIGTERM")
-    until(lambda: all(each["PipelineExecutionStatus"] == "Stopped" for each in repository.executions()))
+    wait_for(lambda: all(each["PipelineExecutionStatus"] == "Stopped" for each in repository.executions()))
 
 
 def test_a_retried_job_that_is_cancelled_while_it_looks_for_its_execution_stops_it(race: Race) -> None:
     with start(race.repository, prepare="sleep 60") as process:
-        until(lambda: status(race.repository, "Prepare") == "Executing")
+        wait_for(lambda: status(race.repository, "Prepare") == "Executing")
         process.kill()
 
     def cancel() -> None:
@@ -393,7 +387,7 @@ def test_a_retried_job_that_is_cancelled_while_it_looks_for_its_execution_stops_
     race.before("ListPipelineExecutions", cancel)
     with job.cancellation(), pytest.raises(JobCancelled, match="is being stopped"):
         race.run()
-    until(lambda: race.repository.executions()[0]["PipelineExecutionStatus"] == "Stopped")
+    wait_for(lambda: race.repository.executions()[0]["PipelineExecutionStatus"] == "Stopped")
 
 
 def test_a_cancelled_job_says_so_although_aws_does_not_tell_what_it_started(race: Race) -> None:

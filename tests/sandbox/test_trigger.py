@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.sandbox.conftest import ROOT, Aws, Project, register
+from tests.waiting import wait_for
 
 TOKEN, DEPLOY_PROJECT = "glptt-0123456789", "4711"
 POLL_SECONDS = 1.2  # a little more than one long poll of Lambda's poller
@@ -127,17 +128,10 @@ class Trigger(NamedTuple):
 
     def pipelines(self) -> list[str]:
         """The model packages for which pipelines were started, once every event has been worked off."""
-        until(self.is_quiet)
+        wait_for(self.is_quiet)
         time.sleep(QUIET_SECONDS)
-        until(self.is_quiet)
+        wait_for(self.is_quiet)
         return [request["inputs"]["model_package_arn"] for request in self.gitlab.requests]
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")
@@ -243,15 +237,15 @@ def test_a_pipeline_starts_once_gitlab_is_back(trigger: Trigger) -> None:
 
     trigger.gitlab.up()
 
-    until(lambda: bool(trigger.gitlab.requests))
+    wait_for(lambda: bool(trigger.gitlab.requests))
     assert trigger.pipelines() == [arn]
 
 
 def test_a_busy_gitlab_is_asked_again_later_and_the_alarm_hears_of_it(trigger: Trigger) -> None:
     trigger.gitlab.busy = True
     arn = trigger.register("Approved")
-    until(lambda: any("answered 429 to the trigger" in line for line in log_lines(trigger)), 30)  # it waits no minute
-    until(lambda: trigger.alarmed("ErrorAlarm") >= 1)
+    wait_for(lambda: any("answered 429 to the trigger" in line for line in log_lines(trigger)))  # it waits no minute
+    wait_for(lambda: trigger.alarmed("ErrorAlarm") >= 1)
 
     trigger.gitlab.busy = False
 
@@ -267,9 +261,9 @@ def test_a_service_of_aws_that_does_not_answer_stands_in_the_log(trigger: Trigge
         address = {f"AWS_ENDPOINT_URL_{service.upper()}": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         lambdas.update_function_configuration(FunctionName=function, Environment={"Variables": variables | address})
         trigger.register("Approved")
-        until(lambda: any("Read timeout on endpoint URL" in line for line in log_lines(trigger)))
+        wait_for(lambda: any("Read timeout on endpoint URL" in line for line in log_lines(trigger)))
     assert not any("Task timed out" in line for line in log_lines(trigger))
-    until(lambda: trigger.alarmed("ErrorAlarm") >= 1)
+    wait_for(lambda: trigger.alarmed("ErrorAlarm") >= 1)
 
 
 def test_a_rotated_token_is_read_again_and_never_logged(trigger: Trigger) -> None:
@@ -279,10 +273,10 @@ def test_a_rotated_token_is_read_again_and_never_logged(trigger: Trigger) -> Non
     trigger.retry_every(2)
     trigger.gitlab.token = "glptt-9876543210"
     second = trigger.register("Approved")
-    until(lambda: bool(trigger.gitlab.refused))
+    wait_for(lambda: bool(trigger.gitlab.refused))
     trigger.aws.client("secretsmanager").put_secret_value(SecretId=trigger.secret, SecretString=trigger.gitlab.token)
 
-    until(lambda: len(trigger.gitlab.requests) == 2)
+    wait_for(lambda: len(trigger.gitlab.requests) == 2)
     assert trigger.pipelines() == [first, second]
     lines = log_lines(trigger)
     assert any("answered 404 to the trigger of project 4711 on ref main" in line for line in lines)
