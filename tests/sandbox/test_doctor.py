@@ -7,18 +7,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import pytest
 
 from ci_scripts import __version__
 from tests.sandbox.conftest import ACCOUNT, REGION, Aws, Project, create_role, register, sagemaker_ci
 from tests.sandbox.gitlab_client import GitLab, commit
 from tests.sandbox.test_aws_identity import EXACT, Issuer, issuer, role  # noqa: F401 - the fixture
-from tests.sandbox.test_oidc_roles import Roles, roles  # noqa: F401 - the fixture
+from tests.sandbox.test_oidc_roles import deployed
 
 pytest_plugins = ["tests.sandbox.gitlab_fixtures"]
 COMPONENT = "$CI_SERVER_FQDN/mlops/sagemaker-components/model-deploy"
@@ -151,42 +148,26 @@ def test_a_job_that_may_not_look_says_so_check_by_check_and_at_the_end(
     assert re.search(r"^\d+ checks: 3 ok, \d+ skipped: the lines say what looking takes", done.stdout, re.MULTILINE)
 
 
-@pytest.fixture
-def shipped(aws: Aws, roles: Roles) -> Iterator[Project]:
-    """The project of the shipped roles, complete with a model package group and a trigger."""
-    output, s3, sagemaker = roles.outputs, aws.client("s3"), aws.client("sagemaker")
-    environ = {
-        "SAGEMAKER_PROJECT_NAME": "abalone",
-        "SAGEMAKER_PROJECT_ID": "p-sandbox01",
-        "ARTIFACT_BUCKET": "artifacts",
-        "SAGEMAKER_PIPELINE_ROLE_ARN": output["PipelineRoleArn"],
-        "MODEL_EXECUTION_ROLE_ARN": output["ModelExecutionRoleArn"],
-        "CLOUDFORMATION_ROLE_ARN": output["StagingCloudFormationRoleArn"],
-    }
-    project = Project("abalone", "p-sandbox01", "artifacts", "abalone-p-sandbox01", "", "", aws.environ | environ)
-    s3.create_bucket(Bucket=project.bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-    sagemaker.create_model_package_group(ModelPackageGroupName=project.group)
-    trigger = create_trigger(aws, project)
-    yield project
-    # Other tests use the names, too.
-    aws.client("events").remove_targets(Rule=trigger.rule, Ids=["queue"])
-    aws.client("events").delete_rule(Name=trigger.rule)
-    for url in (trigger.queue_url, trigger.dead_letter_url):
-        aws.client("sqs").delete_queue(QueueUrl=url)
-    sagemaker.delete_model_package_group(ModelPackageGroupName=project.group)
-    s3.delete_bucket(Bucket=project.bucket)
-
-
-def test_the_doctor_policy_shows_everything_of_aws(aws: Aws, roles: Roles, shipped: Project, tmp_path: Path) -> None:
-    iam, name = aws.client("iam"), f"doctor-{uuid.uuid4().hex[:8]}"
+def test_the_doctor_policy_shows_everything_of_aws(aws: Aws, project: Project, tmp_path: Path) -> None:
+    iam, name = aws.client("iam"), f"doctor-{project.name}"
     iam.create_user(UserName=name)
-    iam.attach_user_policy(UserName=name, PolicyArn=roles.outputs["DoctorPolicyArn"])
     key = iam.create_access_key(UserName=name)["AccessKey"]
-    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-    found, done = doctor(shipped.environ | keys, tmp_path)
+    create_trigger(aws, project)
+    register(aws, project.group)
+    with deployed(aws, project.name, project.id, project.bucket) as roles:
+        iam.attach_user_policy(UserName=name, PolicyArn=roles.outputs["DoctorPolicyArn"])
+        environ = {
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+            "SAGEMAKER_PIPELINE_ROLE_ARN": roles.outputs["PipelineRoleArn"],
+            "MODEL_EXECUTION_ROLE_ARN": roles.outputs["ModelExecutionRoleArn"],
+            "CLOUDFORMATION_ROLE_ARN": roles.outputs["StagingCloudFormationRoleArn"],
+        }
+        found, done = doctor(project.environ | environ, tmp_path)
+        iam.detach_user_policy(UserName=name, PolicyArn=roles.outputs["DoctorPolicyArn"])
     assert done.returncode == 0, done.stdout + done.stderr
     assert {check for check, status in found.items() if status == "skipped"} == {"GitLab project", "component"}
-    assert found["dead-letter queue"] == found["model package group"] == found["CLOUDFORMATION_ROLE_ARN"] == "ok"
+    assert found["dead-letter queue"] == found["approved version"] == found["CLOUDFORMATION_ROLE_ARN"] == "ok"
 
 
 def test_a_project_that_lets_outdated_deployments_run_is_told_where_to_stop_them(

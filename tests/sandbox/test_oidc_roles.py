@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import pytest
@@ -47,13 +48,20 @@ class Roles(NamedTuple):
 
 @pytest.fixture(scope="module")
 def roles(aws: Aws) -> Iterator[Roles]:
+    with deployed(aws, "abalone", "p-sandbox01", "artifacts") as roles:
+        yield roles
+
+
+@contextmanager
+def deployed(aws: Aws, project_name: str, project_id: str, bucket: str) -> Iterator[Roles]:
+    """The stack of a project's roles, which trust a GitLab of their own; gone afterwards."""
     gitlab = Issuer()
     cloudformation = aws.client("cloudformation")
     name = f"gitlab-oidc-{uuid.uuid4().hex[:8]}"
     parameters = {
-        "SageMakerProjectName": "abalone",
-        "SageMakerProjectId": "p-sandbox01",
-        "ArtifactBucket": "artifacts",
+        "SageMakerProjectName": project_name,
+        "SageMakerProjectId": project_id,
+        "ArtifactBucket": bucket,
         "GitLabServerUrl": gitlab.url,
         "ModelBuildSubject": BUILD,
         "ModelDeploySubject": DEPLOY,
