@@ -2,8 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 NODE_MODULES := sandbox/gitlab/node_modules
-# Three processes for two cores, because the sandbox's tests wait a good deal; the long files first.
-IN_PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo sandbox check test bench lint format lock release clean setup
 
@@ -21,7 +19,7 @@ check: setup ## Run the tests that start nothing: under a minute
 
 test: setup ## Run every test, the end-to-end demo included: under ten minutes
 	@$(BIN)/python -m sandbox images
-	@$(BIN)/python -m pytest tests/sandbox tests/contract tests/unit $(IN_PARALLEL)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile # three for two cores: the sandbox's tests wait a good deal
 
 bench: setup ## Measure speed and size as ratios, side by side
 	@$(BIN)/python -m sandbox images
