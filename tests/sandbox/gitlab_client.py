@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,3 +102,15 @@ def publish(server: GitLab, project: Any, tag: str) -> None:
     """Publish a tag in the CI/CD catalog, which the project joins, as a job with `release:` does."""
     add_to_catalog(server, project)
     server.client.http_post(f"/projects/{project.id}/catalog/publish", post_data={"version": tag, "metadata": {}})
+
+
+def first_pipeline(project: Any, seconds: float = 120) -> str:
+    """How the pipeline of the seed's commit ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = [each.status for each in project.pipelines.list(get_all=True)]
+        if found and set(found) <= {"success", "failed", "canceled", "skipped"}:
+            break
+        time.sleep(0.3)
+    [status] = found
+    return str(status)

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from sandbox import job_images
 from sandbox import world as the
 from sandbox.world import World
-from tests.sandbox.gitlab_client import commit, job_of, pipeline_of, settled
+from tests.sandbox.gitlab_client import commit, first_pipeline, job_of, pipeline_of, settled
 
 pytestmark = pytest.mark.timeout(300)
 STACK = the.PROJECT_STACK
@@ -68,18 +68,6 @@ def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
     summary = world.aws("cloudformation").get_template_summary(StackName=STACK)
     assert set(new) == {each["ParameterKey"] for each in summary["Parameters"]}
     return new
-
-
-def first_pipeline(project: Any, seconds: float = 120) -> str:
-    """How the pipeline of the seed's commit ended."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = [each.status for each in project.pipelines.list(get_all=True)]
-        if found and set(found) <= {"success", "failed", "canceled", "skipped"}:
-            break
-        time.sleep(0.3)
-    [status] = found
-    return str(status)
 
 
 def variables(project: Any) -> dict[tuple[str, str], Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from sandbox import job_images
 from sandbox import world as the
 from sandbox.world import World
+from tests.sandbox.gitlab_client import first_pipeline
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -52,17 +52,6 @@ def end(world: World, stack: str) -> str:
             break
         time.sleep(0.3)
     return status
-
-
-def first_pipeline(project: Any) -> str:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        found = [each.status for each in project.pipelines.list(get_all=True)]
-        if found and set(found) <= {"success", "failed", "canceled", "skipped"}:
-            break
-        time.sleep(0.3)
-    [status] = found
-    return str(status)
 
 
 def test_the_product_creates_a_project_whose_first_pipeline_trains(world: World) -> None:
