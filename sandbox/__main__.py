@@ -1,4 +1,4 @@
-"""`python -m sandbox demo | up | images`: the whole product on one machine. See `make help`."""
+"""`python -m sandbox demo | up | images | conform`: the whole product on one machine. See `make help`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,16 @@ def main() -> int:
     commands.add_parser("images", help="build every image that CI jobs run in, and nothing else")
     for command in commands.choices.values():
         command.add_argument("--folder", type=Path, default=FOLDER, help="where to keep state (default .sandbox)")
+    conform = commands.add_parser("conform", help="compare the sandbox with tables of what the real services answered")
+    conform.add_argument("tables", type=Path, metavar="FOLDER", help="folder of JSON tables, or one of them")
     arguments = parser.parse_args()
     # To be told to end, and a terminal that is closed, end us like Ctrl-C does: through every `finally`.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+    if arguments.command == "conform":
+        from sandbox.conform import command as conformance
+
+        return conformance.run(arguments.tables, lambda line: print(line, flush=True))
     folder: Path = arguments.folder.resolve()
     console = Console(highlight=False)
     try:
