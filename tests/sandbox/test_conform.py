@@ -19,7 +19,6 @@ PENDING = {
     "aws/s3.json",
     "aws/secretsmanager.json",
     "aws/sqs.json",
-    "aws/ssm.json",
     "aws/sts.json",
     "containers/xgboost-3.0-5-training.json",
     "containers/xgboost-3.0-5.json",
