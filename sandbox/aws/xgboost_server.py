@@ -42,15 +42,11 @@ def parse(body: bytes, content_type: str) -> Any:
 
 
 def predict(booster: Any, rows: Any) -> list[float]:
-    """One prediction for each row. Raises Refused when the number of columns is not the model's."""
-    found, expected = rows.shape[1], booster.num_features()
-    if found != expected:
-        raise Refused(
-            400,
-            f"Unable to evaluate payload provided: Feature size of csv inference data {found} is not consistent "
-            f"with feature size of trained model {expected}.",
-        )
-    predictions: list[float] = booster.predict(xgboost.DMatrix(rows), validate_features=False).tolist()
+    """One prediction for each row. Raises Refused for more columns than the model has; fewer are missing values."""
+    try:
+        predictions: list[float] = booster.predict(xgboost.DMatrix(rows), validate_features=False).tolist()
+    except xgboost.core.XGBoostError as error:
+        raise Refused(400, f"Unable to evaluate payload provided: {error}") from error
     return predictions
 
 
@@ -58,10 +54,9 @@ def encode(predictions: list[float], accept: str) -> tuple[str, bytes]:
     """The answer's content type and body. Raises Refused for a type that the container does not speak."""
     wanted = accept.lower().split(";")[0].strip()
     if wanted in ("", "*/*", "text/csv"):
-        # One line for all rows: not proper CSV, but what the container says to a real-time request.
-        return "text/csv; charset=utf-8", ",".join(map(str, predictions)).encode()
+        return "text/csv; charset=utf-8", "".join(f"{value}\n" for value in predictions).encode()
     if wanted == "application/json":
-        return "application/json", json.dumps(predictions).encode()
+        return "application/json", json.dumps({"predictions": [{"score": value} for value in predictions]}).encode()
     raise Refused(
         415,
         f"Encoding to accept type {accept} failed with exception: {accept} is not an accepted Accept type. "

@@ -92,7 +92,7 @@ class Hosting(NamedTuple):
         )
 
     def predictions(self, name: str, body: str = "1,2,3", **settings: Any) -> list[float]:
-        return [float(number) for number in self.ask(name, body, **settings)["Body"].read().decode().split(",")]
+        return [float(number) for number in self.ask(name, body, **settings)["Body"].read().split()]
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_an_endpoint_answers_with_its_models_predictions(hosting: Hosting) -> No
     assert found["ProductionVariants"][0]["DeployedImages"][0]["SpecifiedImage"] == IMAGE
     answer = hosting.ask(name, "1,2,3\n4,5,\n")
     assert (answer["ContentType"], answer["InvokedProductionVariant"]) == ("text/csv; charset=utf-8", "AllTraffic")
-    assert [float(number) for number in answer["Body"].read().split(b",")] == pytest.approx([9.5, 9.5])
+    assert [float(number) for number in answer["Body"].read().split()] == pytest.approx([9.5, 9.5])
 
 
 def test_a_model_package_brings_image_and_archive(hosting: Hosting) -> None:
@@ -277,17 +277,19 @@ def test_what_the_container_refuses_is_a_model_error(hosting: Hosting) -> None:
     hosting.settled(name)
 
     with pytest.raises(ClientError) as caught:
-        hosting.ask(name, "1,2")
+        hosting.ask(name, "1,2,3,4")
     answer = caught.value.response
     assert answer["Error"]["Code"] == "ModelError"
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 424
     assert answer["OriginalStatusCode"] == 400
-    assert answer["OriginalMessage"].startswith("Unable to evaluate payload provided: Feature size")
+    assert answer["OriginalMessage"].startswith("Unable to evaluate payload provided: ")
+    assert "Number of columns does not match number of features in booster" in answer["OriginalMessage"]
     assert answer["Error"]["Message"].startswith('Received client error (400) from primary with message "Unable to')
     assert f"/aws/sagemaker/Endpoints/{name} in account" in answer["Error"]["Message"]
     assert "Received client error (415)" in refusal(hosting.ask, name, "one,two,three")
     assert "Received client error (415)" in refusal(hosting.ask, name, "{}", ContentType="application/json")
     assert "Received client error (415)" in refusal(hosting.ask, name, b"\xff\xfe")
+    assert hosting.predictions(name, "1,2") == pytest.approx([1])  # a column too few is a missing value
 
 
 def test_refusals_use_the_services_words(hosting: Hosting) -> None:

@@ -581,8 +581,8 @@ def test_an_endpoint_that_does_not_answer_is_an_error_with_the_containers_words(
     deployment.build()
     succeeded(deployment.deploy())
     runtime = deployment.aws.client("sagemaker-runtime")
-    with pytest.raises(errors.InvocationFailed, match="not consistent"):
-        endpoint.invoke(runtime, f"{deployment.project.name}-staging", b"1,2,3,4,5", "text/csv")
+    with pytest.raises(errors.InvocationFailed, match="Number of columns does not match"):
+        endpoint.invoke(runtime, f"{deployment.project.name}-staging", b"1,2,3,4,5,6,7,8,9,10,11", "text/csv")
     with pytest.raises(errors.InvocationFailed, match="not found"):
         endpoint.invoke(runtime, f"{deployment.project.name}-prod", b"1,2,3", "text/csv")
 

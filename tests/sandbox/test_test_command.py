@@ -225,7 +225,7 @@ def test_fixtures(endpoint, thresholds, quality):
     assert endpoint.stage == "staging"
     assert endpoint.model_package_arn == "{stage.package}"
     assert len(endpoint.predict([[0.5] * 10] * 250)) == 250
-    assert len(endpoint.invoke(b"1,0,0,1,1,1,1,1,1,1\\n1,0,0,1,1,1,1,1,1,1").split(b",")) == 2
+    assert len(endpoint.invoke(b"1,0,0,1,1,1,1,1,1,1\\n1,0,0,1,1,1,1,1,1,1").splitlines()) == 2
     assert (thresholds, quality) == ({{}}, {{}})
 """
     done = run_test(test=test)
@@ -360,11 +360,11 @@ def test_an_endpoint_that_fails_is_asked_once_and_named_as_the_cause(run_test: R
 def test_a_model_that_refuses_the_held_out_rows_is_asked_once_and_named_as_the_cause(
     run_test: Run, tmp_path: Path
 ) -> None:
-    (tmp_path / "narrow.csv").write_text("9,0.4\n10,0.5\n")
-    done = run_test("data: {path: narrow.csv}\nchecks: [{metric: mse, max: 6}, {metric: r2, min: 0}]\n")
+    (tmp_path / "wide.csv").write_text("9,0,0,1,2,3,4,5,6,7,8,9\n10,0,0,1,2,3,4,5,6,7,8,9\n")
+    done = run_test("data: {path: wide.csv}\nchecks: [{metric: mse, max: 6}, {metric: r2, min: 0}]\n")
     assert done.returncode == 1
     assert "error SMCI-606: " in done.stderr
-    assert "Feature size of csv inference data 1" in done.stderr
+    assert "Number of columns does not match number of features in booster" in done.stderr
     assert list(cases(tmp_path).values()) == ["failure", "failure"]
     assert "not measured" in (tmp_path / REPORTS / "report.html").read_text()
 
