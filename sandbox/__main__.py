@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sandbox import job_images
+from sandbox import job_images, loopback
 
 FOLDER = job_images.ROOT / ".sandbox"
 
@@ -27,6 +27,7 @@ def main() -> int:
     conform = commands.add_parser("conform", help="compare the sandbox with tables of what the real services answered")
     conform.add_argument("tables", type=Path, metavar="FOLDER", help="folder of JSON tables, or one of them")
     arguments = parser.parse_args()
+    loopback.without_proxy()
     # To be told to end, and a terminal that is closed, end us like Ctrl-C does: through every `finally`.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
@@ -38,7 +39,7 @@ def main() -> int:
     console = Console(highlight=False)
     try:
         if arguments.command == "images":
-            job_images.build(console.print, job_images.SDK2)
+            job_images.build(console.print, job_images.SDK2, folder=job_images.folder_for(folder))
         elif arguments.command == "demo":
             from sandbox import demo
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -25,21 +26,27 @@ COMPONENTS = "mlops/sagemaker-components"
 _UV = Path(sys.executable).with_name("uv")
 
 
-def build(say: Callable[[str], None], *extra: str, components: str = COMPONENTS) -> Path:
+def folder_for(state: Path) -> Path:
+    """Where a sandbox with this state keeps images: in the checkout, for all to use, unless that is read-only."""
+    standing = next(path for path in (FOLDER, *FOLDER.parents) if path.exists())
+    return FOLDER if os.access(standing, os.W_OK) else state / "images"
+
+
+def build(say: Callable[[str], None], *extra: str, components: str = COMPONENTS, folder: Path = FOLDER) -> Path:
     """Build the images that are missing or outdated; return the file that maps image names to folders.
 
     `extra` names images besides those of the components' defaults; `components` is the path of the component project,
-    whose registry has them and no other.
+    whose registry has them and no other. The images lie in `folder`.
     """
     names = (*NAMES, *extra)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / ".lock").open("w") as lock:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a test run and a demo may both want them
         for name in names:
-            _build_one(FOLDER / name, ROOT / "requirements" / f"{name}.txt", say)
+            _build_one(folder / name, ROOT / "requirements" / f"{name}.txt", say)
     registry = rf"^[^/]+/{re.escape(components)}"
-    rows = [{"match": rf"{registry}/{name}(:|@|$)", "path": [str(FOLDER / name / "bin")]} for name in names]
-    images = FOLDER / f"{'-'.join(['images', *extra, *components.split('/')])}.json"
+    rows = [{"match": rf"{registry}/{name}(:|@|$)", "path": [str(folder / name / "bin")]} for name in names]
+    images = folder / f"{'-'.join(['images', *extra, *components.split('/')])}.json"
     images.write_text(json.dumps(rows, indent=2) + "\n")
     return images
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sandbox import job_images
+from sandbox import job_images, people
 from sandbox import world as the
 from sandbox.aws.server import REGION, ROOT_KEYS
 
@@ -46,9 +46,7 @@ Ctrl-C ends it all.
 
 def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
     """Install the product, create a project, then wait for Ctrl-C (KeyboardInterrupt)."""
-    from sandbox.demo import SAMPLE
-
-    images = job_images.build(console.print)
+    images = job_images.build(console.print, folder=job_images.folder_for(folder))
     with the.running(folder, images, ports) as world:
         the.set_up(world, console.print)
         server = world.gitlab()
@@ -64,8 +62,8 @@ def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
                 build=build.id,
                 deploy=deploy.id,
                 clone=build.http_url_to_repo.replace("://", f"://oauth2:{world.gitlab_token}@"),
-                endpoint=the.ENDPOINTS["prod"],
-                sample=SAMPLE,
+                endpoint=world.endpoint("prod"),
+                sample=people.SAMPLE,
             ),
             soft_wrap=True,
         )

@@ -1,7 +1,7 @@
 """AWS and GitLab on loopback with the product installed in them, the way a platform team and a data scientist would.
 
 Everything here goes through public doors: boto3, python-gitlab, git push, `sagemaker-ci bootstrap`, CloudFormation.
-`demo.py` plays in this world; `python -m sandbox up` leaves it to a person.
+`demo.py` runs the loop in this world; `python -m sandbox up` leaves it to a person.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
-import gitlab
 from botocore.config import Config
 from botocore.exceptions import WaiterError
 
-from sandbox import job_images
+from sandbox import job_images, people
 from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
+from sandbox.people import Place, Say, failures
+from sandbox.people import outputs as outputs_of
 from sandbox.processes import Server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,33 +43,61 @@ COMPONENTS = job_images.COMPONENTS
 SAMPLE_DATA = f"sagemaker-servicecatalog-seedcode-{REGION}"
 GROUP = "data-science"
 BUILD_REPOSITORY, DEPLOY_REPOSITORY = "data-science/abalone-model-build", "data-science/abalone-model-deploy"
-ENDPOINTS = {stage: f"{PROJECT_NAME}-{stage}" for stage in ("staging", "prod")}
 VERSION = (ROOT / "ci_scripts" / "__init__.py").read_text().split('__version__ = "')[1].split('"')[0]
 
-Say = Callable[[str], None]
 
-
-class World(NamedTuple):
-    """A running sandbox: where its two servers answer and with which token a person enters GitLab."""
+@dataclass(frozen=True)
+class World(Place):
+    """A running sandbox: where its two servers answer, and the folder of its state."""
 
     folder: Path
     aws_url: str
-    gitlab_url: str
-    gitlab_token: str
 
     def aws(self, service: str) -> Any:
         """A boto3 client with the sandbox's administrator keys."""
         return boto3.client(
             service,
             endpoint_url=self.aws_url,
-            region_name=REGION,
+            region_name=self.region,
             aws_access_key_id=ROOT_KEYS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=ROOT_KEYS["AWS_SECRET_ACCESS_KEY"],
             config=Config(retries={"total_max_attempts": 3}, read_timeout=70),
         )
 
-    def gitlab(self) -> gitlab.Gitlab:
-        return gitlab.Gitlab(self.gitlab_url, private_token=self.gitlab_token)
+    def environ(self) -> dict[str, str]:
+        """What leads a program to the sandbox's AWS; of this process's environment hardly more than PATH."""
+        inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        return (
+            inherited
+            | ROOT_KEYS
+            | {
+                "AWS_ENDPOINT_URL": self.aws_url,
+                "AWS_REGION": self.region,
+                "AWS_DEFAULT_REGION": self.region,
+                "POLL_SECONDS": "0.3",
+            }
+        )
+
+
+def _world(folder: Path, aws_url: str, gitlab_url: str, token: str) -> World:
+    return World(
+        account=ACCOUNT,
+        region=REGION,
+        gitlab_url=gitlab_url,
+        gitlab_token=token,
+        group=GROUP,
+        components=COMPONENTS,
+        version=VERSION,
+        project=PROJECT_NAME,
+        platform_stack="sagemaker-ci",
+        platform_bucket=PLATFORM_BUCKET,
+        token_secret=TOKEN_SECRET,
+        look_seconds=0.25,
+        patience_seconds=60,
+        job_seconds=600,
+        folder=folder,
+        aws_url=aws_url,
+    )
 
 
 @contextmanager
@@ -91,7 +121,7 @@ def running(folder: Path, images: Path, ports: tuple[int, int] = (0, 0)) -> Iter
             Server("sandbox.gitlab", gitlab_state, "--port", str(ports[1]), "--images", str(images))
         )
         token = (gitlab_state / "root-token").read_text().strip()
-        yield World(folder, aws.url, server.url, token)
+        yield _world(folder, aws.url, server.url, token)
 
 
 def set_up(world: World, say: Say) -> None:
@@ -112,12 +142,12 @@ def install(world: World, say: Say, *options: str) -> None:
     say("sagemaker-ci bootstrap: the project template is offered in SageMaker Studio")
 
 
-def create_project(world: World, say: Say) -> dict[str, str]:
-    """What a person does in Studio, and SageMaker for her: a stack from the template; its outputs."""
-    outputs = create_stack(world, PROJECT_STACK, project_parameters(world))
-    say(f"project {PROJECT_NAME} created: roles, bucket, registry, trigger; no long-lived key anywhere")
-    say(f"repositories {BUILD_REPOSITORY} and {DEPLOY_REPOSITORY} created by the seed check-in")
-    return outputs
+def create_project(world: World, say: Say) -> dict[str, Any]:
+    """What a person does in Studio; the project, as SageMaker describes it."""
+    project = people.create_project(world)
+    say(f"project {world.project} created: roles, bucket, registry, trigger; no long-lived key anywhere")
+    say(f"repositories {world.build_repository} and {world.deploy_repository} created by the seed check-in")
+    return project
 
 
 def publish_components(world: World, path: str = COMPONENTS) -> None:
@@ -182,23 +212,27 @@ def create_group(world: World) -> None:
     create_secret(world, TOKEN_SECRET, world.gitlab_token)
 
 
-def create_secret(world: World, name: str, text: str, gitlab_url: str = "") -> None:
+def create_secret(place: Place, name: str, text: str, gitlab_url: str = "") -> None:
     """A secret for creating projects, tagged with the GitLab that may get it."""
-    tags = [{"Key": "sagemaker-ci:gitlab", "Value": gitlab_url or world.gitlab_url}]
-    world.aws("secretsmanager").create_secret(Name=name, SecretString=text, Tags=tags)
+    tags = [{"Key": "sagemaker-ci:gitlab", "Value": gitlab_url or place.gitlab_url}]
+    place.aws("secretsmanager").create_secret(Name=name, SecretString=text, Tags=tags)
 
 
-def bootstrap(world: World, *options: str) -> str:
+def bootstrap(place: Place, *options: str) -> str:
     """Run `sagemaker-ci bootstrap` as a platform engineer does, in this checkout; what it prints."""
-    s3 = world.aws("s3")
-    if PLATFORM_BUCKET not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
-        s3.create_bucket(Bucket=PLATFORM_BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3 = place.aws("s3")
+    if place.platform_bucket not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket=place.platform_bucket, CreateBucketConfiguration={"LocationConstraint": place.region})
     program = str(Path(sys.executable).with_name("sagemaker-ci"))
-    command = [program, "bootstrap", "--bucket", PLATFORM_BUCKET, "--gitlab-url", world.gitlab_url, *options]
-    environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    environ |= ROOT_KEYS | {"AWS_ENDPOINT_URL": world.aws_url, "AWS_REGION": REGION, "POLL_SECONDS": "0.3"}
+    own = ["--bucket", place.platform_bucket, "--gitlab-url", place.gitlab_url, "--stack-name", place.platform_stack]
     done = subprocess.run(
-        command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [program, "bootstrap", *own, *options],
+        cwd=ROOT,
+        env=place.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"sagemaker-ci bootstrap failed:\n{done.stdout}")
@@ -206,18 +240,8 @@ def bootstrap(world: World, *options: str) -> str:
 
 
 def project_parameters(world: World) -> dict[str, str]:
-    """The form in Studio, filled in."""
-    return {
-        "SageMakerProjectName": PROJECT_NAME,
-        "SageMakerProjectId": PROJECT_ID,
-        "GitLabServerUrl": world.gitlab_url,
-        "GitLabBaseUrl": f"{world.gitlab_url}/{GROUP}",
-        "ModelBuildRepositoryName": BUILD_REPOSITORY.split("/")[1],
-        "ModelDeployRepositoryName": DEPLOY_REPOSITORY.split("/")[1],
-        "GitLabGroupId": str(world.gitlab().groups.get(GROUP).id),
-        "GitLabSecretName": TOKEN_SECRET,
-        "ComponentVersion": VERSION,
-    }
+    """The form in Studio, filled in, and what SageMaker adds to it."""
+    return {"SageMakerProjectName": PROJECT_NAME, "SageMakerProjectId": PROJECT_ID} | people.project_form(world)
 
 
 def create_stack(world: World, name: str, parameters: dict[str, str]) -> dict[str, str]:
@@ -234,44 +258,14 @@ def create_stack(world: World, name: str, parameters: dict[str, str]) -> dict[st
 
 def stack_request(world: World, parameters: dict[str, str]) -> dict[str, Any]:
     """CreateStack's and UpdateStack's arguments but for the name: template, launch role, parameters, tags."""
-    s3 = world.aws("s3")
-    [key] = [each for each in _studio_templates(s3) if _is_visible(s3, each)]
     tags = {"project-name": parameters["SageMakerProjectName"], "project-id": parameters["SageMakerProjectId"]}
     return {
-        "TemplateURL": f"https://{PLATFORM_BUCKET}.s3.{REGION}.amazonaws.com/{key}",
-        "RoleARN": outputs_of(world, "sagemaker-ci")["LaunchRoleArn"],
+        "TemplateURL": people.project_template(world),
+        "RoleARN": outputs_of(world, world.platform_stack)["LaunchRoleArn"],
         "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         "Tags": [{"Key": f"sagemaker:{key}", "Value": value} for key, value in tags.items()],
         "Capabilities": ["CAPABILITY_IAM"],
     }
-
-
-def _studio_templates(s3: Any) -> list[str]:
-    listing = s3.list_objects_v2(Bucket=PLATFORM_BUCKET, Prefix="sagemaker-ci/studio/")
-    return [entry["Key"] for entry in listing.get("Contents", [])]
-
-
-def _is_visible(s3: Any, key: str) -> bool:
-    tags = s3.get_object_tagging(Bucket=PLATFORM_BUCKET, Key=key)["TagSet"]
-    return {"Key": "sagemaker:studio-visibility", "Value": "true"} in tags
-
-
-def outputs_of(world: World, stack: str) -> dict[str, str]:
-    found = world.aws("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
-    return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-
-
-def failures(world: World, stack: str) -> list[str]:
-    """Every reason in the stack's events, and in those of the stacks inside it."""
-    cloudformation = world.aws("cloudformation")
-    found = []
-    for event in reversed(cloudformation.describe_stack_events(StackName=stack)["StackEvents"]):
-        physical_id = event.get("PhysicalResourceId", "")
-        if event["ResourceStatus"].endswith("_FAILED"):
-            found.append(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}")
-            if ":stack/" in physical_id and physical_id != event["StackId"]:
-                found += failures(world, physical_id)
-    return found
 
 
 def commit_seed(project: Any, seed: str, message: str) -> Any:

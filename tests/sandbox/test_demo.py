@@ -29,6 +29,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     temporary = folder / "tmp"  # where jobs and containers run, so that none can hide from the look for survivors
     temporary.mkdir()
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(temporary), "COLUMNS": "200"}
+    environ |= dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY"), "http://127.0.0.1:9")  # leads nowhere
     done = subprocess.run(
         command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

@@ -1,0 +1,1 @@
+"""SageMaker beyond moto, by idea."""
