@@ -246,14 +246,19 @@ def _keys(answer: Answer, expect: Mapping[str, Any]) -> None:
 def _json_fields(answer: Answer, expect: Mapping[str, Any]) -> None:
     document = _json_of(answer, expect)
     for path, value in expect["json_fields"].items():
-        _require_same(path, _at(document, path), value)
+        _require_same(path, _in_json(document, path), value)
 
 
 def _json_matches(answer: Answer, expect: Mapping[str, Any]) -> None:
     document = _json_of(answer, expect)
     for path, pattern in expect["json_matches"].items():
-        if not re.search(pattern, str(value := _at(document, path))):
+        if not re.search(pattern, str(value := _in_json(document, path))):
             raise Differs(f"{path} is {_shown(value)}, which does not match {pattern}")
+
+
+def _in_json(document: Any, path: str) -> Any:
+    """A key as it is, which may have a dash, or else what a JMESPath finds."""
+    return document[path] if isinstance(document, dict) and path in document else _at(document, path)
 
 
 def _json_of(answer: Answer, expect: Mapping[str, Any]) -> Any:

@@ -12,7 +12,6 @@ TABLES = sorted(path.relative_to(GOLDEN).as_posix() for path in GOLDEN.rglob("*.
 PENDING = {
     "aws/cloudformation.json",
     "aws/dynamodb.json",
-    "aws/events.json",
     "aws/iam.json",
     "aws/lambda.json",
     "aws/logs.json",
