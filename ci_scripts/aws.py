@@ -10,10 +10,10 @@ import os
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ci_scripts import __version__, errors, job
-from ci_scripts.settings import value
+from ci_scripts.settings import endpoint_problems, value
 
 # Error codes by which the services say the same few things; collected from the services' API references.
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "ExpiredIdentityToken"}
@@ -44,8 +44,77 @@ _CONSOLES = {
 }
 
 
-def prepare_credentials(role_variable: str = "AWS_ROLE_ARN") -> str:
-    """Choose how this process gets its credentials and say which in one line.
+class Credentials(NamedTuple):
+    """How this process got its credentials, and whom AWS takes it for."""
+
+    way: str
+    """In words: `OIDC, role arn:aws:iam::123456789012:role/training`."""
+    arn: str
+    """As GetCallerIdentity tells it: `arn:aws:sts::123456789012:assumed-role/training/gitlab-job-7`."""
+    account: str
+
+    def __str__(self) -> str:
+        return f"credentials: {self.way}" if self.arn in self.way else f"credentials: {self.way} ({self.arn})"
+
+
+def log_in(region: str, role_variable: str = "AWS_ROLE_ARN") -> Credentials:
+    """Choose this process's credentials and have AWS say who they are, in one call.
+
+    Raises InvalidSettings, NoCredentials, InvalidAwsConfiguration, OtherIdentity when AWS takes us for anybody but whom
+    was announced, or the error that `explain` makes of AWS's refusal.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if problems := endpoint_problems():
+        raise errors.InvalidSettings("; ".join(problems))
+    announced = announce(role_variable)
+    _shield(announced)
+    try:
+        credentials = session(region).get_credentials()
+        if credentials is None:
+            raise errors.NoCredentials("Unable to locate credentials")
+        caller = client("sts", region).get_caller_identity()
+        key = credentials.access_key  # only now: a role's are fetched by the first look
+    except (BotoCoreError, ClientError) as error:
+        raise explain(error) or error from error
+    if problem := announced.difference(caller["Arn"], key):
+        raise errors.OtherIdentity(problem)
+    return Credentials(announced.way, caller["Arn"], caller["Account"])
+
+
+class Announced(NamedTuple):
+    """What the variables say about credentials."""
+
+    way: str
+    role: str = ""
+    """The role's ARN; empty for static keys and for the environment's default."""
+    access_key: str = ""
+    """The id of the static key; empty for everything else."""
+
+    def difference(self, caller: str, access_key: str) -> str:
+        """Why `caller` (an ARN), who came with `access_key`, is not who was announced; empty if it is."""
+        if self.role and _assumed_role(caller) != _role(self.role):
+            return f"this job was to act as {self.role}, and AWS takes it for {caller}"
+        if self.access_key and access_key != self.access_key:
+            return f"this job was to use the access key {self.access_key}, and AWS takes it for {caller} by another one"
+        return ""
+
+
+def _role(arn: str) -> tuple[str, str]:
+    """Account and name of a role; its path is left out, as AWS leaves it out of an assumed role's ARN."""
+    *_, account, resource = arn.split(":")
+    return account, resource.rpartition("/")[2]
+
+
+def _assumed_role(caller: str) -> tuple[str, str] | None:
+    """The same of arn:aws:sts::123456789012:assumed-role/training/gitlab-job-7; None for who is no role."""
+    *_, account, resource = caller.split(":")
+    kind, _, rest = resource.partition("/")
+    return (account, rest.partition("/")[0]) if kind == "assumed-role" else None
+
+
+def announce(role_variable: str = "AWS_ROLE_ARN") -> Announced:
+    """Choose how this process gets its credentials, and say which. Calls nobody.
 
     `role_variable` names a role for a special purpose; where it is not set, AWS_ROLE_ARN serves.
 
@@ -64,25 +133,64 @@ def prepare_credentials(role_variable: str = "AWS_ROLE_ARN") -> str:
         os.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = str(_private_file(token))
         # The session name shows up in CloudTrail: it leads from an AWS call back to the GitLab job.
         os.environ["AWS_ROLE_SESSION_NAME"] = f"gitlab-job-{os.environ.get('CI_JOB_ID', 'local')}"
-        return f"credentials: OIDC, role {role}"
+        return Announced(f"OIDC, role {role}", role=role)
     unused = "; AWS_ROLE_ARN is not used without an AWS_ID_TOKEN" if role else ""
-    if os.environ.get("AWS_ACCESS_KEY_ID"):
+    if key := os.environ.get("AWS_ACCESS_KEY_ID"):
         advice = unused or "; set AWS_ROLE_ARN to use it"
-        return f"credentials: static access keys (warning: OIDC needs no long-lived secret{advice})"
+        way = f"static access keys (warning: OIDC needs no long-lived secret{advice})"
+        return Announced(way, access_key=key)
     if role and os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):  # a runner on EKS has one of its own
         os.environ["AWS_ROLE_ARN"] = role
-        return f"credentials: the environment's web identity, role {role}"
+        return Announced(f"the environment's web identity, role {role}", role=role)
     if role and job.current().in_gitlab:
         raise errors.NoCredentials(
             f"the job has no AWS_ID_TOKEN to assume the role {role} with",
             hint="Declare it as the components do: `id_tokens: {AWS_ID_TOKEN: {aud: $CI_SERVER_URL}}`.",
         )
-    return f"credentials: the environment's default{unused}"
+    return Announced(f"the environment's default{unused}")
+
+
+# What `[default]` in ~/.aws/config may still say: how this machine connects, nothing of who it is.
+_CONNECTION_SETTINGS = {"ca_bundle", "endpoint_url", "services", "use_dualstack_endpoint", "use_fips_endpoint"}
+
+
+def _shield(announced: Announced) -> None:
+    """Keep the machine's own AWS configuration from taking the place of announced credentials.
+
+    botocore asks a profile with `role_arn`, `[default]` among them, before it looks at a web identity. Who inherits our
+    environment is shielded with us. A profile that somebody asks for by its name is still there.
+    """
+    if not (announced.role or announced.access_key):
+        return
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        os.environ.pop(name, None)
+    for name, usual in (("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")):
+        path = Path(os.environ.get(name) or usual).expanduser()
+        os.environ[name] = str(_private_file(text)) if (text := _without_default(path)) else os.devnull
+
+
+def _without_default(path: Path) -> str:
+    """An AWS configuration file without the credentials of its default profile; nothing if it cannot be read."""
+    import configparser
+    import io
+    import shlex
+
+    parser, text = configparser.RawConfigParser(default_section=""), io.StringIO()
+    try:
+        parser.read_string(path.read_text())
+        default = [name for name in parser.sections() if shlex.split(name)[-1:] == ["default"]]
+    except (OSError, ValueError, configparser.Error):
+        return ""
+    for section in default:
+        for setting in set(parser.options(section)) - _CONNECTION_SETTINGS:
+            parser.remove_option(section, setting)
+    parser.write(text)
+    return text.getvalue()
 
 
 def _private_file(text: str) -> Path:
     """A file for this process and its owner alone: all jobs of a shell runner share one user and one /tmp."""
-    descriptor, name = tempfile.mkstemp(prefix="sagemaker-ci-id-token-")  # readable by its owner alone
+    descriptor, name = tempfile.mkstemp(prefix="sagemaker-ci-")  # readable by its owner alone
     path = Path(name)
     atexit.register(path.unlink, missing_ok=True)
     with os.fdopen(descriptor, "w") as file:
@@ -133,6 +241,16 @@ def explain(error: Exception) -> errors.SagemakerCiError | None:
 
     if isinstance(error, botocore.NoCredentialsError | botocore.PartialCredentialsError):
         return errors.NoCredentials(str(error))
+    if isinstance(
+        error,
+        botocore.ProfileNotFound
+        | botocore.ConfigParseError
+        | botocore.ConfigNotFound
+        | botocore.InvalidConfigError
+        | botocore.InfiniteLoopConfigError
+        | botocore.CredentialRetrievalError,
+    ):
+        return errors.InvalidAwsConfiguration(" ".join(str(error).split()))
     if isinstance(error, botocore.EndpointConnectionError | botocore.ConnectionError | botocore.HTTPClientError):
         return errors.AwsUnreachable(str(error))
     if isinstance(error, ResponseParserError):

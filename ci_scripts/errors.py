@@ -129,6 +129,26 @@ class InvalidCredentials(SagemakerCiError):
     hint = "Replace AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or move to OIDC with AWS_ROLE_ARN."
 
 
+class OtherIdentity(SagemakerCiError):
+    """AWS takes the job for somebody else than the role or the key that its variables announce."""
+
+    code = "SMCI-208"
+    hint = (
+        "Remove from the runner, or from the image, what brings other credentials: a profile in ~/.aws, AWS_PROFILE, "
+        "or a role of the machine; `aws sts get-caller-identity` in the job shows whose they are."
+    )
+
+
+class InvalidAwsConfiguration(SagemakerCiError):
+    """The AWS configuration of the machine (a profile, ~/.aws/config, ~/.aws/credentials) cannot be used."""
+
+    code = "SMCI-209"
+    hint = (
+        "Correct AWS_PROFILE or unset it, and look at the files that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE "
+        "name (~/.aws/config and ~/.aws/credentials). A job in GitLab needs none of them: set AWS_ROLE_ARN."
+    )
+
+
 # --- 3xx: pipelines and training -----------------------------------------------------------------------------------
 
 

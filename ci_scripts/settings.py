@@ -16,10 +16,12 @@ from ci_scripts.errors import InvalidSettings, VersionMismatch
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-# SageMaker's own rule for project names: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProject.html
+# SageMaker's own rule for project names, without its capitals: SageMaker writes ARNs in lower case, and IAM policies
+# compare them letter by letter. infra/gitlab-oidc.yml, trigger.yml and project.yml have the same two.
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProject.html
 # Plain text, compiled when there is something to check: compiling takes longer than saying that a variable is missing.
-_PROJECT_NAME = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}"
-_PROJECT_ID = r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,19}"
+PROJECT_NAME = r"[a-z0-9](-*[a-z0-9]){0,31}"
+PROJECT_ID = r"[a-z0-9](-*[a-z0-9]){0,19}"
 REGION = r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}"
 BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+"
@@ -101,14 +103,28 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
 
     project = Project(
         region=required("AWS_REGION", REGION, "eu-west-1"),
-        name=required("SAGEMAKER_PROJECT_NAME", _PROJECT_NAME, "abalone (letters, digits, inner hyphens; at most 32)"),
-        id=required("SAGEMAKER_PROJECT_ID", _PROJECT_ID, "p-abc123def456"),
+        name=required(
+            "SAGEMAKER_PROJECT_NAME", PROJECT_NAME, "abalone (lower-case letters, digits, inner hyphens; at most 32)"
+        ),
+        id=required("SAGEMAKER_PROJECT_ID", PROJECT_ID, "p-abc123def456"),
         arn=value(environ, "SAGEMAKER_PROJECT_ARN") or None,
         artifact_bucket=required("ARTIFACT_BUCKET", BUCKET, "my-artifact-bucket"),
     )
+    problems += endpoint_problems(environ)
     if problems:
         raise InvalidSettings("; ".join(problems))
     return project
+
+
+def endpoint_problems(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """What is wrong with the addresses of AWS services in AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_<SERVICE>."""
+    return [
+        f"{name} is {environ[name]!r}, expected something like https://vpce-0123-abcd.s3.eu-west-1.vpce.amazonaws.com"
+        for name in sorted(environ)
+        if re.match(r"AWS_ENDPOINT_URL(_|$)", name)
+        and environ[name]
+        and not re.match(r"https?://[^/\s]", environ[name])
+    ]
 
 
 def _of_one_project(environ: Mapping[str, str]) -> Mapping[str, str]:

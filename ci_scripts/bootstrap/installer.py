@@ -31,7 +31,7 @@ class Request(NamedTuple):
 
 def run(request: Request, source: Path, poll_seconds: float) -> None:
     """Bring the bucket and the stack to what the clone in `source` says. Raises a SagemakerCiError."""
-    job.say(aws.prepare_credentials())
+    job.say(str(aws.log_in(request.region)))
     s3 = aws.client("s3", request.region)
     bucket.require(s3, request.bucket, request.region)
     before = _parameters(aws.client("cloudformation", request.region), request.stack_name)

@@ -32,7 +32,7 @@ def run(project: Project, stage: str, role_arn: str | None, poll_seconds: float,
     job.say(f"stack:         {plan.stack_name} in {project.region}")
     job.say(f"endpoint:      {plan.endpoint_name}")
     job.say(f"model package: {plan.model_package_arn}")
-    job.say(aws.prepare_credentials())
+    job.say(str(aws.log_in(project.region)))
     with job.cancellation():
         # Approval can be withdrawn between build and deploy, and prod may be played days later.
         sagemaker = aws.client("sagemaker", project.region)

@@ -126,7 +126,7 @@ def _count(things: Sized, noun: str) -> str:
 
 def _model_package(arn: str | None, project: Project) -> ModelPackage | None:
     """The version to deploy; None for a merge request in a project that has no approved version yet."""
-    job.say(aws.prepare_credentials())
+    job.say(str(aws.log_in(project.region)))
     sagemaker = aws.client("sagemaker", project.region)
     group = project.model_package_group
     try:

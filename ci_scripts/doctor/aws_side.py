@@ -45,8 +45,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Verdict]:
     yield verdicts.ok("variables", f"project {project.name}, id {project.id}")
     yield verdicts.region(project.region, _regions(project.region))
     try:
-        path = aws.prepare_credentials().removeprefix("credentials: ")
-        who = aws.client("sts", project.region).get_caller_identity()
+        credentials = aws.log_in(project.region)
     except Exception as error:
         failure = error if isinstance(error, errors.SagemakerCiError) else aws.explain(error)
         if failure is None:
@@ -54,8 +53,8 @@ def examine(environ: Mapping[str, str]) -> Iterator[Verdict]:
         yield verdicts.failed("credentials", f"{failure.message}. {failure.hint}")
         yield verdicts.skipped("AWS", "nothing can be seen without credentials")
         return
-    yield verdicts.credentials(path, who["Arn"])
-    yield from _roles(project, environ, who["Account"])
+    yield verdicts.credentials(credentials.way, credentials.arn)
+    yield from _roles(project, environ, credentials.account)
     yield from guarded("bucket", lambda: _bucket(project))
     yield from guarded("bucket public access", lambda: _public_access(project))
     yield from guarded("bucket versioning", lambda: _versioning(project))

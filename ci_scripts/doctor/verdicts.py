@@ -52,7 +52,7 @@ def region(name: str, known: Sequence[str]) -> Verdict:
 
 
 def credentials(path: str, who: str) -> Verdict:
-    """`path` is how aws.prepare_credentials() got them, `who` the ARN that AWS takes us for."""
+    """`path` is how aws.log_in() got them, `who` the ARN that AWS takes us for."""
     if path.startswith("static"):
         return hint("credentials", f"{who}, by {path}")
     return ok("credentials", f"{who}, by {path.split(',')[0]}")

@@ -57,7 +57,7 @@ def run(arguments: Namespace) -> None:
 
     os.environ["AWS_DEFAULT_REGION"] = project.region  # the only name that clients of the consumer's tests read
     with job.section(f"Endpoint {exported.endpoint_name}"):
-        job.say(aws.prepare_credentials())
+        job.say(str(aws.log_in(project.region)))
         package = _verify(exported, project, poll_seconds)
     work = _prepare(exported, project, quality, quality_path)
     with job.section(f"Tests against {exported.endpoint_name}"):

@@ -24,7 +24,8 @@ def run(arguments: Namespace) -> None:
     from ci_scripts.training.run import Compiled, execute
 
     # Any branch can be checked by a merge request: a role of its own may read, and change nothing.
-    job.say(aws.prepare_credentials("AWS_CHECK_ROLE_ARN" if options.check else "AWS_ROLE_ARN"))
+    credentials = aws.log_in(project.region, "AWS_CHECK_ROLE_ARN" if options.check else "AWS_ROLE_ARN")
+    job.say(str(credentials))
     # boto3 reads only this name, and the SageMaker SDK makes clients without a region while it is imported.
     os.environ["AWS_DEFAULT_REGION"] = project.region
     with job.cancellation():

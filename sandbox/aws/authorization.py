@@ -66,9 +66,14 @@ def install() -> None:
 
 
 def _code(response: Any, code: str) -> str:
-    """Query services leave "Exception" out."""
+    """Query services leave "Exception" out, and have another name for a key that nobody has.
+
+    https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
+    """
     json_service = "X-Amz-Target" in response.headers or response.service_name in ("awslambda", "sagemaker-runtime")
-    return code if json_service else code.removesuffix("Exception")
+    if json_service:
+        return code
+    return {"UnrecognizedClientException": "InvalidClientTokenId"}.get(code, code.removesuffix("Exception"))
 
 
 def _s3_error(refused: Refused) -> HTTPException:

@@ -52,25 +52,25 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 )
 def test_the_way_to_the_credentials_is_told(environ: dict[str, str], expected: str) -> None:
     os.environ.update(environ)
-    assert expected in aws.prepare_credentials()
+    assert expected in aws.announce().way
 
 
 def test_a_job_with_a_role_it_cannot_assume_does_not_go_on_as_the_runner() -> None:
     os.environ.update(JOB | {"AWS_ROLE_ARN": ROLE})
     with pytest.raises(errors.NoCredentials, match=f"no AWS_ID_TOKEN to assume the role {ROLE}"):
-        aws.prepare_credentials()
+        aws.announce()
 
 
 def test_a_role_for_a_special_purpose_wins_and_need_not_be_set() -> None:
     os.environ.update({"AWS_ROLE_ARN": ROLE, "AWS_ID_TOKEN": "jwt"})
-    assert ROLE in aws.prepare_credentials("AWS_CHECK_ROLE_ARN")
+    assert aws.announce("AWS_CHECK_ROLE_ARN").role == ROLE
     os.environ.update({"AWS_CHECK_ROLE_ARN": OTHER, "AWS_ID_TOKEN": "jwt"})
-    assert OTHER in aws.prepare_credentials("AWS_CHECK_ROLE_ARN")
+    assert aws.announce("AWS_CHECK_ROLE_ARN").role == OTHER
 
 
 def test_with_a_role_neither_keys_nor_token_are_left_to_whom_we_call() -> None:
     os.environ.update(JOB | KEYS | {"AWS_SESSION_TOKEN": "x", "AWS_ROLE_ARN": ROLE, "AWS_ID_TOKEN": "jwt"})
-    aws.prepare_credentials()
+    aws.announce()
     assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ID_TOKEN"} & set(os.environ)
     assert os.environ["AWS_ROLE_SESSION_NAME"] == "gitlab-job-7"
     assert Path(os.environ["AWS_WEB_IDENTITY_TOKEN_FILE"]).read_text() == "jwt"
@@ -78,13 +78,39 @@ def test_with_a_role_neither_keys_nor_token_are_left_to_whom_we_call() -> None:
 
 def test_the_id_token_is_readable_by_its_owner_alone_and_gone_with_the_process(tmp_path: Path) -> None:
     program = (
-        "import os; from ci_scripts import aws; aws.prepare_credentials()\n"
+        "import os; from ci_scripts import aws; aws.announce()\n"
         "path = os.environ['AWS_WEB_IDENTITY_TOKEN_FILE']; print(oct(os.stat(path).st_mode)[-3:], path)"
     )
     environ = os.environ | {"TMPDIR": str(tmp_path), "AWS_ROLE_ARN": ROLE, "AWS_ID_TOKEN": "jwt"}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"600 {tmp_path}")
     assert list(tmp_path.iterdir()) == []
+
+
+ASSUMED = "arn:aws:sts::123456789012:assumed-role/training/gitlab-job-7"
+
+
+@pytest.mark.parametrize(
+    ("announced", "caller", "key", "same"),
+    [
+        (aws.Announced("", role=ROLE), ASSUMED, "ASIA", True),
+        (aws.Announced("", role=ROLE.replace("role/", "role/ml/teams/")), ASSUMED, "ASIA", True),  # a role with a path
+        (aws.Announced("", role=ROLE.replace("aws:", "aws-cn:")), ASSUMED.replace("aws:", "aws-cn:"), "ASIA", True),
+        (aws.Announced("", role=OTHER), ASSUMED, "ASIA", False),
+        (aws.Announced("", role=ROLE.replace("1234", "4321")), ASSUMED, "ASIA", False),  # another account's
+        (aws.Announced("", role=ROLE), "arn:aws:iam::123456789012:user/training", "AKIA", False),
+        (aws.Announced("", role=ROLE), "arn:aws:iam::123456789012:root", "AKIA", False),
+        (aws.Announced("", access_key="AKIA"), "arn:aws:iam::123456789012:user/ci", "AKIA", True),
+        (aws.Announced("", access_key="AKIA"), ASSUMED, "ASIA", False),
+        (aws.Announced("the environment's default"), ASSUMED, "ASIA", True),
+    ],
+)
+def test_who_aws_takes_us_for_is_compared_with_who_was_announced(
+    announced: aws.Announced, caller: str, key: str, same: bool
+) -> None:
+    difference = announced.difference(caller, key)
+    assert (difference == "") is same
+    assert same or caller in difference
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
@@ -124,6 +150,12 @@ def test_a_refusal_is_told_apart_by_code_and_operation(
     [
         (botocore.NoCredentialsError(), errors.NoCredentials),
         (botocore.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), errors.NoCredentials),
+        (botocore.ProfileNotFound(profile="gone"), errors.InvalidAwsConfiguration),
+        (botocore.ConfigParseError(path="/root/.aws/config"), errors.InvalidAwsConfiguration),
+        (
+            botocore.CredentialRetrievalError(provider="custom-process", error_msg="exit 1"),
+            errors.InvalidAwsConfiguration,
+        ),
         (botocore.EndpointConnectionError(endpoint_url="https://sts"), errors.AwsUnreachable),
         (botocore.ReadTimeoutError(endpoint_url="https://sts"), errors.AwsUnreachable),
         (botocore.SSLError(endpoint_url="https://sts", error="self-signed"), errors.AwsUnreachable),

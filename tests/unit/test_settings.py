@@ -9,6 +9,7 @@ import pytest
 from ci_scripts import __version__, settings
 from ci_scripts.errors import InvalidSettings, VersionMismatch
 
+ROOT = Path(__file__).parents[2]
 VARIABLES = {
     "AWS_REGION": "eu-west-1",
     "SAGEMAKER_PROJECT_NAME": "abalone",
@@ -53,3 +54,35 @@ def test_the_folder_of_a_model_becomes_the_working_directory(tmp_path: Path, mon
     assert Path.cwd() == tmp_path / "models" / "wine"
     with pytest.raises(InvalidSettings, match="no folder 'nowhere'"):
         settings.enter_folder({"SMCI_FOLDER": "nowhere"})
+
+
+@pytest.mark.parametrize("name", ["Abalone", "abaLone", "-abalone", "a" * 33, "abalone_1"])
+def test_a_project_name_that_no_policy_could_match_is_refused_by_name(name: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"SAGEMAKER_PROJECT_NAME is '{name}', expected .*lower-case letters"):
+        settings.load_project(VARIABLES | {"SAGEMAKER_PROJECT_NAME": name})
+
+
+@pytest.mark.parametrize("parameter", ["SageMakerProjectName", "SageMakerProjectId"])
+def test_settings_and_every_template_take_the_same_project_names(parameter: str) -> None:
+    rule = {"SageMakerProjectName": settings.PROJECT_NAME, "SageMakerProjectId": settings.PROJECT_ID}[parameter]
+    for template in ("gitlab-oidc.yml", "project.yml", "trigger.yml"):
+        text = (ROOT / "infra" / template).read_text().partition(f"\n  {parameter}:\n")[2]
+        assert f'AllowedPattern: "{rule}"' in text.partition("ConstraintDescription")[0], template
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:4566", "127.0.0.1", "vpce-1.sts.eu-west-1.vpce.amazonaws.com", "http://"]
+)
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_an_address_of_aws_without_a_scheme_is_refused(name: str, address: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"{name} is '{address}', expected something like https://"):
+        settings.load_project(VARIABLES | {name: address})
+
+
+def test_an_address_of_aws_may_be_any_url_or_nothing() -> None:
+    given = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
+        "AWS_ENDPOINT_URL_S3": "https://s3.example",
+        "AWS_ENDPOINT_URL_STS": "",
+    }
+    assert settings.load_project(VARIABLES | given)
