@@ -3,16 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 NODE_MODULES := sandbox/gitlab/node_modules
 
-.PHONY: help demo sandbox check test bench lint format lock release clean setup
+.PHONY: help demo sandbox acceptance check test bench lint format lock release clean setup
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: setup ## Run the whole loop once, unattended: commit, train, approve, staging, test, production
 	@$(BIN)/python -m sandbox demo
 
 sandbox: setup ## Start AWS and GitLab on this machine and leave them to you until Ctrl-C
 	@$(BIN)/python -m sandbox up
+
+acceptance: setup ## Run the loop on a real AWS account and GitLab, and take it all away: see docs/acceptance.md
+	@$(BIN)/python -m sandbox acceptance
 
 check: setup ## Run the tests that start nothing: under a minute
 	@$(BIN)/python -m pytest tests/unit tests/contract --numprocesses 2 --dist loadfile

@@ -1,4 +1,4 @@
-"""`python -m sandbox demo | up | images | conform`: the whole product on one machine. See `make help`."""
+"""`python -m sandbox demo | up | images | acceptance | conform`: the whole product on one machine. See `make help`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def main() -> int:
     up.add_argument("--aws-port", type=int, default=4566, help="port of AWS on 127.0.0.1 (default %(default)s)")
     up.add_argument("--gitlab-port", type=int, default=8929, help="port of GitLab on 127.0.0.1 (default %(default)s)")
     commands.add_parser("images", help="build every image that CI jobs run in, and nothing else")
+    acceptance = commands.add_parser("acceptance", help="run the loop on a real AWS account and a real GitLab")
+    acceptance.add_argument("--yes", action="store_true", help="start without asking")
+    acceptance.add_argument("--remove", default="", metavar="RUN", help="remove what a run that was killed left behind")
     for command in commands.choices.values():
         command.add_argument("--folder", type=Path, default=FOLDER, help="where to keep state (default .sandbox)")
     conform = commands.add_parser("conform", help="compare the sandbox with tables of what the real services answered")
@@ -37,6 +40,10 @@ def main() -> int:
         return conformance.run(arguments.tables, lambda line: print(line, flush=True))
     folder: Path = arguments.folder.resolve()
     console = Console(highlight=False)
+    if arguments.command == "acceptance":
+        from sandbox.acceptance import command as acceptance_run
+
+        return acceptance_run.run(folder / "acceptance", console, arguments.yes, arguments.remove)
     try:
         if arguments.command == "images":
             job_images.build(console.print, job_images.SDK2, folder=job_images.folder_for(folder))

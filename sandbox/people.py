@@ -130,16 +130,17 @@ def project_template(place: Place) -> str:
     raise SystemExit(f"s3://{place.platform_bucket}/sagemaker-ci/studio/ has no template that Studio shows")
 
 
-def create_project(place: Place, form: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """**Create project** in Studio, and what came of it, as DescribeProject tells."""
+def create_project(place: Place, made: Callable[[str], None] = lambda number: None) -> dict[str, Any]:
+    """**Create project** in Studio, and what came of it, as DescribeProject tells; `made` hears the id at once."""
     sagemaker = place.aws("sagemaker")
     provider = {
         "TemplateName": "mlops-gitlab",
         "TemplateURL": project_template(place),
         "RoleARN": outputs(place, place.platform_stack)["LaunchRoleArn"],
-        "Parameters": [{"Key": key, "Value": value} for key, value in (form or project_form(place)).items()],
+        "Parameters": [{"Key": key, "Value": value} for key, value in project_form(place).items()],
     }
-    sagemaker.create_project(ProjectName=place.project, TemplateProviders=[{"CfnTemplateProvider": provider}])
+    answer = sagemaker.create_project(ProjectName=place.project, TemplateProviders=[{"CfnTemplateProvider": provider}])
+    made(answer["ProjectId"])
 
     def created() -> dict[str, Any] | None:
         project: dict[str, Any] = sagemaker.describe_project(ProjectName=place.project)

@@ -45,6 +45,7 @@ def install() -> None:
     backend.describe_model_package = _find
     backend.update_model_package = _update
     responses: Any = SageMakerResponse
+    responses.delete_model_package = _delete
     responses.delete_model_package_group = _delete_group
 
 
@@ -89,6 +90,13 @@ def _announced(create: Callable[..., str]) -> Callable[..., str]:
         return arn
 
     return create_model_package
+
+
+def _delete(self: SageMakerResponse) -> EmptyResult:
+    backend = self.sagemaker_backend
+    package = _find(backend, self._get_param("ModelPackageName"))
+    del backend.model_packages[package.arn]
+    return EmptyResult()
 
 
 def _delete_group(self: SageMakerResponse) -> EmptyResult:

@@ -83,6 +83,7 @@ def test_make_knows_how_to_do_what_is_written(command: str) -> None:
     done = subprocess.run(["make", "--dry-run", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     does = {
+        "acceptance": "-m sandbox acceptance",
         "demo": "-m sandbox demo",
         "check": "-m pytest tests/unit tests/contract",
         "test": "-m pytest",
