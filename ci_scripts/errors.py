@@ -67,6 +67,13 @@ class VersionMismatch(SagemakerCiError):
     )
 
 
+class OutsideRepository(SagemakerCiError):
+    """A path that a command reads or writes leads out of the repository, or something else has the name of its file."""
+
+    code = "SMCI-106"
+    hint = "Use a file or folder of the repository itself, not a link to another place, and no path that leads out."
+
+
 class DoctorFoundProblems(SagemakerCiError):
     """`sagemaker-ci doctor` found something that keeps the jobs from working; each is a line above the error."""
 

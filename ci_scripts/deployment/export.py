@@ -12,12 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from ci_scripts import errors
+from ci_scripts import errors, repository, text
 from ci_scripts.settings import Project
 
 STAGES = ("staging", "prod")
 
 _SCHEMA_VERSION = 1
+_MOST_BYTES = 8_000_000  # of an export: a template of at most 1 MB, escaped, and 200 parameters
 
 
 class Export(NamedTuple):
@@ -65,7 +66,7 @@ def write_all(contents: Mapping[str, bytes], folder: Path) -> None:
     pending = []
     for stage, content in contents.items():
         path = folder / f".{file_name(stage)}.{os.getpid()}"
-        path.write_bytes(content)
+        repository.write(path, content, folder)
         pending.append((path, folder / file_name(stage)))
     for path, final in pending:
         path.replace(final)
@@ -74,27 +75,27 @@ def write_all(contents: Mapping[str, bytes], folder: Path) -> None:
 def discard(folder: Path) -> None:
     """Remove the exports of an earlier run, which must not be mistaken for those of a run that failed."""
     for stage in STAGES:
-        (folder / file_name(stage)).unlink(missing_ok=True)
+        repository.remove(folder / file_name(stage))
 
 
 def load(stage: str, project: Project, environ: Mapping[str, str], folder: Path) -> Export:
     """The export of `stage`. Raises InvalidExport, or ExportChanged when it is not the one that build announced."""
     from importlib.resources import files
 
-    from jsonschema import Draft202012Validator
+    from ci_scripts import documents, schemas
 
     path = folder / file_name(stage)
     try:
-        raw = path.read_bytes()
-        content = json.loads(raw)
-    except FileNotFoundError:
-        raise errors.InvalidExport(f"{path.name} is missing") from None
-    except ValueError as error:
-        raise errors.InvalidExport(f"{path.name} is not JSON: {error}") from error
+        raw = repository.read(path, _MOST_BYTES, folder)
+        content = documents.parse_json(raw.decode())
+    except (repository.Unreadable, documents.Malformed) as error:
+        raise errors.InvalidExport(documents.about(path.name, error)) from None
+    except UnicodeDecodeError:
+        raise errors.InvalidExport(f"{path.name} is not UTF-8 text") from None
     schema = json.loads(files(__package__).joinpath("export.schema.json").read_text("utf-8"))
-    problem = next(Draft202012Validator(schema).iter_errors(content), None)
+    problem = next(iter(schemas.problems(content, schema)), None)
     if problem is not None:
-        raise errors.InvalidExport(f"{path.name}: {problem.json_path}: {problem.message}")
+        raise errors.InvalidExport(f"{path.name}: {': '.join(part for part in problem if part)}")
     announced = environ.get(digest_variable(stage))
     if announced and announced != digest(raw):
         raise errors.ExportChanged(f"{path.name} is not the file that this pipeline's build job wrote")
@@ -106,7 +107,9 @@ def load(stage: str, project: Project, environ: Mapping[str, str], folder: Path)
         ("ModelPackageArn", content["ModelPackageArn"], asked),
     ):
         if found != expected:
-            raise errors.InvalidExport(f"{path.name}: {name} is {found!r}, this job deploys {expected!r}")
+            raise errors.InvalidExport(
+                f"{path.name}: {name} is {text.quoted(found, 200)}, this job deploys {expected!r}"
+            )
     return Export(
         stage=stage,
         stack_name=content["StackName"],

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sized
 from pathlib import Path
 
 from ci_scripts import aws, errors, job, registry
 from ci_scripts.deployment import export, stage_config, template
-from ci_scripts.deployment.documents import Malformed
 from ci_scripts.deployment.export import STAGES, Export
 from ci_scripts.deployment.template import Problem, Template
 from ci_scripts.registry import ModelPackage
 from ci_scripts.settings import Project
+
+_MOST_LINES = 200  # of problems in the job log
 
 
 def run(project: Project, model_role: str, model_package_arn: str | None, folder: Path) -> None:
@@ -57,32 +59,34 @@ def stage_tags(project: Project, stage: str) -> dict[str, str]:
 
 def _drafts(folder: Path, project: Project, role: str) -> list[Export]:
     """Every stage's export, without the model package. Raises InvalidStageConfig after naming every problem."""
-    filled, problems = _template(folder)
+    filled, problems = template.load(folder)
     drafts = []
     for stage in STAGES:
         draft, found = _draft(folder, project, stage, role, filled)
         problems += found
         if draft is not None:
             drafts.append(draft)
+    problems += _quality_problems(folder)
     if problems:
         lines = list(dict.fromkeys(str(problem) for problem in problems))  # both stages may find the same one
-        for line in lines:
+        for line in lines[:_MOST_LINES]:
             job.say(line)
+        if len(lines) > _MOST_LINES:
+            job.say(f"... and {len(lines) - _MOST_LINES:,} more")
         raise errors.InvalidStageConfig(
-            f"{len(lines)} problem{'s' if len(lines) > 1 else ''} in the stage configurations, nothing is exported"
+            f"{len(lines)} problem{'s' if len(lines) > 1 else ''} in the configuration files, nothing is exported"
         )
     return drafts
 
 
-def _template(folder: Path) -> tuple[Template | None, list[Problem]]:
-    try:
-        return template.read((folder / template.FILE).read_bytes().decode())
-    except FileNotFoundError:
-        return None, [template.Problem(template.FILE, "", "is missing")]
-    except UnicodeDecodeError:
-        return None, [template.Problem(template.FILE, "", "is not UTF-8 text")]
-    except Malformed as error:
-        return None, [template.Problem(template.FILE, "", str(error))]
+def _quality_problems(folder: Path) -> list[Problem]:
+    """What is wrong with the thresholds, which `test` would find only after staging was deployed."""
+    from ci_scripts.testing import quality
+
+    name = os.environ.get("SMCI_QUALITY") or quality.FILE
+    if name == quality.FILE and not os.path.lexists(folder / name):  # it may be missing
+        return []
+    return [Problem(name, "", problem) for problem in quality.problems_of(folder / name, folder)]
 
 
 def _draft(
@@ -92,17 +96,18 @@ def _draft(
     if path is None:
         return None, problems
     content, problems = stage_config.load(path)
-    if problems or filled is None:
-        return None, problems
     supplied = supplied_parameters(project, stage, role)
+    given = {key: stage_config.as_text(value) for key, value in content.get("Parameters", {}).items()}
     tags = {key: stage_config.as_text(value) for key, value in content.get("Tags", {}).items()}
     tags |= stage_tags(project, stage)
-    problems = stage_config.problems(path.name, content, filled.parameters, supplied)
-    problems += stage_config.supply_problems(filled.parameters, supplied)
+    if filled is not None and (content or not problems):  # a file that cannot be read lacks nothing else
+        problems += stage_config.problems(path.name, content, filled.parameters, supplied)
+        problems += stage_config.supply_problems(filled.parameters, supplied)
     problems += stage_config.tag_problems(path.name, tags)
-    given = {key: stage_config.as_text(value) for key, value in content.get("Parameters", {}).items()}
-    known = {key: value for key, value in supplied.items() if value is not None and key in filled.parameters}
     job.say(f"{path.name}: {_count(given, 'parameter')}, {_count(tags, 'tag')}, {_count(problems, 'problem')}")
+    if filled is None:
+        return None, problems
+    known = {key: value for key, value in supplied.items() if value is not None and key in filled.parameters}
     return (
         export.Export(
             stage=stage,

@@ -6,20 +6,20 @@ Called by `build`. Everything here is a function of values and finds all problem
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
-from difflib import get_close_matches
+from decimal import Decimal, DecimalException
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-
-from ci_scripts.deployment.documents import Malformed, parse_config
+from ci_scripts import documents, schemas, text
+from ci_scripts.deployment import pattern
 from ci_scripts.deployment.template import FILE as TEMPLATE
 from ci_scripts.deployment.template import Problem
+from ci_scripts.documents import Malformed
+from ci_scripts.repository import Unreadable
 
 SUFFIXES = (".json", ".yml", ".yaml")
 
@@ -34,7 +34,7 @@ Declaration = Mapping[str, Any]
 
 def find(folder: Path, stage: str) -> tuple[Path | None, list[Problem]]:
     """The one file that configures `stage`."""
-    there = [path for suffix in SUFFIXES if (path := folder / f"{stage}-config{suffix}").is_file()]
+    there = [path for suffix in SUFFIXES if os.path.lexists(path := folder / f"{stage}-config{suffix}")]
     if len(there) > 1:
         return None, [Problem(there[0].name, "", f"is one of two files for one stage: {there[1].name} is there too")]
     if not there:
@@ -42,39 +42,53 @@ def find(folder: Path, stage: str) -> tuple[Path | None, list[Problem]]:
     return there[0], []
 
 
-def load(path: Path) -> tuple[Any, list[Problem]]:
-    """The content of a stage configuration, and what is wrong with its shape."""
+def load(path: Path) -> tuple[dict[str, Any], list[Problem]]:
+    """What is well-shaped of a stage configuration, `Parameters` and `Tags`, and what is wrong with its shape."""
     try:
-        content = parse_config(path.read_bytes().decode("utf-8-sig"), is_json=path.suffix == ".json")
-    except UnicodeDecodeError:
-        return None, [Problem(path.name, "", "is not UTF-8 text")]
-    except Malformed as error:
-        return None, [Problem(path.name, "", str(error))]
+        content = documents.parse_config(documents.read_text(path, path.parent), is_json=path.suffix == ".json")
+    except (Unreadable, Malformed) as error:
+        return {}, [Problem(path.name, "", str(error))]
     schema = json.loads(files(__package__).joinpath("stage-config.schema.json").read_text("utf-8"))
-    errors = Draft202012Validator(schema).iter_errors(content)
-    return content, [Problem(path.name, _path(each), _shape(each)) for each in errors]
+    found = [*schemas.problems(content, schema), *_ambiguous(content)]
+    return _well_shaped(content), [Problem(path.name, *each) for each in found]
 
 
-def _path(error: ValidationError) -> str:
-    return ".".join(str(part) for part in error.absolute_path)
+def _ambiguous(content: Any) -> Iterator[tuple[str, str]]:
+    """Unquoted values that one reader of YAML takes for a boolean and the next for text."""
+    for section, values in _well_shaped(content).items():
+        for name, value in values.items():
+            for each in value if isinstance(value, list) else [value]:
+                if schemas.is_ambiguous(each):
+                    where = f"{section}.{text.short(name)}"
+                    yield (
+                        where,
+                        f"{each} is a boolean to some readers of YAML: write true or false, or '{each}' as text",
+                    )
 
 
-def _shape(error: ValidationError) -> str:
-    """What the schema's own words say where jsonschema would print a pattern."""
-    rule = error.schema if isinstance(error.schema, Mapping) else {}
-    if error.validator in ("type", "additionalProperties", "maxProperties") or "description" not in rule:
-        return error.message
-    shown = json.dumps(error.instance)
-    return f"{shown if len(shown) <= 60 else shown[:57] + '...'} is not {rule['description']}"
+def _well_shaped(content: Any) -> dict[str, Any]:
+    """The sections that are mappings, also under a name of another case, without values that are none."""
+    sections: dict[str, Any] = {}
+    for name in ("Parameters", "Tags"):
+        for key, values in content.items() if isinstance(content, dict) else ():
+            if key.lower() == name.lower() and isinstance(values, dict):
+                sections.setdefault(name, {key: each for key, each in values.items() if _is_value(each)})
+    return sections
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, str | bool) or (
+        isinstance(value, list) and all(isinstance(each, str | bool) for each in value)
+    )
 
 
 def supply_problems(declared: Mapping[str, Declaration], supplied: Mapping[str, str | None]) -> list[Problem]:
     """What the template refuses of the values that build sets."""
     return [
-        Problem(TEMPLATE, f"Parameters.{name}", f"is set by build, but {text}")
+        Problem(TEMPLATE, f"Parameters.{name}", f"is set by build, but {problem}")
         for name, value in supplied.items()
         if name in declared and value is not None
-        for text in value_problems(value, declared[name])
+        for problem in value_problems(value, declared[name])
     ]
 
 
@@ -89,22 +103,18 @@ def problems(
     found = []
     for name, value in given.items():
         if name not in declared:
-            found.append((name, f"the template declares no such parameter{_similar(name, declared, supplied)}"))
+            close = schemas.similar(name, declared.keys() - supplied.keys())
+            found.append((name, f"the template declares no such parameter{close}"))
         elif name in supplied:
             # The sample configurations of AWS name their own stage: saying the same does no harm.
             if as_text(value) != supplied[name]:
                 found.append((name, "is set by build: remove it here"))
         else:
-            found += [(name, text) for text in value_problems(value, declared[name])]
+            found += [(name, problem) for problem in value_problems(value, declared[name])]
     for name, declaration in declared.items():
         if name not in given and name not in supplied and "Default" not in declaration:
             found.append((name, "is missing: the template declares it without a Default"))
-    return [Problem(file, f"Parameters.{name}", text) for name, text in found]
-
-
-def _similar(name: str, declared: Mapping[str, Declaration], supplied: Mapping[str, str | None]) -> str:
-    close = get_close_matches(name, declared.keys() - supplied.keys(), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    return [Problem(file, f"Parameters.{text.short(name)}", problem) for name, problem in found]
 
 
 def tag_problems(file: str, tags: Mapping[str, str]) -> list[Problem]:
@@ -121,70 +131,77 @@ def value_problems(value: Any, declaration: Declaration) -> list[str]:
     """
     kind = declaration["Type"]
     if isinstance(value, list) and not _is_list(kind):
-        return [f"is a list, the template wants a {kind}"]
+        return [f"is a list, the template wants a {text.short(kind)}"]
+    if len(as_text(value).encode()) > _LONGEST_VALUE:
+        return [f"is longer than CloudFormation's limit of {_LONGEST_VALUE:,} bytes"]
     found = list(_item_problems(_items(value, kind), declaration))
     if kind == "String":
         found += _length_problems(as_text(value), declaration)
-    if len(as_text(value).encode()) > _LONGEST_VALUE:
-        found.append(f"is longer than CloudFormation's limit of {_LONGEST_VALUE:,} bytes")
     reason = declaration.get("ConstraintDescription")
-    return [f"{text} ({reason})" if reason else text for text in found]
+    return [f"{problem} ({text.short(str(reason), 300)})" if reason else problem for problem in found]
 
 
 def _item_problems(items: Sequence[str], declaration: Declaration) -> Iterator[str]:
+    allowed = [as_text(each) for each in declaration.get("AllowedValues") or []]
+    rule = declaration.get("AllowedPattern")
     for item in items:
-        if "Number" in declaration["Type"]:
+        if declaration["Type"] in ("Number", "List<Number>"):
             number = _number(item)
             if number is None:
-                yield f"{item!r} is not a number"
+                yield f"{text.quoted(item)} is not a number"
                 continue
             yield from _range_problems(item, number, declaration)
-        allowed = [as_text(each) for each in declaration.get("AllowedValues") or []]
         if allowed and item not in allowed:
-            yield f"{item!r} is not one of the AllowedValues {', '.join(allowed)}"
-        pattern = declaration.get("AllowedPattern")
-        if pattern and not _matches(str(pattern), item):
-            yield f"{item!r} does not match the AllowedPattern {pattern}"
+            close = schemas.similar(item, allowed)
+            yield f"{text.quoted(item)} is not one of the AllowedValues {text.short(', '.join(allowed), 300)}{close}"
+        if rule:
+            try:
+                if not pattern.matches(str(rule), item):
+                    yield f"{text.quoted(item)} does not match the AllowedPattern {text.short(str(rule), 300)}"
+            except pattern.TooSlow:
+                yield (
+                    f"the AllowedPattern {text.short(str(rule), 300)} takes too long on {text.quoted(item)}: write one "
+                    "without a repetition in a repetition"
+                )
+                return
 
 
 def _range_problems(item: str, number: Decimal, declaration: Declaration) -> Iterator[str]:
     low, high = _number(declaration.get("MinValue")), _number(declaration.get("MaxValue"))
     if low is not None and number < low:
-        yield f"{item} is less than the MinValue {low}"
+        yield f"{text.short(item)} is less than the MinValue {low}"
     if high is not None and number > high:
-        yield f"{item} is more than the MaxValue {high}"
+        yield f"{text.short(item)} is more than the MaxValue {high}"
 
 
-def _length_problems(text: str, declaration: Declaration) -> Iterator[str]:
+def _length_problems(value: str, declaration: Declaration) -> Iterator[str]:
     low, high = _number(declaration.get("MinLength")), _number(declaration.get("MaxLength"))
-    if low is not None and len(text) < low:
-        yield f"{text!r} is shorter than the MinLength {low}"
-    if high is not None and len(text) > high:
-        yield f"{text!r} is longer than the MaxLength {high}"
+    if low is not None and len(value) < low:
+        yield f"{text.quoted(value)} is shorter than the MinLength {low}"
+    if high is not None and len(value) > high:
+        yield f"{text.quoted(value)} is longer than the MaxLength {high}"
 
 
-def _number(text: Any) -> Decimal | None:
-    stripped = str(text).strip()
-    return Decimal(stripped) if _NUMBER.fullmatch(stripped) else None  # Decimal alone also takes 1_000 and NaN
-
-
-def _matches(pattern: str, text: str) -> bool:
+def _number(value: Any) -> Decimal | None:
+    stripped = str(value).strip()
+    if not _NUMBER.fullmatch(stripped):
+        return None
     try:
-        return re.fullmatch(pattern, text) is not None
-    except re.error:
-        return True  # a Java pattern that Python cannot read: CloudFormation itself will apply it
+        return Decimal(stripped)  # alone it also takes 1_000 and NaN
+    except DecimalException:  # an exponent beyond all numbers
+        return None
 
 
 def _is_list(kind: str) -> bool:
-    return kind == "CommaDelimitedList" or kind.startswith("List<")
+    return kind == "CommaDelimitedList" or kind.startswith("List<")  # of other types the value is one name
 
 
 def _items(value: Any, kind: str) -> list[str]:
     """The values that CloudFormation checks one by one."""
     if isinstance(value, list):
         return [as_text(each) for each in value]
-    text = as_text(value)
-    return [part.strip() for part in text.split(",")] if _is_list(kind) else [text]
+    whole = as_text(value)
+    return [part.strip() for part in whole.split(",")] if _is_list(kind) else [whole]
 
 
 def as_text(value: Any) -> str:

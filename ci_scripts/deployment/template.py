@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from ci_scripts.deployment.documents import parse_template
+from ci_scripts import documents, text
+from ci_scripts.documents import Malformed
+from ci_scripts.repository import Unreadable
 
 FILE = "endpoint-config-template.yml"
 """The template of a model-deploy repository."""
-
-_LONGEST = 1_000_000  # bytes of a template in S3: CloudFormation's own limit
 
 
 class Problem(NamedTuple):
@@ -21,7 +22,7 @@ class Problem(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in self if part)
+        return ": ".join(text.line(part) for part in self if part)
 
 
 class Template(NamedTuple):
@@ -31,27 +32,37 @@ class Template(NamedTuple):
     parameters: Mapping[str, Mapping[str, Any]]
 
 
-def read(text: str) -> tuple[Template, list[Problem]]:
+def load(folder: Path) -> tuple[Template | None, list[Problem]]:
+    """The template of a repository, None when there is nothing to read, and what is wrong with it."""
+    try:
+        return read(documents.read_text(folder / FILE, folder))
+    except (Unreadable, Malformed) as error:
+        return None, [Problem(FILE, "", str(error))]
+
+
+def read(content: str) -> tuple[Template, list[Problem]]:
     """The template and what is wrong with its frame. Raises Malformed when it is no YAML at all."""
-    content = parse_template(text)
-    if not isinstance(content, dict):
-        return Template(text, {}), [Problem(FILE, "", "is not a CloudFormation template")]
+    document = documents.parse_template(content)
+    if not isinstance(document, dict):
+        return Template(content, {}), [Problem(FILE, "", "is not a CloudFormation template")]
     problems = []
-    if not isinstance(content.get("Resources"), dict) or not content["Resources"]:
+    if not isinstance(document.get("Resources"), dict) or not document["Resources"]:
         problems.append(Problem(FILE, "Resources", "declares no resource"))
-    if len(text.encode()) > _LONGEST:
-        problems.append(Problem(FILE, "", f"is longer than CloudFormation's limit of {_LONGEST:,} bytes"))
-    declared = content.get("Parameters", {})
+    declared = document.get("Parameters", {})
     if not isinstance(declared, dict):
-        return Template(text, {}), [*problems, Problem(FILE, "Parameters", "is not a mapping")]
+        return Template(content, {}), [*problems, Problem(FILE, "Parameters", "is not a mapping")]
     parameters = {}
     for name, declaration in declared.items():
-        if isinstance(declaration, dict) and isinstance(declaration.get("Type"), str):
-            parameters[name] = declaration
-        else:
-            problems.append(Problem(FILE, f"Parameters.{name}", "has no Type"))
+        where = f"Parameters.{text.short(name)}"
+        if not isinstance(declaration, dict) or not isinstance(declaration.get("Type"), str):
+            problems.append(Problem(FILE, where, "has no Type"))
+            continue
+        if not isinstance(declaration.get("AllowedValues") or [], list):
+            problems.append(Problem(FILE, f"{where}.AllowedValues", "is not a list"))
+            declaration = {key: each for key, each in declaration.items() if key != "AllowedValues"}
+        parameters[name] = declaration
     if "ModelPackageName" not in parameters:
         problems.append(
             Problem(FILE, "Parameters", "lacks ModelPackageName, through which build passes the approved model package")
         )
-    return Template(text, parameters), problems
+    return Template(content, parameters), problems

@@ -1,22 +1,24 @@
 """quality.yml: read, checked against its JSON Schema, and turned into typed values.
 
-Called by the test command, before anything is asked of AWS: a typo must not cost a round trip.
+Called by `build`, so that a merge request tells, and by `test` before anything is asked of AWS.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jsonschema import Draft202012Validator, ValidationError
-
-from ci_scripts import job
-from ci_scripts.deployment.documents import Malformed, parse_config
+from ci_scripts import documents, job, repository, schemas, text
+from ci_scripts.documents import Malformed
 from ci_scripts.errors import InvalidQuality
+from ci_scripts.repository import Unreadable
+
+FILE = "quality.yml"
+"""Where the thresholds are looked for; the file may be missing."""
 
 
 class Data(NamedTuple):
@@ -63,15 +65,18 @@ class Quality(NamedTuple):
     """The file as it was parsed."""
 
 
-def load(path: Path) -> Quality:
-    """Read and check the file. Prints every problem with file and path, then raises InvalidQuality."""
+def load(path: Path, base: Path | None = None) -> Quality:
+    """Read and check the file, of the repository of `base` (default: its own folder).
+
+    Prints every problem with file and path, then raises InvalidQuality.
+    """
+    base = base or path.parent
+    repository.require(path, base)
     try:
-        content = parse_config(path.read_text(encoding="utf-8-sig"), is_json=False)
-    except FileNotFoundError:
-        raise InvalidQuality(f"{path} is missing") from None
-    except (OSError, UnicodeDecodeError, Malformed) as error:
-        raise InvalidQuality(f"{path}: {error}") from error
-    problems = find_problems(content)
+        content = _read(path, base)
+    except (Unreadable, Malformed) as error:
+        raise InvalidQuality(documents.about(path, error)) from None
+    problems = find_problems(content, path.parent, base)
     for problem in problems:
         job.say(f"{path}: {problem}")
     if problems:
@@ -79,19 +84,29 @@ def load(path: Path) -> Quality:
     return parse(content, path.parent)
 
 
+def problems_of(path: Path, base: Path) -> list[str]:
+    """Everything that is wrong with the file, as `path: problem`."""
+    try:
+        return find_problems(_read(path, base), path.parent, base)
+    except (Unreadable, Malformed) as error:
+        return [str(error)]
+
+
+def _read(path: Path, base: Path) -> Any:
+    return schemas.typed(documents.parse_yaml(documents.read_text(path, base)), schema())
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of quality.yml."""
-    text = files(__package__).joinpath("quality.schema.json").read_text(encoding="utf-8")
-    parsed: dict[str, Any] = json.loads(text)
+    content = files(__package__).joinpath("quality.schema.json").read_text(encoding="utf-8")
+    parsed: dict[str, Any] = json.loads(content)
     return parsed
 
 
-def find_problems(content: Any) -> list[str]:
-    """Everything that is wrong with a parsed quality.yml, as `path: problem`."""
-    found = sorted(Draft202012Validator(schema()).iter_errors(content), key=lambda error: [str(p) for p in error.path])
-    problems = [_at(error.absolute_path, _message(error)) for error in found]
-    # What a schema cannot say is looked at only in a document of the right shape.
-    return problems or list(_contradictions(content))
+def find_problems(content: Any, folder: Path | None = None, base: Path | None = None) -> list[str]:
+    """Everything that is wrong with a parsed quality.yml in `folder`, as `path: problem`."""
+    found = [": ".join(part for part in pair if part) for pair in schemas.problems(content, schema())]
+    return [*found, *_contradictions(content, folder, base or folder)]
 
 
 def parse(content: Mapping[str, Any], folder: Path) -> Quality:
@@ -118,25 +133,20 @@ def parse(content: Mapping[str, Any], folder: Path) -> Quality:
     )
 
 
-def _contradictions(content: Mapping[str, Any]) -> Iterator[str]:
-    data = content["data"]
+def _contradictions(content: Any, folder: Path | None, base: Path | None) -> Iterator[str]:
+    """What a schema cannot say, of those parts that have the right shape."""
+    content = content if isinstance(content, dict) else {}
+    data = content["data"] if isinstance(content.get("data"), dict) else {}
     if isinstance(data.get("label_column"), str) and not data.get("header", False):
         yield "data.label_column: a name needs `header: true`; without a header it is a number"
-    for index, check in enumerate(content.get("checks", [])):
-        bounds = [check[bound] for bound in ("min", "max") if bound in check]
-        if not all(math.isfinite(bound) for bound in bounds):
+    path = data.get("path")
+    if folder and base and isinstance(path, str) and not repository.holds(folder / path, base):
+        yield f"data.path: {text.quoted(path)} leads out of the repository"
+    checks = content["checks"] if isinstance(content.get("checks"), list) else []
+    for index, each in enumerate(checks):
+        bounds = [each.get(name) for name in ("min", "max")] if isinstance(each, dict) else []
+        numbers = [bound for bound in bounds if isinstance(bound, int | float) and not isinstance(bound, bool)]
+        if not all(math.isfinite(number) for number in numbers):
             yield f"checks.{index}: min and max must be finite numbers"
-        elif bounds != sorted(bounds):
+        elif numbers != sorted(numbers):
             yield f"checks.{index}: min is greater than max"
-
-
-def _at(path: Iterable[str | int], problem: str) -> str:
-    where = ".".join(str(part) for part in path)
-    return f"{where}: {problem}" if where else problem
-
-
-def _message(error: ValidationError) -> str:
-    # jsonschema's own words for these two print the whole schema.
-    if error.validator in ("oneOf", "anyOf") and isinstance(error.schema, Mapping):
-        return str(error.schema["description"])
-    return str(error.message)

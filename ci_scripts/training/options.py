@@ -94,7 +94,7 @@ def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
     check = {"true": True, "false": False}.get(arguments.check.strip().lower())
     if check is None:
         raise InvalidOption(f"--check is {arguments.check!r}, expected true or false")
-    given = _json_object("SMCI_PIPELINE_PARAMETERS", environ.get("SMCI_PIPELINE_PARAMETERS") or "{}")
+    given = _json_object("SMCI_PIPELINE_PARAMETERS", environ.get("SMCI_PIPELINE_PARAMETERS") or "{}", as_written=True)
     parameters = {name: _parameter_text(name, content) for name, content in given.items()}
     for pair in arguments.parameter:
         name, equals, text = pair.partition("=")
@@ -109,21 +109,19 @@ def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
     )
 
 
-def _json_object(option: str, text: str) -> dict[str, Any]:
-    import json
+def _json_object(option: str, content: str, *, as_written: bool = False) -> dict[str, Any]:
+    from ci_scripts import documents
 
     try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise InvalidOption(
-            f"{option} is not JSON: {error}", hint='Write an object, like {"name": "value"}.'
-        ) from error
-    if not isinstance(found, dict):
+        parsed = documents.parse_json(content, as_written=as_written)
+    except documents.Malformed as error:
+        raise InvalidOption(documents.about(option, error), hint='Write an object, like {"name": "value"}.') from None
+    if not isinstance(parsed, dict):
         raise InvalidOption(f"{option} is not a JSON object", hint='Write an object, like {"name": "value"}.')
-    return found
+    return parsed
 
 
 def _parameter_text(name: str, content: object) -> str:
-    if isinstance(content, str | int | float):
+    if isinstance(content, str | bool):
         return str(content)  # what the SageMaker SDK sends, `True` included
     raise InvalidOption(f"SMCI_PIPELINE_PARAMETERS: {name} is neither text nor a number nor true or false")

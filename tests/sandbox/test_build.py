@@ -122,11 +122,35 @@ def test_all_problems_of_all_files_are_named_in_one_run_and_nothing_is_exported(
         "staging-config.json: Parameters.EndpointInstanceCount: 0 is less than the MinValue 1",
         "staging-config.json: Parameters.EndpointInstanceTyp: the template declares no such parameter",
         "staging-config.json: Parameters.PackageName: is missing",
+        "prod-config.json: Parameters.EndpointInstanceCount: 0 is less than the MinValue 1",
+        "prod-config.json: Parameters.EndpointInstanceTyp: the template declares no such parameter",
+        "prod-config.json: Parameters.PackageName: is missing",
         'prod-config.json: Tags: "aws:x" is not a tag key',
     ]
     for problem in expected:
         assert problem in result.stdout
     assert f"{len(expected)} problems" in error
+
+
+@pytest.mark.parametrize("suffix", ["yml", "json"])
+def test_values_are_exported_as_they_are_written(aws: Aws, project: Project, repository: Path, suffix: str) -> None:
+    register(aws, project.group)
+    written = {"Account": "070112345671", "ImageTag": "1.10", "ScaleInAt": "22:30", "Rate": "0.12345678901234567"}
+    declared = "".join(f"  {name}: {{Type: {'Number' if name == 'Rate' else 'String'}}}\n" for name in written)
+    template = repository / "endpoint-config-template.yml"
+    template.write_text(template.read_text().replace("\nParameters:\n", f"\nParameters:\n{declared}", 1))
+    content = json.dumps({"Parameters": written, "Tags": {"cost-center": "0471"}})
+    if suffix == "yml":
+        lines = "".join(f"  {name}: {value}\n" for name, value in written.items())
+        content = f"Parameters:\n{lines}Tags: {{cost-center: 0471}}\n"
+    for stage in ("staging", "prod"):
+        (repository / f"{stage}-config.json").unlink()
+        (repository / f"{stage}-config.{suffix}").write_text(content)
+    result = build(project, repository)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for export in exported(repository).values():
+        assert {name: export["Parameters"][name] for name in written} == written
+        assert export["Tags"]["cost-center"] == "0471"
 
 
 def test_a_missing_template_and_a_broken_configuration_are_named_together(project: Project, repository: Path) -> None:
