@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -61,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from ci_scripts import job, settings
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal of another encoding must not end a command
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # GitLab's "cancel job" ends as Ctrl-C does
     try:
         settings.enter_folder()
@@ -76,8 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             import traceback
 
             traceback.print_exception(error)
-        print(f"error {failure.code}: {failure.message}", file=sys.stderr)
-        print(f"hint: {failure.hint}", file=sys.stderr)
+        job.say_error(failure.code, failure.message, failure.hint)
         return 1
     return 0
 

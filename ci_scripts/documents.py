@@ -76,7 +76,7 @@ def parse_config(content: str, *, is_json: bool) -> Any:
 # --- JSON ----------------------------------------------------------------------------------------------------------
 
 
-def parse_json(content: str, *, as_written: bool = False) -> Any:
+def parse_json(content: str, *, as_written: bool = False, most_values: int = MOST_VALUES) -> Any:
     """The content of JSON, its numbers as Python's, or Unquoted with `as_written`.
 
     Raises Malformed, also for a key that is there twice and for NaN and Infinity, which JSON does not have.
@@ -93,7 +93,7 @@ def parse_json(content: str, *, as_written: bool = False) -> Any:
         raise Malformed(f"line {error.lineno}: not JSON: {error.msg}{_json_hint(error)}") from None
     except RecursionError:
         raise Malformed(f"is nested more than {DEEPEST} levels deep") from None
-    _require_limits(document)
+    _require_limits(document, most_values)
     return document
 
 
@@ -137,7 +137,7 @@ def _no_number(name: str) -> NoReturn:
     raise Malformed(f"not JSON: {name} is no number there")
 
 
-def _require_limits(document: Any) -> None:
+def _require_limits(document: Any, most_values: int) -> None:
     """Raise Malformed for too many values, too many levels, or text that no encoding can hold."""
     count, rest = 0, [(document, 1)]
     while rest:
@@ -153,8 +153,8 @@ def _require_limits(document: Any) -> None:
             rest += [(each, depth + 1) for each in value]
         if depth > DEEPEST:
             raise Malformed(f"is nested more than {DEEPEST} levels deep")
-        if count + len(rest) > MOST_VALUES:
-            raise Malformed(f"holds more than {MOST_VALUES:,} values")
+        if count + len(rest) > most_values:
+            raise Malformed(f"holds more than {most_values:,} values")
 
 
 def _require_text(value: str) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
-from ci_scripts.errors import InvalidReport, JobCancelled
+from ci_scripts import repository, text
+from ci_scripts.errors import InvalidReport, JobCancelled, OutsideRepository
 
 if TYPE_CHECKING:
     from pathlib import Path  # loads urllib, which no quick answer should wait for; imported again where it is used
@@ -53,9 +55,22 @@ def current(environ: Mapping[str, str] = os.environ) -> Job:
     return Job(*(environ.get(name, "") for name in names))
 
 
-def say(text: str = "") -> None:
-    """Print a line at once: a job log is read while it grows."""
-    print(text, flush=True)
+def say(content: str = "") -> None:
+    """Print a line, or several, at once: a job log is read while it grows.
+
+    Everything that a command tells goes through here, so that no name, reason or log line of others acts on the log.
+    """
+    _print(text.lines(content))
+
+
+def say_error(code: str, message: str, hint: str) -> None:
+    """Print what a failed command ends with, one line each: what happened, what to do."""
+    print(f"error {code}: {text.line(message)}", file=sys.stderr)
+    print(f"hint: {text.line(hint)}", file=sys.stderr)
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
 
 
 @contextmanager
@@ -64,15 +79,16 @@ def section(title: str, *, collapsed: bool = False) -> Iterator[None]:
 
     GitLab shows the section's duration. A section that ends with an error stays open.
     """
+    title = text.line(title, 200)
     if not current().in_gitlab:
         say(f"\n== {title}")
         yield
         return
     name = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_") or "section"
     option = "[collapsed=true]" if collapsed else ""
-    say(f"\x1b[0Ksection_start:{int(time.time())}:{name}{option}\r\x1b[0K\x1b[1m{title}\x1b[0m")
+    _print(f"\x1b[0Ksection_start:{int(time.time())}:{name}{option}\r\x1b[0K\x1b[1m{title}\x1b[0m")
     yield
-    say(f"\x1b[0Ksection_end:{int(time.time())}:{name}\r\x1b[0K")
+    _print(f"\x1b[0Ksection_end:{int(time.time())}:{name}\r\x1b[0K")
 
 
 _cancelled_by: str | None = None  # the signal's name, once one has come
@@ -122,21 +138,26 @@ def cancellation() -> Iterator[None]:
 
 
 def reports_folder() -> Path:
-    """The folder for reports, created when needed."""
+    """The folder for reports, created when needed. Raises OutsideRepository when something else has its name."""
     from pathlib import Path
 
     folder = Path(REPORTS)
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise OutsideRepository(
+            f"{REPORTS} is a link or a file, not a folder of the repository",
+            hint="Remove it from the repository: commands empty this folder and write their reports there.",
+        )
     folder.mkdir(exist_ok=True)
     return folder
 
 
 def clear_reports() -> None:
     """Remove the reports of an earlier command: a job that fails early must not publish another job's results."""
-    if not os.path.isdir(REPORTS):  # noqa: PTH112 - answered without pathlib
+    if not os.path.lexists(REPORTS):  # answered without pathlib
         return
     for path in reports_folder().iterdir():
-        if path.is_file():
-            path.unlink()
+        if path.is_symlink() or not path.is_dir():
+            repository.remove(path)
 
 
 def write_dotenv(variables: Mapping[str, str]) -> Path:
@@ -144,19 +165,20 @@ def write_dotenv(variables: Mapping[str, str]) -> Path:
 
     Raises InvalidReport when GitLab would refuse it. Never pass a secret: dotenv reports are readable by developers.
     """
-    text = "".join(f"{name}={content}\n" for name, content in variables.items())
-    if any("\n" in content for content in variables.values()):
+    content = "".join(f"{name}={value}\n" for name, value in variables.items())
+    if any(len(f"{value}.".splitlines()) > 1 for value in variables.values()):
         raise InvalidReport("a dotenv variable holds more than one line")
-    if len(text.encode()) > _DOTENV_BYTES or len(variables) > _DOTENV_VARIABLES:
-        raise InvalidReport(f"{len(variables)} dotenv variables in {len(text.encode())} bytes exceed GitLab's limits")
-    return _write("job.env", text)
+    size = len(content.encode(errors="surrogatepass"))
+    if size > _DOTENV_BYTES or len(variables) > _DOTENV_VARIABLES:
+        raise InvalidReport(f"{len(variables)} dotenv variables in {size} bytes exceed GitLab's limits")
+    return _write("job.env", content)
 
 
 def write_annotations(links: Mapping[str, str]) -> Path:
     """Write `annotations.json`: links that GitLab shows on the job's page, as label → URL."""
     import json
 
-    rows = [{"external_link": {"label": label, "url": url}} for label, url in links.items()]
+    rows = [{"external_link": {"label": text.line(label, 200), "url": url}} for label, url in links.items()]
     return _write("annotations.json", json.dumps({"sagemaker-ci": rows}, indent=2) + "\n")
 
 
@@ -166,11 +188,16 @@ def write_metrics(metrics: Mapping[str, float]) -> Path:
 
 
 def write_summary(lines: Sequence[str]) -> Path:
-    """Write `summary.md`, the job's result for people."""
-    return _write("summary.md", "\n".join(lines) + "\n")
+    """Write `summary.md`, the job's result for people; others' words in it went through text.cell or text.code."""
+    return _write("summary.md", text.lines("\n".join(lines)) + "\n")
 
 
-def _write(name: str, text: str) -> Path:
+def write_page(name: str, content: str) -> Path:
+    """Write a report of another kind, such as `report.html`."""
+    return _write(name, content)
+
+
+def _write(name: str, content: str) -> Path:
     path = reports_folder() / name
-    path.write_text(text, encoding="utf-8")
+    repository.write(path, content.encode(errors="backslashreplace"))
     return path

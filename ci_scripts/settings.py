@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ci_scripts import __version__
+from ci_scripts import __version__, repository
 from ci_scripts.errors import InvalidSettings, VersionMismatch
 
 if TYPE_CHECKING:
@@ -75,11 +75,15 @@ def require_version(environ: Mapping[str, str] = os.environ) -> None:
 
 
 def enter_folder(environ: Mapping[str, str] = os.environ) -> None:
-    """Make the model's folder the working directory, when the component names one. Raises InvalidSettings."""
+    """Make the model's folder the working directory, when the component names one.
+
+    Raises InvalidSettings, or OutsideRepository for a folder that is not the repository's.
+    """
     folder = environ.get("SMCI_FOLDER") or "."
+    repository.require(folder)
     try:
         os.chdir(folder)
-    except OSError:
+    except (OSError, ValueError):
         raise InvalidSettings(
             f"there is no folder {folder!r} here", hint="Correct the input `folder` of the component."
         ) from None

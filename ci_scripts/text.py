@@ -60,5 +60,5 @@ def code(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """`text` in Markdown, in a table or outside, where it can neither mark up nor link nor hold HTML."""
-    return re.sub(r"([\\`*_\[\]<>|!~])", r"\\\1", line(text))
+    """`text` in Markdown, in a table or outside, where it can neither link nor hold HTML nor end a cell."""
+    return re.sub(r"([\\`\[\]|]|<(?=[A-Za-z/!?]))", r"\\\1", line(text))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ci_scripts import aws, endpoint, errors, job, registry, stack
+from ci_scripts import aws, endpoint, errors, job, registry, stack, text
 from ci_scripts.deployment import export
 from ci_scripts.deployment.export import Export
 from ci_scripts.registry import ModelPackage
@@ -161,7 +161,7 @@ def _report(project: Project, plan: Export, package: ModelPackage) -> None:
             f"## Deploy: {package} to {plan.stage}",
             "",
             f"- endpoint: [{plan.endpoint_name}]({url}), InService",
-            f"- model package: `{plan.model_package_arn}`",
-            f"- stack: `{plan.stack_name}`",
+            f"- model package: {text.code(plan.model_package_arn)}",
+            f"- stack: {text.code(plan.stack_name)}",
         ]
     )

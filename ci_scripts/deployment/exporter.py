@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sized
 from pathlib import Path
 
-from ci_scripts import aws, errors, job, registry
+from ci_scripts import aws, errors, job, registry, text
 from ci_scripts.deployment import export, stage_config, template
 from ci_scripts.deployment.export import STAGES, Export
 from ci_scripts.deployment.template import Problem, Template
@@ -163,7 +163,7 @@ def _report(package: ModelPackage, contents: Mapping[str, bytes]) -> None:
         [
             f"## Build: {package}",
             "",
-            f"- model package: `{package.arn}`",
+            f"- model package: {text.code(package.arn)}",
             *(f"- {export.file_name(stage)}: sha256 `{export.digest(content)}`" for stage, content in contents.items()),
         ]
     )

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ci_scripts import __version__
+from ci_scripts import __version__, repository
 from ci_scripts.doctor import verdicts
 from ci_scripts.doctor.verdicts import Verdict
 
 _SECONDS = 15
+_MOST_BYTES = 1_000_000  # of a .gitlab-ci.yml
 _NEEDS = "takes GITLAB_TOKEN with the scope read_api, of a Maintainer of this project"
 
 
@@ -97,7 +98,11 @@ def _unseen(check: str, status: int, reason: Any) -> Verdict:
 
 
 def _components(gitlab: GitLab, file: Path) -> Iterator[Verdict]:
-    found = verdicts.components(file.read_text(encoding="utf-8")) if file.is_file() else []
+    try:
+        content = repository.read(file, _MOST_BYTES).decode(errors="replace")
+    except repository.Unreadable:
+        content = ""
+    found = verdicts.components(content)
     if not found:
         yield verdicts.skipped("component", f"no component of this project in {file}: run doctor in your repository")
     newest = {project: _newest(gitlab, project) for project in {component.project for component in found}}

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ci_scripts import errors, job, settings
+from ci_scripts import errors, job, repository, settings
 from ci_scripts.settings import Project
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def run(arguments: Namespace) -> None:
 
 
 def _tests(path: str) -> Path | None:
-    """The consumer's tests; None when the default folder is not there."""
+    """The consumer's tests; None when the default folder is not there. Raises OutsideRepository."""
+    repository.require(path)
     if Path(path).exists():
         return Path(path).absolute()
     if path != _TESTS:
@@ -83,7 +84,7 @@ def _quality(path: str) -> Quality | None:
 
     if path == _QUALITY and not Path(path).exists():
         return None
-    return quality.load(Path(path))
+    return quality.load(Path(path), Path.cwd())
 
 
 def _verify(exported: Export, project: Project, poll_seconds: float) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Report(NamedTuple):
 
 def write(report: Report) -> None:
     """Write all of them into the reports folder."""
-    (job.reports_folder() / "report.html").write_text(html(report), encoding="utf-8")
+    job.write_page("report.html", html(report))
     job.write_summary(summary(report))
     job.write_metrics(measured(report))
     job.write_annotations({f"SageMaker endpoint {report.endpoint}": report.endpoint_url})

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from ci_scripts import documents
 from ci_scripts.errors import InvalidDefinition, InvalidPipelineParameter
 
 Definition = Mapping[str, Any]
@@ -33,9 +34,9 @@ _PARAMETER_TYPES: Mapping[str, tuple[type, ...]] = {
 def parse(text: str) -> dict[str, Any]:
     """The definition as an object. Raises InvalidDefinition with every problem that can be seen from here."""
     try:
-        definition = json.loads(text)
-    except ValueError as error:
-        raise InvalidDefinition(f"the definition is not JSON: {error}") from error
+        definition = documents.parse_json(text, most_values=_LARGEST)
+    except documents.Malformed as error:
+        raise InvalidDefinition(documents.about("the definition", error)) from error
     if not isinstance(definition, dict):
         raise InvalidDefinition("the definition is not a JSON object")
     found = [*_document_problems(definition, len(text.encode())), *_step_problems(definition)]
@@ -65,12 +66,13 @@ def _document_problems(definition: Definition, size: int) -> Iterator[str]:
         yield f"parameter {repeated} is declared twice"
     for each in declared:
         types = _PARAMETER_TYPES.get(str(each.get("Type")))
-        if not _NAME.fullmatch(str(each.get("Name"))):
-            yield f"{each.get('Name')!r} is no name for a parameter"
+        name = each.get("Name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            yield f"{name!r} is no name for a parameter"
         elif types is None:
-            yield f"parameter {each['Name']} has the unknown type {each.get('Type')!r}"
+            yield f"parameter {name} has the unknown type {each.get('Type')!r}"
         elif "DefaultValue" in each and not _is(each["DefaultValue"], types):
-            yield f"parameter {each['Name']} is {each['Type']}, its default is {each['DefaultValue']!r}"
+            yield f"parameter {name} is {each['Type']}, its default is {each['DefaultValue']!r}"
 
 
 def _step_problems(definition: Definition) -> Iterator[str]:

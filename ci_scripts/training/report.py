@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from ci_scripts import aws, job
+from ci_scripts import aws, job, text
 from ci_scripts.training.condition import Condition, words
 from ci_scripts.training.execution import Result
 from ci_scripts.training.progress import Step, clock
@@ -64,10 +64,10 @@ def metrics(steps: Mapping[str, Step], conditions: Mapping[str, Sequence[Conditi
 
 def summary(result: Result, conditions: Mapping[str, Sequence[Condition]], verdict: str) -> list[str]:
     """The result in Markdown."""
-    lines = [f"## Pipeline execution: {result.status}", "", verdict, "", f"`{result.arn}`", ""]
+    lines = [f"## Pipeline execution: {result.status}", "", text.cell(verdict), "", text.code(result.arn), ""]
     lines += ["| Step | Type | Status | Duration | |", "|---|---|---|---:|---|"]
     for name, step in result.steps.items():
         held = f"{step.outcome}: {words(conditions[name])}" if name in conditions else step.reason
         duration = "cached" if step.cached else clock(step.seconds) if step.seconds is not None else ""
-        lines.append(f"| {name} | {step.kind} | {step.status} | {duration} | {held.replace('|', '/')} |")
+        lines.append(f"| {text.cell(name)} | {step.kind} | {step.status} | {duration} | {text.cell(held)} |")
     return lines
