@@ -1,7 +1,6 @@
 # Every target sets itself up: a fresh clone needs Python 3.11 or newer, git and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-NODE_MODULES := sandbox/gitlab/node_modules
 
 .PHONY: help demo sandbox acceptance check test bench lint format lock release clean setup
 
@@ -48,11 +47,11 @@ release: ## Commit a release: make release VERSION=1.2.3
 	@$(PYTHON) -m release prepare "$(VERSION)"
 
 clean: ## Remove everything the targets above created
-	rm -rf .venv .sandbox .mypy_cache .pytest_cache .ruff_cache bench/results $(NODE_MODULES)
+	rm -rf .venv .sandbox .mypy_cache .pytest_cache .ruff_cache bench/results
 
 # --- environments -----------------------------------------------------------------------------------------------
 
-setup: .venv/.ready $(NODE_MODULES)/.ready
+setup: .venv/.ready
 
 # pip brings uv, uv brings the rest; both check every file against the hashes in requirements/.
 .venv/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
@@ -61,10 +60,4 @@ setup: .venv/.ready $(NODE_MODULES)/.ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@touch $@
-
-# The sandbox's GitLab compiles pipelines with gitlab-ci-local; its Node.js comes with .venv.
-$(NODE_MODULES)/.ready: sandbox/gitlab/package-lock.json .venv/.ready
-	@echo "Installing gitlab-ci-local ..."
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm ci --prefix sandbox/gitlab --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 REPORTS = "sagemaker-ci-reports"
 """Folder for everything a job leaves behind; the components publish it as artifacts."""
 
-_DOTENV_BYTES, _DOTENV_VARIABLES = 5 * 1024, 20  # GitLab's limits for a dotenv report
+_DOTENV_BYTES, _DOTENV_VARIABLES = 5 * 1024, 20  # of GitLab: a dotenv report is smaller, and holds no more
 
 
 class Job(NamedTuple):
@@ -169,7 +169,7 @@ def write_dotenv(variables: Mapping[str, str]) -> Path:
     if any(len(f"{value}.".splitlines()) > 1 for value in variables.values()):
         raise InvalidReport("a dotenv variable holds more than one line")
     size = len(content.encode(errors="surrogatepass"))
-    if size > _DOTENV_BYTES or len(variables) > _DOTENV_VARIABLES:
+    if size >= _DOTENV_BYTES or len(variables) > _DOTENV_VARIABLES:
         raise InvalidReport(f"{len(variables)} dotenv variables in {size} bytes exceed GitLab's limits")
     return _write("job.env", content)
 

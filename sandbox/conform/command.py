@@ -11,7 +11,13 @@ from typing import Any, NamedTuple, cast
 from sandbox.conform.verdicts import Judge, Verdict, reason
 
 # Asked in this order; the first that recognises a file's format judges it.
-JUDGES: tuple[str, ...] = ("aws",)
+JUDGES: tuple[str, ...] = (
+    "aws",
+    "engine",
+    "dotenv",
+    "status",
+    "retry",
+)
 
 
 class Result(NamedTuple):

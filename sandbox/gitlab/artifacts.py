@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 _DOTENV_BYTES, _DOTENV_VARIABLES = 5 * 1024, 20
-_DOTENV_LINE = re.compile(r"(?P<name>[A-Za-z_]\w*)=(?P<value>.*)")
+_DOTENV_NAME = re.compile(r"[a-zA-Z0-9_]{1,255}")
 
 
 class InvalidReport(Exception):
@@ -57,25 +57,24 @@ def report_paths(reports: dict[str, Any]) -> dict[str, list[str]]:
     return {kind: paths(value) for kind, value in reports.items()}
 
 
-def parse_dotenv(text: str) -> dict[str, str]:
+def parse_dotenv(content: bytes) -> dict[str, str]:
     """The variables of a dotenv report. Raises InvalidReport with GitLab's reasons.
 
-    https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsdotenv
+    https://docs.gitlab.com/ci/yaml/artifacts_reports/#artifactsreportsdotenv, GitLab's parse_dotenv_artifact_service
     """
-    if len(text.encode()) > _DOTENV_BYTES:
+    if len(content) >= _DOTENV_BYTES:
         raise InvalidReport(f"Dotenv Artifact Too Big. Maximum Allowable Size: {_DOTENV_BYTES}")
-    variables = {}
-    for line in text.splitlines():
-        if not line.strip():
-            continue
-        match = _DOTENV_LINE.fullmatch(line.strip())
-        if match is None:
+    variables: dict[str, str] = {}
+    for line in content.decode("utf-8-sig", errors="replace").removesuffix("\n").split("\n") if content else ():
+        name, equals, value = line.partition("=")
+        if not equals:
             raise InvalidReport("Invalid Format")
-        value = match["value"].strip()
-        quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
-        variables[match["name"]] = value[1:-1] if quoted else value
+        variables[name.strip()] = value.strip()
     if len(variables) > _DOTENV_VARIABLES:
         raise InvalidReport(f"Dotenv files cannot have more than {_DOTENV_VARIABLES} variables")
+    for name in variables:
+        if not _DOTENV_NAME.fullmatch(name):
+            raise InvalidReport("Validation failed: Key can contain only letters, digits and '_'.")
     return variables
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from sandbox.gitlab.api import Json, stamp
+from sandbox.gitlab.config import durations
 from sandbox.gitlab.repositories import Commit
 from sandbox.gitlab.store import (
     Deployment,
@@ -21,7 +22,6 @@ from sandbox.gitlab.store import (
     User,
     Variable,
 )
-from sandbox.gitlab.variables import seconds
 
 
 class Entities:
@@ -265,7 +265,7 @@ class Entities:
             "manual_confirmation_message": job.spec.config.get("manual_confirmation"),
             "retried": job.retried,
             "artifacts": self._artifacts(job),
-            "artifacts_expire_at": stamp(end + timedelta(seconds=seconds(str(expiry))))
+            "artifacts_expire_at": stamp(end + timedelta(seconds=durations.seconds(str(expiry))))
             if end and expiry and expiry != "never"
             else None,
             "web_url": f"{self.url}/{job.project.full_path}/-/jobs/{job.id}",

@@ -1,4 +1,4 @@
-"""A job as the compiler leaves it and the records keep it. For compiler.py, which makes it, and store.py."""
+"""A job as the compiler leaves it and the records keep it. For config/compiler.py, which makes it, and store.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ class Need(NamedTuple):
 
 
 class CompiledJob(NamedTuple):
-    """A job as it enters a pipeline: rules decided, defaults inherited. `config` is its merged YAML."""
+    """A job as it enters a pipeline: rules decided, defaults inherited.
+
+    `variables` are those of the YAML, as written; those in `raw` are taken literally. `config` holds its keywords,
+    short forms spelt out: `image`, `environment` and `retry` are mappings, `timeout` is in seconds.
+    """
 
     name: str
     stage: str
@@ -21,12 +25,12 @@ class CompiledJob(NamedTuple):
     allow_failure_codes: tuple[int, ...]
     needs: tuple[Need, ...] | None
     variables: dict[str, str]
+    raw: frozenset[str]
     config: dict[str, Any]
 
     @property
     def environment(self) -> dict[str, Any] | None:
-        environment = self.config.get("environment")
-        return {"name": environment} if isinstance(environment, str) else environment
+        return self.config.get("environment")
 
     @property
     def deploys(self) -> bool:

@@ -16,10 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sandbox.gitlab import includes, scheduling, variables
-from sandbox.gitlab.compiler import NoPipeline, Surroundings, compile_jobs, matching_rules
+from sandbox.gitlab import scheduling, variables
+from sandbox.gitlab.config.compiler import compile_pipeline
+from sandbox.gitlab.config.errors import InvalidConfiguration, NoPipeline, NotInSandbox
+from sandbox.gitlab.config.includes import merged
+from sandbox.gitlab.config.substitution import Variable
+from sandbox.gitlab.config.surroundings import Source, Surroundings
 from sandbox.gitlab.expansion import expand, expand_all
-from sandbox.gitlab.includes import InvalidConfiguration
 from sandbox.gitlab.jobspec import CompiledJob
 from sandbox.gitlab.repositories import NO_COMMIT, Repository
 from sandbox.gitlab.runner import Execution, Images, Outcome
@@ -85,7 +88,11 @@ class Engine:
         """Create the pipelines that a change of branches and tags (full ref name → commit) asks for, soon."""
         for ref, sha in after.items():
             if before.get(ref) != sha:
-                self._pushes.submit(self._pipelines_of_push, project, user, ref, before.get(ref, NO_COMMIT), sha)
+                # Those that are open now: one that is created in a moment has its own pipeline.
+                branch = ref.removeprefix("refs/heads/")
+                requests = [r for r in project.merge_requests if r.state == "opened" and r.source_branch == branch]
+                old = before.get(ref, NO_COMMIT)
+                self._pushes.submit(self._pipelines_of_push, project, user, ref, old, sha, requests)
 
     def merge_request_changed(self, request: MergeRequest, project: Project, user: User) -> None:
         sha = project.repository.names("heads").get(request.source_branch)
@@ -94,15 +101,16 @@ class Engine:
             wanted = Request(project, request.ref, "merge_request_event", user, sha, merge_request=request)
             self._pushes.submit(self._create_or_keep_error, wanted)
 
-    def _pipelines_of_push(self, project: Project, user: User, ref: str, before: str, sha: str) -> None:
+    def _pipelines_of_push(
+        self, project: Project, user: User, ref: str, before: str, sha: str, requests: Sequence[MergeRequest]
+    ) -> None:
         tag = ref.startswith("refs/tags/")
         name = ref.removeprefix("refs/tags/").removeprefix("refs/heads/")
         if project.repository.read(sha, CONFIGURATION) is None:
             return
         self._create_or_keep_error(Request(project, name, "push", user, sha, tag, before))
-        for request in project.merge_requests:
-            if request.state == "opened" and not tag and request.source_branch == name:
-                self.merge_request_changed(request, project, user)
+        for request in requests:
+            self.merge_request_changed(request, project, user)
 
     def _create_or_keep_error(self, request: Request) -> None:
         """As after a push: an invalid configuration becomes a failed pipeline, one without jobs becomes nothing."""
@@ -155,13 +163,13 @@ class Engine:
 
     def _compile(self, pipeline: Pipeline) -> list[CompiledJob]:
         project = pipeline.project
-        known = expand_all(self._known_variables(pipeline))
-        compare_to = self._compare_to(pipeline)
-        around = Surroundings(known, project.repository, pipeline.sha, compare_to)
 
-        def rules_match(rules: Sequence[Any]) -> bool:
-            rule = matching_rules({"include": {"rules": rules}}, {}, around)["include"]
-            return rule is not None and rule.get("when") != "never"
+        def given(environment: str | None) -> list[Variable]:
+            settings = variables.of_settings(project, protected=pipeline.protected, environment=environment)
+            return [
+                *(Variable(each.key, each.value, each.raw) for each in settings),
+                *(Variable(key, value) for key, value in pipeline.variables.items()),
+            ]
 
         def find_project(path: str) -> Repository | None:
             found = self.store.find_project(path)
@@ -172,19 +180,46 @@ class Engine:
             found = self.store.find_project(path)
             return found.catalog_versions if found and found.catalog else None
 
-        source = includes.Source(project.full_path, project.repository, pipeline.sha)
-        surroundings = includes.Surroundings(self.server.fqdn, known, find_project, rules_match, catalog_versions)
-        configuration = includes.merged(source, CONFIGURATION, pipeline.inputs, surroundings)
-        auto_cancel = (configuration.get("workflow") or {}).get("auto_cancel") or {}
-        pipeline.on_new_commit = auto_cancel.get("on_new_commit", pipeline.on_new_commit)
-        return compile_jobs(configuration, around)
+        settings = variables.of_settings(project, protected=pipeline.protected, environment=None)
+        source = Source(project.full_path, project.repository, pipeline.sha)
+        around = Surroundings(
+            pipeline.commit_variables,
+            source,
+            given=given,
+            masked=frozenset(each.key for each in settings if each.masked) - pipeline.variables.keys(),
+            changed=lambda compare_to: self._changed(pipeline, compare_to),
+            find_project=find_project,
+            catalog_versions=catalog_versions,
+        )
+        compiled = compile_pipeline(merged(source, CONFIGURATION, pipeline.inputs, around), around)
+        pipeline.on_new_commit = compiled.auto_cancel.get("on_new_commit") or pipeline.on_new_commit
+        for job in compiled.jobs:
+            _refuse_lacking(job)
+        return compiled.jobs
 
     def _known_variables(self, pipeline: Pipeline) -> dict[str, str]:
         settings = variables.of_settings(pipeline.project, protected=pipeline.protected, environment=None)
         return pipeline.commit_variables | {v.key: v.value for v in settings} | pipeline.variables
 
+    def _changed(self, pipeline: Pipeline, compare_to: str | None) -> list[str] | None:
+        """The paths that `changes` looks at: https://docs.gitlab.com/ci/yaml/#ruleschanges.
+
+        Those since a ref, of a merge request or of a push; None for anything else. Raises LookupError for no ref.
+        """
+        repository = pipeline.project.repository
+        base = self._compare_to(pipeline)
+        if compare_to is not None:
+            sha = repository.resolve(compare_to)
+            if sha is None:
+                raise LookupError(compare_to)
+            base = repository.git("merge-base", sha, pipeline.sha).decode().strip()
+        if base is None:
+            return None
+        names = repository.git("diff", "--name-only", "--no-renames", "-z", base, pipeline.sha)
+        return [name for name in names.decode(errors="replace").split("\0") if name]
+
     def _compare_to(self, pipeline: Pipeline) -> str | None:
-        """The commit that `rules: changes` compares with: https://docs.gitlab.com/ci/yaml/#ruleschanges."""
+        """The commit that `changes` compares with if the configuration names none."""
         repository = pipeline.project.repository
         if pipeline.merge_request:
             target = pipeline.merge_request.target_branch
@@ -196,7 +231,8 @@ class Engine:
         number = self.store.next_id("job")
         job = Job(number, pipeline, spec, user, self._job_folder(number), allow_failure=spec.allow_failure)
         known = {**pipeline.commit_variables, "CI_JOB_NAME": job.name, "CI_JOB_STAGE": spec.stage, **spec.variables}
-        known = expand_all(known | self._known_variables(pipeline))
+        stronger = self._known_variables(pipeline)
+        known = expand_all(known | stronger, spec.raw - stronger.keys())
         if spec.environment:
             job.environment = self._environment(pipeline.project, expand(spec.environment["name"], known), spec)
         if group := spec.config.get("resource_group"):
@@ -226,7 +262,7 @@ class Engine:
         """
         for old in pipeline.project.pipelines:
             same = old is not pipeline and old.ref == pipeline.ref and old.sha != pipeline.sha and not pipeline.tag
-            if not same or old.status in scheduling.COMPLETED:
+            if not same or old.status in scheduling.COMPLETED | scheduling.BLOCKED:
                 continue
             fixed = [job for job in old.jobs if not job.spec.config.get("interruptible")]
             if old.on_new_commit == "conservative" and not any(job.started_at for job in fixed):
@@ -447,6 +483,18 @@ class Engine:
         for _, thread in running:
             thread.join()
         self._builds.cleanup()
+
+
+def _refuse_lacking(job: CompiledJob) -> None:
+    """What GitLab takes and this runner would pass over."""
+    lacking = {
+        "when: delayed": job.when == "delayed",
+        "inputs": "inputs" in job.config,
+        "hooks": "hooks" in job.config,
+    }
+    for keyword, used in lacking.items():
+        if used:
+            raise NotInSandbox(f"`{keyword}` (job {job.name})")
 
 
 def _state(job: Job) -> JobState:

@@ -150,8 +150,6 @@ class Execution:
         try:
             with trace.section("step_script", 'Executing "step_script" stage of the job script'):
                 script = [*_commands(config.get("before_script")), *_commands(config.get("script"))]
-                if not script:
-                    raise SystemFailure("the sandbox does not run jobs without a script (trigger, run)")
                 code = self._execute(script, environment, trace)
         finally:
             timeout.cancel()
@@ -223,7 +221,7 @@ class Execution:
         trace.secrets = variables.secrets(settings) | {job.token}
         plain, files = self._plain_variables(), Path(f"{self.folder}.tmp")
         files.mkdir(parents=True)
-        literal = set()
+        literal = {name for name in job.spec.raw if plain[name] == job.spec.variables[name]}
         for variable in settings:
             if variable.key in job.pipeline.variables or variable.key in job.variables:
                 continue
@@ -321,7 +319,7 @@ class Execution:
             self.job.reports[kind] = [(self.folder / name).read_bytes() for name in names]
         try:
             for content in self.job.reports.get("dotenv", []):
-                self.job.dotenv |= artifacts.parse_dotenv(content.decode())
+                self.job.dotenv |= artifacts.parse_dotenv(content)
         except artifacts.InvalidReport as error:
             trace.say(
                 f'\x1b[31;1mERROR: Uploading artifacts as "dotenv" to coordinator... 400 Bad Request: {error}\x1b[0;m'

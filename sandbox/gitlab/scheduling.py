@@ -1,16 +1,30 @@
 """What happens next in a pipeline, decided from its jobs' statuses alone. Pure; `pipelines.py` carries it out.
 
-The rules are those of GitLab's lib/gitlab/ci/status/composite.rb and app/services/ci/process_build_service.rb.
+The rules are those of GitLab's lib/gitlab/ci/status/composite.rb, lib/gitlab/ci/build/auto_retry.rb and
+app/services/ci/process_build_service.rb.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 COMPLETED = frozenset({"success", "failed", "canceled", "skipped"})
 RETRYABLE = frozenset({"success", "failed", "canceled"})
-CANCELABLE = frozenset({"created", "waiting_for_resource", "pending", "running"})
+CANCELABLE = frozenset(
+    {
+        "created", "preparing", "waiting_for_resource", "waiting_for_callback", "pending", "running", "manual",
+        "scheduled",
+    }
+)  # fmt: skip
+BLOCKED = frozenset({"manual", "scheduled"})  # a pipeline that waits for a person or for a time
+_UNASKED_RETRIES = {"scheduler_failure": 2}
+_NEVER_RETRIED = frozenset(
+    {
+        "ci_quota_exceeded", "no_matching_runner", "missing_dependency_failure", "forward_deployment_failure",
+        "environment_creation_failure",
+    }
+)  # fmt: skip
 
 
 class JobState(NamedTuple):
@@ -31,25 +45,24 @@ def composite(jobs: Iterable[JobState], *, needed: bool = False) -> str:
         return "success"
     if needed and statuses & {"skipped", "ignored"}:
         return "skipped"
-    if needed and not statuses <= {"success", "failed", "canceled", "skipped", "warning"}:
-        return "pending"
     for result, only in (
         ("skipped", {"skipped", "ignored"}),
         ("success", {"success", "skipped", "warning", "ignored"}),
         ("created", {"created", "warning", "ignored"}),
+        ("preparing", {"preparing", "warning", "ignored"}),
         ("canceled", {"canceled", "success", "skipped", "warning", "ignored"}),
         ("pending", {"pending", "created", "skipped", "warning", "ignored"}),
     ):
         if statuses <= only:
             return result
-    if "canceling" in statuses:
-        return "canceling"
     if statuses & {"running", "pending"}:
         return "running"
-    for status in ("waiting_for_resource", "manual"):
+    for status in ("waiting_for_resource", "waiting_for_callback", "manual", "scheduled", "preparing"):
         if status in statuses:
             return status
-    return "running" if "created" in statuses else "failed"
+    if "created" in statuses:
+        return "running"
+    return "canceling" if "canceling" in statuses else "failed"
 
 
 def _counted(job: JobState) -> str:
@@ -113,20 +126,21 @@ def _leads_to(job: JobState, name: str, jobs: Mapping[str, JobState]) -> bool:
     return name in needs or any(_leads_to(jobs[need], name, jobs) for need in needs if need in jobs)
 
 
-def retries_left(retry: object, attempt: int, reason: str, exit_code: int | None) -> bool:
-    """Whether a failed job runs again by its `retry` keyword; `attempt` counts from 0."""
-    if isinstance(retry, int):
-        return attempt < retry
-    if not isinstance(retry, dict):
+def retries_left(retry: Mapping[str, Any] | None, retries: int, reason: str, exit_code: int | None) -> bool:
+    """Whether a failed job runs again by itself, after `retries` of them; `retry` is its keyword in the long form."""
+    if reason in _NEVER_RETRIED:
         return False
-    when = retry.get("when", "always")
-    reasons = when if isinstance(when, list) else [when]
+    return retries < (_asked_retries(retry or {}, reason, exit_code) or _UNASKED_RETRIES.get(reason, 0))
+
+
+def _asked_retries(retry: Mapping[str, Any], reason: str, exit_code: int | None) -> int | None:
+    """How often the keyword lets a job run again after a failure of this kind; None if it says nothing of it."""
     codes = retry.get("exit_codes")
-    wanted = codes if isinstance(codes, list) else [] if codes is None else [codes]
-    applies = exit_code in wanted if wanted and "when" not in retry else "always" in reasons or reason in reasons
-    if wanted and "when" in retry:
-        applies = applies or exit_code in wanted
-    return bool(applies) and attempt < int(retry.get("max", 0))
+    whens = retry.get("when")
+    if whens is None:
+        whens = ["always"] if codes is None else []
+    applies = reason in whens or "always" in whens or (exit_code is not None and exit_code in (codes or ()))
+    return int(retry["max"]) if applies and retry.get("max") is not None else None
 
 
 def superseded(deployment: int, sha: str, last_id: int | None, last_sha: str | None) -> bool:

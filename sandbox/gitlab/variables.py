@@ -164,6 +164,8 @@ def of_job(job: Job, server: Server, folder: str) -> dict[str, str]:
         "CI_RUNNER_VERSION": VERSION,
         "GITLAB_FEATURES": "",
     }
+    if total := job.spec.config.get("parallel"):
+        variables |= {"CI_NODE_INDEX": str(job.spec.config["instance"]), "CI_NODE_TOTAL": str(total["total"])}
     if job.environment:
         variables |= {
             "CI_ENVIRONMENT_NAME": job.environment.name,
@@ -176,8 +178,7 @@ def of_job(job: Job, server: Server, folder: str) -> dict[str, str]:
 
 def image(job: Job) -> str:
     """The name of the job's image as it is written, empty for none."""
-    found = job.spec.config.get("image") or ""
-    return str(found.get("name", "") if isinstance(found, dict) else found)
+    return str(job.spec.config.get("image", {}).get("name", ""))
 
 
 def job_timeout(job: Job) -> int:
@@ -186,18 +187,8 @@ def job_timeout(job: Job) -> int:
 
 
 def own_timeout(job: Job) -> int | None:
-    written = job.spec.config.get("timeout")
-    return None if written is None else seconds(str(written))
-
-
-def seconds(text: str) -> int:
-    """A duration as GitLab writes it: `1h 30m`, `90 minutes`, `3600`. Raises ValueError for what is none."""
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-    part = r"(\d+(?:\.\d+)?)\s*([a-z]?)[a-z]*"
-    if not re.fullmatch(rf"\s*({part}\s*)+", text.lower()):
-        raise ValueError(f"{text!r} is not a duration")
-    parts = re.findall(part, text.lower())
-    return int(sum(float(number) * units.get(unit or "s", 1) for number, unit in parts))
+    seconds = job.spec.config.get("timeout")
+    return None if seconds is None else int(seconds)
 
 
 def of_settings(project: Project, *, protected: bool, environment: str | None) -> list[Variable]:

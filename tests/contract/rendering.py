@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +13,11 @@ import jsonschema
 import yaml
 
 from ci_scripts import __version__
-from sandbox.gitlab import compiler, includes
+from sandbox.gitlab.config.compiler import compile_pipeline
+from sandbox.gitlab.config.errors import NoPipeline
+from sandbox.gitlab.config.includes import merged
+from sandbox.gitlab.config.substitution import Variable
+from sandbox.gitlab.config.surroundings import Entry, Source, Surroundings
 from sandbox.gitlab.jobspec import CompiledJob
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,10 +39,10 @@ class _Files:
     def read(self, sha: str, path: str) -> bytes | None:
         if self.configuration is not None:
             return self.configuration.encode() if path == ".gitlab-ci.yml" else None
-        return (ROOT / path).read_bytes() if self.entry(sha, path) else None
+        return (ROOT / path).read_bytes() if (ROOT / path).is_file() else None
 
-    def entry(self, sha: str, path: str) -> bool:
-        return (ROOT / path).is_file()
+    def tree(self, sha: str, path: str = "", *, recursive: bool = False) -> Sequence[Entry]:
+        return []
 
     def resolve(self, ref: str) -> str | None:
         return SHA if ref == __version__ else None
@@ -55,27 +59,31 @@ def configuration(*components: Include, stages: Sequence[str] = ("test",)) -> st
 
 def render(text: str, **inputs: Any) -> Config:
     """The merged configuration. Raises InvalidConfiguration with GitLab's message."""
-    around = includes.Surroundings(
-        HOST,
-        SERVER,
-        find_project=lambda path: _Files() if path == COMPONENTS else None,  # type: ignore[arg-type,return-value]
-        rules_match=lambda rules: True,
-        catalog_versions=lambda path: None,
+    around = _around(SERVER, {}, text)
+    return merged(around.source, ".gitlab-ci.yml", inputs, around)
+
+
+def _around(predefined: Mapping[str, str], given: Mapping[str, str], text: str = "") -> Surroundings:
+    return Surroundings(
+        predefined,
+        Source("data-science/abalone", _Files(text), SHA),
+        given=lambda environment: [Variable(key, value) for key, value in given.items()],
+        find_project=lambda path: _Files() if path == COMPONENTS else None,
     )
-    source = includes.Source("data-science/abalone", _Files(text), SHA)  # type: ignore[arg-type]
-    return includes.merged(source, ".gitlab-ci.yml", inputs, around)
 
 
 def jobs_of(rendered: Config) -> dict[str, Config]:
     return {name: job for name, job in rendered.items() if isinstance(job, dict) and "script" in job}
 
 
-def pipeline(rendered: Config, **variables: str) -> dict[str, CompiledJob]:
-    """The jobs of a pipeline with these predefined variables, in order: those whose rules let them in."""
-    around = compiler.Surroundings(SERVER | variables, _Files(), SHA, None)  # type: ignore[arg-type]
+def pipeline(rendered: Config, given: Mapping[str, str] | None = None, **variables: str) -> dict[str, CompiledJob]:
+    """The jobs of a pipeline with these predefined variables, in order: those whose rules let them in.
+
+    `given` are CI/CD variables of the settings.
+    """
     try:
-        return {job.name: job for job in compiler.compile_jobs(rendered, around)}
-    except compiler.NoPipeline:
+        return {job.name: job for job in compile_pipeline(rendered, _around(SERVER | variables, given or {})).jobs}
+    except NoPipeline:
         return {}
 
 

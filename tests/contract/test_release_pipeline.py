@@ -12,15 +12,18 @@ import sys
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jsonschema
 import pytest
 import yaml
 
 from release import package, versions
-from sandbox.gitlab import includes
-from sandbox.gitlab.compiler import NoPipeline, Surroundings, compile_jobs, matching_rules
+from sandbox.gitlab.config.compiler import compile_pipeline
+from sandbox.gitlab.config.errors import NoPipeline
+from sandbox.gitlab.config.includes import merged
+from sandbox.gitlab.config.substitution import Variable
+from sandbox.gitlab.config.surroundings import Source, Surroundings
 from sandbox.gitlab.jobspec import CompiledJob
 from sandbox.gitlab.repositories import Repository
 from tests import release_programs
@@ -63,17 +66,16 @@ def _pipeline(repository: Repository, variables: tuple[tuple[str, str], ...]) ->
         "CI_PROJECT_VISIBILITY": "public",
         **dict(variables),
     }
-    around = Surroundings(known, repository, sha, None)
-
-    def rules_match(rules: Any) -> bool:
-        return matching_rules({"include": {"rules": rules}}, {}, around)["include"] is not None
-
-    source = includes.Source(PATH, repository, sha)
-    surroundings = includes.Surroundings(
-        "gitlab.example.com", known, {PATH: repository}.get, rules_match, lambda path: None
+    settings = {name: known.pop(name) for name in ("BUILD_IMAGES", "COSIGN_PRIVATE_KEY") if name in known}
+    source = Source(PATH, repository, sha)
+    around = Surroundings(
+        known,
+        source,
+        given=lambda environment: [Variable(*item) for item in settings.items()],
+        find_project={PATH: repository}.get,
     )
-    merged = includes.merged(source, ".gitlab-ci.yml", {}, surroundings)
-    return {job.name: job for job in compile_jobs(merged, around)}
+    compiled = compile_pipeline(merged(source, ".gitlab-ci.yml", {}, around), around)
+    return {job.name: job for job in compiled.jobs}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +100,7 @@ def test_a_tag_is_tested_the_same_and_then_released(repository: Repository, of_a
 def test_the_tests_end_soon_or_fail(repository: Repository) -> None:
     jobs = pipeline(repository, MERGE_REQUEST)
     limits = {name: jobs[name].config["timeout"] for name in ("unit", "contract", "sandbox")}
-    assert limits == {"unit": "5 minutes", "contract": "5 minutes", "sandbox": "20 minutes"}
+    assert limits == {"unit": 5 * 60, "contract": 5 * 60, "sandbox": 20 * 60}
 
 
 @pytest.mark.parametrize("variables", [{**TAG, "CI_COMMIT_TAG": "v1.2.3"}, {**BRANCH, "CI_COMMIT_BRANCH": "feature"}])

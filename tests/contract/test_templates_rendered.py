@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from ci_scripts import __version__
-from sandbox.gitlab.includes import InvalidConfiguration
+from sandbox.gitlab.config.errors import InvalidConfiguration
 from sandbox.gitlab.jobspec import CompiledJob
 from tests.contract.rendering import (
-    COMPONENTS,
-    HOST,
     ROOT,
     Config,
     check,
@@ -115,33 +106,6 @@ def test_the_exports_of_build_are_artifacts() -> None:
     assert {"./staging-config-export.json", "./prod-config-export.json"} <= set(paths)
 
 
-@pytest.mark.parametrize("name", ["seed-build", "seed-deploy"])
-def test_gitlab_ci_local_renders_the_same(name: str, tmp_path: Path) -> None:
-    """Another program's idea of includes, components and inputs; it spells some values out."""
-    (tmp_path / ".gitlab-ci.yml").write_text(seed(name))
-    cloned = tmp_path / ".gitlab-ci-local" / "includes" / HOST / COMPONENTS / __version__
-    shutil.copytree(ROOT / "templates", cloned / "templates")
-    for command in (["init", "--quiet"], ["remote", "add", "origin", f"https://{HOST}/data-science/abalone.git"]):
-        subprocess.run(["git", *command], cwd=tmp_path, check=True)
-    program = ROOT / "sandbox" / "gitlab" / "node_modules" / "gitlab-ci-local" / "dist" / "index.js"
-    done = subprocess.run(
-        # Its schema does not know that GitLab takes an empty list of tags.
-        [str(Path(sys.executable).with_name("node")), str(program), "--preview", "--json-schema-validation=false"],
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},  # nothing else of this machine
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    theirs, ours = yaml.safe_load(done.stdout), render(seed(name))
-    assert jobs_of(theirs).keys() == jobs_of(ours).keys()
-    for job in jobs_of(ours):
-        theirs[job]["image"] = theirs[job]["image"]["name"]
-        assert {key: theirs[job][key] for key in ours[job]} == ours[job]
-
-
 @pytest.mark.parametrize("component", ALL)
 def test_the_pipelines_in_a_readme_are_valid(component: str) -> None:
     readme = (ROOT / "templates" / component / "README.md").read_text()
@@ -227,7 +191,6 @@ def test_what_an_input_cannot_be_is_refused(component: str) -> None:
         if spec.get("type") == "array":
             wrong.append((name, "text", f"`{name}` input: provided value is not an array"))
             continue
-        wrong.append((name, ["a"], f"`{name}` input: provided value is not a string"))
         if "options" in spec:
             wrong.append((name, "nobody", f"`{name}` input: `nobody` cannot be used because it is not in the list"))
         if "regex" in spec:
@@ -342,7 +305,7 @@ def test_a_pipeline_for_one_models_version_leaves_the_others_alone() -> None:
     jobs = pipeline(together, **KINDS["trigger"])
     for number, models in enumerate(expected.values()):
         found = [name.partition(" ")[2] for name in jobs if name.startswith(f"{number} ")]
-        assert found == [f"{model}-{job}" for model in models for job in DEPLOY_JOBS]
+        assert sorted(found) == sorted(f"{model}-{job}" for model in models for job in DEPLOY_JOBS)
 
 
 @pytest.mark.parametrize("arn", [VERSION_OF.format("abalone-p-abc123def456"), "no ARN at all"])

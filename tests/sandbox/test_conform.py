@@ -21,16 +21,7 @@ PENDING = {
     "aws/sts.json",
     "containers/xgboost-3.0-5-training.json",
     "containers/xgboost-3.0-5.json",
-    "gitlab/components.json",
-    "gitlab/dotenv.json",
-    "gitlab/expressions.json",
-    "gitlab/inputs.json",
-    "gitlab/jobs.json",
     "gitlab/rest.json",
-    "gitlab/retry.json",
-    "gitlab/rules.json",
-    "gitlab/status.json",
-    "gitlab/yaml.json",
 }
 
 

@@ -128,13 +128,15 @@ def test_a_need_that_rules_have_removed_makes_the_configuration_invalid(reposito
 @pytest.mark.parametrize(
     ("configuration", "message"),
     [
-        ("a: [", "Invalid configuration format"),
+        ("a: [", "did not find expected node content"),
+        ("a: {script: ['true'], variables: {SINCE: 2026-11-22}}\n", "Tried to load unspecified class: Date"),
         ("a: {script: ['true'], stage: nowhere}\n", "nowhere"),
         ("a: {scripts: ['true']}\n", "script"),
-        ("a: {script: ['true'], timeout: soon}\n", "timeout should be a duration"),
-        ("a: {script: ['true'], artifacts: {paths: [x], expire_in: whenever}}\n", "expire_in should be a duration"),
-        ("a: {trigger: other/project}\n", "the sandbox does not support `trigger`"),
-        ("a: {script: ['true'], variables: {A: }}\n", "variable definition must be either a string or a hash"),
+        ("a: {script: ['true'], timeout: soon}\n", "timeout config should be a duration"),
+        ("a: {script: ['true'], artifacts: {paths: [x], expire_in: whenever}}\n", "expire in should be a duration"),
+        ("a: {trigger: other/project}\n", "the sandbox does not have `trigger`"),
+        ("a: {script: ['true'], when: delayed, start_in: 1h}\n", "the sandbox does not have `when: delayed`"),
+        ("a: {script: ['true'], variables: {A: []}}\n", "variable definition must be either a string or a hash"),
         ("include: /missing.yml\na: {script: ['true']}\n", "Local file `missing.yml` does not exist!"),
         ("a: {script: ['true'], needs: [b]}\nb: {script: ['true'], needs: [a]}\n", "circular dependencies"),
     ],
@@ -425,7 +427,7 @@ many:
   artifacts: {reports: {dotenv: b.env}}
 """,
     )
-    assert "got arn:aws:x/1 a b" in log_of(repository, pipeline, "later")
+    assert 'got arn:aws:x/1 "a b"' in log_of(repository, pipeline, "later")
     assert "got []" in log_of(repository, pipeline, "unrelated")
     assert statuses(pipeline)["many"] == "failed"
     assert "cannot have more than 20 variables" in log_of(repository, pipeline, "many")

@@ -28,7 +28,8 @@ def job(name: str, stage: int, status: str = "created", **more: Any) -> JobState
         pytest.param([("success", False), ("created", False)], "running", id="not finished"),
         pytest.param([("pending", False), ("created", False)], "pending", id="waiting for a runner"),
         pytest.param([("success", False), ("canceled", False)], "canceled", id="canceled"),
-        pytest.param([("running", False), ("canceling", False)], "canceling", id="being canceled"),
+        pytest.param([("running", False), ("canceling", False)], "running", id="one still runs"),
+        pytest.param([("success", False), ("canceling", False)], "canceling", id="being canceled"),
         pytest.param([("success", False), ("waiting_for_resource", False)], "waiting_for_resource", id="resource"),
     ],
 )
@@ -98,17 +99,19 @@ def test_a_retried_job_gives_the_skipped_jobs_after_it_another_chance() -> None:
     ("retry", "attempt", "reason", "code", "expected"),
     [
         (None, 0, "script_failure", 1, False),
-        (2, 1, "script_failure", 1, True),
-        (2, 2, "script_failure", 1, False),
+        ({"max": 2}, 1, "script_failure", 1, True),
+        ({"max": 2}, 2, "script_failure", 1, False),
+        (None, 1, "scheduler_failure", None, True),
+        ({"max": 2}, 0, "missing_dependency_failure", None, False),
         ({"max": 1}, 0, "script_failure", 1, True),
-        ({"max": 1, "when": "runner_system_failure"}, 0, "script_failure", 1, False),
+        ({"max": 1, "when": ["runner_system_failure"]}, 0, "script_failure", 1, False),
         ({"max": 1, "when": ["runner_system_failure"]}, 0, "runner_system_failure", None, True),
         ({"max": 1, "exit_codes": [42]}, 0, "script_failure", 42, True),
-        ({"max": 1, "exit_codes": 42}, 0, "script_failure", 1, False),
+        ({"max": 1, "exit_codes": [42]}, 0, "script_failure", 1, False),
     ],
 )
 def test_a_failed_job_is_retried_as_its_keyword_says(
-    retry: object, attempt: int, reason: str, code: int | None, expected: bool
+    retry: dict[str, Any] | None, attempt: int, reason: str, code: int | None, expected: bool
 ) -> None:
     assert retries_left(retry, attempt, reason, code) is expected
 

@@ -18,7 +18,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "variables",
     [
-        {"A": "x" * (5 * 1024 - len("A=\n"))},
+        {"A": "x" * (5 * 1024 - len("A=\n") - 1)},
         {f"V{number}": "" for number in range(20)},
     ],
 )
@@ -30,7 +30,7 @@ def test_a_dotenv_report_of_the_size_that_gitlab_takes_is_written(variables: dic
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"A": "x" * (5 * 1024 - len("A=\n") + 1)}, "in 5121 bytes exceed GitLab's limits"),
+        ({"A": "x" * (5 * 1024 - len("A=\n"))}, "in 5120 bytes exceed GitLab's limits"),
         ({"A": "ü" * 2559}, "in 5121 bytes exceed GitLab's limits"),
         ({f"V{number}": "" for number in range(21)}, "21 dotenv variables in"),
         ({"A": "1\nPATH=/elsewhere"}, "more than one line"),

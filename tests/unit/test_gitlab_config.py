@@ -1,0 +1,428 @@
+"""The sandbox's GitLab reads a configuration: what the recorded answers (tests/fixtures/golden/gitlab) do not show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pytest
+
+from sandbox.gitlab.config import documents, durations, expressions, globs, ruby
+from sandbox.gitlab.config.compiler import Compiled, compile_pipeline
+from sandbox.gitlab.config.errors import InvalidConfiguration, NoPipeline, NotInSandbox
+from sandbox.gitlab.config.includes import merged
+from sandbox.gitlab.config.inputs import resolve
+from sandbox.gitlab.config.interpolation import Context, interpolate
+from sandbox.gitlab.config.patterns import Pattern
+from sandbox.gitlab.config.substitution import Variable, all_expanded, expanded, ring
+from sandbox.gitlab.config.surroundings import Source, Surroundings
+from sandbox.gitlab.expansion import expand, expand_all
+from sandbox.gitlab.jobspec import CompiledJob
+from sandbox.gitlab.variables import slug, tier
+
+
+class Entry(NamedTuple):
+    path: str
+    type: str = "blob"
+
+
+class Texts:
+    """A repository of these files."""
+
+    def __init__(self, files: Mapping[str, str], refs: Mapping[str, str] | None = None) -> None:
+        self.files, self.refs = files, refs or {}
+
+    def read(self, ref: str, path: str) -> bytes | None:
+        return self.files[path].encode() if path in self.files else None
+
+    def resolve(self, ref: str) -> str | None:
+        return self.refs.get(ref)
+
+    def tree(self, ref: str, path: str = "", *, recursive: bool = False) -> Sequence[Entry]:
+        return [Entry(name) for name in sorted(self.files)]
+
+
+PUSH = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_COMMIT_REF_NAME": "main", "CI_SERVER_FQDN": "h"}
+
+
+def compiled(
+    text: str,
+    predefined: Mapping[str, str] = PUSH,
+    given: Sequence[Variable] = (),
+    inputs: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Compiled:
+    files = {".gitlab-ci.yml": text, **more.pop("files", {})}
+    source = Source("group/project", Texts(files), "0" * 40)
+    around = Surroundings(predefined, source, given=lambda environment: given, **more)
+    return compile_pipeline(merged(source, ".gitlab-ci.yml", inputs or {}, around), around)
+
+
+def jobs(text: str, *arguments: Any, **more: Any) -> dict[str, CompiledJob]:
+    return {job.name: job for job in compiled(text, *arguments, **more).jobs}
+
+
+# --- YAML -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_a_header_and_a_content() -> None:
+    header, content = documents.load("spec:\n  inputs:\n    a:\n---\njob:\n  script: [date 2026-11-22]\n")
+    assert header == {"spec": {"inputs": {"a": None}}}
+    assert content == {"job": {"script": ["date 2026-11-22"]}}
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("012", 10), ("0x1F", 31), ("0b11", 3), ("1_000", 1000), ("1,000", 1000), ("08", "08"), ("1e3", "1e3"),
+        ("1.5e+3", 1500.0), (".5", 0.5), ("1.", 1.0), ("1:30", 5400), ("yes", True), ("Off", False), ("y", "y"),
+        ("~", None), ("NULL", None), ("=", "="), ("+.inf", float("inf")), (":a", "a"), ("2024-13-01", "2024-13-01"),
+        ("-", "-"),
+        ("123456789012345678901234567890", 123456789012345678901234567890),
+    ],
+)  # fmt: skip
+def test_a_plain_scalar_is_what_rubys_library_takes_it_for(written: str, value: object) -> None:
+    assert documents.scan(written) == value
+
+
+@pytest.mark.parametrize("written", ["2024-01-01", "2024-1-1", "2024-01-01 10:00:00", "2024-01-01T10:00:00Z"])
+def test_a_date_makes_the_whole_file_invalid(written: str) -> None:
+    with pytest.raises(InvalidConfiguration, match="Tried to load unspecified class: "):
+        documents.load(f"j: {{script: x, variables: {{V: {written}}}}}")
+
+
+def test_a_merged_mapping_wins_or_loses_by_where_it_stands() -> None:
+    content = documents.load("a: &a {k: 1}\nb: {k: 2, <<: *a}\nc: {<<: *a, k: 2}\n").content
+    assert (content["b"], content["c"]) == ({"k": 1}, {"k": 2})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: " + "[" * 5000 + "]" * 5000,
+        "x: &a [b, b]\n" + "".join(f"x{n}: &a{n} [{', '.join(['*a' + str(n - 1 or '')] * 9)}]\n" for n in range(1, 9)),
+        "a: " + "x" * 3_000_000,
+    ],
+    ids=["deep", "aliases", "long"],
+)
+def test_a_text_that_would_take_all_memory_is_refused(text: str) -> None:
+    with pytest.raises(InvalidConfiguration, match="too big"):
+        documents.load(text)
+
+
+@pytest.mark.parametrize("text", ["job: [", "- a", "a: *b", "\t a: b", "a: @b"])
+def test_what_is_not_a_configuration_is_refused(text: str) -> None:
+    with pytest.raises(InvalidConfiguration) as caught:
+        documents.load(text)
+    assert caught.value.category == "yaml"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e20, "1.0e+20"), (1e-5, "1.0e-05"), (1e15, "1000000000000000.0"), (0.1, "0.1"), (100.0, "100.0"),
+        ([None, True, 'a"#{b}\n'], '[nil, true, "a\\"\\#{b}\\n"]'), ({"a": 1}, '{"a"=>1}'),
+        (ruby.Symbols({"a-b": [1]}), '{:"a-b"=>[1]}'), (None, ""), (False, "false"),
+    ],
+)  # fmt: skip
+def test_a_value_is_written_as_ruby_writes_it(value: object, text: str) -> None:
+    assert ruby.text(value) == text
+
+
+# --- inputs -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_default_of_an_input_may_depend_on_another() -> None:
+    specification = {
+        "stage": {"default": "dev", "options": ["dev", "prod"]},
+        "size": {
+            "rules": [
+                {"if": '$[[ inputs.stage ]] == "prod"', "options": ["l", "xl"], "default": "l"},
+                {"options": ["s"], "default": "s"},
+            ]
+        },
+    }
+    assert resolve(specification, {})["size"] == "s"
+    assert resolve(specification, {"stage": "prod"})["size"] == "l"
+    with pytest.raises(InvalidConfiguration, match="`xl` cannot be used"):
+        resolve(specification, {"size": "xl"})
+
+
+def test_at_most_three_problems_are_shown() -> None:
+    specification = {name: {"type": "number"} for name in "abcd"}
+    with pytest.raises(InvalidConfiguration) as caught:
+        resolve(specification, {})
+    assert str(caught.value).count("required value has not been provided") == 3
+
+
+def test_a_masked_variable_does_not_get_into_a_configuration() -> None:
+    context = Context({"inputs": {"a": "$TOKEN"}}, {"TOKEN": "secret"}, frozenset({"TOKEN"}))
+    with pytest.raises(InvalidConfiguration, match="masked variables cannot be expanded") as caught:
+        interpolate({"j": "$[[ inputs.a | expand_vars ]]"}, context)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_list_within_a_list_is_spread_out() -> None:
+    context = Context({"inputs": {"a": ["x", "y"]}}, {}, frozenset())
+    assert interpolate({"j": ["w", "$[[ inputs.a ]]", ["$[[ inputs.a ]]"]]}, context) == {
+        "j": ["w", "x", "y", ["x", "y"]]
+    }
+
+
+# --- expressions and patterns -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ('$E && $A == "a"', True),
+        ("$U || $E || $A", False),
+        ("$E", False),
+        ('$E != "" && $A', False),
+        ("!$E", True),
+        ('!($A == "a") || $A =~ /^A$/i', True),
+        ("$A =~ $T", True),  # no pattern: then Ruby looks for the left in the right
+        ('$A == "b" || $A == "a" && $U == null', True),
+    ],
+)
+def test_an_expression(text: str, holds: bool) -> None:
+    assert expressions.holds(text, {"E": "", "A": "a", "T": "abc"}) is holds
+
+
+@pytest.mark.parametrize("text", ["", "$A =", "$A == ", "($A", "$A)", "$A =~ /(/", "$A =~ /a/ x", "$A" + " && $A" * 60])
+def test_what_is_no_expression(text: str) -> None:
+    assert not expressions.is_valid(text)
+
+
+def test_a_pattern_takes_no_longer_than_its_text() -> None:
+    assert not Pattern("(a+)+$").found_in("a" * 100_000 + "b")
+
+
+@pytest.mark.parametrize(
+    ("glob", "path", "matches"),
+    [
+        ("**/*.py", "a.py", True), ("**/*.py", "a/.b/c.py", True), ("*", "a/b", False), ("a/**", "a/b/c", False),
+        ("a/**/*", "a/b/c", True), ("{a,b/{c,d}}/x", "b/d/x", True), ("[!a]x", "bx", True), ("[!a]x", "ax", False),
+        ("a?c", "a/c", False), ("\\*", "*", True), ("\\*", "a", False), ("a.b", "axb", False),
+        ("*.yml", ".a.yml", True),
+    ],
+)  # fmt: skip
+def test_patterns_of_files(glob: str, path: str, matches: bool) -> None:
+    assert globs.matches(glob, path) is matches
+
+
+# --- variables --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("$A-${B}-%A%", "1-2-1"), ("$$A", "$A"), ("$C.", "."), ("$A$B", "12"), ("100%", "100%"), ("$", "$")],
+)
+def test_the_runner_expands_variables(text: str, expected: str) -> None:
+    assert expand(text, {"A": "1", "B": "2"}) == expected
+
+
+def test_variables_expand_in_any_order_and_survive_a_cycle() -> None:
+    variables = {
+        "URL": "$BASE/x",
+        "BASE": "http://$HOST",
+        "HOST": "h",
+        "RAW": "$HOST",
+        "SELF": "$SELF:y",
+        "COST": "5$$",
+    }
+    assert expand_all(variables, raw={"RAW"}) == {
+        "URL": "http://h/x",
+        "BASE": "http://h",
+        "HOST": "h",
+        "RAW": "$HOST",
+        "SELF": "$SELF:y",
+        "COST": "5$",
+    }
+
+
+def test_gitlab_knows_no_escaped_dollar_where_a_configuration_names_a_variable() -> None:
+    assert expanded("a$$A%B%${C}", {"A": "1", "B": "2"}) == "a$12"
+    variables = [Variable("A", "$B$$B"), Variable("B", "$C"), Variable("C", "c"), Variable("R", "$C", raw=True)]
+    assert all_expanded(variables) == {"A": "c$$B", "B": "c", "C": "c", "R": "$C"}
+    assert ring([Variable("A", "$B"), Variable("B", "$A"), Variable("S", "$S")]) == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1h 30m", 5400), ("90 minutes", 5400), ("45", 45), ("1 h and 5 m", 3900), ("1:30", 90), ("1h, 30m", 5400),
+     ("two hours", 7200), ("1 month", 2_592_000), ("day", 86_400), ("twenty-five minutes", 1500)],
+)  # fmt: skip
+def test_durations(text: str, expected: int) -> None:
+    assert durations.seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["0", "0m", "3 foo", "", "soon", "-1h"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(durations.InvalidDuration):
+        durations.seconds(text)
+
+
+def test_names_of_environments() -> None:
+    assert [tier(name) for name in ("staging", "prod", "review/a", "abalone-prod")] == [
+        "staging", "production", "development", "production",
+    ]  # fmt: skip
+    assert slug("Feature/Über_1") == "feature--ber-1"
+
+
+# --- pipelines --------------------------------------------------------------------------------------------------------
+
+
+def test_jobs_come_in_the_order_of_their_stages() -> None:
+    text = "stages: [b, a]\nx: {stage: a, script: x}\ny: {stage: b, script: x}\nz: {stage: a, script: x}\n"
+    assert [(job.name, job.stage_index) for job in compiled(text).jobs] == [("y", 1), ("x", 2), ("z", 2)]
+
+
+def test_a_rule_changes_needs_variables_and_interruption() -> None:
+    text = """
+        a: {script: x}
+        b: {script: x}
+        j:
+          script: x
+          needs: [a]
+          variables: {V: job, W: w}
+          rules: [{if: $CI_COMMIT_BRANCH, needs: [b], variables: {V: rule}, interruptible: true, allow_failure: true}]
+    """
+    job = jobs(text)["j"]
+    assert [need.job for need in job.needs or ()] == ["b"]
+    assert job.variables == {"V": "rule", "W": "w"}
+    assert (job.config["interruptible"], job.allow_failure) == (True, True)
+
+
+def test_a_need_that_rules_leave_out_is_an_error_unless_it_is_optional() -> None:
+    text = "a: {script: x, rules: [{if: $NO}]}\nj: {script: x, needs: [{job: a, optional: %s}]}\n"
+    with pytest.raises(InvalidConfiguration, match="'j' job needs 'a' job, but 'a' does not exist in the pipeline"):
+        jobs(text % "false")
+    assert jobs(text % "true")["j"].needs == ()
+
+
+def test_variables_of_the_workflow_reach_jobs_and_settings_are_stronger() -> None:
+    text = """
+        workflow: {rules: [{if: $CI_COMMIT_BRANCH, variables: {A: workflow, B: workflow}}]}
+        variables: {A: root}
+        j: {script: x, rules: [{if: '$A == "workflow" && $B == "settings"'}]}
+    """
+    assert jobs(text, PUSH, [Variable("B", "settings")])["j"].variables == {"A": "workflow", "B": "workflow"}
+
+
+def test_a_rule_sees_the_variables_of_the_jobs_environment() -> None:
+    text = (
+        "j: {script: x, environment: {name: $E/x}, variables: {E: e}, rules: [{if: $SCOPED == $CI_ENVIRONMENT_NAME}]}"
+    )
+    source = Source("group/project", Texts({".gitlab-ci.yml": text}), "0" * 40)
+
+    def given(environment: str | None) -> list[Variable]:
+        return [Variable("SCOPED", environment)] if environment else []
+
+    around = Surroundings(PUSH, source, given=given)
+    assert [job.name for job in compile_pipeline(merged(source, ".gitlab-ci.yml", {}, around), around).jobs] == ["j"]
+
+
+def test_a_literal_variable_is_known_as_one() -> None:
+    job = jobs('j: {script: x, variables: {A: {value: "$B", expand: false}, C: "$B"}}')["j"]
+    assert (job.variables, job.raw) == ({"A": "$B", "C": "$B"}, {"A"})
+
+
+def test_a_matrix_multiplies_a_job_and_its_needs() -> None:
+    text = """
+        build: {script: x, parallel: {matrix: [{ARCH: [arm, x86], OS: linux}]}}
+        test:
+          script: x
+          parallel: {matrix: [{ARCH: [arm, x86]}]}
+          needs: [{job: build, parallel: {matrix: [{ARCH: ['$[[ matrix.ARCH ]]'], OS: [linux]}]}}]
+        shard: {script: x, parallel: 2}
+        all: {script: x, needs: [shard]}
+    """
+    found = jobs(text)
+    assert list(found) == [
+        "build: [arm, linux]", "build: [x86, linux]", "test: [arm]", "test: [x86]", "shard 1/2", "shard 2/2", "all",
+    ]  # fmt: skip
+    assert found["build: [arm, linux]"].variables == {"ARCH": "arm", "OS": "linux"}
+    assert [need.job for need in found["test: [x86]"].needs or ()] == ["build: [x86, linux]"]
+    assert [need.job for need in found["all"].needs or ()] == ["shard 1/2", "shard 2/2"]
+
+
+@pytest.mark.parametrize(
+    ("written", "predefined", "included"),
+    [
+        ("only: [main]", PUSH, True),
+        ("only: [/^rel/]", PUSH, False),
+        ("only: [pushes]", PUSH, True),
+        ("except: [branches]", PUSH, False),
+        ("only: {variables: [$X]}", PUSH, False),
+        ("only: [merge_requests]", {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_MERGE_REQUEST_IID": "1"}, True),
+        ("when: on_success", {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_MERGE_REQUEST_IID": "1"}, False),
+        ("rules: ", {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_MERGE_REQUEST_IID": "1"}, True),
+    ],
+)
+def test_a_job_without_rules(written: str, predefined: Mapping[str, str], included: bool) -> None:
+    predefined = {"CI_SERVER_FQDN": "h", **predefined}
+    text = f"j:\n  script: x\n  {written}\n"
+    if included:
+        assert list(jobs(text, predefined)) == ["j"]
+    else:
+        with pytest.raises(NoPipeline):
+            jobs(text, predefined)
+
+
+def test_changes_compare_with_another_ref_that_has_to_exist() -> None:
+    def changed(compare_to: str | None) -> list[str] | None:
+        return {None: ["a"], "refs/heads/old": ["b"]}[compare_to]
+
+    text = "j: {script: x, rules: [{changes: {paths: [b], compare_to: refs/heads/%s}}]}"
+    assert list(jobs(text % "old", changed=changed)) == ["j"]
+    with pytest.raises(InvalidConfiguration, match="rules:changes:compare_to is not a valid ref"):
+        jobs(text % "nope", changed=changed)
+
+
+def test_exists_can_look_into_another_project() -> None:
+    other = Texts({"Dockerfile": "x"}, {"HEAD": "1" * 40})
+    text = "j: {script: x, rules: [{exists: {paths: [Dockerfile], project: group/%s}}]}"
+    find = {"group/other": other}.get
+    assert list(jobs(text % "other", find_project=find)) == ["j"]
+    with pytest.raises(InvalidConfiguration, match="rules:exists:project `group/nope` not found or access denied"):
+        jobs(text % "nope", find_project=find)
+
+
+def test_includes_of_files_by_pattern_and_of_a_project() -> None:
+    other = Texts({"a.yml": "k: {script: y}", "ci/deep/b.yml": "n: {script: z}"}, {"v1": "1" * 40})
+    files = {"ci/a.yml": "m: {script: [a]}", "ci/deep/b.yml": "n: {script: [b]}", "ci/c.txt": "no"}
+    text = "include: [{local: 'ci/**.yml'}, {project: group/other, ref: v1, file: [a.yml]}]\nj: {script: x}\n"
+    assert list(jobs(text, files=files, find_project={"group/other": other}.get)) == ["m", "n", "k", "j"]
+    with pytest.raises(InvalidConfiguration, match="Project `group/other` reference `v2` does not exist!"):
+        jobs(text.replace("v1", "v2"), files=files, find_project={"group/other": other}.get)
+
+
+def test_what_the_sandbox_does_not_have_is_said_to_be_lacking() -> None:
+    for text in (
+        "j: {trigger: group/other}",
+        "j: {run: [{name: a, script: b}]}",
+        "include: [{remote: 'https://example.com/a.yml'}]\nj: {script: x}",
+        "include: [{template: Python.gitlab-ci.yml}]\nj: {script: x}",
+        "j: {script: x, needs: [{pipeline: '1', job: a}]}",
+    ):
+        with pytest.raises(NotInSandbox, match="the sandbox does not have `"):
+            jobs(text)
+
+
+def test_every_problem_is_kept_and_gitlab_shows_the_first() -> None:
+    with pytest.raises(InvalidConfiguration) as caught:
+        jobs("j: {script: x, timeout: 0m, foo: 1, when: never}")
+    assert len(caught.value.errors) >= 3
+    assert str(caught.value) == caught.value.errors[0]
+
+
+def test_auto_cancel_comes_from_the_workflow_and_its_rule() -> None:
+    text = """
+        workflow:
+          auto_cancel: {on_new_commit: interruptible}
+          rules: [{if: $CI_COMMIT_TAG, auto_cancel: {on_new_commit: none}}, {when: always}]
+        j: {script: x}
+    """
+    assert compiled(text).auto_cancel == {"on_new_commit": "interruptible"}
+    assert compiled(text, {**PUSH, "CI_COMMIT_TAG": "1"}).auto_cancel == {"on_new_commit": "none"}
