@@ -24,8 +24,8 @@ class Image(NamedTuple):
 _ECR = r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/"
 # By file, and without the file's folder on the path: an image knows nothing of this checkout.
 _PROGRAM = [sys.executable, "-P"]
-_XGBOOST_TRAIN = [*_PROGRAM, str(Path(__file__).with_name("xgboost_container.py")), "train"]
-_XGBOOST_SERVE = [*_PROGRAM, str(Path(__file__).with_name("xgboost_server.py"))]
+_XGBOOST = [*_PROGRAM, str(Path(__file__).parent / "containers" / "xgboost")]
+_XGBOOST_TRAIN, _XGBOOST_SERVE = [*_XGBOOST, "train"], [*_XGBOOST, "serve"]
 _IMAGES = (
     # Versions before 1.3-1 keep the model as a pickle: https://github.com/aws/amazon-sagemaker-examples/issues/2952
     Image(rf"{_ECR}sagemaker-xgboost:(0\.90|1\.0|1\.2)-.+", [*_XGBOOST_TRAIN, "--before-1.3"], _XGBOOST_SERVE),

@@ -13,6 +13,8 @@ from sandbox.conform.verdicts import Judge, Verdict, reason
 # Asked in this order; the first that recognises a file's format judges it.
 JUDGES: tuple[str, ...] = (
     "aws",
+    "serving",
+    "training",
     "engine",
     "dotenv",
     "status",

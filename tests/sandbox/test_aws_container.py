@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.aws import container, images, xgboost_container, xgboost_server
+from sandbox.aws import container, images
+from sandbox.aws.containers.xgboost import formats, hyperparameters, models
 from tests.sandbox.conftest import ROOT
 
 SKLEARN = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.4-2-cpu-py3"
@@ -145,23 +146,24 @@ def test_an_unknown_image_is_refused_with_the_services_words(tmp_path: Path) -> 
     ],
 )
 def test_hyperparameters_are_checked_as_the_xgboost_container_does(given: dict[str, str], problem: str) -> None:
-    with pytest.raises(xgboost_container.UserError, match=problem):
-        xgboost_container.validate(given)
+    with pytest.raises(formats.UserError, match=problem):
+        hyperparameters.validate(given)
 
 
 def test_hyperparameters_get_their_types() -> None:
     given = {"num_round": "50", "eta": "0.2", "objective": "reg:squarederror", "eval_metric": "rmse,mae"}
     expected = {"num_round": 50, "eta": 0.2, "objective": "reg:squarederror", "eval_metric": ["rmse", "mae"]}
-    assert xgboost_container.validate(given) == expected
+    assert hyperparameters.validate(given) == expected
 
 
 @pytest.mark.parametrize(("version", "pickled"), [("1.2-2", True), ("1.3-1", False)])
 def test_versions_before_1_3_keep_the_model_as_a_pickle_and_either_is_served(
     tmp_path: Path, version: str, pickled: bool
 ) -> None:
+    channel = {"ContentType": "text/csv", "TrainingInputMode": "File", "S3DistributionType": "FullyReplicated"}
     files = {
         "input/config/hyperparameters.json": json.dumps({"num_round": "1"}),
-        "input/config/inputdataconfig.json": json.dumps({"train": {"ContentType": "text/csv"}}),
+        "input/config/inputdataconfig.json": json.dumps({"train": channel}),
         "input/data/train/train.csv": "1,2\n3,4\n",
     }
     for name, content in files.items():
@@ -171,9 +173,10 @@ def test_versions_before_1_3_keep_the_model_as_a_pickle_and_either_is_served(
         (tmp_path / folder).mkdir()
     code, lines = run(tmp_path, "train", image=SKLEARN.partition("/")[0] + f"/sagemaker-xgboost:{version}")
     assert code == 0, lines
-    content = (tmp_path / "model" / "xgboost-model").read_bytes()
-    assert content.startswith(b"\x80") == pickled
-    assert xgboost_server.load(content).num_features() == 1
+    assert (tmp_path / "model" / "xgboost-model").read_bytes().startswith(b"\x80") == pickled
+    loaded = models.load(tmp_path / "model")
+    assert loaded.pickled == pickled
+    assert loaded.boosters[0].num_features() == 1
 
 
 def test_a_container_may_write_where_it_stands(tmp_path: Path) -> None:

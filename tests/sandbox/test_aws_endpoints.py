@@ -159,7 +159,7 @@ def test_an_endpoint_without_a_model_in_its_archive_fails_with_the_services_reas
     stream = logs.describe_log_streams(logGroupName=group)["logStreams"][0]["logStreamName"]
     lines = [event["message"] for event in logs.get_log_events(logGroupName=group, logStreamName=stream)["events"]]
     assert stream.startswith("AllTraffic/i-")
-    assert any("Unable to load model" in line for line in lines)
+    assert any("cannot be loaded" in line for line in lines)
     # Deleting is all that can be done with it.
     config = hosting.config(AllTraffic=(hosting.model(model_predicting(1)), 1.0))
     assert "Cannot update failed endpoint" in refusal(

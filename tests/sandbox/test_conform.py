@@ -19,8 +19,6 @@ PENDING = {
     "aws/secretsmanager.json",
     "aws/sqs.json",
     "aws/sts.json",
-    "containers/xgboost-3.0-5-training.json",
-    "containers/xgboost-3.0-5.json",
     "gitlab/rest.json",
 }
 
