@@ -107,17 +107,45 @@ def test_the_first_rows_of_a_split_are_a_fair_sample(splits: Splits) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("X,0.4,0.3,0.1,0.5,0.2,0.1,0.1,9", "column sex holds ['X']"),
-        ("M,0.4,,0.1,0.5,0.2,0.1,0.1,9", "column diameter has empty fields"),
-        ("M,0.4,wide,0.1,0.5,0.2,0.1,0.1,9", "wide"),
-        ("M,0.4,0.3,0.1,0.5,0.2,0.1,0.1,9,9", "Expected 9 fields"),
+        ("X,0.4,0.3,0.1,0.5,0.2,0.1,0.1,9", "abalone.csv, row 101, column sex: 'X' is not one of F, I, M"),
+        ("M,0.4,,0.1,0.5,0.2,0.1,0.1,9", "abalone.csv, row 101, column diameter: the field is empty"),
+        ("M,0.4,wide,0.1,0.5,0.2,0.1,0.1,9", "abalone.csv, row 101, column diameter: 'wide' is not a number"),
+        ("M,0.4,nan,0.1,0.5,0.2,0.1,0.1,9", "abalone.csv, row 101, column diameter: 'nan' is not a number"),
+        ("M,0.4,0.3,0.1,0.5,0.2,0.1,0.1,", "abalone.csv, row 101, column rings: the field is empty"),
+        ("M,0.4,0.3,0.1,0.5,0.2,0.1,0.1", "abalone.csv, row 101: 8 fields, expected the 9 of sex, length"),
+        ("M,0.4,0.3,0.1,0.5,0.2,0.1,0.1,9,9", "abalone.csv, row 101: 10 fields, expected the 9 of sex, length"),
+        ('M,"0.4,0.3', "abalone.csv, after row 101: unexpected end of data"),
+        ("sex,length,diameter,height,whole,shucked,viscera,shell,rings", "row 101, column sex: 'sex' is not one of"),
     ],
 )
 def test_a_row_that_cannot_be_used_stops_the_job(abalone: list[str], tmp_path: Path, line: str, said: str) -> None:
     done = _preprocess(tmp_path, [*abalone[:100], line])
     assert done.returncode != 0
     assert said in done.stderr
+    assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("t*/*.csv"))
+
+
+def test_a_header_with_other_names_is_no_header(abalone: list[str], tmp_path: Path) -> None:
+    done = _preprocess(tmp_path, ["Sex,Length,Diameter,Height,Whole weight,a,b,c,Rings", *abalone[1:]])
+    assert done.returncode != 0
+    assert "abalone.csv, row 1, column sex: 'Sex' is not one of F, I, M" in done.stderr
+    assert "abalone.csv, row 1, column rings: 'Rings' is not a number" in done.stderr
+
+
+def test_every_problem_is_told_at_once_and_a_long_list_is_cut(abalone: list[str], tmp_path: Path) -> None:
+    bad = ["M,0.4,?,0.1,0.5,0.2,0.1,0.1,9"] * 30
+    done = _preprocess(tmp_path, [*abalone[:100], *bad])
+    assert done.stderr.count("column diameter: '?' is not a number") == 20
+    assert "... and 10 more" in done.stderr
+
+
+def test_a_file_that_is_no_text_stops_the_job(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "abalone.csv").write_bytes(b"\xff\xfe\x00M")
+    done = _run("preprocess.py", tmp_path)
+    assert done.returncode != 0
+    assert "the input data cannot be used:\nabalone.csv, after row 0:" in done.stderr
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------
@@ -171,6 +199,35 @@ def test_an_archive_without_a_model_stops_the_job(splits: Splits, tmp_path: Path
     done = _evaluate(tmp_path, splits["test"], {"readme": b"nothing here"})
     assert done.returncode != 0
     assert "model.tar.gz holds no file xgboost-model" in done.stderr
+    assert not (tmp_path / "evaluation").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            ["9," + "0.5," * 9 + "0.5", "word," + "0.5," * 9 + "0.5"],
+            "test.csv, row 2, column 1: 'word' is not a number",
+        ),
+        (["9," + "0.5," * 9 + ""], "test.csv, row 1, column 11: '' is not a number"),
+        (["9,0.5"], "test.csv, row 1: 2 fields, expected label and 10 features"),
+        ([], "test.csv, row 1: 1 fields"),
+    ],
+)
+def test_a_test_split_that_cannot_be_used_stops_the_job(
+    model: Path, tmp_path: Path, rows: list[str], said: str
+) -> None:
+    done = _evaluate(tmp_path, rows, {"xgboost-model": model.read_bytes()})
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_a_model_that_is_none_stops_the_job(splits: Splits, tmp_path: Path) -> None:
+    done = _evaluate(tmp_path, splits["test"], {"xgboost-model": b"no model"})
+    assert done.returncode != 0
+    assert "model.tar.gz holds no model that can be loaded" in done.stderr
     assert not (tmp_path / "evaluation").exists()
 
 

@@ -5,6 +5,7 @@ Runs as a SageMaker processing job on the XGBoost image. Reads `model/model.tar.
 """
 
 import json
+import math
 import os
 import tarfile
 from pathlib import Path
@@ -22,14 +23,42 @@ def load_model(archive: Path) -> xgb.Booster:
     An archive can hold paths that lead outside the folder it is unpacked to, and a pickle can run any code:
     neither is possible here.
     """
-    with tarfile.open(archive, "r:gz") as tar:
-        names = [member.name for member in tar if member.isfile() and Path(member.name).name == MODEL_FILE]
-        if not names:
-            raise SystemExit(f"{archive.name} holds no file {MODEL_FILE}")
-        content = tar.extractfile(names[0]).read()
-    model = xgb.Booster()
-    model.load_model(bytearray(content))
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            names = [member.name for member in tar if member.isfile() and Path(member.name).name == MODEL_FILE]
+            if not names:
+                raise SystemExit(f"{archive.name} holds no file {MODEL_FILE}")
+            content = tar.extractfile(names[0]).read()
+        model = xgb.Booster()
+        model.load_model(bytearray(content))
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:  # ValueError: XGBoost's, for what is no model
+        raise SystemExit(f"{archive.name} holds no model that can be loaded: {error}") from error
     return model
+
+
+def load_test(file: Path, columns: int) -> np.ndarray:
+    """The rows of the test split, the label first and then `columns` features, all of them numbers."""
+    lines = file.read_text().splitlines()
+    table = np.empty((len(lines), columns + 1))
+    for number, line in enumerate(lines, start=1):
+        fields = line.split(",")
+        # A row with too few columns would be no error to XGBoost, and words none to the image that trains.
+        if len(fields) != columns + 1:
+            raise SystemExit(f"{file.name}, row {number}: {len(fields)} fields, expected label and {columns} features")
+        for column, field in enumerate(fields, start=1):
+            if not is_number(field):
+                raise SystemExit(f"{file.name}, row {number}, column {column}: {field!r} is not a number")
+        table[number - 1] = fields
+    if not lines:
+        raise SystemExit(f"{file.name} has no rows")
+    return table
+
+
+def is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def regression_metrics(labels: np.ndarray, predictions: np.ndarray) -> dict[str, dict[str, float]]:
@@ -46,7 +75,7 @@ def regression_metrics(labels: np.ndarray, predictions: np.ndarray) -> dict[str,
 
 def main() -> None:
     model = load_model(PROCESSING / "model" / "model.tar.gz")
-    test = np.loadtxt(PROCESSING / "test" / "test.csv", delimiter=",", ndmin=2)
+    test = load_test(PROCESSING / "test" / "test.csv", model.num_features())
     labels, features = test[:, 0], test[:, 1:]
     report = {"regression_metrics": regression_metrics(labels, model.predict(xgb.DMatrix(features)))}
 
