@@ -200,10 +200,15 @@ def _private_file(text: str) -> Path:
 
 @cache
 def session(region: str) -> Any:
-    """The one boto3 session of this process in `region`."""
+    """The one boto3 session of this process in `region`: its clients send nothing once the job is cancelled.
+
+    Before every attempt, because botocore repeats by itself what a signal has interrupted.
+    """
     import boto3
 
-    return boto3.Session(region_name=region)
+    made = boto3.Session(region_name=region)
+    made.events.register("before-send", job.raise_if_cancelled)
+    return made
 
 
 @cache
@@ -221,7 +226,16 @@ def client(service: str, region: str, attempts: int = 8) -> Any:
         read_timeout=70,  # seconds; a real-time endpoint may take 60 to answer
         user_agent_extra=f"sagemaker-ci/{__version__}",
     )
-    return session(region).client(service, config=config)
+    try:
+        return session(region).client(service, config=config)
+    except ValueError as error:
+        if not str(error).startswith("Invalid endpoint"):  # botocore's words for a URL without a scheme
+            raise
+        raise errors.InvalidSettings(
+            f"the address of AWS that AWS_ENDPOINT_URL sets cannot be used: {error}",
+            hint="Give it with its scheme, like https://localhost:4566, or do not set it; AWS_ENDPOINT_URL_<SERVICE> "
+            "and endpoint_url in ~/.aws/config count, too.",
+        ) from error
 
 
 def error_code(error: Any) -> str:

@@ -58,20 +58,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand. Returns 0, or 1 after an expected failure; argparse exits 2 on wrong usage."""
     argv = sys.argv[1:] if argv is None else argv
     arguments = build_parser(argv).parse_args(argv)
-    import signal
-
     from ci_scripts import job, settings
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal of another encoding must not end a command
             stream.reconfigure(errors="backslashreplace")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # GitLab's "cancel job" ends as Ctrl-C does
     try:
-        settings.enter_folder()
-        if arguments.command != "doctor":  # it only looks, perhaps in the `after_script` of a job that has reports
-            settings.require_version()
-            job.clear_reports()
-        arguments.run(arguments)
+        with job.cancellation():
+            settings.enter_folder()
+            if arguments.command != "doctor":  # it only looks, perhaps in the `after_script` of a job that has reports
+                settings.require_version()
+                job.clear_reports()
+            arguments.run(arguments)
     except (Exception, KeyboardInterrupt) as error:
         failure = _explain(error)
         if failure is None:

@@ -5,16 +5,32 @@ Called by `deploy`, which verifies after every deployment, and by `test`, which 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ci_scripts import aws, errors, job
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
 _SETTLED = {"InService", "OutOfService", "Failed", "UpdateRollbackFailed"}
+_ASYNCHRONOUS = (
+    "The endpoint is asynchronous (AsyncInferenceConfig in its configuration) and takes InvokeEndpointAsync alone, "
+    "which this test does not call: test it with your own code, or deploy to this stage without AsyncInferenceConfig."
+)
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html: those below 500. Others are
 # not the endpoint's fault, but that of the caller's credentials.
 _INVOCATION_ERRORS = {"ModelError", "ModelNotReadyException", "ValidationError", "ThrottlingException"}
+
+
+class Served(NamedTuple):
+    """What a production variant serves."""
+
+    variant: str
+    containers: list[dict[str, Any]]
+    """Those of its model or, when it has none, of its inference components; of what was deleted there are none."""
+
+    def __str__(self) -> str:
+        return ", ".join(dict.fromkeys(container_name(container) for container in self.containers)) or "nothing"
 
 
 def describe(sagemaker: Any, name: str) -> dict[str, Any] | None:
@@ -58,8 +74,8 @@ def wait_until_settled(sagemaker: Any, name: str, poll_seconds: float) -> dict[s
 def require_updatable(sagemaker: Any, name: str, stack: str, poll_seconds: float) -> None:
     """Wait until the endpoint can take an update. Raises EndpointBeyondRepair when it never will.
 
-    UpdateEndpoint is refused while the endpoint changes, and for ever once it is Failed or once the configuration that
-    it runs on was deleted; the stack update would fail on it, and so might its rollback, which leaves a stack that
+    UpdateEndpoint is refused while the endpoint changes, and permanently once it is Failed or once the configuration
+    that it runs on was deleted; the stack update would fail on it, and so might its rollback, which leaves a stack that
     nobody can update.
     """
     endpoint = wait_until_settled(sagemaker, name, poll_seconds)
@@ -84,12 +100,15 @@ def verify(
     package: Mapping[str, Any],
     configs: Collection[str],
     poll_seconds: float,
+    also: str = "",
 ) -> dict[str, Any]:
     """Wait until the endpoint is at rest and prove that it is InService and serves the model package.
 
     `package` is the answer of DescribeModelPackage; `configs` names the endpoint configurations that the stack holds
-    now: an endpoint InService on another one was silently rolled back.
-    Raises EndpointMissing, EndpointNotInService, EndpointRolledBack or EndpointServesOtherModel.
+    now: an endpoint InService on another one was silently rolled back. `also` is the text of what was deployed: beside
+    the variants that serve the package (shadow variants answer nobody) there may be others, of the models named there.
+    Raises EndpointMissing, EndpointNotInService, EndpointRolledBack, EndpointServesOtherModel or
+    InferenceComponentsUnseen.
     """
     endpoint = wait_until_settled(sagemaker, name, poll_seconds)
     if endpoint is None:
@@ -103,23 +122,81 @@ def verify(
         raise errors.EndpointRolledBack(
             f"endpoint {name} is InService, but on its previous configuration {config}{reason}"
         )
-    serving = list(containers(sagemaker, config))
-    if not any(serves(container, package) for container in serving):
-        found = ", ".join(dict.fromkeys(container_name(container) for container in serving)) or "nothing"
-        raise errors.EndpointServesOtherModel(
-            f"endpoint {name} serves {found}, not {package['ModelPackageArn']}{reason}"
+    variants = list(served(sagemaker, name, config))
+    if others := not_as_deployed(variants, package, also):
+        what = (
+            f"serves {others[0]}"
+            if len(variants) <= 1
+            else "; ".join(f"variant {each.variant} serves {each}" for each in others)
         )
+        raise errors.EndpointServesOtherModel(f"endpoint {name} {what}, not {package['ModelPackageArn']}{reason}")
     return endpoint
 
 
-def containers(sagemaker: Any, config: str) -> Iterator[dict[str, Any]]:
-    """The containers of all models behind the variants, shadow variants included, of an endpoint configuration."""
-    answer = describe_config(sagemaker, config) or {}
-    for variant in [*answer.get("ProductionVariants", []), *answer.get("ShadowProductionVariants", [])]:
-        if "ModelName" in variant:
-            # An endpoint keeps serving when its configuration or model was deleted; then nobody can say what it serves.
-            model = _unless_missing(sagemaker.describe_model, ModelName=variant["ModelName"]) or {}
-            yield from model.get("Containers") or [model["PrimaryContainer"]] if model else []
+def served(sagemaker: Any, name: str, config: str) -> Iterator[Served]:
+    """What each production variant of the endpoint `name`, which runs on the endpoint configuration `config`, serves.
+
+    Raises InferenceComponentsUnseen.
+    """
+    # An endpoint keeps serving when its configuration or model was deleted; then nobody can say what it serves.
+    for variant in (describe_config(sagemaker, config) or {}).get("ProductionVariants", []):
+        model = variant.get("ModelName")
+        found = _model_containers(sagemaker, model) if model else _components(sagemaker, name, variant["VariantName"])
+        yield Served(variant["VariantName"], found)
+
+
+def _model_containers(sagemaker: Any, model: str) -> list[dict[str, Any]]:
+    description = _unless_missing(sagemaker.describe_model, ModelName=model) or {}
+    return description.get("Containers") or ([description["PrimaryContainer"]] if description else [])
+
+
+def _components(sagemaker: Any, endpoint_name: str, variant: str) -> list[dict[str, Any]]:
+    """The containers of a variant's inference components, which take the place of its model.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_InferenceComponentSpecification.html: either names a
+    model, or a container with its artifact, or is an adapter of another component.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    containers: list[dict[str, Any]] = []
+    try:
+        pages = sagemaker.get_paginator("list_inference_components").paginate(
+            EndpointNameEquals=endpoint_name, VariantNameEquals=variant
+        )
+        for summary in [each for page in pages for each in page["InferenceComponents"]]:
+            name = summary["InferenceComponentName"]
+            component = sagemaker.describe_inference_component(InferenceComponentName=name).get("Specification", {})
+            if component.get("ModelName"):
+                containers += _model_containers(sagemaker, component["ModelName"])
+            elif container := component.get("Container"):
+                image = container.get("DeployedImage", {}).get("SpecifiedImage", "")
+                containers.append({"Image": image, "ModelDataUrl": container.get("ArtifactUrl", "")})
+    except (BotoCoreError, ClientError) as error:
+        raise errors.InferenceComponentsUnseen(
+            f"variant {variant} of the endpoint {endpoint_name} has inference components, and what they serve cannot "
+            f"be seen: {error}"
+        ) from error
+    return containers
+
+
+def not_as_deployed(variants: Collection[Served], package: Mapping[str, Any], also: str) -> list[Served]:
+    """The variants that serve neither the package nor another model that the text `also` names.
+
+    All of them, when none serves the package; for an endpoint without any variant, one that serves nothing.
+    """
+    right = [each for each in variants if any(serves(container, package) for container in each.containers)]
+    if not right:
+        return list(variants) or [Served("", [])]
+    return [
+        each
+        for each in variants
+        if each not in right and not any(_names(also, container_name(container)) for container in each.containers)
+    ]
+
+
+def _names(text: str, name: str) -> bool:
+    """Whether the text holds the name as a word: version 1 is not named by version 12."""
+    return bool(name) and re.search(rf"(?<![\w/:.-]){re.escape(name)}(?![\w/-])", text) is not None
 
 
 def serves(container: Mapping[str, Any], package: Mapping[str, Any]) -> bool:
@@ -155,5 +232,16 @@ def invoke(runtime: Any, endpoint_name: str, body: bytes, content_type: str) -> 
         if status < 500 and aws.error_code(error) not in _INVOCATION_ERRORS:
             raise
         said = error.response.get("OriginalMessage") or aws.error_text(error)
-        raise errors.InvocationFailed(f"endpoint {endpoint_name} answered with an error: {said}") from error
+        raise errors.InvocationFailed(
+            f"endpoint {endpoint_name} answered with an error: {said}",
+            hint=_ASYNCHRONOUS if refuses_as_asynchronous(error) else None,
+        ) from error
     return content
+
+
+def refuses_as_asynchronous(error: Any) -> bool:
+    """Whether SageMaker itself, not the container, refused a request because the endpoint is an asynchronous one.
+
+    No code tells: it is a ValidationError like any other.
+    """
+    return aws.error_code(error) == "ValidationError" and "async" in aws.error_text(error).lower()

@@ -315,6 +315,16 @@ class ExportChanged(SagemakerCiError):
     hint = "Deploy what build exported: remove what changes the file in between, or run a new pipeline."
 
 
+class ExportNotAnnounced(SagemakerCiError):
+    """The job was not told the hash of the export that build wrote, so nobody can say whether it is that one."""
+
+    code = "SMCI-409"
+    hint = (
+        "The hash comes with build's dotenv report: let the job take the artifacts of build (`dependencies` or "
+        "`needs`), and let nobody set the variable."
+    )
+
+
 # --- 5xx: CloudFormation -------------------------------------------------------------------------------------------
 
 
@@ -333,7 +343,7 @@ class ChangeSetFailed(SagemakerCiError):
 
 
 class StackFailed(SagemakerCiError):
-    """CloudFormation started the deployment and it failed, or somebody else ended it; the message names the cause."""
+    """CloudFormation started the deployment and it failed, or another caller ended it; the message names the cause."""
 
     code = "SMCI-503"
     hint = "Fix the cause named above and run the job again; all stack events are in the job log."
@@ -353,6 +363,16 @@ class PipelineOvertaken(SagemakerCiError):
     hint = (
         "To go back on purpose, start a new pipeline for this version: Build > Pipelines > New pipeline, its ARN as "
         "model_package_arn."
+    )
+
+
+class StackContended(SagemakerCiError):
+    """Each time between the making of a change set and its execution, another deployment changed the stack."""
+
+    code = "SMCI-506"
+    hint = (
+        "Nothing of this job was deployed. Find out what else deploys to the stack (its events tell), and run the job "
+        "again when that is over."
     )
 
 
@@ -384,7 +404,7 @@ class EndpointRolledBack(SagemakerCiError):
 
 
 class EndpointServesOtherModel(SagemakerCiError):
-    """The endpoint is InService but none of its production variants serves the asked model package."""
+    """The endpoint is InService, but a production variant serves another model than the deployed one."""
 
     code = "SMCI-604"
     hint = "Let the model in endpoint-config-template.yml use the parameter ModelPackageName."
@@ -395,6 +415,16 @@ class EndpointBeyondRepair(SagemakerCiError):
 
     code = "SMCI-605"
     hint = "Delete the stack, which deletes the endpoint, then run this job again."
+
+
+class InferenceComponentsUnseen(SagemakerCiError):
+    """A production variant has inference components instead of a model, and what they serve cannot be seen."""
+
+    code = "SMCI-607"
+    hint = (
+        "Let the job's role list and describe inference components (`infra/gitlab-oidc.yml` does), or let the variant "
+        "name a model (ModelName) in endpoint-config-template.yml."
+    )
 
 
 class InvocationFailed(SagemakerCiError):
@@ -439,7 +469,9 @@ class RequestTooLarge(SagemakerCiError):
     """A single row exceeds what InvokeEndpoint takes in one request (6 MiB)."""
 
     code = "SMCI-705"
-    hint = "Test such a model with asynchronous inference or batch transform, or with smaller rows."
+    hint = (
+        "Test with smaller rows; no job can test by asynchronous inference or batch transform, which take larger ones."
+    )
 
 
 class MetricUndefined(SagemakerCiError):

@@ -91,7 +91,15 @@ def section(title: str, *, collapsed: bool = False) -> Iterator[None]:
     _print(f"\x1b[0Ksection_end:{int(time.time())}:{name}\r\x1b[0K")
 
 
+# --- cancellation --------------------------------------------------------------------------------------------------
+
 _cancelled_by: str | None = None  # the signal's name, once one has come
+
+
+class Cancelled(KeyboardInterrupt):
+    """A signal has come. No `except Exception` swallows it: neither botocore's, which would repeat the request, nor
+    that of a consumer's code.
+    """
 
 
 def pause(seconds: float) -> None:
@@ -102,19 +110,30 @@ def pause(seconds: float) -> None:
     time.sleep(seconds * random.uniform(0.85, 1.15))  # noqa: S311 - spreads load, guards nothing
 
 
-def raise_if_cancelled() -> None:
-    """Raise JobCancelled if a signal has come whose exception somebody else swallowed.
-
-    botocore does: an exception raised inside an HTTP request counts as a transient fault there, and is retried.
-    """
+def raise_if_cancelled(**_: object) -> None:
+    """Raise Cancelled if a signal has come. Every request to AWS asks here before it is sent: see aws.session."""
     if _cancelled_by:
-        raise JobCancelled(f"cancelled by {_cancelled_by}")
+        raise Cancelled(f"cancelled by {_cancelled_by}")
+
+
+@contextmanager
+def after_cancellation() -> Iterator[None]:
+    """For what is still to be asked of AWS after Cancelled was raised: to stop what was begun, to see what is left."""
+    global _cancelled_by
+
+    by, _cancelled_by = _cancelled_by, None
+    try:
+        yield
+    finally:
+        _cancelled_by = by
 
 
 @contextmanager
 def cancellation() -> Iterator[None]:
-    """Turn SIGTERM (GitLab's "cancel job") and SIGINT into JobCancelled, raised at once or at the next pause."""
+    """SIGTERM (GitLab's "cancel job") and SIGINT end what runs in here: at once, and never as a success.
 
+    Raises JobCancelled, whatever the signal has come to in between.
+    """
     global _cancelled_by
 
     def cancel(number: int, frame: FrameType | None) -> None:
@@ -128,6 +147,13 @@ def cancellation() -> Iterator[None]:
     previous = {each: signal.signal(each, cancel) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
+        raise_if_cancelled()
+    except JobCancelled:
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        if _cancelled_by is None:
+            raise
+        raise JobCancelled(f"cancelled by {_cancelled_by}") from error
     finally:
         _cancelled_by = None
         for each, handler in previous.items():

@@ -16,6 +16,7 @@ _VERSION_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-pac
 # Limits of CustomerMetadataProperties:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateModelPackage.html
 _MOST_PROPERTIES, _LONGEST_VALUE = 50, 256
+_LARGEST_PAGE = 100  # MaxResults: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListModelPackages.html
 _REFUSED_CHARACTERS = re.compile(r"[^\w\s.:/=+@-]")
 
 
@@ -75,7 +76,11 @@ def latest_approved(sagemaker: Any, group: str) -> ModelPackage:
     from botocore.exceptions import ClientError
 
     pages = sagemaker.get_paginator("list_model_packages").paginate(
-        ModelPackageGroupName=group, ModelApprovalStatus="Approved", SortBy="CreationTime", SortOrder="Descending"
+        ModelPackageGroupName=group,
+        ModelApprovalStatus="Approved",
+        SortBy="CreationTime",
+        SortOrder="Descending",
+        PaginationConfig={"PageSize": _LARGEST_PAGE},
     )
     try:
         arn = next((each["ModelPackageArn"] for page in pages for each in page["ModelPackageSummaryList"]), None)

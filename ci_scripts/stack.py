@@ -1,172 +1,21 @@
-"""CloudFormation stacks: what to do in which state, change sets, stack events, and the root cause of a failure.
+"""CloudFormation stacks: deploy one by a change set, follow its events, and name the cause of a failure.
 
-Called by `deploy`, in the order `make_ready` → `prepare` → `execute`. The functions above the first call of AWS decide
-on values alone.
+Called by `deploy` and `bootstrap`; both enter by `deploy()`. What is decided on values alone is in stack_rules.py.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import uuid4
 
-from ci_scripts import aws, errors, job
+from ci_scripts import aws, errors, job, stack_rules
+from ci_scripts.stack_rules import Action, Event
 
-Event = Mapping[str, Any]
-
-
-class Action(Enum):
-    """What a stack's status calls for."""
-
-    CREATE = "create"
-    UPDATE = "update"
-    DELETE = "delete"  # what is left of a first deployment that never succeeded; then create
-    WAIT = "wait"
-    REFUSE = "refuse"
-
-
-# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html#cfn-console-view-stack-data-resources-status-codes
-_ACTIONS = {
-    "CREATE_COMPLETE": Action.UPDATE,
-    "UPDATE_COMPLETE": Action.UPDATE,
-    "UPDATE_ROLLBACK_COMPLETE": Action.UPDATE,
-    "IMPORT_COMPLETE": Action.UPDATE,
-    "IMPORT_ROLLBACK_COMPLETE": Action.UPDATE,
-    "DELETE_COMPLETE": Action.CREATE,
-    "REVIEW_IN_PROGRESS": Action.DELETE,  # the one that ends in _IN_PROGRESS and waits for nothing but a person
-    "ROLLBACK_COMPLETE": Action.DELETE,
-    "ROLLBACK_FAILED": Action.DELETE,
-}
-
-_HINTS = {
-    "UPDATE_ROLLBACK_FAILED": "Remove what stopped the rollback (see the stack's events), run "
-    "`aws cloudformation continue-update-rollback --stack-name {stack}`, then retry the job.",
-    "DELETE_FAILED": "Remove what blocks the deletion (see the stack's events), run "
-    "`aws cloudformation delete-stack --stack-name {stack}`, then retry the job.",
-    "CREATE_FAILED": "It was created with rollback switched off: run "
-    "`aws cloudformation rollback-stack --stack-name {stack}`, then retry the job.",
-    "UPDATE_FAILED": "It was updated with rollback switched off: run "
-    "`aws cloudformation rollback-stack --stack-name {stack}`, then retry the job.",
-    "IMPORT_ROLLBACK_FAILED": "An import of resources into {stack} failed half way: finish it in the CloudFormation "
-    "console, then retry the job.",
-    "ROLLBACK_COMPLETE": "Nothing was deployed. Fix the cause and run again: that removes what is left of the stack.",
-    "UPDATE_ROLLBACK_COMPLETE": "CloudFormation restored the previous deployment. Fix the cause and run again.",
-}
-
-
-def next_action(status: str | None) -> Action:
-    """What to do with a stack in `status`; None: there is no such stack."""
-    if status is None:
-        return Action.CREATE
-    if status in _ACTIONS:
-        return _ACTIONS[status]
-    return Action.WAIT if status.endswith("_IN_PROGRESS") else Action.REFUSE
-
-
-def hint(stack: str, status: str) -> str | None:
-    """What a person can do about a stack that ended in `status`."""
-    text = _HINTS.get(status)
-    return text.format(stack=stack) if text else None
-
-
-def says_no_change(reason: str) -> bool:
-    """Whether a failed change set only means that the stack is as asked already; only texts tell, no code does."""
-    return "No updates are to be performed" in reason or "didn't contain changes" in reason
-
-
-def newer(pages: Iterable[Sequence[Event]], last: str | None) -> list[Event]:
-    """The events after the one with the EventId `last`, oldest first; `pages` come newest first.
-
-    Reads no further page than needed.
-    """
-    found: list[Event] = []
-    for page in pages:
-        for event in page:
-            if event["EventId"] == last:
-                return found[::-1]
-            found.append(event)
-    return found[::-1]
-
-
-def ends_operation(event: Event, stack_id: str) -> bool:
-    """Whether an operation on the stack ended with this event, whoever began it: there is one at a time."""
-    return event["PhysicalResourceId"] == stack_id and not event["ResourceStatus"].endswith("_IN_PROGRESS")
-
-
-# GitLab's numbers of the project, the pipeline and the job that a deployment is of.
-_TOKEN = re.compile(r"sagemaker-ci-(?P<project>\d+)-(?P<pipeline>\d+)-\d+-[0-9a-f]{12}")
-
-
-def client_token(at: job.Job) -> str:
-    """What names a change set and marks the events of its execution."""
-    numbers = (at.project_id, at.pipeline_id, at.id)
-    return "-".join(["sagemaker-ci", *(numbers if all(numbers) else ["local"]), uuid4().hex[:12]])
-
-
-def last_pipeline(pages: Iterable[Sequence[Event]], project_id: str) -> int | None:
-    """The pipeline of this GitLab project that made the stack what it is; `pages` of events come newest first.
-
-    None: something else did, or too long ago to tell. CloudFormation keeps events for 90 days, as long as the exports
-    are kept without which no pipeline deploys.
-    """
-    for page in pages:
-        for event in page:
-            is_stack = event["PhysicalResourceId"] == event["StackId"]
-            if is_stack and event["ResourceStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-                match = _TOKEN.fullmatch(event.get("ClientRequestToken", ""))
-                return int(match["pipeline"]) if match and match["project"] == project_id else None
-    return None
-
-
-def root_cause(events: Iterable[Event]) -> Event | None:
-    """The failure that the others follow from: the first one that is not a mere cancellation of a neighbour."""
-    failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
-    causes = [event for event in failed if not _is_cancellation(event.get("ResourceStatusReason", ""))]
-    return next(iter(causes or failed), None)
-
-
-def _is_cancellation(reason: str) -> bool:
-    # "Resource creation cancelled", "Resource update cancelled": it was stopped because another resource failed.
-    return reason.startswith("Resource ") and reason.rstrip(".").lower().endswith("cancelled")
-
-
-def failure(events: Sequence[Event], token: str, stack: str) -> errors.StackFailed:
-    """What to say of the operation that was started with `token` and ended badly with the last of `events`.
-
-    After CancelUpdateStack or DeleteStack the events carry the token of whoever called it, and no failure that caused
-    them: https://github.com/glassechidna/stackit/issues/26.
-    """
-    status, last_token = events[-1]["ResourceStatus"], events[-1].get("ClientRequestToken", token)
-    cause = root_cause(event for event in events if event.get("ClientRequestToken", token) == token)
-    said = hint(stack, status)
-    if last_token != token and (cause is None or _is_cancellation(cause.get("ResourceStatusReason", ""))):
-        what = f"somebody else ended the deployment (client request token {last_token})"
-        if next_action(status) is not Action.REFUSE:
-            said = "Ask who cancelled the update or deleted the stack (CloudTrail knows), then run the job again."
-    else:
-        what = event_text(cause) if cause else "no event names the cause"
-    return errors.StackFailed(f"{what}; the stack {stack} ended in {status}", hint=said)
-
-
-def event_text(event: Event) -> str:
-    """One line for an event: `CREATE_FAILED Endpoint (AWS::SageMaker::Endpoint): why`."""
-    text = f"{event['ResourceStatus']} {event['LogicalResourceId']} ({event['ResourceType']})"
-    reason = " ".join(event.get("ResourceStatusReason", "").split())
-    return f"{text}: {reason}" if reason else text
-
-
-def change_text(change: Mapping[str, Any]) -> str:
-    """One line for a change: `replace Model (AWS::SageMaker::Model)`."""
-    resource = change["ResourceChange"]
-    verb = resource["Action"].lower()
-    if verb == "modify" and resource.get("Replacement") in ("True", "Conditional"):
-        verb = "replace" if resource["Replacement"] == "True" else "modify or replace"
-    return f"{verb} {resource['LogicalResourceId']} ({resource['ResourceType']})"
-
-
-# --- calls ---------------------------------------------------------------------------------------------------------
+_ATTEMPTS = 3  # to execute a change set before another deployment changes the stack
+_LOOKS = 3  # for the first event of an execution whose answer was lost
+_DEEPEST = 5  # stacks within stacks that are looked into
 
 
 class Plan(NamedTuple):
@@ -183,12 +32,47 @@ class Plan(NamedTuple):
 
 
 class ChangeSet(NamedTuple):
-    """A change set that is ready to be executed."""
+    """A change set that is ready to be executed. By ARN: names of stacks and change sets can be reused, ARNs cannot."""
 
     name: str
     arn: str
-    stack_name: str
     stack_id: str
+
+
+def deploy(
+    cloudformation: Any,
+    plan: Plan,
+    poll_seconds: float,
+    examine: Callable[[Action], None] = lambda _: None,
+    confirm: Callable[[], None] = lambda: None,
+) -> None:
+    """Bring the stack to what `plan` says, or find that it is there.
+
+    `examine` hears what is about to be done before a change set is made, `confirm` is called right before one is
+    executed: what they raise ends the deployment with nothing changed.
+    Raises StackNotDeployable, StackNotDeleted, ChangeSetFailed, StackFailed, or StackContended when other deployments
+    come first again and again.
+    """
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            with job.section("Stack"):
+                action = make_ready(cloudformation, plan.stack_name, plan.role_arn, poll_seconds)
+                examine(action)
+            with job.section("Change set"):
+                change_set = prepare(cloudformation, plan, action, poll_seconds)
+            if change_set is not None:
+                with job.section("Stack events"):
+                    execute(cloudformation, plan, change_set, action, poll_seconds, confirm)
+        except errors.StackContended as contended:
+            if attempt == _ATTEMPTS:
+                raise
+            job.say(f"{contended.message}: once more from the beginning")
+            job.pause(poll_seconds)
+        else:
+            return
+
+
+# --- the stack -----------------------------------------------------------------------------------------------------
 
 
 def describe(cloudformation: Any, stack: str) -> dict[str, Any] | None:
@@ -196,13 +80,13 @@ def describe(cloudformation: Any, stack: str) -> dict[str, Any] | None:
     from botocore.exceptions import ClientError
 
     try:
-        found: dict[str, Any] = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+        description: dict[str, Any] = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:
         # CloudFormation has no code of its own for a missing stack.
         if "does not exist" in aws.error_text(error):
             return None
         raise
-    return found
+    return description
 
 
 def make_ready(cloudformation: Any, name: str, role_arn: str | None, poll_seconds: float) -> Action:
@@ -214,12 +98,12 @@ def make_ready(cloudformation: Any, name: str, role_arn: str | None, poll_second
     while True:
         stack = describe(cloudformation, name)
         status = stack["StackStatus"] if stack else None
-        action = next_action(status)
+        action = stack_rules.next_action(status)
         if stack is None or status is None or action in (Action.CREATE, Action.UPDATE):
             job.say(f"stack {name}: {status or 'does not exist yet'}")
             return action
         if action is Action.REFUSE:
-            raise errors.StackNotDeployable(f"stack {name} is {status}", hint=hint(name, status))
+            raise errors.StackNotDeployable(f"stack {name} is {status}", hint=stack_rules.hint(name, status))
         if action is Action.DELETE:
             job.say(f"stack {name}: {status}, the remains of a deployment that never succeeded are removed")
             _delete(cloudformation, stack["StackId"], name, role_arn, poll_seconds)
@@ -239,7 +123,7 @@ def require_newest_pipeline(cloudformation: Any, name: str) -> None:
     at = job.current()
     if not at.pipeline_id:
         return
-    newest = last_pipeline(_event_pages(cloudformation, name), at.project_id)
+    newest = stack_rules.last_pipeline(_event_pages(cloudformation, name), at.project_id)
     if newest and newest > int(at.pipeline_id):
         raise errors.PipelineOvertaken(
             f"pipeline {newest} has deployed to {name} since pipeline {at.pipeline_id} began"
@@ -251,112 +135,10 @@ def _delete(cloudformation: Any, stack_id: str, name: str, role_arn: str | None,
     cloudformation.delete_stack(StackName=stack_id, **_role(role_arn))
     while (stack := describe(cloudformation, stack_id)) is not None and stack["StackStatus"] != "DELETE_COMPLETE":
         if stack["StackStatus"] == "DELETE_FAILED":
-            cause = root_cause(newer(_event_pages(cloudformation, stack_id), last))
-            reason = event_text(cause) if cause else stack.get("StackStatusReason", "no reason given")
+            cause = stack_rules.root_cause(stack_rules.newer(_event_pages(cloudformation, stack_id), last))
+            reason = stack_rules.event_text(cause) if cause else stack.get("StackStatusReason", "no reason given")
             raise errors.StackNotDeleted(f"stack {name} could not be deleted: {reason}")
         job.pause(poll_seconds)
-
-
-def prepare(cloudformation: Any, plan: Plan, action: Action, poll_seconds: float) -> ChangeSet | None:
-    """Create a change set and show what it will do; None when there is nothing to change.
-
-    A change set that is not to be executed leaves nothing behind. Raises ChangeSetFailed.
-    """
-    name = client_token(job.current())
-    answer = cloudformation.create_change_set(
-        StackName=plan.stack_name,
-        ChangeSetName=name,
-        ClientToken=name,  # botocore repeats a request whose answer was lost
-        ChangeSetType=action.name,
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in plan.parameters.items()],
-        Tags=[{"Key": key, "Value": value} for key, value in plan.tags.items()],
-        Capabilities=list(plan.capabilities),
-        Description=f"sagemaker-ci deploy {job.current().url}".strip(),
-        **plan.template,
-        **_role(plan.role_arn),
-    )
-    # From here on by ARN: names of stacks and change sets can be reused, ARNs cannot.
-    change_set = ChangeSet(name, answer["Id"], plan.stack_name, answer["StackId"])
-    try:
-        description = _wait_for_change_set(cloudformation, change_set, poll_seconds)
-    except errors.JobCancelled:
-        _discard(cloudformation, change_set, action, plan.role_arn)
-        raise
-    if description["Status"] == "CREATE_COMPLETE":
-        for page in cloudformation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set.arn):
-            for change in page["Changes"]:
-                job.say(change_text(change))
-        return change_set
-    reason = description.get("StatusReason", "no reason given")
-    if says_no_change(reason):
-        _discard(cloudformation, change_set, action, plan.role_arn)
-        job.say("no change: the stack is already as asked")
-        return None
-    details = _validation_failures(cloudformation, change_set) if "DescribeEvents" in reason else []
-    for line in details:
-        job.say(line)
-    _discard(cloudformation, change_set, action, plan.role_arn)
-    raise errors.ChangeSetFailed(
-        f"the change set for the stack {plan.stack_name} failed: {'; '.join(details) or ' '.join(reason.split())}"
-    )
-
-
-def _wait_for_change_set(cloudformation: Any, change_set: ChangeSet, poll_seconds: float) -> dict[str, Any]:
-    while True:
-        description: dict[str, Any] = cloudformation.describe_change_set(ChangeSetName=change_set.arn)
-        if description["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
-            return description
-        job.pause(min(poll_seconds, 3))  # a matter of seconds
-
-
-def _validation_failures(cloudformation: Any, change_set: ChangeSet) -> list[str]:
-    """Why CloudFormation's pre-deployment validation refused a change set: only DescribeEvents tells.
-
-    A role that may not call it must not hide that the change set failed.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        events = cloudformation.describe_events(ChangeSetName=change_set.arn, Filters={"FailedEvents": True})
-    except (BotoCoreError, ClientError) as error:
-        return [f"the reasons cannot be seen: {error}"]
-    return [
-        f"{event.get('LogicalResourceId', change_set.stack_name)} {event.get('ValidationPath', '')}".strip()
-        + f": {event['ValidationStatusReason']}"
-        for event in events["OperationEvents"]
-        if event.get("ValidationStatusReason")
-    ]
-
-
-def _discard(cloudformation: Any, change_set: ChangeSet, action: Action, role_arn: str | None) -> None:
-    """Remove a change set that nobody will execute; what it came to is known, so being refused is only said."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        # The change set of a stack that does not exist has created an empty one, REVIEW_IN_PROGRESS, to belong to.
-        if action is Action.CREATE:
-            cloudformation.delete_stack(StackName=change_set.stack_id, **_role(role_arn))
-        else:
-            cloudformation.delete_change_set(ChangeSetName=change_set.arn)
-    except (BotoCoreError, ClientError) as error:
-        job.say(f"the change set {change_set.name} is left behind: {error}")
-
-
-def execute(cloudformation: Any, change_set: ChangeSet, poll_seconds: float) -> None:
-    """Execute the change set and stream the stack's events until the operation ends, by itself or by somebody else.
-
-    Raises StackFailed with the root cause.
-    """
-    last = _last_event(cloudformation, change_set.stack_id)
-    cloudformation.execute_change_set(ChangeSetName=change_set.arn, ClientRequestToken=change_set.name)
-    events: list[Event] = []
-    for event in _events_after(cloudformation, change_set.stack_id, last, poll_seconds):
-        job.say(f"{event['Timestamp']:%H:%M:%S} {event_text(event)}")
-        events.append(event)
-        if ends_operation(event, change_set.stack_id):
-            break
-    if events[-1]["ResourceStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-        raise failure(events, change_set.name, change_set.stack_name)
 
 
 def physical_ids(cloudformation: Any, stack: str, resource_type: str) -> list[str]:
@@ -370,6 +152,253 @@ def physical_ids(cloudformation: Any, stack: str, resource_type: str) -> list[st
     ]
 
 
+# --- the change set ------------------------------------------------------------------------------------------------
+
+
+def prepare(cloudformation: Any, plan: Plan, action: Action, poll_seconds: float) -> ChangeSet | None:
+    """Create a change set and show what it will do; None when there is nothing to change.
+
+    A change set that is not to be executed leaves nothing behind, nor do those that earlier runs have left.
+    Raises ChangeSetFailed, or StackContended when another deployment came in between.
+    """
+    name = stack_rules.client_token(job.current())
+    with _discarding(cloudformation, plan, action, name, job.Cancelled):
+        arn = _create(cloudformation, plan, action, name)
+    with _discarding(cloudformation, plan, action, name, Exception, job.Cancelled):
+        description = _wait_for_change_set(cloudformation, plan.stack_name, arn or name, poll_seconds)
+        change_set = ChangeSet(name, description["ChangeSetId"], description["StackId"])
+        if description["Status"] == "CREATE_COMPLETE":
+            for page in cloudformation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set.arn):
+                for change in page["Changes"]:
+                    job.say(stack_rules.change_text(change))
+            return change_set
+    reason = description.get("StatusReason", "no reason given")
+    no_change = stack_rules.says_no_change(reason)
+    details = _validation_failures(cloudformation, plan, change_set) if "DescribeEvents" in reason else []
+    _discard(cloudformation, plan, action, name, description["CreationTime"])
+    if no_change:
+        job.say("no change: the stack is already as requested")
+        return None
+    for line in details:
+        job.say(line)
+    raise errors.ChangeSetFailed(
+        f"the change set for the stack {plan.stack_name} failed: {'; '.join(details) or ' '.join(reason.split())}"
+    )
+
+
+def _create(cloudformation: Any, plan: Plan, action: Action, name: str) -> str:
+    """Create the change set `name`; its ARN, or nothing when an earlier request, whose answer was lost, has made it."""
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = cloudformation.create_change_set(
+            StackName=plan.stack_name,
+            ChangeSetName=name,
+            ClientToken=name,  # botocore repeats a request whose answer was lost
+            ChangeSetType=action.name,
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in plan.parameters.items()],
+            Tags=[{"Key": key, "Value": value} for key, value in plan.tags.items()],
+            Capabilities=list(plan.capabilities),
+            Description=f"sagemaker-ci {job.current().url}".strip(),
+            **plan.template,
+            **_role(plan.role_arn),
+        )
+    except ClientError as error:
+        if aws.error_code(error) == "AlreadyExistsException":
+            return ""
+        _raise_if_contended(cloudformation, plan.stack_name, action, error)
+        raise
+    return str(answer["Id"])
+
+
+def _wait_for_change_set(cloudformation: Any, stack_name: str, name: str, poll_seconds: float) -> dict[str, Any]:
+    from botocore.exceptions import ClientError
+
+    where = {} if name.startswith("arn:") else {"StackName": stack_name}
+    while True:
+        try:
+            description: dict[str, Any] = cloudformation.describe_change_set(ChangeSetName=name, **where)
+        except ClientError as error:
+            _raise_if_contended(cloudformation, stack_name, None, error)
+            raise
+        if description["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
+            return description
+        job.pause(min(poll_seconds, 3))  # a matter of seconds
+
+
+def _raise_if_contended(cloudformation: Any, stack_name: str, action: Action | None, error: Any) -> None:
+    """Raise StackContended if the refusal came because another deployment removed the change set or moved the stack.
+
+    `action`: what the stack's status called for; None where its status cannot be the reason.
+    """
+    contended = aws.error_code(error) in ("ChangeSetNotFound", "InvalidChangeSetStatus")
+    if action and aws.error_code(error) == "ValidationError":  # the code for everything else, wrong templates included
+        stack = describe(cloudformation, stack_name)
+        contended = stack_rules.next_action(stack["StackStatus"] if stack else None) is not action
+    if contended:
+        raise errors.StackContended(
+            f"another deployment changed the stack {stack_name} meanwhile ({aws.error_text(error)})"
+        ) from error
+
+
+def _validation_failures(cloudformation: Any, plan: Plan, change_set: ChangeSet) -> list[str]:
+    """Why CloudFormation's pre-deployment validation refused a change set: only DescribeEvents tells.
+
+    A role that may not call it must not hide that the change set failed.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        events = cloudformation.describe_events(ChangeSetName=change_set.arn, Filters={"FailedEvents": True})
+    except (BotoCoreError, ClientError) as error:
+        return [f"the reasons cannot be seen: {error}"]
+    return [
+        f"{event.get('LogicalResourceId', plan.stack_name)} {event.get('ValidationPath', '')}".strip()
+        + f": {event['ValidationStatusReason']}"
+        for event in events["OperationEvents"]
+        if event.get("ValidationStatusReason")
+    ]
+
+
+@contextmanager
+def _discarding(
+    cloudformation: Any, plan: Plan, action: Action, name: str, *kinds: type[BaseException]
+) -> Iterator[None]:
+    """Remove the change set when one of these exceptions ends what is done about it."""
+    try:
+        yield
+    except kinds:
+        with job.after_cancellation():
+            _discard(cloudformation, plan, action, name)
+        raise
+
+
+def _discard(cloudformation: Any, plan: Plan, action: Action, name: str, now: datetime | None = None) -> None:
+    """Remove a change set that nobody will execute, those that earlier runs left, and the stack if it was made for it.
+
+    `now` is CloudFormation's time; None: only the change set itself is removed.
+    What the deployment came to is known by now, so being refused is only said.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        _delete_change_set(cloudformation, plan.stack_name, name)
+        if now is None and action is not Action.CREATE:
+            return
+        pages = cloudformation.get_paginator("list_change_sets").paginate(StackName=plan.stack_name)
+        others = [each for page in pages for each in page["Summaries"] if each["ChangeSetName"] != name]
+        for other in [each for each in others if now and stack_rules.is_abandoned(each, job.current(), now)]:
+            _delete_change_set(cloudformation, plan.stack_name, other["ChangeSetName"])
+            job.say(f"removed the change set {other['ChangeSetName']}, which an earlier run left behind")
+            others.remove(other)
+        # The change set of a stack that does not exist creates an empty one to belong to.
+        if action is Action.CREATE and not others:
+            stack = describe(cloudformation, plan.stack_name)
+            if stack and stack["StackStatus"] == "REVIEW_IN_PROGRESS":
+                cloudformation.delete_stack(StackName=stack["StackId"], **_role(plan.role_arn))
+    except (BotoCoreError, ClientError) as error:
+        if "does not exist" not in str(error):
+            job.say(f"a change set of the stack {plan.stack_name} is left behind: {error}")
+
+
+def _delete_change_set(cloudformation: Any, stack_name: str, name: str) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        cloudformation.delete_change_set(StackName=stack_name, ChangeSetName=name)
+    except ClientError as error:
+        if aws.error_code(error) != "ChangeSetNotFound":
+            raise
+
+
+# --- its execution -------------------------------------------------------------------------------------------------
+
+
+def execute(
+    cloudformation: Any,
+    plan: Plan,
+    change_set: ChangeSet,
+    action: Action,
+    poll_seconds: float,
+    confirm: Callable[[], None] = lambda: None,
+) -> None:
+    """Execute the change set and stream the stack's events until the operation ends, whoever ends it.
+
+    Raises StackFailed with the root cause, or StackContended when another deployment came first.
+    """
+    last = _last_event(cloudformation, change_set.stack_id)
+    with _discarding(cloudformation, plan, action, change_set.name, Exception, job.Cancelled):
+        confirm()
+        _begin(cloudformation, plan, change_set, action, last, poll_seconds)
+    events: list[Event] = []
+    inner: dict[str, list[Event]] = {}
+    for event in _events_after(cloudformation, change_set.stack_id, last, poll_seconds):
+        job.say(f"{event['Timestamp']:%H:%M:%S} {stack_rules.event_text(event)}")
+        events.append(event)
+        if stack_rules.nested_stack(event):
+            inner[event["EventId"]] = list(_inner_failures(cloudformation, event, events[0]["Timestamp"]))
+        if stack_rules.ends_operation(event, change_set.stack_id):
+            break
+    if events[-1]["ResourceStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+        raise stack_rules.failure(events, change_set.name, plan.stack_name, inner)
+
+
+def _begin(
+    cloudformation: Any, plan: Plan, change_set: ChangeSet, action: Action, last: str | None, poll_seconds: float
+) -> None:
+    """Execute the change set. A refusal counts only when the stack's events do not tell that it is being executed."""
+    from botocore.exceptions import ClientError
+
+    try:
+        cloudformation.execute_change_set(ChangeSetName=change_set.arn, ClientRequestToken=change_set.name)
+    except ClientError as error:
+        if aws.error_code(error) in aws.DENIED:
+            raise
+        if _has_begun(cloudformation, change_set, last, poll_seconds):
+            job.say("the answer to ExecuteChangeSet was lost: the stack's events tell that it is being executed")
+            return
+        _raise_if_contended(cloudformation, plan.stack_name, action, error)
+        raise
+
+
+def _has_begun(cloudformation: Any, change_set: ChangeSet, last: str | None, poll_seconds: float) -> bool:
+    for look in range(_LOOKS):
+        if look:
+            job.pause(min(poll_seconds, 3))
+        events = stack_rules.newer(_event_pages(cloudformation, change_set.stack_id), last)
+        begun = stack_rules.begun(events, change_set.name)
+        if begun is not None:
+            return begun
+    return False
+
+
+def _inner_failures(cloudformation: Any, event: Event, began: datetime) -> Iterator[Event]:
+    """The failures in a nested stack, and in one nested in that, which led to the failure that `event` reports.
+
+    By id a stack's events are told after it was deleted, too. What may not be looked at is only said.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for _ in range(_DEEPEST):
+        stack = stack_rules.nested_stack(event)
+        if stack is None:
+            return
+        try:
+            events = stack_rules.since(_event_pages(cloudformation, stack), began)
+        except (BotoCoreError, ClientError) as error:
+            job.say(f"         the events of the nested stack {event['LogicalResourceId']} cannot be seen: {error}")
+            return
+        cause = stack_rules.root_cause(events)
+        if cause is None:
+            return
+        job.say(f"         in the nested stack {event['LogicalResourceId']}: {stack_rules.event_text(cause)}")
+        yield cause
+        event = cause
+
+
+# --- events --------------------------------------------------------------------------------------------------------
+
+
 def _event_pages(cloudformation: Any, stack_id: str) -> Iterable[list[Event]]:
     pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
     return (page["StackEvents"] for page in pages)
@@ -379,7 +408,7 @@ def _events_after(cloudformation: Any, stack_id: str, last: str | None, poll_sec
     """The events after the one with the EventId `last`, as they come; without end."""
     while True:
         job.pause(poll_seconds)
-        for event in newer(_event_pages(cloudformation, stack_id), last):
+        for event in stack_rules.newer(_event_pages(cloudformation, stack_id), last):
             yield event
             last = event["EventId"]
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ci_scripts import __version__, aws, errors, job, stack
+from ci_scripts import __version__, aws, errors, job, stack, stack_rules
 from ci_scripts.bootstrap import artifacts, bucket
+from ci_scripts.stack_rules import Action
 
 
 class Request(NamedTuple):
@@ -37,20 +38,17 @@ def run(request: Request, source: Path, poll_seconds: float) -> None:
     before = _parameters(aws.client("cloudformation", request.region), request.stack_name)
     request = completed(request, before)
     provider = identity_provider(aws.client("iam", request.region), request.gitlab_url, before)
-    with job.cancellation():
-        with job.section("Build"), tempfile.TemporaryDirectory() as workspace:
-            made = artifacts.build(source, request.bucket, request.input_buckets, Path(workspace))
-            job.say(f"project template {made.project.key.rpartition('/')[2]} of {source}")
-        with job.section("Upload"):
-            for each in (*made.others, made.project):  # the template last: it must not name what is not there yet
-                job.raise_if_cancelled()
-                bucket.upload(s3, request.bucket, each)
-        with job.section("Stack"):
-            wanted = parameters(request, made.project.key) | {"GitLabServerUrl": provider}
-            outputs = _deploy(request, source, wanted, poll_seconds)
-        if request.in_studio:  # only now: before, a project could be created without its launch role
-            bucket.show_in_studio(s3, request.bucket, made.project.key)
-            bucket.allow_studio(s3, request.bucket)
+    with job.section("Build"), tempfile.TemporaryDirectory() as workspace:
+        made = artifacts.build(source, request.bucket, request.input_buckets, Path(workspace))
+        job.say(f"project template {made.project.key.rpartition('/')[2]} of {source}")
+    with job.section("Upload"):
+        for each in (*made.others, made.project):  # the template last: it must not name what is not there yet
+            bucket.upload(s3, request.bucket, each)
+    wanted = parameters(request, made.project.key) | {"GitLabServerUrl": provider}
+    outputs = _deploy(request, source, wanted, poll_seconds)
+    if request.in_studio:  # only now: before, a project could be created without its launch role
+        bucket.show_in_studio(s3, request.bucket, made.project.key)
+        bucket.allow_studio(s3, request.bucket)
     url = f"{s3.meta.endpoint_url}/{request.bucket}/{made.project.key}"
     for line in next_steps(request, url, outputs):
         job.say(line)
@@ -59,7 +57,7 @@ def run(request: Request, source: Path, poll_seconds: float) -> None:
 def _parameters(cloudformation: Any, name: str) -> dict[str, str]:
     """Those of the stack; none when there is no stack, or only what a first deployment left that never succeeded."""
     found = stack.describe(cloudformation, name)
-    if found is None or stack.next_action(found["StackStatus"]) is stack.Action.DELETE:
+    if found is None or stack_rules.next_action(found["StackStatus"]) in (Action.CREATE, Action.DELETE):
         return {}
     return {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])}
 
@@ -67,7 +65,6 @@ def _parameters(cloudformation: Any, name: str) -> dict[str, str]:
 def _deploy(request: Request, source: Path, wanted: dict[str, str], poll_seconds: float) -> dict[str, str]:
     """Deploy infra/product.yml with the parameters `wanted`; the stack's outputs."""
     cloudformation = aws.client("cloudformation", request.region)
-    action = stack.make_ready(cloudformation, request.stack_name, None, poll_seconds)
     plan = stack.Plan(
         stack_name=request.stack_name,
         template={"TemplateBody": (source / "infra" / "product.yml").read_text(encoding="utf-8")},
@@ -76,9 +73,7 @@ def _deploy(request: Request, source: Path, wanted: dict[str, str], poll_seconds
         capabilities=["CAPABILITY_IAM"],
         role_arn=None,
     )
-    change_set = stack.prepare(cloudformation, plan, action, poll_seconds)
-    if change_set is not None:
-        stack.execute(cloudformation, change_set, poll_seconds)
+    stack.deploy(cloudformation, plan, poll_seconds)
     found: Any = stack.describe(cloudformation, request.stack_name)
     return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 

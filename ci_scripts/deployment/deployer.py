@@ -12,6 +12,7 @@ from ci_scripts.deployment import export
 from ci_scripts.deployment.export import Export
 from ci_scripts.registry import ModelPackage
 from ci_scripts.settings import Project
+from ci_scripts.stack_rules import Action
 
 # What fits into a request: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 _LONGEST_TEMPLATE_BODY = 51_200  # bytes
@@ -33,50 +34,54 @@ def run(project: Project, stage: str, role_arn: str | None, poll_seconds: float,
     job.say(f"endpoint:      {plan.endpoint_name}")
     job.say(f"model package: {plan.model_package_arn}")
     job.say(str(aws.log_in(project.region)))
-    with job.cancellation():
-        # Approval can be withdrawn between build and deploy, and prod may be played days later.
-        sagemaker = aws.client("sagemaker", project.region)
-        package = registry.require_approved(sagemaker, plan.model_package_arn, project.model_package_group)
-        job.say(f"{package} is Approved")
-        _write_links(project, plan)
-        try:
-            _deploy(project, plan, role_arn, poll_seconds)
-            with job.section("Endpoint"):
-                _verify(project, plan, package, poll_seconds)
-        except errors.JobCancelled as cancelled:
-            raise errors.JobCancelled(
-                f"{cancelled.message}; {_seen(lambda: _state(project, plan))}",
-                hint="CloudFormation carries on with what it has begun. Run the job again: it waits, then verifies.",
-            ) from None
+    # Approval can be withdrawn between build and deploy, and prod may be played days later.
+    package = _require_approved(project, plan)
+    job.say(f"{package} is Approved")
+    _write_links(project, plan)
+    try:
+        _deploy(project, plan, role_arn, poll_seconds)
+        with job.section("Endpoint"):
+            _verify(project, plan, package, poll_seconds)
+    except job.Cancelled as cancelled:
+        with job.after_cancellation():
+            state = _seen(lambda: _state(project, plan))
+        raise errors.JobCancelled(
+            f"{cancelled}; {state}",
+            hint="CloudFormation carries on with what it has begun. Run the job again: it waits, then verifies.",
+        ) from None
     _report(project, plan, package)
+
+
+def _require_approved(project: Project, plan: Export) -> ModelPackage:
+    sagemaker = aws.client("sagemaker", project.region)
+    return registry.require_approved(sagemaker, plan.model_package_arn, project.model_package_group)
 
 
 def _deploy(project: Project, plan: Export, role_arn: str | None, poll_seconds: float) -> None:
     cloudformation = aws.client("cloudformation", project.region)
     sagemaker = aws.client("sagemaker", project.region)
-    with job.section("Stack"):
-        action = stack.make_ready(cloudformation, plan.stack_name, role_arn, poll_seconds)
-        if action is stack.Action.UPDATE:
+
+    def examine(action: Action) -> None:
+        if action is Action.UPDATE:
             stack.require_newest_pipeline(cloudformation, plan.stack_name)
             endpoint.require_updatable(sagemaker, plan.endpoint_name, plan.stack_name, poll_seconds)
-    with job.section("Change set"):
-        wanted = stack.Plan(
-            stack_name=plan.stack_name,
-            template=_template_argument(project, plan),
-            parameters=plan.parameters,
-            tags=plan.tags,
-            capabilities=_CAPABILITIES,
-            role_arn=role_arn,
-        )
-        change_set = stack.prepare(cloudformation, wanted, action, poll_seconds)
-    if change_set is None:
-        return
-    with job.section("Stack events"):
-        try:
-            stack.execute(cloudformation, change_set, poll_seconds)
-        except errors.StackFailed:
-            job.say(_seen(lambda: _what_serves(sagemaker, plan.endpoint_name)))
-            raise
+
+    def confirm() -> None:
+        _require_approved(project, plan)  # again: a busy stack may have been waited for in between
+
+    asked = stack.Plan(
+        stack_name=plan.stack_name,
+        template=_template_argument(project, plan),
+        parameters=plan.parameters,
+        tags=plan.tags,
+        capabilities=_CAPABILITIES,
+        role_arn=role_arn,
+    )
+    try:
+        stack.deploy(cloudformation, asked, poll_seconds, examine, confirm)
+    except errors.StackFailed:
+        job.say(_seen(lambda: _what_serves(sagemaker, plan.endpoint_name)))
+        raise
 
 
 def _seen(look: Callable[[], str]) -> str:
@@ -85,7 +90,7 @@ def _seen(look: Callable[[], str]) -> str:
 
     try:
         return look()
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, errors.InferenceComponentsUnseen) as error:
         return f"what is left cannot be seen: {error}"
 
 
@@ -114,7 +119,7 @@ def _what_serves(sagemaker: Any, name: str) -> str:
         return f"endpoint {name} does not exist"
     if found["EndpointStatus"] != "InService":
         return f"endpoint {name} is {found['EndpointStatus']}"
-    serving = [endpoint.container_name(each) for each in endpoint.containers(sagemaker, found["EndpointConfigName"])]
+    serving = [str(each) for each in endpoint.served(sagemaker, name, found["EndpointConfigName"]) if each.containers]
     return f"endpoint {name} is InService and serves {', '.join(serving) or 'a model that no longer exists'}"
 
 
@@ -128,6 +133,7 @@ def _verify(project: Project, plan: Export, package: ModelPackage, poll_seconds:
         package.description,
         [each.rsplit("/", 1)[-1] for each in ids],
         poll_seconds,
+        also=plan.text,
     )
     job.say(f"endpoint {plan.endpoint_name} is InService and serves {package}")
 

@@ -20,6 +20,10 @@ STAGES = ("staging", "prod")
 _SCHEMA_VERSION = 1
 _MOST_BYTES = 8_000_000  # of an export: a template of at most 1 MB, escaped, and 200 parameters
 
+# Set in every job of GitLab, and in every job of a component. A person who starts a job may change what variables hold,
+# and cannot remove one.
+_JOB_VARIABLES = {"GITLAB_CI", "SMCI_COMPONENT_VERSION"}
+
 
 class Export(NamedTuple):
     """Everything that deploying one stage takes."""
@@ -31,6 +35,11 @@ class Export(NamedTuple):
     template: str
     parameters: Mapping[str, str]
     tags: Mapping[str, str]
+
+    @property
+    def text(self) -> str:
+        """Where a model stands that is deployed beside the model package, like the other one of an A/B test."""
+        return "\n".join([self.template, *self.parameters.values()])
 
 
 def file_name(stage: str) -> str:
@@ -78,8 +87,23 @@ def discard(folder: Path) -> None:
         repository.remove(folder / file_name(stage))
 
 
+def named_parameters(stage: str, project: Project, model_package_arn: str) -> dict[str, str]:
+    """The template parameters that say of what project, stage and version a deployment is: build sets them."""
+    return {
+        "SageMakerProjectName": project.name,
+        "SageMakerProjectId": project.id,
+        "StageName": stage,
+        "EndpointName": project.endpoint(stage),
+        "ModelPackageName": model_package_arn,
+    }
+
+
 def load(stage: str, project: Project, environ: Mapping[str, str], folder: Path) -> Export:
-    """The export of `stage`. Raises InvalidExport, or ExportChanged when it is not the one that build announced."""
+    """The export of `stage`, which is the one that the pipeline's build job announced by its hash.
+
+    Raises InvalidExport, ExportChanged, or ExportNotAnnounced in a job that was told no hash; on a person's own machine
+    there is no pipeline to tell one.
+    """
     from importlib.resources import files
 
     from ci_scripts import documents, schemas
@@ -96,19 +120,23 @@ def load(stage: str, project: Project, environ: Mapping[str, str], folder: Path)
     problem = next(iter(schemas.problems(content, schema)), None)
     if problem is not None:
         raise errors.InvalidExport(f"{path.name}: {': '.join(part for part in problem if part)}")
-    announced = environ.get(digest_variable(stage))
-    if announced and announced != digest(raw):
+    announced = environ.get(digest_variable(stage), "" if _JOB_VARIABLES & environ.keys() else None)
+    if announced == "":
+        raise errors.ExportNotAnnounced(f"{digest_variable(stage)} is not set: {path.name} may be anybody's")
+    if announced is not None and announced != digest(raw):
         raise errors.ExportChanged(f"{path.name} is not the file that this pipeline's build job wrote")
     asked = environ.get("SMCI_MODEL_PACKAGE_ARN") or content["ModelPackageArn"]  # what the pipeline was started for
-    for name, found, expected in (
-        ("Stage", content["Stage"], stage),
-        ("StackName", content["StackName"], project.stack(stage)),
-        ("EndpointName", content["EndpointName"], project.endpoint(stage)),
-        ("ModelPackageArn", content["ModelPackageArn"], asked),
-    ):
-        if found != expected:
+    named = named_parameters(stage, project, content["ModelPackageArn"])
+    claims = {
+        "Stage": (content["Stage"], stage),
+        "StackName": (content["StackName"], project.stack(stage)),
+        "EndpointName": (content["EndpointName"], project.endpoint(stage)),
+        "ModelPackageArn": (content["ModelPackageArn"], asked),
+    } | {f"Parameters.{name}": (content["Parameters"].get(name, expected), expected) for name, expected in named.items()}
+    for name, (claim, expected) in claims.items():
+        if claim != expected:
             raise errors.InvalidExport(
-                f"{path.name}: {name} is {text.quoted(found, 200)}, this job deploys {expected!r}"
+                f"{path.name}: {name} is {text.quoted(claim, 200)}, this job deploys {expected!r}"
             )
     return Export(
         stage=stage,

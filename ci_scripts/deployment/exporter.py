@@ -42,10 +42,7 @@ def run(project: Project, model_role: str, model_package_arn: str | None, folder
 def supplied_parameters(project: Project, stage: str, role: str) -> dict[str, str | None]:
     """The template parameters that build sets, when the template declares them; None: the version is not known yet."""
     return {
-        "SageMakerProjectName": project.name,
-        "SageMakerProjectId": project.id,
-        "StageName": stage,
-        "EndpointName": project.endpoint(stage),
+        **export.named_parameters(stage, project, ""),
         "ModelPackageName": None,
         "ModelExecutionRoleArn": role,
         "DataCaptureUploadPath": f"s3://{project.artifact_bucket}/datacapture-{stage}",

@@ -95,7 +95,7 @@ def _verify(exported: Export, project: Project, poll_seconds: float) -> dict[str
     package = registry.describe(sagemaker, exported.model_package_arn)
     try:
         # No configurations to compare with: whether the stack's newest is in service was the deploy job's to prove.
-        endpoint.verify(sagemaker, exported.endpoint_name, package, (), poll_seconds)
+        endpoint.verify(sagemaker, exported.endpoint_name, package, (), poll_seconds, also=exported.text)
     except errors.EndpointServesOtherModel as error:
         # The deploy job of this pipeline has proven the opposite: the resource group was free in between.
         raise errors.EndpointServesOtherModel(

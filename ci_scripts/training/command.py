@@ -28,19 +28,18 @@ def run(arguments: Namespace) -> None:
     job.say(str(credentials))
     # boto3 reads only this name, and the SageMaker SDK makes clients without a region while it is imported.
     os.environ["AWS_DEFAULT_REGION"] = project.region
-    with job.cancellation():
-        with job.section(f"Compile {options.module}"):
-            offered = compile.base_arguments(project, role)
-            with compile.restrained(uploads=not options.check):
-                text = compile.compile_pipeline(options.module, offered, options.kwargs)
-            parsed = definition.parse(text)
-            definition.check_parameters(parsed, options.parameters)
-            job.say(f"pipeline {project.pipeline}: {', '.join(definition.steps(parsed))} ({len(text)} bytes)")
-        job.raise_if_cancelled()  # the consumer's code may have swallowed it
-        if options.check:
-            _check(project, text)
-        else:
-            execute(project, role, Compiled(text, parsed, options.parameters), poll_seconds)
+    with job.section(f"Compile {options.module}"):
+        offered = compile.base_arguments(project, role)
+        with compile.restrained(uploads=not options.check):
+            text = compile.compile_pipeline(options.module, offered, options.kwargs)
+        parsed = definition.parse(text)
+        definition.check_parameters(parsed, options.parameters)
+        job.say(f"pipeline {project.pipeline}: {', '.join(definition.steps(parsed))} ({len(text)} bytes)")
+    job.raise_if_cancelled()  # the consumer's code may have swallowed it
+    if options.check:
+        _check(project, text)
+    else:
+        execute(project, role, Compiled(text, parsed, options.parameters), poll_seconds)
 
 
 def _check(project: Project, text: str) -> None:

@@ -15,6 +15,7 @@ from ci_scripts import errors, job
 from ci_scripts.training.progress import Step, changes, failed, view
 
 _RUNNING = ("Executing", "Stopping")
+_LOOKS = 3  # for an execution that was started a moment ago
 
 
 class Result(NamedTuple):
@@ -39,7 +40,12 @@ def start_request(pipeline: str, parameters: Mapping[str, str], where: job.Job) 
 
     Outside GitLab every call is a new execution.
     """
-    request: dict[str, Any] = {"PipelineName": pipeline, "ClientRequestToken": uuid.uuid4().hex}
+    unique = uuid.uuid4().hex
+    request: dict[str, Any] = {
+        "PipelineName": pipeline,
+        "ClientRequestToken": unique,
+        "PipelineExecutionDisplayName": f"local-{unique[:16]}",
+    }
     if parameters:
         request["PipelineParameters"] = [{"Name": name, "Value": text} for name, text in parameters.items()]
     if where.in_gitlab:
@@ -52,13 +58,11 @@ def start_request(pipeline: str, parameters: Mapping[str, str], where: job.Job) 
 
 
 def earlier(sagemaker: Any, request: Mapping[str, Any]) -> str:
-    """The ARN of the execution that an earlier attempt of this GitLab job started, empty if there is none.
+    """The ARN of the execution that this request, or an earlier attempt of this GitLab job, started; empty if none.
 
     Looked up by name among the latest hundred: how long SageMaker remembers a ClientRequestToken is not documented.
     """
-    name = request.get("PipelineExecutionDisplayName")
-    if not name:
-        return ""
+    name = request["PipelineExecutionDisplayName"]
     try:
         page = sagemaker.list_pipeline_executions(
             PipelineName=request["PipelineName"], SortBy="CreationTime", SortOrder="Descending", MaxResults=100
@@ -88,14 +92,20 @@ def resume(sagemaker: Any, arn: str, where: job.Job, poll_seconds: float) -> str
 
 
 def stop(sagemaker: Any, arn: str, request: Mapping[str, Any]) -> str:
-    """Ask SageMaker to stop the execution; without its ARN, what the request may have started.
+    """Ask SageMaker to stop the execution; without its ARN, what the request has started although no answer came.
 
     Tells in words what came of it, and raises nothing that AWS answers.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        arn = arn or start(sagemaker, request)
+        # Looked for, not asked for by the same request once more: that would start it if the first was never sent.
+        for _ in range(_LOOKS if not arn else 0):
+            if arn := earlier(sagemaker, request):
+                break
+            job.pause(1)
+        if not arn:
+            return f"no pipeline execution of {request['PipelineName']} was started"
         sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=uuid.uuid4().hex)
     except (BotoCoreError, ClientError) as error:
         which = arn or f"of pipeline {request['PipelineName']}, if it was started,"

@@ -36,15 +36,15 @@ def execute(project: Project, role: str, pipeline: Compiled, poll_seconds: float
     """
     where, sagemaker = job.current(), aws.client("sagemaker", project.region)
     request = execution.start_request(project.pipeline, pipeline.parameters, where)
-    arn = execution.earlier(sagemaker, request)
-    resumed = bool(arn)
-    if not resumed:  # a retried job must not bring back the definition of an older commit
-        state, version = upsert.upsert(sagemaker, aws.client("s3", project.region), project, role, pipeline.text)
-        request["PipelineVersionId"] = version  # the newest one may be another job's by now
-        job.say(f"pipeline {project.pipeline} {state}, version {version}")
-        job.raise_if_cancelled()
+    arn = ""
     try:
-        arn = arn or execution.start(sagemaker, request)
+        arn = execution.earlier(sagemaker, request) if where.in_gitlab else ""
+        resumed = bool(arn)
+        if not resumed:  # a retried job must not bring back the definition of an older commit
+            state, version = upsert.upsert(sagemaker, aws.client("s3", project.region), project, role, pipeline.text)
+            request["PipelineVersionId"] = version  # the newest one may be another job's by now
+            job.say(f"pipeline {project.pipeline} {state}, version {version}")
+            arn = execution.start(sagemaker, request)
         report.write_links(project.region, arn, {}, [])
         if resumed:
             status = execution.resume(sagemaker, arn, where, poll_seconds)
@@ -52,10 +52,10 @@ def execute(project: Project, role: str, pipeline: Compiled, poll_seconds: float
         else:
             job.say(f"pipeline execution {arn} started")
         result, conditions = _follow(project, pipeline, arn, poll_seconds)
-    except JobCancelled as cancelled:
-        # Cancelled before the answer came: the same request tells the ARN of what it may have started.
-        outcome = execution.stop(sagemaker, arn, request)
-        raise JobCancelled(f"{cancelled.message}; {outcome}") from cancelled
+    except job.Cancelled as cancelled:
+        with job.after_cancellation():
+            outcome = execution.stop(sagemaker, arn, request)
+        raise JobCancelled(f"{cancelled}; {outcome}") from cancelled
     _finish(project, where, result, conditions)
 
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from ci_scripts import endpoint, errors
-from ci_scripts.stack import Action, Plan, prepare
+from ci_scripts.stack import Plan, deploy, execute, physical_ids, prepare
+from ci_scripts.stack_rules import Action
 from tests.sandbox.conftest import IMAGE, ROOT, Aws, Project, create_role, register, sagemaker_ci
 from tests.sandbox.test_aws_endpoints import archive, model_predicting
 from tests.waiting import wait_for
@@ -345,12 +346,137 @@ def test_a_change_set_whose_answer_was_lost_is_not_made_twice(deployment: Deploy
     cloudformation.meta.events.register(
         "needs-retry.cloudformation.CreateChangeSet", lambda attempts, **_: 0 if attempts == 1 else None
     )
-    template = {"TemplateBody": "Resources: {Queue: {Type: AWS::SQS::Queue}}"}
     before = deployment.calls("CreateChangeSet")
-    plan = Plan(deployment.stack_name(), template, {}, {}, (), None)
-    change_set = prepare(cloudformation, plan, Action.CREATE, poll_seconds=0.1)
+    change_set = prepare(cloudformation, queue_plan(deployment), Action.CREATE, poll_seconds=0.1)
     assert change_set is not None
     assert deployment.calls("CreateChangeSet") == before + 2
+
+
+def test_an_execution_whose_answer_was_lost_is_followed(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloudformation = deployment.aws.client("cloudformation")
+    cloudformation.meta.events.register(
+        "needs-retry.cloudformation.ExecuteChangeSet", lambda attempts, **_: 0 if attempts == 1 else None
+    )
+    before = deployment.calls("ExecuteChangeSet")
+    deploy(cloudformation, queue_plan(deployment), poll_seconds=0.1)
+    assert deployment.calls("ExecuteChangeSet") == before + 2  # the second one was refused
+    assert "the answer to ExecuteChangeSet was lost" in capsys.readouterr().out
+    assert (deployment.stack() or {})["StackStatus"] == "CREATE_COMPLETE"
+
+
+def queue_plan(deployment: Deployment, **properties: Any) -> Plan:
+    """The staging stack as one queue."""
+    resources = {"Queue": {"Type": "AWS::SQS::Queue", "Properties": properties}}
+    return Plan(deployment.stack_name(), {"TemplateBody": json.dumps({"Resources": resources})}, {}, {}, (), None)
+
+
+def change_sets(deployment: Deployment) -> list[str]:
+    """The names of the staging stack's change sets that were not executed."""
+    summaries = deployment.aws.client("cloudformation").list_change_sets(StackName=deployment.stack_name())["Summaries"]
+    return [each["ChangeSetName"] for each in summaries if not each["ExecutionStatus"].startswith("EXECUTE_")]
+
+
+def test_change_sets_that_killed_jobs_left_are_removed_by_a_run_without_change(deployment: Deployment) -> None:
+    cloudformation, plan = deployment.aws.client("cloudformation"), queue_plan(deployment)
+    deploy(cloudformation, plan, poll_seconds=0.1)
+    arguments = {"StackName": plan.stack_name, "ChangeSetType": "UPDATE", **plan.template}
+    names = [f"sagemaker-ci-local-00000000000{number}" for number in range(2)] + ["by-a-person"]
+    for name in names:
+        cloudformation.create_change_set(ChangeSetName=name, **arguments)
+    wait_for(lambda: change_set_statuses(deployment) == {"FAILED"})
+    deploy(cloudformation, plan, poll_seconds=0.1)
+    assert change_sets(deployment) == ["by-a-person"]
+
+
+def change_set_statuses(deployment: Deployment) -> set[str]:
+    summaries = deployment.aws.client("cloudformation").list_change_sets(StackName=deployment.stack_name())["Summaries"]
+    return {each["Status"] for each in summaries if not each["ExecutionStatus"].startswith("EXECUTE_")}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first deployments", "updates"])
+def test_of_two_deployments_at_once_the_second_to_execute_tries_again_and_comes_out_last(
+    deployment: Deployment, first: bool
+) -> None:
+    cloudformation = deployment.aws.client("cloudformation")
+    if not first:
+        deploy(cloudformation, queue_plan(deployment), poll_seconds=0.1)
+    other = queue_plan(deployment, DelaySeconds=1)
+    confirmed: list[str] = []
+
+    def another_comes_first() -> None:
+        if not confirmed:  # between this one's change set and its execution
+            deploy(cloudformation, other, poll_seconds=0.1)
+        confirmed.append("")
+
+    deploy(cloudformation, queue_plan(deployment, DelaySeconds=2), 0.1, confirm=another_comes_first)
+    assert len(confirmed) == 2
+    [url] = physical_ids(cloudformation, deployment.stack_name(), "AWS::SQS::Queue")
+    attributes = deployment.aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["DelaySeconds"])
+    assert attributes["Attributes"] == {"DelaySeconds": "2"}
+    assert change_sets(deployment) == []
+
+
+def test_a_deployment_that_others_always_come_before_gives_up_with_an_error(deployment: Deployment) -> None:
+    cloudformation = deployment.aws.client("cloudformation")
+    delays = iter(range(1, 10))
+
+    def another_comes_first() -> None:
+        deploy(cloudformation, queue_plan(deployment, DelaySeconds=next(delays)), poll_seconds=0.1)
+
+    with pytest.raises(errors.StackContended, match="another deployment changed the stack"):
+        deploy(cloudformation, queue_plan(deployment), 0.1, confirm=another_comes_first)
+    assert next(delays) == 4  # three attempts
+    assert change_sets(deployment) == []
+
+
+def test_a_stack_in_review_that_another_job_is_about_to_create_is_not_taken_from_it(deployment: Deployment) -> None:
+    cloudformation = deployment.aws.client("cloudformation")
+    another = prepare(cloudformation, queue_plan(deployment, DelaySeconds=1), Action.CREATE, poll_seconds=0.1)
+    assert another is not None
+
+    def refuse() -> None:
+        raise errors.ModelPackageNotApproved("withdrawn")
+
+    with pytest.raises(errors.ModelPackageNotApproved):
+        deploy(cloudformation, queue_plan(deployment), 0.1, confirm=refuse)
+    assert change_sets(deployment) == [another.name]
+    execute(cloudformation, queue_plan(deployment), another, Action.CREATE, poll_seconds=0.1)
+    assert (deployment.stack() or {})["StackStatus"] == "CREATE_COMPLETE"
+
+
+def test_a_version_that_lost_its_approval_right_before_execution_is_not_deployed(deployment: Deployment) -> None:
+    arn = deployment.register(model_predicting(4.0))
+    deployment.build()
+    job = start(deployment)
+    assert job.stdout
+    for line in job.stdout:
+        if "is Approved" in line:
+            deployment.aws.client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Rejected")
+            break
+    executed = deployment.calls("ExecuteChangeSet")
+    failed(finished(job), "SMCI-403")
+    assert deployment.calls("ExecuteChangeSet") == executed
+    assert deployment.stack() is None
+
+
+def test_the_cause_inside_a_nested_stack_is_named(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    s3, bucket = deployment.aws.client("s3"), deployment.project.bucket
+    inner = b"Resources: {Queue: {Type: AWS::SQS::Queue, Properties: {QueueName: no.such.name}}}"
+    s3.put_object(Bucket=bucket, Key="inner.yml", Body=inner)
+    url = f"{deployment.aws.url}/{bucket}/inner.yml"
+    deployment.edit_template(
+        "\nOutputs:\n",
+        f"\n  Alarms:\n    Type: AWS::CloudFormation::Stack\n    Properties:\n      TemplateURL: {url}\n\nOutputs:\n",
+    )
+    deployment.build()
+    result = deployment.deploy()
+    error = failed(result, "SMCI-503")
+    assert error.startswith("error SMCI-503: CREATE_FAILED Queue (AWS::SQS::Queue): ")
+    assert " in the nested stack Alarms; the stack " in error
+    assert "in the nested stack Alarms: CREATE_FAILED Queue" in result.stdout
 
 
 def test_whatever_a_template_expands_to_is_acknowledged(deployment: Deployment) -> None:
@@ -408,7 +534,7 @@ def test_a_stack_that_is_busy_with_another_update_is_waited_for(deployment: Depl
     assert first.wait(timeout=60) == 0
 
 
-def test_a_stack_that_was_left_in_review_is_replaced(deployment: Deployment) -> None:
+def test_a_stack_that_was_left_in_review_is_deployed_to(deployment: Deployment) -> None:
     deployment.register(model_predicting(4.0))
     deployment.build()
     deployment.aws.client("cloudformation").create_change_set(
@@ -417,7 +543,7 @@ def test_a_stack_that_was_left_in_review_is_replaced(deployment: Deployment) -> 
         ChangeSetType="CREATE",
         TemplateBody="Resources: {Queue: {Type: AWS::SQS::Queue}}",
     )
-    assert "REVIEW_IN_PROGRESS, the remains" in succeeded(deployment.deploy())
+    assert ": REVIEW_IN_PROGRESS\n" in succeeded(deployment.deploy())
     assert deployment.prediction() == pytest.approx(4.0)
 
 
@@ -482,7 +608,7 @@ def cancel_an_update(deployment: Deployment) -> subprocess.CompletedProcess[str]
 
 def test_an_update_that_somebody_else_cancels_ends_the_job_with_that_cause(deployment: Deployment) -> None:
     error = failed(cancel_an_update(deployment), "SMCI-503")
-    assert "somebody else ended the deployment (client request token Console-CancelUpdateStack-1)" in error
+    assert "another caller ended the deployment (client request token Console-CancelUpdateStack-1)" in error
 
 
 def test_a_stack_whose_rollback_failed_is_refused_with_the_way_out_of_it(deployment: Deployment) -> None:
@@ -506,7 +632,7 @@ def test_a_stack_that_somebody_else_deletes_meanwhile_ends_the_job_with_that_cau
         StackName=deployment.stack_name(), ClientRequestToken="Console-DeleteStack-1"
     )
     error = failed(finished(job), "SMCI-503")
-    assert "somebody else ended the deployment (client request token Console-DeleteStack-1)" in error
+    assert "another caller ended the deployment (client request token Console-DeleteStack-1)" in error
     assert "ended in DELETE_COMPLETE" in error
 
 

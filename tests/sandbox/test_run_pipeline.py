@@ -381,7 +381,7 @@ def test_a_retried_job_that_is_cancelled_while_it_looks_for_its_execution_stops_
         process.kill()
 
     def cancel() -> None:
-        with suppress(JobCancelled):  # as botocore does inside an HTTP request
+        with suppress(job.Cancelled):  # as a library may
             os.kill(os.getpid(), signal.SIGTERM)
 
     race.before("ListPipelineExecutions", cancel)
@@ -390,12 +390,22 @@ def test_a_retried_job_that_is_cancelled_while_it_looks_for_its_execution_stops_
     wait_for(lambda: race.repository.executions()[0]["PipelineExecutionStatus"] == "Stopped")
 
 
-def test_a_cancelled_job_says_so_although_aws_does_not_tell_what_it_started(race: Race) -> None:
+def test_a_job_cancelled_before_it_has_started_its_execution_starts_none(race: Race) -> None:
     def cancel() -> None:
-        race.repository.aws.client("sagemaker").delete_pipeline(PipelineName=race.repository.project.group)
-        raise JobCancelled("cancelled by SIGTERM")
+        raise job.Cancelled("cancelled by SIGTERM")
 
     race.before("StartPipelineExecution", cancel)
+    with pytest.raises(JobCancelled, match=r"^cancelled by SIGTERM; no pipeline execution of .+ was started$"):
+        race.run()
+    assert race.repository.executions() == []
+
+
+def test_a_cancelled_job_says_so_although_its_execution_cannot_be_stopped(race: Race) -> None:
+    def cancel() -> None:
+        race.repository.aws.client("sagemaker").delete_pipeline(PipelineName=race.repository.project.group)
+        raise job.Cancelled("cancelled by SIGTERM")
+
+    race.before("DescribePipelineExecution", cancel)
     with pytest.raises(JobCancelled, match=r"^cancelled by SIGTERM; pipeline .+ could not be stopped: .+"):
         race.run()
 

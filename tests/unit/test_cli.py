@@ -62,7 +62,7 @@ def test_a_command_that_is_interrupted_ends_in_one_line_and_leaves_no_id_token(
         assert [path.read_text() for path in temporary.iterdir()] == ["a-token"]
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
-    assert told.startswith("error SMCI-103: interrupted\nhint: ")
+    assert told.startswith(f"error SMCI-103: cancelled by {number.name}\nhint: ")
     assert process.returncode == 1
     assert list(temporary.iterdir()) == []
 

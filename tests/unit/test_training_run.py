@@ -141,7 +141,7 @@ def test_outside_gitlab_every_run_is_a_new_execution() -> None:
     nowhere = job.current({})
     first, second = (execution.start_request("abalone-p-1", {}, nowhere) for _ in range(2))
     assert first["ClientRequestToken"] != second["ClientRequestToken"]
-    assert "PipelineExecutionDisplayName" not in first
+    assert first["PipelineExecutionDisplayName"] != second["PipelineExecutionDisplayName"]
 
 
 @pytest.mark.parametrize("where", [JOB, job.current({}), JOB._replace(commit="")])
