@@ -29,6 +29,7 @@ def calls_of_stage(stage: str, cloudformation_role: str) -> list[tuple[str, str,
         ("cloudformation", "delete_stack", stack | {"RoleARN": cloudformation_role}),
         ("cloudformation", "describe_events", stack),
         ("cloudformation", "delete_change_set", stack | {"ChangeSetName": "one"}),
+        ("cloudformation", "list_change_sets", stack),
         ("s3", "put_object", template),
         ("s3", "get_object", template),
     ]

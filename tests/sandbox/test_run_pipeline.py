@@ -385,7 +385,7 @@ def test_a_retried_job_that_is_cancelled_while_it_looks_for_its_execution_stops_
             os.kill(os.getpid(), signal.SIGTERM)
 
     race.before("ListPipelineExecutions", cancel)
-    with job.cancellation(), pytest.raises(JobCancelled, match="is being stopped"):
+    with pytest.raises(JobCancelled, match="is being stopped"), job.cancellation():
         race.run()
     wait_for(lambda: race.repository.executions()[0]["PipelineExecutionStatus"] == "Stopped")
 

@@ -19,7 +19,7 @@ EXPORT = export.Export(
     endpoint_name=PROJECT.endpoint("prod"),
     model_package_arn=ARN.format("abalone-p-1"),
     template="Resources: {}\n",
-    parameters={"b": "2", "a": "ü"},
+    parameters={"b": "2", "a": "ü", "ModelPackageName": ARN.format("abalone-p-1"), "StageName": "prod"},
     tags={"k": "v"},
 )
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_equal_exports_give_equal_bytes() -> None:
-    other_order = EXPORT._replace(parameters={"a": "ü", "b": "2"})
+    other_order = EXPORT._replace(parameters=dict(reversed(EXPORT.parameters.items())))
     assert export.to_bytes(EXPORT) == export.to_bytes(other_order)
 
 
@@ -45,6 +45,21 @@ def test_an_export_is_read_back_as_it_was_written(folder: Path) -> None:
 def test_an_export_that_build_did_not_announce_is_refused(folder: Path) -> None:
     with pytest.raises(errors.ExportChanged):
         export.load("prod", PROJECT, {"PROD_EXPORT_SHA256": "0" * 64}, folder)
+
+
+@pytest.mark.parametrize("variable", ["GITLAB_CI", "SMCI_COMPONENT_VERSION"])
+@pytest.mark.parametrize("announced", [{}, {"PROD_EXPORT_SHA256": ""}], ids=["absent", "empty"])
+@pytest.mark.parametrize("held", ["true", ""])  # whoever presses play can empty a variable, not remove it
+def test_a_job_that_was_told_no_hash_takes_no_export(
+    folder: Path, variable: str, held: str, announced: dict[str, str]
+) -> None:
+    with pytest.raises(errors.ExportNotAnnounced, match="PROD_EXPORT_SHA256 is not set"):
+        export.load("prod", PROJECT, {variable: held} | announced, folder)
+
+
+def test_an_emptied_hash_is_refused_everywhere(folder: Path) -> None:
+    with pytest.raises(errors.ExportNotAnnounced):
+        export.load("prod", PROJECT, {"PROD_EXPORT_SHA256": ""}, folder)
 
 
 @pytest.mark.parametrize("asked", ["", ARN.format("abalone-p-1")])
@@ -73,6 +88,13 @@ def test_an_export_of_another_model_of_the_repository_is_refused(folder: Path) -
         ({"SchemaVersion": 2}, r"SchemaVersion: 1 was expected"),
         ({"Parameters": {"a": 1}}, r"Parameters.a: 1 is not text"),
         ({"Extra": 1}, "there is no field 'Extra'"),
+        (
+            {"Parameters": {"ModelPackageName": ARN.format("abalone-p-1").replace("/2", "/1")}},
+            r"Parameters.ModelPackageName is .*abalone-p-1/1', this job deploys .*abalone-p-1/2'",
+        ),
+        ({"Parameters": {"StageName": "staging"}}, "Parameters.StageName is 'staging', this job deploys 'prod'"),
+        ({"Parameters": {"EndpointName": "another"}}, "Parameters.EndpointName is 'another'"),
+        ({"Parameters": {"SageMakerProjectId": "p-2"}}, "Parameters.SageMakerProjectId is 'p-2'"),
     ],
 )
 def test_an_export_of_another_kind_is_refused(folder: Path, change: dict[str, object], message: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from ci_scripts import errors, registry
 
@@ -34,3 +36,23 @@ def test_what_is_no_version_arn_is_refused_before_aws_is_asked(arn: str) -> None
 )
 def test_metadata_values_are_made_to_fit(text: str, expected: str) -> None:
     assert registry.metadata_value(text) == expected
+
+
+def test_the_newest_approved_version_of_ten_thousand_takes_a_hundred_pages() -> None:
+    """By SageMaker's own shapes: ten thousand versions are too many to register in a test."""
+    client = boto3.client("sagemaker", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
+    asked = {
+        "ModelPackageGroupName": "abalone-p-1",
+        "ModelApprovalStatus": "Approved",
+        "SortBy": "CreationTime",
+        "SortOrder": "Descending",
+        "MaxResults": 100,
+    }
+    with Stubber(client) as stub:
+        for page in range(100):
+            token = {"NextToken": str(page)} if page else {}
+            more = {"NextToken": str(page + 1)} if page < 99 else {}
+            stub.add_response("list_model_packages", {"ModelPackageSummaryList": [], **more}, asked | token)
+        with pytest.raises(errors.NoApprovedModelPackage):
+            registry.latest_approved(client, "abalone-p-1")
+        stub.assert_no_pending_responses()
