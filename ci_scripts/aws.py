@@ -226,16 +226,7 @@ def client(service: str, region: str, attempts: int = 8) -> Any:
         read_timeout=70,  # seconds; a real-time endpoint may take 60 to answer
         user_agent_extra=f"sagemaker-ci/{__version__}",
     )
-    try:
-        return session(region).client(service, config=config)
-    except ValueError as error:
-        if not str(error).startswith("Invalid endpoint"):  # botocore's words for a URL without a scheme
-            raise
-        raise errors.InvalidSettings(
-            f"the address of AWS that AWS_ENDPOINT_URL sets cannot be used: {error}",
-            hint="Give it with its scheme, like https://localhost:4566, or do not set it; AWS_ENDPOINT_URL_<SERVICE> "
-            "and endpoint_url in ~/.aws/config count, too.",
-        ) from error
+    return session(region).client(service, config=config)
 
 
 def error_code(error: Any) -> str:
