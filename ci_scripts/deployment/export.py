@@ -82,9 +82,10 @@ def write_all(contents: Mapping[str, bytes], folder: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove the exports of an earlier run, which must not be mistaken for those of a run that failed."""
+    """Remove the exports of an earlier run, which must not be mistaken for those of a run that failed or was killed."""
     for stage in STAGES:
-        repository.remove(folder / file_name(stage))
+        for path in [folder / file_name(stage), *folder.glob(f".{file_name(stage)}.*")]:
+            repository.remove(path)
 
 
 def named_parameters(stage: str, project: Project, model_package_arn: str) -> dict[str, str]:

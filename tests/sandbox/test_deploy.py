@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from bench.fault_proxy import Call, FaultProxy
 from ci_scripts import endpoint, errors
 from ci_scripts.stack import Plan, deploy, execute, physical_ids, prepare
 from ci_scripts.stack_rules import Action
@@ -449,15 +450,17 @@ def test_a_stack_in_review_that_another_job_is_about_to_create_is_not_taken_from
 def test_a_version_that_lost_its_approval_right_before_execution_is_not_deployed(deployment: Deployment) -> None:
     arn = deployment.register(model_predicting(4.0))
     deployment.build()
-    job = start(deployment)
-    assert job.stdout
-    for line in job.stdout:
-        if "is Approved" in line:
-            deployment.aws.client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Rejected")
-            break
-    executed = deployment.calls("ExecuteChangeSet")
-    failed(finished(job), "SMCI-403")
-    assert deployment.calls("ExecuteChangeSet") == executed
+    with FaultProxy(deployment.aws.url) as proxy:
+
+        def withdraw(call: Call) -> None:
+            if call.operation == "cloudformation.DescribeChangeSet":
+                sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Rejected")
+
+        sagemaker, proxy.before = deployment.aws.client("sagemaker"), withdraw
+        result = deployment.deploy(AWS_ENDPOINT_URL=proxy.url)
+    failed(result, "SMCI-403")
+    assert "is Approved" in result.stdout
+    assert "cloudformation.ExecuteChangeSet" not in [call.operation for call in proxy.calls]
     assert deployment.stack() is None
 
 
