@@ -133,7 +133,9 @@ def load(stage: str, project: Project, environ: Mapping[str, str], folder: Path)
         "StackName": (content["StackName"], project.stack(stage)),
         "EndpointName": (content["EndpointName"], project.endpoint(stage)),
         "ModelPackageArn": (content["ModelPackageArn"], asked),
-    } | {f"Parameters.{name}": (content["Parameters"].get(name, expected), expected) for name, expected in named.items()}
+    } | {
+        f"Parameters.{name}": (content["Parameters"].get(name, expected), expected) for name, expected in named.items()
+    }
     for name, (claim, expected) in claims.items():
         if claim != expected:
             raise errors.InvalidExport(
