@@ -206,7 +206,7 @@ def _cloudwatch(operation: str, parameter: Parameter) -> list[str]:
 
 
 def _iam(operation: str, parameter: Parameter) -> list[str]:
-    for kind in ("Role", "User"):
+    for kind in ("Role", "User", "Group"):
         if name := parameter(f"{kind}Name"):
             return [f"arn:aws:iam::{ACCOUNT}:{kind.lower()}/{name}"]
     if arn := parameter("PolicyArn"):

@@ -23,8 +23,8 @@ ROOT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000", "AWS_SECRET_ACCESS_KEY
 """Static keys of the account's root, for the person or program that sets the sandbox up."""
 
 PATCHES = (
-    "authorization identity buckets queues events functions cloudformation jobkinds pipelines registry endpoints "
-    "code_repositories servicecatalog sagemaker.projects"
+    "authorization identity managed_policies buckets queues events functions cloudformation jobkinds pipelines "
+    "registry endpoints code_repositories servicecatalog sagemaker.projects"
 ).split()
 """Modules of this package that add what moto lacks; each has an `install()`."""
 

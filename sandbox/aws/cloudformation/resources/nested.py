@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from sandbox.aws.cloudformation.handlers import Call, Failed, Handler, Made, Properties, handles
+from sandbox.aws.cloudformation.resources.handler import Call, Failed, Handler, Made, Properties, handles, names
 
 _POLL_SECONDS = 0.2
 # Whoever acknowledged the outer stack's capabilities has acknowledged these.
@@ -18,6 +18,8 @@ _CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 
 @handles("AWS::CloudFormation::Stack")
 class NestedStack(Handler):
+    properties = names("Parameters Tags TemplateURL")
+
     def create(self, call: Call, properties: Properties) -> Made:
         suffix = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(13))
         name = f"{call.stack}-{call.logical_id}-{suffix}"

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 
-from sandbox.aws.cloudformation.handlers import Call, Handler, Made, Properties, handles, without
+from sandbox.aws.cloudformation.resources.handler import Call, Handler, Made, Properties, handles, names, without
 
 _SERVICE = "servicecatalog"
 
 
 @handles("AWS::ServiceCatalog::Portfolio")
 class Portfolio(Handler):
+    changeable = names("")  # moto has no UpdatePortfolio
+
     def create(self, call: Call, properties: Properties) -> Made:
         found = call.client(_SERVICE).create_portfolio(**properties)["PortfolioDetail"]
         return Made(found["Id"], {"PortfolioName": found["DisplayName"], "Id": found["Id"]})
-
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        return made  # only tags change in what we deploy, and moto has no call for them
 
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
         call.client(_SERVICE).delete_portfolio(Id=made.physical_id)
@@ -28,6 +27,8 @@ class Product(Handler):
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-servicecatalog-cloudformationproduct.html
     """
+
+    changeable = names("ProvisioningArtifactParameters")
 
     def create(self, call: Call, properties: Properties) -> Made:
         given = without(properties, "ProvisioningArtifactParameters")

@@ -14,7 +14,16 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from sandbox.aws.cloudformation.handlers import CUSTOM, Call, Failed, Handler, Made, Properties, handles, without
+from sandbox.aws.cloudformation.resources.handler import (
+    CUSTOM,
+    Call,
+    Failed,
+    Handler,
+    Made,
+    Properties,
+    handles,
+    without,
+)
 from sandbox.aws.server import REGION
 
 _BUCKET = f"cloudformation-custom-resource-response-{REGION.replace('-', '')}"

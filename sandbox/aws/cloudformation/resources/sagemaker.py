@@ -10,26 +10,41 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from sandbox.aws.cloudformation.handlers import HANDLERS, Call, Failed, Handler, Made, Properties, handles
+from sandbox.aws.cloudformation.resources.handler import (
+    HANDLERS,
+    Call,
+    Failed,
+    Handler,
+    Made,
+    Properties,
+    handles,
+    names,
+    retag,
+    tag_list,
+)
 
 _POLL_SECONDS = 0.3
 
 
 def _retag(sagemaker: Any, arn: str, old: Properties, new: Properties) -> None:
-    before = {tag["Key"]: tag["Value"] for tag in old.get("Tags", [])}
-    after = {tag["Key"]: tag["Value"] for tag in new.get("Tags", [])}
-    if gone := [key for key in before if key not in after]:
-        sagemaker.delete_tags(ResourceArn=arn, TagKeys=gone)
-    if after and after != before:
-        sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": key, "Value": value} for key, value in after.items()])
+    retag(
+        old,
+        new,
+        lambda keys: sagemaker.delete_tags(ResourceArn=arn, TagKeys=keys),
+        lambda pairs: sagemaker.add_tags(ResourceArn=arn, Tags=tag_list(pairs)),
+    )
 
 
 class Named(Handler):
     """A SageMaker resource that its create call makes at once; only tags change later. Ref is the ARN."""
 
-    def __init__(self, kind: str, operation: str) -> None:
+    def __init__(
+        self, kind: str, operation: str, properties: frozenset[str] | None = None, changeable: str = "Tags"
+    ) -> None:
         self.kind = kind  # Model: ModelName, ModelArn
         self.operation = operation  # model: create_model, delete_model
+        self.properties = properties
+        self.changeable = names(changeable)
 
     def create(self, call: Call, properties: Properties) -> Made:
         name = properties.get(f"{self.kind}Name") or call.name(63, stack=False)
@@ -46,13 +61,17 @@ class Named(Handler):
         getattr(call.client("sagemaker"), f"delete_{self.operation}")(**{name: made.attributes[name]})
 
 
-for kind, operation in (
-    ("Model", "model"),
-    ("EndpointConfig", "endpoint_config"),
-    ("ModelPackageGroup", "model_package_group"),
-    ("CodeRepository", "code_repository"),
+for named in (
+    Named("Model", "model"),
+    Named("EndpointConfig", "endpoint_config"),
+    Named(
+        "ModelPackageGroup",
+        "model_package_group",
+        names("ModelPackageGroupDescription ModelPackageGroupName Tags"),
+    ),
+    Named("CodeRepository", "code_repository", changeable=""),
 ):
-    HANDLERS[f"AWS::SageMaker::{kind}"] = Named(kind, operation)
+    HANDLERS[f"AWS::SageMaker::{named.kind}"] = named
 
 
 @handles("AWS::SageMaker::Endpoint")
