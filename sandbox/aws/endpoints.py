@@ -31,6 +31,7 @@ from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 from sandbox.aws import identity, images, logs
 from sandbox.aws.fleet import DeploymentFailed, Fleet, Variant
 from sandbox.aws.jobfiles import split
+from sandbox.aws.lacking import Lacking
 from sandbox.aws.server import state
 
 HEALTH_CHECK_SECONDS = 60.0  # where the variant does not say; the service takes minutes
@@ -59,12 +60,26 @@ class Endpoint(FakeEndpoint):
             **self.summary(),
             "EndpointConfigName": self.endpoint_config_name,
             "ProductionVariants": self.production_variants,
-            "DataCaptureConfig": self.data_capture_config and {**self.data_capture_config, "CaptureStatus": "Started"},
+            "DataCaptureConfig": _capture(self.data_capture_config),
             "FailureReason": self.failure_reason,
             "PendingDeploymentSummary": self.pending,
             "LastDeploymentConfig": self.last_deployment,
         }
         return {key: value for key, value in answer.items() if value}
+
+
+def _capture(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """DescribeEndpoint's summary of a config's data capture; all of its members are required."""
+    if not config:
+        return None
+    enabled = config.get("EnableCapture", False)
+    return {
+        "EnableCapture": enabled,
+        "CaptureStatus": "Started" if enabled else "Stopped",
+        "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
+        "DestinationS3Uri": config["DestinationS3Uri"],
+        "KmsKeyId": config.get("KmsKeyId", ""),
+    }
 
 
 class ModelError(ServiceException):
@@ -94,6 +109,7 @@ def install() -> None:
         "validate_production_variants",
     ):
         setattr(backend, name, _in_double_quotes(getattr(backend, name)))
+    backend.describe_endpoint_config = _without_empty(backend.describe_endpoint_config)
     model: Any = Model
     model.response_object = property(_describe_model)
     config: Any = FakeEndpointConfig
@@ -123,7 +139,7 @@ def _create_model(
         arn = arn_formatter("model", model_name, self.account_id, self.region_name)
         raise ValidationError(f'Cannot create already existing model "{arn}".')
     s3 = identity.client("s3", identity.sagemaker_credentials(execution_role_arn))
-    for definition in _resolved(self, containers or [primary_container or {}]):
+    for definition in resolved_containers(self, containers or [primary_container or {}]):
         _refuse_unusable(definition, s3)
     made = Model(
         self.account_id,
@@ -145,7 +161,7 @@ def _describe_model(self: Model) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if value not in (None, {}, [])}
 
 
-def _resolved(backend: SageMakerModelBackend, definitions: list[Any]) -> list[Mapping[str, Any]]:
+def resolved_containers(backend: SageMakerModelBackend, definitions: list[Any]) -> list[Mapping[str, Any]]:
     """Container definitions with model packages replaced by the containers of their InferenceSpecification."""
     found: list[Mapping[str, Any]] = []
     for definition in definitions:
@@ -163,7 +179,7 @@ def _refuse_unusable(definition: Mapping[str, Any], s3: Any) -> None:
     try:
         images.program(definition["Image"], ["serve"])
     except images.UnknownImage as error:
-        raise ValidationError(f"Requested image {definition['Image']} not found.") from error
+        raise Lacking(error.what) from error
     if uri := definition.get("ModelDataUrl"):
         bucket, key = split(uri)
         try:
@@ -181,6 +197,16 @@ def _refusing_a_second(create: Callable[..., Any]) -> Callable[..., Any]:
         return create(self, endpoint_config_name=endpoint_config_name, **settings)
 
     return create_endpoint_config
+
+
+def _without_empty(method: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """moto answers what a request did not hold as empty, the service leaves it out."""
+
+    @wraps(method)
+    def answering(*values: Any, **named: Any) -> dict[str, Any]:
+        return {key: value for key, value in method(*values, **named).items() if value not in (None, {}, [])}
+
+    return answering
 
 
 def _in_double_quotes(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -296,7 +322,7 @@ def _deploy(endpoint: Endpoint, config: Mapping[str, Any], variants: list[Varian
         endpoint.production_variants = [
             _summary(each, variant) for each, variant in zip(config["ProductionVariants"], variants, strict=True)
         ]
-        endpoint.data_capture_config = config["DataCaptureConfig"]
+        endpoint.data_capture_config = config.get("DataCaptureConfig", {})
         endpoint.change("InService")
     if before:
         before.stop()
@@ -330,7 +356,7 @@ def _variants(backend: SageMakerModelBackend, config: Mapping[str, Any]) -> list
                 name=each["VariantName"],
                 role_arn=model.execution_role_arn,
                 credentials=identity.sagemaker_credentials(model.execution_role_arn),
-                containers=_resolved(backend, model.containers or [model.primary_container]),
+                containers=resolved_containers(backend, model.containers or [model.primary_container]),
                 health_check_seconds=each.get("ContainerStartupHealthCheckTimeoutInSeconds", HEALTH_CHECK_SECONDS),
             )
         )

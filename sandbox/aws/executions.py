@@ -157,7 +157,8 @@ class Execution:
         try:
             action = ACTIONS.get(step.document["Type"])
             if action is None:
-                raise StepFailed(f"ClientError: the sandbox cannot run steps of type {step.document['Type']}.")
+                kind, known = step.document["Type"], ", ".join(sorted(ACTIONS))
+                raise StepFailed(f"The sandbox does not have steps of type {kind}; it has {known}.")
             action(self.call(step))
         except StepFailed as error:
             status, reason = "Failed", str(error) or None

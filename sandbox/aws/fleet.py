@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.h
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import tarfile
@@ -19,6 +20,7 @@ import requests
 from botocore.exceptions import ClientError
 
 from sandbox.aws import container, identity, images
+from sandbox.aws.containers.archive import unpack
 from sandbox.aws.jobfiles import split
 
 ANSWER_SECONDS = 60  # what SageMaker gives a container to answer an invocation
@@ -116,7 +118,10 @@ class Fleet:
             if uri := definition.get("ModelDataUrl"):
                 _fetch(uri, opt_ml / "model", variant.credentials)
             port = _free_port()
-            environment = {**definition.get("Environment", {}), "SAGEMAKER_BIND_TO_PORT": str(port)}
+            # The container acts as the model's role: it may read its code from S3, say.
+            here = {name: os.environ[name] for name in ("AWS_REGION", "AWS_ENDPOINT_URL") if name in os.environ}
+            environment = {**here, **variant.credentials, **definition.get("Environment", {})}
+            environment["SAGEMAKER_BIND_TO_PORT"] = str(port)
             serving = container.Container(definition["Image"], opt_ml, ["serve"], environment)
             try:
                 servers.append(Server(name, container.start(serving, write_line), port))
@@ -135,7 +140,7 @@ def _fetch(uri: str, target: Path, credentials: dict[str, str]) -> None:
         ) from error
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            tar.extractall(target, filter="data")
+            unpack(tar, target)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DeploymentFailed(
             f'Failed to extract model data archive from URL "{uri}". '

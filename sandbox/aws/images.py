@@ -1,6 +1,6 @@
 """Which program an image URI stands for: SageMaker's own images, run by this Python environment.
 
-Called by container.py. An image that is not listed does not exist in the sandbox.
+Called by container.py. What each of them does is in containers/.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from typing import NamedTuple
 
 
 class UnknownImage(Exception):
-    """No such image; the message is what SageMaker says of an image that ECR does not have."""
+    """An image that the sandbox does not have; AWS may well have it. `what` says which, and which there are."""
+
+    def __init__(self, image: str) -> None:
+        self.what = f"the image {image}; it has {_NAMES}"
+        super().__init__(f"The sandbox does not have {self.what}. See sandbox/README.md.")
 
 
 class Image(NamedTuple):
@@ -22,30 +26,26 @@ class Image(NamedTuple):
 
 
 _ECR = r"\d{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/"
-# By file, and without the file's folder on the path: an image knows nothing of this checkout.
+# By folder, and without this checkout on the path: an image knows nothing of it.
 _PROGRAM = [sys.executable, "-P"]
-_XGBOOST = [*_PROGRAM, str(Path(__file__).parent / "containers" / "xgboost")]
-_XGBOOST_TRAIN, _XGBOOST_SERVE = [*_XGBOOST, "train"], [*_XGBOOST, "serve"]
+_CONTAINERS = Path(__file__).parent / "containers"
+_XGBOOST = [*_PROGRAM, str(_CONTAINERS / "xgboost")]
+_SCIKIT_LEARN = [*_PROGRAM, str(_CONTAINERS / "scikit_learn")]
 _IMAGES = (
     # Versions before 1.3-1 keep the model as a pickle: https://github.com/aws/amazon-sagemaker-examples/issues/2952
-    Image(rf"{_ECR}sagemaker-xgboost:(0\.90|1\.0|1\.2)-.+", [*_XGBOOST_TRAIN, "--before-1.3"], _XGBOOST_SERVE),
-    Image(f"{_ECR}sagemaker-xgboost:.+", _XGBOOST_TRAIN, _XGBOOST_SERVE),
-    # Framework images have no algorithm of their own: processing gives them an entrypoint.
-    Image(f"{_ECR}sagemaker-scikit-learn:.+", train=[], serve=[]),
+    Image(rf"{_ECR}sagemaker-xgboost:(0\.90|1\.0|1\.2)-.+", [*_XGBOOST, "train", "--before-1.3"], [*_XGBOOST, "serve"]),
+    Image(f"{_ECR}sagemaker-xgboost:.+", [*_XGBOOST, "train"], [*_XGBOOST, "serve"]),
+    Image(f"{_ECR}sagemaker-scikit-learn:.+", [*_SCIKIT_LEARN, "train"], [*_SCIKIT_LEARN, "serve"]),
 )
+_NAMES = "SageMaker's own sagemaker-xgboost and sagemaker-scikit-learn"
 
 
 def program(image: str, command: list[str]) -> list[str]:
     """The command line for entrypoint and arguments; the image's own program for none, `["train"]` or `["serve"]`.
 
-    Raises UnknownImage when there is no such image, or when it has no program of its own.
+    Raises UnknownImage when the sandbox does not have the image.
     """
-    found = next((each for each in _IMAGES if re.fullmatch(each.pattern, image)), None)
-    if found is None:
-        raise UnknownImage(
-            f"ClientError: API error (404): manifest for {image} not found: manifest unknown: Requested image not found"
-        )
-    own = {"": found.train, "train": found.train, "serve": found.serve}.get(" ".join(command), command)
-    if not own:
-        raise UnknownImage(f"ClientError: image {image} has no program for {command or ['train']}")
-    return own
+    known = next((each for each in _IMAGES if re.fullmatch(each.pattern, image)), None)
+    if known is None:
+        raise UnknownImage(image)
+    return {"": known.train, "train": known.train, "serve": known.serve}.get(" ".join(command), command)

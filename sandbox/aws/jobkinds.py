@@ -8,16 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from botocore import xform_name
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.utils import utcnow
 from moto.sagemaker.exceptions import ResourceInUseException, ValidationError
+from moto.sagemaker.models import SageMakerModelBackend
 from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemaker.utils import arn_formatter
 
 from sandbox.aws import container, images, jobfiles
 from sandbox.aws.jobs import Job, message, write_json
+from sandbox.aws.lacking import Lacking
+from sandbox.aws.sagemaker.metrics import Metrics
 
-_HOST = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"}
+_HOST = "algo-1"
+_REMOTE_FUNCTION = "sagemaker_remote_function_bootstrap"  # the channel of a function under @step or @remote
 
 
 class ProcessingJob(Job):
@@ -53,7 +58,7 @@ class ProcessingJob(Job):
         for folder in ("processing", "output"):
             (opt_ml / folder).mkdir(exist_ok=True)
         write_json(opt_ml / "config/processingjobconfig.json", self.describe())
-        write_json(opt_ml / "config/resourceconfig.json", _HOST)
+        write_json(opt_ml / "config/resourceconfig.json", {"current_host": _HOST, "hosts": [_HOST]})
         app = self.request["AppSpecification"]
         command = [*(app.get("ContainerEntrypoint") or []), *(app.get("ContainerArguments") or [])]
         environment = self.environment(self.request.get("Environment"))
@@ -83,6 +88,20 @@ class TrainingJob(Job):
     training_job_status = property(lambda self: self.status)
     training_end_time = property(lambda self: self.end_time)
 
+    def __init__(self, backend: SageMakerModelBackend, request: dict[str, Any]) -> None:
+        super().__init__(backend, request)
+        # The service names the archive before there is one, and for a job that failed, too.
+        folder = f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.name}/output"
+        self.facts["ModelArtifacts"] = {"S3ModelArtifacts": f"{folder}/model.tar.gz"}
+        self.metrics = Metrics(request["AlgorithmSpecification"])
+        write = self._log
+
+        def log(line: str) -> None:
+            self.metrics.read(line)
+            write(line)
+
+        self._log = log
+
     def _channels(self) -> list[tuple[dict[str, Any], str]]:
         channels = self.request.get("InputDataConfig") or []
         return [(channel, channel["DataSource"]["S3DataSource"]["S3Uri"]) for channel in channels]
@@ -92,16 +111,26 @@ class TrainingJob(Job):
 
     def check(self) -> None:
         super().check()
+        if any(channel["ChannelName"] == _REMOTE_FUNCTION for channel, _ in self._channels()):
+            raise Lacking("the SageMaker SDK in its images, which runs the functions under @step and @remote")
         image = self.request["AlgorithmSpecification"].get("TrainingImage", "")
         try:
             images.program(image, self._command())
         except images.UnknownImage as error:
-            raise ValidationError(
-                f"Cannot find the requested image: {image}. Please check if your ECR image exists and role "
-                f"{self.role_arn} has proper pull permissions for SageMaker: ecr:BatchCheckLayerAvailability, "
-                "ecr:BatchGetImage, ecr:GetDownloadUrlForLayer"
-            ) from error
+            raise Lacking(error.what) from error
         self._move("Starting", "Preparing the instances for training")
+
+    def _resources(self) -> dict[str, Any]:
+        kind = self.request["ResourceConfig"].get("InstanceType", "ml.m5.large")
+        group = {"instance_group_name": "homogeneousCluster", "instance_type": kind, "hosts": [_HOST]}
+        return {
+            "current_host": _HOST,
+            "current_instance_type": kind,
+            "current_group_name": group["instance_group_name"],
+            "hosts": [_HOST],
+            "instance_groups": [group],
+            "network_interface_name": "eth0",
+        }
 
     def _command(self) -> list[str]:
         algorithm = self.request["AlgorithmSpecification"]
@@ -125,7 +154,7 @@ class TrainingJob(Job):
             (opt_ml / folder).mkdir(parents=True)
         config = opt_ml / "input/config"
         write_json(config / "hyperparameters.json", self.request.get("HyperParameters") or {})
-        write_json(config / "resourceconfig.json", _HOST)
+        write_json(config / "resourceconfig.json", self._resources())
         write_json(config / "inputdataconfig.json", {c["ChannelName"]: _channel(c) for c, _ in self._channels()})
         self._move("Training", "Training image download completed. Training in progress.")
         environment = self.environment(self.request.get("Environment"))
@@ -139,9 +168,11 @@ class TrainingJob(Job):
         jobfiles.pack(opt_ml / "model", upload / "model.tar.gz")
         if any((opt_ml / "output/data").iterdir()):
             jobfiles.pack(opt_ml / "output/data", upload / "output.tar.gz")
-        uri = f"{self.request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{self.name}/output"
-        self.upload(upload, uri)
-        self.facts["ModelArtifacts"] = {"S3ModelArtifacts": f"{uri}/model.tar.gz"}
+        self.upload(upload, self.facts["ModelArtifacts"]["S3ModelArtifacts"].rpartition("/")[0])
+
+    def keep(self, opt_ml: Path) -> None:
+        if any((opt_ml / "model").iterdir()):
+            self.collect(opt_ml)
 
     def failure(self, opt_ml: Path, code: int) -> str:
         return f"AlgorithmError: {message(opt_ml, 'failure')[:1000]}, exit code: {code}"
@@ -149,6 +180,8 @@ class TrainingJob(Job):
     def ending(self, status: str) -> dict[str, Any]:
         secondary = self._stop_reason if status == "Stopped" else status
         self._move(secondary, f"Training job {status.lower()}")
+        if final := self.metrics.final():
+            self.facts["FinalMetricDataList"] = final
         ended = utcnow()
         self.facts["SecondaryStatusTransitions"][-1]["EndTime"] = ended
         seconds = int((ended - self.facts.get("TrainingStartTime", ended)).total_seconds())
@@ -167,24 +200,26 @@ def _channel(channel: dict[str, Any]) -> dict[str, str]:
 
 def install() -> None:
     """Put real jobs in place of moto's handlers."""
-    responses: Any = SageMakerResponse
     for job_class in (ProcessingJob, TrainingJob):
-        _install(responses, job_class)
+        install_kind(job_class)
 
 
-def _install(responses: Any, job_class: type[Job]) -> None:
+def install_kind(job_class: type[Job]) -> None:
+    """Let Create, Describe and Stop of a kind of job work on real ones."""
+    responses: Any = SageMakerResponse
     kind = job_class.kind
-    lower, key = kind.lower(), f"{kind}JobName"
+    snake, key = xform_name(kind), f"{kind}JobName"
+    lower = snake.replace("_", " ")
 
     def store(self: Any) -> dict[str, Job]:
-        jobs: dict[str, Job] = getattr(self.sagemaker_backend, f"{lower}_jobs")
+        jobs: dict[str, Job] = getattr(self.sagemaker_backend, f"{snake}_jobs")
         return jobs
 
     def find(self: Any) -> Job:
         name = self._get_param(key)
         if name not in store(self):
             backend = self.sagemaker_backend
-            arn = arn_formatter(f"{lower}-job", name, backend.account_id, backend.region_name)
+            arn = arn_formatter(f"{snake.replace('_', '-')}-job", name, backend.account_id, backend.region_name)
             raise ValidationError(f"Requested resource not found: Could not find {lower} job '{arn}'.")
         return store(self)[name]
 
@@ -211,4 +246,4 @@ def _install(responses: Any, job_class: type[Job]) -> None:
         return EmptyResult()
 
     for verb, handler in (("create", create), ("describe", describe), ("stop", stop)):
-        setattr(responses, f"{verb}_{lower}_job", handler)
+        setattr(responses, f"{verb}_{snake}_job", handler)

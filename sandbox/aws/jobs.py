@@ -1,6 +1,6 @@
 """SageMaker jobs that really run: inputs from S3, a container, outputs to S3, logs in CloudWatch.
 
-jobkinds.py has their two kinds. What a job is told and how it fails follows
+Kinds: jobkinds.py, sagemaker/. What a job is told and how it fails follows
 https://docs.aws.amazon.com/sagemaker/latest/dg/{build-your-own-processing-container,your-algorithms-training-algo}.html.
 """
 
@@ -17,6 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.core.utils import utcnow
 from moto.sagemaker.exceptions import ValidationError
@@ -37,12 +38,13 @@ class JobFailed(Exception):
 class Job:
     """One job, from Create to its end. Subclasses know their contract with the container."""
 
-    kind = ""  # "Processing" or "Training"
+    kind = ""  # "Processing", "Training" …, as in the names of the operations
 
     def __init__(self, backend: SageMakerModelBackend, request: dict[str, Any]) -> None:
         self.request, self.region, self.role_arn = request, backend.region_name, request["RoleArn"]
         self.name = request[f"{self.kind}JobName"]
-        self.arn = arn_formatter(f"{self.kind.lower()}-job", self.name, backend.account_id, backend.region_name)
+        kind = xform_name(self.kind, "-")
+        self.arn = arn_formatter(f"{kind}-job", self.name, backend.account_id, backend.region_name)
         self.tags = request.pop("Tags", None) or []  # moto's ListTags reads them here
         self.creation_time = self.last_modified_time = utcnow()
         self.status = "InProgress"
@@ -112,6 +114,9 @@ class Job:
         """Store the outputs of a container that succeeded."""
         raise NotImplementedError
 
+    def keep(self, opt_ml: Path) -> None:
+        """Store what a container that was stopped has left."""
+
     def failure(self, opt_ml: Path, code: int) -> str:
         raise NotImplementedError
 
@@ -159,6 +164,7 @@ class Job:
         code = process.wait()
         timer.cancel()
         if self._stop_reason:
+            self.keep(opt_ml)
             return
         if code:
             raise JobFailed(self.failure(opt_ml, code))

@@ -15,6 +15,9 @@ from sandbox.aws import authorization
 from sandbox.aws.server import ACCOUNT, REGION
 
 _lock = threading.Lock()
+# Bytes of a message; the service counts 26 more for each.
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html
+_LARGEST_EVENT = 1024 * 1024 - 26
 
 
 def writer(
@@ -46,7 +49,10 @@ def writer(
             begun = begun or begin()
             if not begun:
                 return
-            event = {"timestamp": int(time.time() * 1000), "message": line}
-            backend.put_log_events(log_group, log_stream, [event])
+            content = line.encode()
+            for start in range(0, len(content), _LARGEST_EVENT):
+                part = content[start : start + _LARGEST_EVENT].decode(errors="replace")
+                event = {"timestamp": int(time.time() * 1000), "message": part}
+                backend.put_log_events(log_group, log_stream, [event])
 
     return write

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import string
 from collections.abc import Callable
@@ -11,6 +12,14 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from sandbox.aws import definition, identity, jobs
 from sandbox.aws.definition import Json
+
+# What a step's metadata call the job of a kind: PipelineExecutionStepMetadata in the API.
+_JOBS = {
+    "Processing": "ProcessingJob",
+    "Training": "TrainingJob",
+    "Transform": "TransformJob",
+    "HyperParameterTuning": "TuningJob",
+}
 
 
 class StepFailed(Exception):
@@ -35,6 +44,10 @@ class Call(NamedTuple):
         suffix = "".join(random.choices(string.ascii_letters + string.digits, k=10))  # noqa: S311
         return f"pipelines-{self.execution_id}-{self.step.name[:20].rstrip('-_').replace('_', '-')}-{suffix}"
 
+    def short_name(self) -> str:
+        suffix = "".join(random.choices(string.ascii_letters + string.digits, k=10))  # noqa: S311
+        return f"{self.execution_id}-{self.step.name[:8].rstrip('-_').replace('_', '-')}-{suffix}"
+
     def tags(self) -> list[Json]:
         # The service tags what a pipeline makes; a pipeline's role needs sagemaker:AddTags because of it.
         return [
@@ -58,19 +71,20 @@ class Call(NamedTuple):
 
 def stop_job(call: Call) -> None:
     """Stop the job that a step waits for, if it has started one that still runs."""
-    for kind in ("Processing", "Training"):
-        arn = call.step.metadata.get(f"{kind}Job", {}).get("Arn")
+    for kind, entry in _JOBS.items():
+        arn = call.step.metadata.get(entry, {}).get("Arn")
         if arn and not jobs.finished(arn).is_set():
             call.invoke(f"Stop{kind}Job", **{f"{kind}JobName": arn.rpartition("/")[2]})
 
 
 def _job(kind: str) -> Callable[[Call], None]:
     def run(call: Call) -> None:
-        name = {f"{kind}JobName": call.name()}
+        # A tuning job's name may have 32 characters, all others 63.
+        name = {f"{kind}JobName": call.short_name() if kind == "HyperParameterTuning" else call.name()}
         request = call.arguments() | name
         request["Tags"] = [*request.get("Tags", []), *call.tags()]
         arn = call.invoke(f"Create{kind}Job", **request)[f"{kind}JobArn"]
-        call.step.metadata = {f"{kind}Job": {"Arn": arn}}
+        call.step.metadata = {_JOBS[kind]: {"Arn": arn}}
         if call.step.status == "Stopping":
             stop_job(call)  # the execution was stopped while the job was being made
         jobs.finished(arn).wait()
@@ -79,6 +93,11 @@ def _job(kind: str) -> Callable[[Call], None]:
             raise StepFailed(f"ClientError: {answer['FailureReason']}")
         if answer[f"{kind}JobStatus"] == "Stopped" and call.step.status != "Stopping":
             raise StepFailed(f"ClientError: {kind} job stopped: {answer.get('SecondaryStatus', 'Stopped')}")
+        if kind == "HyperParameterTuning":
+            jobs_of_it = call.invoke(
+                "ListTrainingJobsForHyperParameterTuningJob", **name, SortBy="FinalObjectiveMetricValue"
+            )
+            answer["TrainingJobSummaries"] = jobs_of_it["TrainingJobSummaries"]
 
     return run
 
@@ -117,6 +136,35 @@ def _create_model(call: Call) -> None:
     call.step.properties = call.invoke("DescribeModel", ModelName=name)
 
 
+def _call_function(call: Call) -> None:
+    """A Lambda step: the step's arguments are the event, and the named members of the answer are its outputs."""
+    arn = call.step.document["FunctionArn"]
+    event = json.dumps(call.arguments()).encode()
+    try:
+        answer = identity.client("lambda", call.credentials).invoke(FunctionName=arn, Payload=event)
+    except ClientError as error:
+        raise StepFailed(
+            f"ClientError: Failed to invoke lambda:Invoke. {error.response['Error']['Message']}"
+        ) from error
+    text = answer["Payload"].read().decode()
+    if answer.get("FunctionError"):
+        raise StepFailed(f"ClientError: Lambda function {arn} failed: {text}")
+    call.step.metadata = {"Lambda": {"Arn": arn, "OutputParameters": []}}
+    names = [each["OutputName"] for each in call.step.document.get("OutputParameters") or []]
+    if not names:
+        return
+    try:
+        document = json.loads(text)
+        outputs = {name: document[name] for name in names}
+    except (ValueError, KeyError, TypeError) as error:
+        raise StepFailed(f"ClientError: the answer of {arn} lacks one of the outputs {names}: {text}") from error
+    call.step.metadata["Lambda"]["OutputParameters"] = [
+        {"Name": name, "Value": value if isinstance(value, str) else json.dumps(value)}
+        for name, value in outputs.items()
+    ]
+    call.step.properties = {"OutputParameters": outputs}
+
+
 def _fail(call: Call) -> None:
     text = call.arguments().get("ErrorMessage", "")
     call.step.metadata = {"Fail": {"ErrorMessage": text}}
@@ -126,6 +174,9 @@ def _fail(call: Call) -> None:
 ACTIONS: dict[str, Callable[[Call], None]] = {
     "Processing": _job("Processing"),
     "Training": _job("Training"),
+    "Transform": _job("Transform"),
+    "Tuning": _job("HyperParameterTuning"),
+    "Lambda": _call_function,
     "Condition": _condition,
     "RegisterModel": _register_model,
     "Model": _create_model,

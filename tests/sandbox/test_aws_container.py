@@ -128,8 +128,8 @@ def test_without_namespaces_the_programs_are_pointed_at_the_folder(
     assert (code, lines) == (0, [f"{tmp_path}/processing {tmp_path}/model"])
 
 
-def test_an_unknown_image_is_refused_with_the_services_words(tmp_path: Path) -> None:
-    with pytest.raises(images.UnknownImage, match="Requested image not found"):
+def test_an_image_that_the_sandbox_lacks_is_refused_as_lacking(tmp_path: Path) -> None:
+    with pytest.raises(images.UnknownImage, match=r"The sandbox does not have the image .*my-own:latest; it has"):
         run(tmp_path, "true", image="123456789012.dkr.ecr.eu-west-1.amazonaws.com/my-own:latest")
 
 

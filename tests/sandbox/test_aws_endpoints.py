@@ -195,7 +195,7 @@ def test_a_model_whose_second_container_cannot_start_leaves_none_behind(
 
     real_start = container.start
     monkeypatch.setattr(container, "start", start)
-    with pytest.raises(fleet.DeploymentFailed, match="not found"):
+    with pytest.raises(fleet.DeploymentFailed, match="does not have the image no-such-image"):
         fleet.Fleet(tmp_path).start([variant(IMAGE, "no-such-image")], lambda _: print)
     assert [process.poll() is None for process in started] == [False]
 
@@ -304,7 +304,8 @@ def test_refusals_use_the_services_words(hosting: Hosting) -> None:
         return refusal(sagemaker.create_model, ModelName=name, PrimaryContainer=container, ExecutionRoleArn=role)
 
     assert create_model("other") == f"ValidationException: Could not find model data at {gone}."
-    assert create_model("other", image=IMAGE.replace("xgboost", "nothing")).endswith(":1.7-1 not found.")
+    lacking = create_model("other", image=IMAGE.replace("xgboost", "nothing"))
+    assert lacking.startswith("SandboxLacks: The sandbox does not have the image ")
     assert "Could not assume role" in create_model("other", role="arn:aws:iam::123456789012:role/nobody")
     assert create_model(model) == f'ValidationException: Cannot create already existing model "{arn}:model/{model}".'
     assert "already existing endpoint configuration" in refusal(
@@ -330,3 +331,28 @@ def test_refusals_use_the_services_words(hosting: Hosting) -> None:
     assert f'"{arn}:endpoint-config/{config}"' in refusal(
         sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=other
     )
+
+
+def test_data_capture_is_described_as_the_service_does(hosting: Hosting) -> None:
+    model = hosting.model(model_predicting(1))
+    plain = hosting.config(AllTraffic=(model, 1.0))
+    assert "DataCaptureConfig" not in hosting.sagemaker.describe_endpoint_config(EndpointConfigName=plain)
+    variant = {"VariantName": "A", "ModelName": model, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    capture = {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": 40,
+        "DestinationS3Uri": f"s3://{hosting.project.bucket}/captured",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+    }
+    name = f"capture-{uuid.uuid4().hex[:8]}"
+    hosting.sagemaker.create_endpoint_config(
+        EndpointConfigName=name, ProductionVariants=[variant], DataCaptureConfig=capture
+    )
+    described = hosting.settled(hosting.endpoint(name))
+    assert described["DataCaptureConfig"] == {
+        "EnableCapture": True,
+        "CaptureStatus": "Started",
+        "CurrentSamplingPercentage": 40,
+        "DestinationS3Uri": f"s3://{hosting.project.bucket}/captured",
+        "KmsKeyId": "",
+    }

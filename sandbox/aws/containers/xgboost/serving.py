@@ -118,7 +118,7 @@ def parse(body: bytes, content_type: str | None) -> tuple[Any, str]:
         raise formats.UserError(f"Content-type {content_type} is not supported.")
     try:
         text = body.strip().decode()
-        return (_csv if data_format == formats.CSV else _libsvm)(text), data_format
+        return (read_csv if data_format == formats.CSV else read_libsvm)(text), data_format
     except Exception as error:
         raise formats.UserError(
             f"Loading {data_format} data failed with Exception, please ensure data is in {data_format} format:\n "
@@ -126,7 +126,7 @@ def parse(body: bytes, content_type: str | None) -> tuple[Any, str]:
         ) from error
 
 
-def _csv(text: str) -> Any:
+def read_csv(text: str) -> Any:
     """The delimiter is guessed from the first line, as the image does: semicolons and tabs work, too."""
     lines = text.split("\n")
     delimiter = csv.Sniffer().sniff(lines[0][:512]).delimiter
@@ -136,7 +136,7 @@ def _csv(text: str) -> Any:
     return xgboost.DMatrix(table.astype(float))
 
 
-def _libsvm(text: str) -> Any:
+def read_libsvm(text: str) -> Any:
     """Sparse rows; a label in front is passed over, and columns count from 0."""
     from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 
