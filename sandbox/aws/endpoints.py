@@ -18,20 +18,17 @@ from urllib.parse import unquote
 
 import boto3
 import requests
-from botocore.exceptions import ClientError
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import utcnow
 from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig, Model, SageMakerModelBackend, sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
-from moto.sagemaker.utils import arn_formatter
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
-from sandbox.aws import identity, images, logs
+from sandbox.aws import identity, logs
 from sandbox.aws.fleet import DeploymentFailed, Fleet, Variant
-from sandbox.aws.jobfiles import split
-from sandbox.aws.lacking import Lacking
+from sandbox.aws.sagemaker import models
 from sandbox.aws.server import state
 
 HEALTH_CHECK_SECONDS = 60.0  # where the variant does not say; the service takes minutes
@@ -97,7 +94,7 @@ class InvocationRefused(ServiceException):
 def install() -> None:
     """Put this module's functions in place of moto's."""
     backend: Any = SageMakerModelBackend
-    backend.create_model = _create_model
+    backend.create_model = models.create_model
     backend.create_endpoint_config = _refusing_a_second(backend.create_endpoint_config)
     backend.create_endpoint = _create_endpoint
     backend.describe_endpoint = lambda self, endpoint_name: _find(self, endpoint_name).describe()
@@ -111,7 +108,7 @@ def install() -> None:
         setattr(backend, name, _in_double_quotes(getattr(backend, name)))
     backend.describe_endpoint_config = _without_empty(backend.describe_endpoint_config)
     model: Any = Model
-    model.response_object = property(_describe_model)
+    model.response_object = property(models.describe)
     config: Any = FakeEndpointConfig
     config.validate_instance_type = _validate_instance_type
     responses: Any = SageMakerResponse
@@ -122,70 +119,6 @@ def install() -> None:
 
 
 # --- models and endpoint configs -----------------------------------------------------------------------------------
-
-
-def _create_model(
-    self: SageMakerModelBackend,
-    model_name: str,
-    execution_role_arn: str,
-    primary_container: dict[str, Any] | None,
-    vpc_config: dict[str, Any] | None,
-    containers: list[dict[str, Any]] | None,
-    tags: list[dict[str, str]] | None,
-) -> Model:
-    if bool(primary_container) == bool(containers):
-        raise ValidationError("Either PrimaryContainer or Containers must be given, not both.")
-    if model_name in self._models:
-        arn = arn_formatter("model", model_name, self.account_id, self.region_name)
-        raise ValidationError(f'Cannot create already existing model "{arn}".')
-    s3 = identity.client("s3", identity.sagemaker_credentials(execution_role_arn))
-    for definition in resolved_containers(self, containers or [primary_container or {}]):
-        _refuse_unusable(definition, s3)
-    made = Model(
-        self.account_id,
-        self.region_name,
-        model_name,
-        execution_role_arn,
-        primary_container or {},
-        vpc_config or {},
-        containers,
-        tags,
-    )
-    self._models[model_name] = made
-    return made
-
-
-def _describe_model(self: Model) -> dict[str, Any]:
-    answer = self.gen_response_object()
-    answer["ModelArn"] = answer.pop("Arn")
-    return {key: value for key, value in answer.items() if value not in (None, {}, [])}
-
-
-def resolved_containers(backend: SageMakerModelBackend, definitions: list[Any]) -> list[Mapping[str, Any]]:
-    """Container definitions with model packages replaced by the containers of their InferenceSpecification."""
-    found: list[Mapping[str, Any]] = []
-    for definition in definitions:
-        if name := definition.get("ModelPackageName"):
-            package = backend.describe_model_package(name)
-            for each in package.inference_specification["Containers"]:
-                found.append({**each, "Environment": each.get("Environment", {}) | definition.get("Environment", {})})
-        else:
-            found.append(definition)
-    return found
-
-
-def _refuse_unusable(definition: Mapping[str, Any], s3: Any) -> None:
-    # CreateModel looks at image and archive at once; whether the archive is any good shows only in the endpoint.
-    try:
-        images.program(definition["Image"], ["serve"])
-    except images.UnknownImage as error:
-        raise Lacking(error.what) from error
-    if uri := definition.get("ModelDataUrl"):
-        bucket, key = split(uri)
-        try:
-            s3.head_object(Bucket=bucket, Key=key)
-        except ClientError as error:
-            raise ValidationError(f"Could not find model data at {uri}.") from error
 
 
 def _refusing_a_second(create: Callable[..., Any]) -> Callable[..., Any]:
@@ -356,7 +289,7 @@ def _variants(backend: SageMakerModelBackend, config: Mapping[str, Any]) -> list
                 name=each["VariantName"],
                 role_arn=model.execution_role_arn,
                 credentials=identity.sagemaker_credentials(model.execution_role_arn),
-                containers=resolved_containers(backend, model.containers or [model.primary_container]),
+                containers=models.resolved_containers(backend, model.containers or [model.primary_container]),
                 health_check_seconds=each.get("ContainerStartupHealthCheckTimeoutInSeconds", HEALTH_CHECK_SECONDS),
             )
         )

@@ -291,7 +291,7 @@ def test_a_fail_step_says_what_it_was_told_to(world: World) -> None:
     [
         (
             {"AppSpecification": {"ImageUri": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/mine:1"}},
-            "ClientError: ClientError: API error (404): manifest for 123456789012.dkr.ecr.eu-west-1.amazonaws.com/",
+            "ClientError: The sandbox does not have the image 123456789012.dkr.ecr.eu-west-1.amazonaws.com/mine:1",
         ),
         (
             {"RoleArn": "arn:aws:iam::123456789012:role/nobody"},

@@ -16,11 +16,11 @@ from moto.core.utils import utcnow
 from moto.sagemaker.models import SageMakerModelBackend
 
 from sandbox.aws import container, identity
-from sandbox.aws.endpoints import resolved_containers
 from sandbox.aws.fleet import Answer, DeploymentFailed, Fleet, Variant
 from sandbox.aws.jobkinds import install_kind
 from sandbox.aws.jobs import Job, JobFailed
 from sandbox.aws.lacking import Lacking
+from sandbox.aws.sagemaker.models import resolved_containers
 from sandbox.aws.server import state
 
 _HEALTH_CHECK_SECONDS = 60.0
