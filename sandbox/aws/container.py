@@ -103,7 +103,9 @@ def _launch(container: Container, program: list[str], write_line: Callable[[str]
         program = ["setpriv", "--pdeathsig", "KILL", *program]
     scratch = container.opt_ml / "tmp"  # of its own: steps hand nothing on through it
     scratch.mkdir(exist_ok=True)
-    environment = _environment() | {"HOME": str(scratch), "TMPDIR": str(scratch)} | container.environment
+    # What a script installs, as FrameworkProcessor does, lands in the container and not in this checkout's environment.
+    packages = {"PIP_TARGET": f"{scratch}/packages", "PYTHONPATH": f"{scratch}/packages"}
+    environment = _environment() | {"HOME": str(scratch), "TMPDIR": str(scratch)} | packages | container.environment
     # In a container of their own, scripts may write where they stand, and do: they unpack models there.
     working_directory = container.opt_ml / "cwd"
     working_directory.mkdir(exist_ok=True)

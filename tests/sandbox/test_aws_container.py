@@ -75,7 +75,10 @@ def test_a_container_does_not_see_this_checkout(tmp_path: Path) -> None:
     algorithm = SKLEARN.partition("/")[0] + "/sagemaker-xgboost:3.0-5"
     program = "import os, sys; print(os.environ.get('PYTHONPATH'), sys.path[0])"
     (tmp_path / "script.py").write_text(program)
-    assert run(tmp_path, "python3", str(tmp_path / "script.py"), image=algorithm) == (0, [f"None {tmp_path}"])
+    assert run(tmp_path, "python3", str(tmp_path / "script.py"), image=algorithm) == (
+        0,
+        [f"{tmp_path}/tmp/packages {tmp_path}"],
+    )
 
 
 def test_each_container_has_its_own_folder_for_temporary_files(tmp_path: Path) -> None:

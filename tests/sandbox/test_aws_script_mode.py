@@ -129,6 +129,26 @@ def endpoint(world: World, model: Json) -> Any:
     return ask
 
 
+def test_what_a_script_installs_stays_in_its_container(world: World) -> None:
+    wheel = io.BytesIO()
+    with zipfile.ZipFile(wheel, "w") as bundle:
+        bundle.writestr("aside.py", "where = __file__\n")
+        bundle.writestr("aside-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: aside\nVersion: 1.0\n")
+        bundle.writestr("aside-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        bundle.writestr("aside-1.0.dist-info/RECORD", "")
+    step = script_training(world)
+    files = {
+        "train.py": "import aside; print('installed in', aside.where)",
+        "requirements.txt": "./aside-1.0-py3-none-any.whl\n",
+        "aside-1.0-py3-none-any.whl": wheel.getvalue(),
+    }
+    put(world, "code/sourcedir.tar.gz", archive(**files))
+    arn = world.start(step)
+    assert world.end(arn)["PipelineExecutionStatus"] == "Succeeded", world.steps(arn)
+    log = world.log(job_of(world, arn, "Train", "TrainingJob"), "Training")
+    assert any(line.startswith("installed in ") and "/tmp/packages/aside.py" in line for line in log)
+
+
 def test_a_script_that_fails_says_so_in_the_failure_reason(world: World) -> None:
     arn = world.start(script_training(world, "import sys; print('no luck'); sys.exit(7)"))
     world.end(arn)

@@ -54,16 +54,12 @@ def unpack(path: Path, folder: Path) -> None:
         raise CodeError(f"{path.name} is not a valid tar.gz archive: {error}") from error
 
 
-def install_requirements(folder: Path, packages: Path) -> None:
-    """Install what the code's requirements.txt names into `packages`, and put that on this process's path.
-
-    Into a folder of its own: the image's environment is this checkout's. Raises CodeError.
-    """
+def install_requirements(folder: Path) -> None:
+    """Install what the code's requirements.txt names; PIP_TARGET says where to, see container.py. Raises CodeError."""
     requirements = folder / "requirements.txt"
     if not requirements.is_file():
         return
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--target", str(packages), "--requirement", str(requirements)]
-    if subprocess.run(command, check=False).returncode:
+    command += ["--requirement", str(requirements)]
+    if subprocess.run(command, cwd=folder, check=False).returncode:
         raise CodeError(f"Command {' '.join(command)} failed")
-    sys.path.insert(0, str(packages))

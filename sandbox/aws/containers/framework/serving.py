@@ -123,6 +123,6 @@ def _module(program: str, folder: Path, model: Path) -> Any:
     # /opt/ml may be another folder where there are no user namespaces: see container.py.
     source = source.removeprefix("file://").replace("/opt/ml/model", str(model), 1)
     code.fetch(source, folder)
-    code.install_requirements(folder, folder.parent / "packages")
+    code.install_requirements(folder)
     sys.path.insert(0, str(folder))
     return importlib.import_module(program.removesuffix(".py").replace("/", "."))

@@ -134,8 +134,7 @@ def _run(environment: Environment) -> None:
         raise Lacking("script mode for a source directory with a setup.py")
     if not (folder / program).is_file():
         raise code.CodeError(f"the code has no {program}")
-    packages = folder.parent / "packages"
-    code.install_requirements(folder, packages)
+    code.install_requirements(folder)
     command = [sys.executable, program] if program.endswith(".py") else ["/bin/sh", "-c", f"./{program} $*", program]
     command += arguments(environment.values)
     if not program.endswith(".py"):
@@ -143,7 +142,7 @@ def _run(environment: Environment) -> None:
     variables = environment.variables()
     print("Invoking script with the following command:\n\n" + " ".join(command), flush=True)
     (environment.output / "data").mkdir(parents=True, exist_ok=True)
-    path = os.pathsep.join([str(folder), str(packages)])
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(command, cwd=folder, env={**os.environ, **variables, "PYTHONPATH": path}, check=False)
     if done.returncode:
         raise ScriptFailed(done.returncode if done.returncode > 0 else 1, command)
