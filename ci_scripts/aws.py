@@ -216,12 +216,12 @@ def client(service: str, region: str, attempts: int = 8) -> Any:
     """A client with our retry and time limits. Raises nothing by itself: the first call does.
 
     Adaptive retries slow down on throttling, which Describe* and List* calls of SageMaker do meet. With one attempt
-    nothing is retried and nothing waits.
+    nothing is retried and nothing waits; with two, nothing but the second one.
     """
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "adaptive" if attempts > 1 else "standard", "total_max_attempts": attempts},
+        retries={"mode": "adaptive" if attempts > 2 else "standard", "total_max_attempts": attempts},
         connect_timeout=10,
         read_timeout=70,  # seconds; a real-time endpoint may take 60 to answer
         user_agent_extra=f"sagemaker-ci/{__version__}",

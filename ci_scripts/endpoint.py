@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ci_scripts import aws, errors, job
+from ci_scripts import aws, errors, job, text
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
 _SETTLED = {"InService", "OutOfService", "Failed", "UpdateRollbackFailed"}
@@ -218,25 +218,28 @@ def _image_and_data(container: Mapping[str, Any]) -> tuple[str, str]:
     return container.get("Image", ""), container.get("ModelDataUrl") or source
 
 
-def invoke(runtime: Any, endpoint_name: str, body: bytes, content_type: str) -> bytes:
-    """The endpoint's answer to one request. Raises InvocationFailed with the container's own words."""
-    from botocore.exceptions import ClientError, HTTPClientError
+def invoke(runtime: Any, endpoint_name: str, body: bytes, content_type: str) -> tuple[bytes, int]:
+    """The endpoint's answer to one request, and how often the client `runtime` sent it again.
+
+    Raises InvocationFailed with the container's own words.
+    """
+    from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
     try:
         answer = runtime.invoke_endpoint(EndpointName=endpoint_name, Body=body, ContentType=content_type)
         content: bytes = answer["Body"].read()
-    except HTTPClientError as error:  # a timeout, above all
+    except (HTTPClientError, IncompleteReadError) as error:  # a timeout, above all
         raise errors.InvocationFailed(f"endpoint {endpoint_name} did not answer: {error}") from error
     except ClientError as error:
         status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status < 500 and aws.error_code(error) not in _INVOCATION_ERRORS:
             raise
-        said = error.response.get("OriginalMessage") or aws.error_text(error)
+        said = text.short(error.response.get("OriginalMessage") or aws.error_text(error), 2000)
         raise errors.InvocationFailed(
             f"endpoint {endpoint_name} answered with an error: {said}",
             hint=_ASYNCHRONOUS if refuses_as_asynchronous(error) else None,
         ) from error
-    return content
+    return content, answer["ResponseMetadata"].get("RetryAttempts", 0)
 
 
 def refuses_as_asynchronous(error: Any) -> bool:

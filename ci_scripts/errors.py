@@ -459,7 +459,7 @@ class HeldOutDataInvalid(SagemakerCiError):
 
 
 class InvalidPredictions(SagemakerCiError):
-    """The endpoint answered something else than one finite number for every row."""
+    """The endpoint answered something else than one prediction for every row, in a format that is known."""
 
     code = "SMCI-704"
     hint = "Check `request` in quality.yml against what the model's container accepts and answers."

@@ -115,6 +115,8 @@ def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
             yield path, f"{shown(value)} is less than the minimum of {limit}"
         case "maximum":
             yield path, f"{shown(value)} is more than the maximum of {limit}"
+        case "minItems":
+            yield path, f"has {len(value)} entries, at least {limit} are needed"
         case "uniqueItems":
             yield path, "has two entries that are the same"
         case "minLength" if value == "":

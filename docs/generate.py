@@ -174,8 +174,13 @@ def _written(template: str, key: str) -> str:
 _CONFIGURATION = """\
 # Configuration files
 
-The files of a model-deploy repository that `sagemaker-ci` reads. A mistake in any of them fails the job before
-anything is deployed, and every mistake is named at once.
+The files of a model-deploy repository that `sagemaker-ci` reads. `build` checks all of them, in a merge request too: a
+mistake fails the job before anything is deployed, and every mistake is named at once.
+
+Values reach CloudFormation as they are written: `0471`, `1.10` and `22:30` stay what they are, in YAML as in JSON. What
+readers of YAML take for different things (`yes`, `NO`, `True`; in `quality.yml` numbers like `0500`) is refused: write
+`true` or `false`, quote text, leave out leading zeros. A file is UTF-8 and has at most 1 MB; what it names, and links
+in its place, must not lead out of the repository.
 
 Editors complete and check them with the schemas in [`schemas/`](schemas). `seed-deploy/` brings a copy in `.schemas/`
 and refers to it: JSON files by `"$schema"`, YAML files by a comment in their first line.

@@ -18,6 +18,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "the model package version to deploy; default: the newest approved one of the project's group",
         metavar="ARN",
     )
+    settings.add_option(
+        parser,
+        "--quality",
+        "SMCI_QUALITY",
+        "file of quality thresholds, checked for mistakes (default: quality.yml, which may be missing)",
+        default="quality.yml",
+        metavar="PATH",
+    )
 
 
 def run(arguments: Namespace) -> None:
@@ -29,4 +37,4 @@ def run(arguments: Namespace) -> None:
 
     from ci_scripts.deployment import exporter
 
-    exporter.run(project, role, arguments.model_package_arn, Path.cwd())
+    exporter.run(project, role, arguments.model_package_arn, Path.cwd(), arguments.quality)

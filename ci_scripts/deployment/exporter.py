@@ -12,18 +12,22 @@ from ci_scripts.deployment.export import STAGES, Export
 from ci_scripts.deployment.template import Problem, Template
 from ci_scripts.registry import ModelPackage
 from ci_scripts.settings import Project
+from ci_scripts.testing import quality
 
 _MOST_LINES = 200  # of problems in the job log
 
 
-def run(project: Project, model_role: str, model_package_arn: str | None, folder: Path) -> None:
+def run(
+    project: Project, model_role: str, model_package_arn: str | None, folder: Path, thresholds: str = quality.FILE
+) -> None:
     """Export both stages into `folder`, pinned to one model package; None: the newest approved one.
 
-    Writes both files or none. Raises InvalidStageConfig after naming every problem, or what registry raises.
+    `thresholds` names quality.yml, which is checked, too. Writes both files or none.
+    Raises InvalidStageConfig after naming every problem, or what registry raises.
     """
     export.discard(folder)
     with job.section("Stage configurations"):
-        drafts = _drafts(folder, project, model_role)
+        drafts = _drafts(folder, project, model_role, thresholds)
     with job.section("Model package"):
         package = _model_package(model_package_arn, project)
     if package is None:
@@ -54,7 +58,7 @@ def stage_tags(project: Project, stage: str) -> dict[str, str]:
     return project.tags() | {"sagemaker:deployment-stage": stage}
 
 
-def _drafts(folder: Path, project: Project, role: str) -> list[Export]:
+def _drafts(folder: Path, project: Project, role: str, thresholds: str) -> list[Export]:
     """Every stage's export, without the model package. Raises InvalidStageConfig after naming every problem."""
     filled, problems = template.load(folder)
     drafts = []
@@ -63,7 +67,7 @@ def _drafts(folder: Path, project: Project, role: str) -> list[Export]:
         problems += found
         if draft is not None:
             drafts.append(draft)
-    problems += _quality_problems(folder)
+    problems += _quality_problems(folder, thresholds)
     if problems:
         lines = list(dict.fromkeys(str(problem) for problem in problems))  # both stages may find the same one
         for line in lines[:_MOST_LINES]:
@@ -76,11 +80,8 @@ def _drafts(folder: Path, project: Project, role: str) -> list[Export]:
     return drafts
 
 
-def _quality_problems(folder: Path) -> list[Problem]:
+def _quality_problems(folder: Path, name: str) -> list[Problem]:
     """What is wrong with the thresholds, which `test` would find only after staging was deployed."""
-    from ci_scripts.testing import quality
-
-    name = os.environ.get("SMCI_QUALITY") or quality.FILE
     if name == quality.FILE and not os.path.lexists(folder / name):  # it may be missing
         return []
     return [Problem(name, "", problem) for problem in quality.problems_of(folder / name, folder)]

@@ -8,16 +8,19 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ci_scripts import errors, job, repository, settings
 from ci_scripts.settings import Project
 
 if TYPE_CHECKING:
     from ci_scripts.deployment.export import Export
-    from ci_scripts.testing.plugin import Run
+    from ci_scripts.testing.held_out import HeldOut
+    from ci_scripts.testing.plugin import Run, Work
     from ci_scripts.testing.quality import Quality
     from ci_scripts.testing.report import Report
+    from ci_scripts.testing.shared import Measured
+    from ci_scripts.testing.target import Endpoint, Measurement
 
 _TESTS, _QUALITY = "tests", "quality.yml"
 
@@ -59,13 +62,13 @@ def run(arguments: Namespace) -> None:
     with job.section(f"Endpoint {exported.endpoint_name}"):
         job.say(str(aws.log_in(project.region)))
         package = _verify(exported, project, poll_seconds)
-    work = _prepare(exported, project, quality, quality_path)
+    prepared = _prepare(exported, project, quality, quality_path)
     with job.section(f"Tests against {exported.endpoint_name}"):
         paths = [*([tests] if tests else []), *([quality_path] if quality and quality.thresholds else [])]
-        exit_code = _pytest(work, paths)
-    report = _report(work, exit_code, exported, package, project)
+        run, exit_code = _pytest(prepared.work, paths)
+    report = _report(prepared, run, exit_code, exported, package, project)
     _say(report)
-    _judge(report, exit_code, work)
+    _judge(report, exit_code, prepared.failure)
 
 
 def _tests(path: str) -> Path | None:
@@ -107,70 +110,122 @@ def _verify(exported: Export, project: Project, poll_seconds: float) -> dict[str
     return package
 
 
-def _prepare(exported: Export, project: Project, quality: Quality | None, quality_path: Path) -> Run:
-    from ci_scripts import aws
-    from ci_scripts.testing import held_out
-    from ci_scripts.testing.plugin import Run
-    from ci_scripts.testing.quality import Request
-    from ci_scripts.testing.target import Endpoint
+class Prepared(NamedTuple):
+    """What the tests work on, and what its making came to."""
 
-    endpoint = Endpoint(
-        aws.client("sagemaker-runtime", project.region, attempts=1),  # what a caller gets, not what retries make of it
+    work: Work
+    measurement: Measurement | None
+    failure: errors.SagemakerCiError | None
+    """Why there is no measurement."""
+
+
+def _prepare(exported: Export, project: Project, quality: Quality | None, quality_path: Path) -> Prepared:
+    from ci_scripts import aws
+    from ci_scripts.testing import held_out, shared
+    from ci_scripts.testing.plugin import Work
+    from ci_scripts.testing.quality import Request
+
+    endpoint = shared.endpoint(
+        project.region,
         exported.endpoint_name,
         exported.stage,
         exported.model_package_arn,
         quality.request if quality else Request(),
     )
     if quality is None:
-        return Run(endpoint, None, quality_path, None)
+        return Prepared(Work(endpoint, None, quality_path, None, {}), None, None)
     with job.section("Held-out data"):
         sagemaker, s3 = aws.client("sagemaker", project.region), aws.client("s3", project.region)
         data = held_out.load(quality.data, exported.model_package_arn, sagemaker, s3)
         job.say(f"{len(data.labels)} of {data.total} rows of {data.source}")
-    return Run(endpoint, quality, quality_path, data)
+        measured, measurement, failure = _measured(endpoint, quality, data)
+    return Prepared(Work(endpoint, quality, quality_path, data, measured), measurement, failure)
 
 
-def _pytest(work: Run, paths: list[Path]) -> int:
+def _measured(
+    endpoint: Endpoint, quality: Quality, data: HeldOut
+) -> tuple[dict[str, Measured], Measurement | None, errors.SagemakerCiError | None]:
+    """What each metric comes to; asked for once and before the tests, which may run in parallel."""
+    from ci_scripts.testing import metrics
+    from ci_scripts.testing.shared import Measured
+    from ci_scripts.testing.target import measure
+
+    names = list(dict.fromkeys(threshold.metric for threshold in quality.thresholds))
+    if not names:
+        return {}, None, None
+    try:
+        measurement = measure(endpoint, data, once=all(name in metrics.LATENCY for name in names))
+    except errors.SagemakerCiError as error:
+        return dict.fromkeys(names, Measured(None, f"error {error.code}: {error.message}")), None, error
+    if measurement.answers:
+        job.say(f"the endpoint answered {len(data.labels)} rows in the format {measurement.answers.format}")
+    if measurement.repeated:
+        job.say(
+            f"warning: {measurement.repeated} requests were throttled, reset or answered 5xx and sent a second time; "
+            "they do not count as latencies"
+        )
+    measured: dict[str, Measured] = {}
+    undefined: list[errors.SagemakerCiError] = []
+    for name in names:
+        try:
+            measured[name] = Measured(measurement.value(name, data, declared=bool(quality.data.classes)))
+        except errors.SagemakerCiError as error:
+            measured[name] = Measured(None, f"error {error.code}: {error.message}")
+            undefined.append(error)
+    return measured, measurement, undefined[0] if len(undefined) == len(names) else None
+
+
+def _pytest(work: Work, paths: list[Path]) -> tuple[Run, int]:
     import pytest
 
-    from ci_scripts.testing import plugin
+    from ci_scripts.testing.plugin import Run
 
-    return int(
-        pytest.main(
-            [
-                *(str(path) for path in paths),
-                f"--rootdir={Path.cwd()}",
-                f"--junitxml={job.reports_folder() / 'junit.xml'}",
-                # This family names each test's file, which GitLab links to.
-                "--override-ini=junit_family=xunit1",
-                f"--color={'yes' if job.current().in_gitlab else 'auto'}",
-                "-p",
-                "no:cacheprovider",
-            ],
-            plugins=[plugin, work],
-        )
+    run = Run(work)
+    exit_code = pytest.main(
+        [
+            *(str(path) for path in paths),
+            f"--rootdir={Path.cwd()}",
+            f"--junitxml={job.reports_folder() / 'junit.xml'}",
+            # This family names each test's file, which GitLab links to.
+            "--override-ini=junit_family=xunit1",
+            f"--color={'yes' if job.current().in_gitlab else 'auto'}",
+            "-p",
+            "ci_scripts.testing.plugin",
+        ],
+        plugins=[run],
     )
+    return run, int(exit_code)
 
 
-def _report(work: Run, exit_code: int, exported: Export, package: dict[str, Any], project: Project) -> Report:
+def _report(
+    prepared: Prepared, run: Run, exit_code: int, exported: Export, package: dict[str, Any], project: Project
+) -> Report:
     import pytest
 
     from ci_scripts import aws
+    from ci_scripts.testing import metrics
     from ci_scripts.testing.report import Check, Report, write
 
+    work = prepared.work
     thresholds = work.quality.thresholds if work.quality else ()
+    classes = work.held_out.classes if work.held_out else ()
     report = Report(
         stage=exported.stage,
         endpoint=exported.endpoint_name,
         endpoint_url=aws.endpoint_url(project.region, exported.endpoint_name),
         model_package=f"{package['ModelPackageGroupName']} version {package['ModelPackageVersion']}",
         model_package_arn=exported.model_package_arn,
-        checks=[Check(threshold, work.values.get(threshold.metric)) for threshold in thresholds],
-        outcomes=work.outcomes,
+        checks=[Check(threshold, run.values.get(threshold.metric)) for threshold in thresholds],
+        outcomes=run.outcomes,
         complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED),
         held_out=work.held_out,
-        measurement=work.measurement,
+        measurement=prepared.measurement,
         job=job.current(),
+        doubts=[
+            doubt
+            for threshold in thresholds
+            if (doubt := metrics.doubts(threshold.metric, threshold.limit, threshold.comparison, classes))
+        ],
     )
     write(report)
     return report
@@ -181,10 +236,12 @@ def _say(report: Report) -> None:
 
     for check in report.checks:
         job.say(f"{check.threshold.metric} {number(check.measured)}, {bound(check.threshold)}: {check.outcome}")
+    for doubt in report.doubts:
+        job.say(f"warning: {doubt}")
     job.say(f"{report.endpoint}: {report.tally}")
 
 
-def _judge(report: Report, exit_code: int, work: Run) -> None:
+def _judge(report: Report, exit_code: int, failure: errors.SagemakerCiError | None) -> None:
     """Raise what the pytest session comes to, unless it is green and has tested something."""
     import pytest
 
@@ -192,8 +249,8 @@ def _judge(report: Report, exit_code: int, work: Run) -> None:
 
     broken = report.broken
     if broken:
-        if work.failure and all(each.name.startswith("quality: ") for each in broken):
-            raise work.failure  # one cause, and its own hint is the better one
+        if failure and all(each.name.startswith("quality: ") for each in broken):
+            raise failure  # one cause, and its own hint is the better one
         named = ", ".join(each.name for each in broken[:3]) + (
             f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         )

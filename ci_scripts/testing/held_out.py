@@ -8,115 +8,235 @@ from __future__ import annotations
 import csv
 import hashlib
 import heapq
+import io
 import math
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
-from ci_scripts import aws, registry
-from ci_scripts.errors import HeldOutDataInvalid, HeldOutDataMissing
+from ci_scripts import aws, registry, repository, text
+from ci_scripts.errors import HeldOutDataInvalid, HeldOutDataMissing, OutsideRepository
 from ci_scripts.testing.quality import Data
 
 Cell = int | float | str | None
 
-_S3_URI = re.compile(r"s3://([^/]+)/(.+)")
+MOST_CLASSES = 100
+"""Different labels of a file up to which they can be classes."""
+_LONGEST_CELL = 6 * 1024 * 1024  # bytes of a whole request
+_LONGEST_NUMBER = 300  # characters
+
+_S3_URI = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)", re.ASCII)
 _DECIMAL = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+# A field as csv.reader reads it: a quote counts only where the field begins.
+_FIELD = re.compile(r'"(?:[^"]|"")*"?[^,]*|[^,]*')
+
+
+class Row(list[Cell]):
+    """A row's features. CSV requests send the cells that nobody has changed as they stand in the file."""
+
+    def __init__(self, cells: Sequence[str], written: Sequence[str]) -> None:
+        super().__init__(cell(each) for each in cells)
+        self.source = (list(cells), list(written))
+        """The cells of the file: their content, and how it is written."""
+        self._read = tuple(self)
+
+    def written(self) -> list[str] | None:
+        """The cells as text; None when there are other ones than the file's."""
+        _, written = self.source
+        if len(self) != len(written):
+            return None
+        return [
+            raw if value is read or (type(value), value) == (type(read), read) else csv_field(value)
+            for value, read, raw in zip(self, self._read, written, strict=True)
+        ]
 
 
 class HeldOut(NamedTuple):
     """Held-out rows, in the order of the file."""
 
-    features: list[list[Cell]]
+    features: Sequence[list[Cell]]
     """The columns other than the label: numbers, text where it is not a number, None where it is empty."""
     labels: list[float]
     source: str
     """Where the rows come from: an S3 URI or a path."""
     total: int
     """How many rows there are at the source; `features` holds a sample when there are more than `rows`."""
+    classes: tuple[float, ...] = ()
+    """The labels that there are: those of quality.yml, else of all rows of the file, sampled or not.
+
+    Empty when they are too many or no whole numbers, so that they cannot be classes.
+    """
 
 
 def load(data: Data, model_package_arn: str, sagemaker: Any, s3: Any) -> HeldOut:
-    """Read the data that quality.yml names. Raises HeldOutDataMissing or HeldOutDataInvalid."""
+    """Read the data that quality.yml names. Raises HeldOutDataMissing, HeldOutDataInvalid or OutsideRepository."""
     if data.path is not None:
-        if not data.path.is_file():
-            raise HeldOutDataMissing(f"there is no held-out data at {data.path}")
-        with data.path.open(encoding="utf-8-sig", newline="") as file:
-            return parse(file, data, str(data.path))
+        try:
+            with repository.open_file(data.path, data.base or data.path.parent) as file:
+                return _parse_file(file, data, str(data.path))
+        except repository.Missing:
+            raise HeldOutDataMissing(f"there is no held-out data at {data.path}") from None
+        except repository.Outside:
+            raise OutsideRepository(f"data.path in quality.yml leads out of the repository: {data.path}") from None
+        except repository.Unreadable as error:
+            raise HeldOutDataMissing(f"{data.path} {error}") from None
     uri = data.uri or _uri_of_package(sagemaker, model_package_arn, str(data.from_model_package))
     with _download(s3, uri) as file:
-        return parse(file, data, uri)
+        return _parse_file(file, data, uri)
+
+
+def _parse_file(file: BinaryIO, data: Data, source: str) -> HeldOut:
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines:
+        return parse(lines, data, source)
+
+
+class Record(NamedTuple):
+    """One record of the CSV file."""
+
+    line: int
+    """Where it ends, counted from 1."""
+    cells: list[str]
+    written: str
+    """Its text, without the line break."""
 
 
 def parse(lines: Iterable[str], data: Data, source: str) -> HeldOut:
     """Features and labels of CSV lines, at most `data.rows` of them.
 
     Raises HeldOutDataInvalid for what is not CSV, a row that is shorter or longer than the first, a label that is not
-    a finite number, and no rows at all.
+    a finite number or none of the classes of quality.yml, and no rows at all; rows that are not sampled count, too.
     """
+    labels = _Labels(data, source)
     try:
-        records = _records(csv.reader(lines))
-        header = next(records, (0, []))[1] if data.header else None
-        counted = _Counted(records)
-        sampled = sample(counted, data.rows)
+        records = _records(lines)
+        header = next(records, Record(0, [], "")).cells if data.header else None
+        labels.header = header
+        sampled = sample(labels.checked(records), data.rows)
     except (csv.Error, UnicodeDecodeError) as error:
-        raise HeldOutDataInvalid(f"{source} is not CSV in UTF-8: {error}") from error
+        raise HeldOutDataInvalid(f"{source} is not CSV in UTF-8: {text.short(str(error), 200)}") from error
     if not sampled:
         raise HeldOutDataInvalid(f"{source} holds no rows")
-    column = _label_position(data.label_column, header, source)
-    width = len(header or sampled[0][1])
-    features: list[list[Cell]] = []
-    labels: list[float] = []
-    for line, cells in sampled:
-        if len(cells) != width:
-            raise HeldOutDataInvalid(f"{source}, line {line}: {len(cells)} columns, expected {width}")
-        if column >= width:
-            raise HeldOutDataInvalid(f"{source} has {width} columns, label_column {column} is none of them")
-        label = cell(cells[column])
-        if not isinstance(label, int | float) or not math.isfinite(label):
-            raise HeldOutDataInvalid(f"{source}, line {line}: the label {cells[column]!r} is not a finite number")
-        labels.append(float(label))
-        features.append([cell(text) for position, text in enumerate(cells) if position != column])
-    return HeldOut(features, labels, source, counted.count)
+    column = labels.column
+    features = []
+    for record in sampled:
+        written = [found[0] for found in _fields(record.written)]
+        if len(written) != len(record.cells):  # an unusual quotation: quoted anew
+            written = [csv_field(each) for each in record.cells]
+        others = [position for position in range(len(record.cells)) if position != column]
+        features.append(Row([record.cells[each] for each in others], [written[each] for each in others]))
+    values = [labels.value(record) for record in sampled]
+    return HeldOut(features, values, source, labels.count, data.classes or labels.classes())
 
 
-def sample(records: Iterable[tuple[int, list[str]]], most: int) -> list[tuple[int, list[str]]]:
+class _Labels:
+    """Passes records on, checks them and remembers which labels there are."""
+
+    def __init__(self, data: Data, source: str) -> None:
+        self.data, self.source = data, source
+        self.header: list[str] | None = None
+        self.count, self.column, self.width = 0, 0, 0
+        self.seen: set[float] = set()
+
+    def checked(self, records: Iterator[Record]) -> Iterator[Record]:
+        for record in records:
+            if not self.count:
+                self.column = _label_position(self.data.label_column, self.header, self.source)
+                self.width = len(self.header or record.cells)
+                if self.column >= self.width:
+                    raise HeldOutDataInvalid(
+                        f"{self.source} has {self.width} columns, label_column {self.column} is none of them"
+                    )
+            self.count += 1
+            if len(record.cells) != self.width:
+                raise HeldOutDataInvalid(
+                    f"{self.source}, line {record.line}: {len(record.cells)} columns, expected {self.width}"
+                )
+            if len(self.seen) <= MOST_CLASSES:
+                self.seen.add(self.value(record))
+            yield record
+
+    def value(self, record: Record) -> float:
+        """The label of a row."""
+        written = record.cells[self.column]
+        label = cell(written)
+        if not isinstance(label, int | float):
+            raise HeldOutDataInvalid(
+                f"{self.source}, line {record.line}: the label {text.quoted(written)} is not a finite number"
+            )
+        if self.data.classes and label not in self.data.classes:
+            known = ", ".join(f"{each:g}" for each in self.data.classes)
+            raise HeldOutDataInvalid(
+                f"{self.source}, line {record.line}: the label {label:g} is none of the classes of quality.yml, {known}"
+            )
+        return float(label)
+
+    def classes(self) -> tuple[float, ...]:
+        if len(self.seen) > MOST_CLASSES or not all(label.is_integer() for label in self.seen):
+            return ()
+        return tuple(sorted(self.seen))
+
+
+def sample(records: Iterable[Record], most: int) -> list[Record]:
     """At most `most` records, in their order: those whose hashed position is smallest.
 
     The same file gives the same rows on every run and every Python version, a sorted file no biased ones, and only
     `most` records are held in memory.
     """
     chosen = heapq.nsmallest(most, enumerate(records), key=lambda pair: hashlib.sha256(b"%d" % pair[0]).digest())
-    return [record for _, record in sorted(chosen)]
+    return [record for _, record in sorted(chosen, key=lambda pair: pair[0])]
 
 
-def cell(text: str) -> Cell:
-    """A CSV cell as a number where it is one; `007` and `1_000` are text, `nan` is what the model makes of it."""
-    text = text.strip()
-    if not text:
+def cell(written: str) -> Cell:
+    """A CSV cell as a number where it is one, else as it stands: `007`, `1_000`, `nan` and `1e999` are text."""
+    stripped = written.strip()
+    if not stripped:
         return None
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    return float(text) if _DECIMAL.fullmatch(text) else text
+    if len(stripped) > _LONGEST_NUMBER:
+        return written
+    if _INTEGER.fullmatch(stripped):
+        return int(stripped)
+    if _DECIMAL.fullmatch(stripped) and math.isfinite(number := float(stripped)):
+        return number
+    return written
 
 
-class _Counted:
-    """Passes records on and counts them."""
-
-    def __init__(self, records: Iterator[tuple[int, list[str]]]) -> None:
-        self.records, self.count = records, 0
-
-    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        for record in self.records:
-            self.count += 1
-            yield record
+def csv_field(value: Any) -> str:
+    """One value as a field of CSV, quoted where it must be; nothing for None."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow([value, ""])  # a field alone, if empty, would be quoted
+    return buffer.getvalue()[:-1]
 
 
-def _records(reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of every line that is not blank."""
-    return ((reader.line_num, cells) for cells in reader if any(text.strip() for text in cells))
+def _records(lines: Iterable[str]) -> Iterator[Record]:
+    """Every record that is not a blank line."""
+    csv.field_size_limit(_LONGEST_CELL)
+    read: list[str] = []
+
+    def remembered() -> Iterator[str]:
+        for line in lines:
+            read.append(line)
+            yield line
+
+    reader = csv.reader(remembered())
+    for cells in reader:
+        written = "".join(read).rstrip("\r\n")
+        read.clear()
+        if any(each.strip() for each in cells):
+            yield Record(reader.line_num, cells, written)
+
+
+def _fields(written: str) -> Iterator[re.Match[str]]:
+    position = 0
+    while True:
+        field = _FIELD.match(written, position)
+        assert field is not None  # noqa: S101 - the pattern also matches nothing
+        yield field
+        position = field.end() + 1
+        if position > len(written):
+            return
 
 
 def _label_position(label_column: int | str, header: list[str] | None, source: str) -> int:
@@ -124,9 +244,8 @@ def _label_position(label_column: int | str, header: list[str] | None, source: s
         return label_column
     names = [name.strip() for name in header or []]
     if label_column not in names:
-        raise HeldOutDataInvalid(
-            f"{source} has no column {label_column!r}, only {', '.join(names) or 'an empty header'}"
-        )
+        known = text.short(", ".join(names), 300) or "an empty header"
+        raise HeldOutDataInvalid(f"{source} has no column {text.quoted(label_column)}, only {known}")
     return names.index(label_column)
 
 
@@ -135,7 +254,11 @@ def _uri_of_package(sagemaker: Any, arn: str, key: str) -> str:
     uri = str(properties.get(key, ""))
     if not _S3_URI.fullmatch(uri):
         found = (
-            f"the value {uri!r}" if uri else f"only {', '.join(sorted(properties))}" if properties else "none at all"
+            f"the value {text.quoted(uri)}"
+            if uri
+            else f"only {', '.join(sorted(properties))}"
+            if properties
+            else "none at all"
         )
         raise HeldOutDataMissing(
             f"model package {arn} has no S3 URI under {key} in its CustomerMetadataProperties ({found})"
@@ -143,8 +266,8 @@ def _uri_of_package(sagemaker: Any, arn: str, key: str) -> str:
     return uri
 
 
-def _download(s3: Any, uri: str) -> TextIO:
-    """The object as a temporary text file: sampling wants no more than a few rows in memory."""
+def _download(s3: Any, uri: str) -> BinaryIO:
+    """The object as a temporary file: sampling wants no more than a few rows in memory."""
     from botocore.exceptions import ClientError
 
     bucket, key = re.fullmatch(_S3_URI, uri).groups()  # type: ignore[union-attr] # the schema and _uri_of_package check it
@@ -159,7 +282,7 @@ def _download(s3: Any, uri: str) -> TextIO:
                 hint=f"{HeldOutDataMissing.hint} Reading takes s3:GetObject; to tell the two apart, s3:ListBucket.",
             ) from error
         raise
-    file = tempfile.TemporaryFile("w+", encoding="utf-8-sig", newline="")  # noqa: SIM115 - the caller closes it
-    shutil.copyfileobj(body, file.buffer)
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    shutil.copyfileobj(body, file)
     file.seek(0)
     return file

@@ -56,14 +56,8 @@ def r2(actual: Numbers, predicted: Numbers) -> float:
 
 
 def accuracy(actual: Numbers, predicted: Numbers) -> float:
-    """Share of rows whose class is right.
-
-    Labels of 0 and 1: a prediction is a score, cut at 0.5. Any other labels: a prediction is the class itself.
-    """
-    pairs = _pairs(actual, predicted)
-    if is_binary(actual):
-        return _mean([float(a == (p >= CUTOFF)) for a, p in pairs])
-    return _mean([float(a == p) for a, p in pairs])
+    """Share of rows whose class is right; predictions are classes."""
+    return _mean([float(a == p) for a, p in _pairs(actual, predicted)])
 
 
 def precision(actual: Numbers, predicted: Numbers) -> float:
@@ -119,6 +113,35 @@ def is_binary(labels: Numbers) -> bool:
     return set(labels) <= {0, 1}
 
 
+def called(metric: str, scores: Numbers, *, any_number: bool) -> list[float]:
+    """The class 0 or 1 that each score is cut to. Raises MetricUndefined for what is no score, unless `any_number` is.
+
+    A 2 among the answers may be a third class, and then no cut makes it right.
+    """
+    outside = next((score for score in scores if not 0 <= score <= 1), None)
+    if outside is not None and not any_number:
+        raise MetricUndefined(
+            f"{metric} cuts scores from 0 to 1 at {CUTOFF}, the endpoint answered {outside:g}",
+            hint="If that is a class, list all of them in quality.yml, `data: {classes: [0, 1, 2]}`. If it is a score "
+            f"and {CUTOFF} the right cut all the same, `data: {{classes: [0, 1]}}`.",
+        )
+    return [float(score >= CUTOFF) for score in scores]
+
+
+def doubts(metric: str, limit: float, comparison: str, classes: Numbers) -> str:
+    """What is odd about a threshold for labels of these classes (none: numbers); empty when it fits."""
+    if metric in REGRESSION and classes and is_binary(classes):
+        never = (
+            f"; as no error is larger than 1, {metric} {comparison} {limit} cannot fail"
+            if comparison == "<=" and metric != "r2" and limit >= 1
+            else ""
+        )
+        return f"{metric} measures numbers, and the labels are the classes 0 and 1{never}: see accuracy, f1 or log_loss"
+    if metric in CLASSIFICATION and not classes:
+        return f"{metric} counts right classes, and the labels are too many different numbers for that: see mse or r2"
+    return ""
+
+
 def _pairs(actual: Numbers, predicted: Numbers) -> list[tuple[float, float]]:
     if not actual:
         raise MetricUndefined("there is no held-out data to measure quality with")
@@ -135,7 +158,7 @@ def _ratio(numerator: int, denominator: int) -> float:
 
 def _confusion(metric: str, actual: Numbers, predicted: Numbers) -> tuple[int, int, int]:
     """True positives, false positives, false negatives."""
-    pairs = [(a == 1, p >= CUTOFF) for a, p in _pairs(actual, predicted)]
+    pairs = [(a == 1, p == 1) for a, p in _pairs(actual, predicted)]
     _require_binary(metric, actual)
     return pairs.count((True, True)), pairs.count((False, True)), pairs.count((True, False))
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ci_scripts import documents, job, repository, schemas, text
@@ -30,6 +31,10 @@ class Data(NamedTuple):
     label_column: int | str
     header: bool
     rows: int
+    classes: tuple[float, ...] = ()
+    """All classes that a label can be; empty: those that the file holds."""
+    base: Path | None = None
+    """A folder of the repository that `path` must not lead out of; None: the folder of `path`."""
 
 
 class Request(NamedTuple):
@@ -37,6 +42,10 @@ class Request(NamedTuple):
 
     content_type: str = "text/csv"
     rows_per_request: int = 100
+    answer: str = ""
+    """A name of answers.FORMATS; empty: what the answer's shape shows."""
+    labels: Mapping[str, float] = MappingProxyType({})
+    """The numbers of classes that the container names by words."""
 
 
 class Threshold(NamedTuple):
@@ -81,7 +90,7 @@ def load(path: Path, base: Path | None = None) -> Quality:
         job.say(f"{path}: {problem}")
     if problems:
         raise InvalidQuality(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {path}: {problems[0]}")
-    return parse(content, path.parent)
+    return parse(content, path.parent, base)
 
 
 def problems_of(path: Path, base: Path) -> list[str]:
@@ -109,7 +118,7 @@ def find_problems(content: Any, folder: Path | None = None, base: Path | None = 
     return [*found, *_contradictions(content, folder, base or folder)]
 
 
-def parse(content: Mapping[str, Any], folder: Path) -> Quality:
+def parse(content: Mapping[str, Any], folder: Path, base: Path | None = None) -> Quality:
     """Typed values of a document without problems; a relative `path` of the data starts at `folder`."""
     data, request = content["data"], content.get("request", {})
     checks: list[dict[str, Any]] = content.get("checks", [])
@@ -120,7 +129,9 @@ def parse(content: Mapping[str, Any], folder: Path) -> Quality:
             path=folder / data["path"] if "path" in data else None,
             label_column=data.get("label_column", 0),
             header=data.get("header", False),
-            rows=data.get("rows", 500),
+            rows=int(data.get("rows", 500)),
+            classes=tuple(sorted(data.get("classes", ()))),
+            base=base or folder,
         ),
         request=Request(**request),
         thresholds=tuple(

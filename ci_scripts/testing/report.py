@@ -13,7 +13,7 @@ from importlib.resources import files
 from string import Template
 from typing import NamedTuple
 
-from ci_scripts import job
+from ci_scripts import job, text
 from ci_scripts.job import Job
 from ci_scripts.testing import metrics, plots
 from ci_scripts.testing.held_out import HeldOut
@@ -57,6 +57,8 @@ class Report(NamedTuple):
     held_out: HeldOut | None
     measurement: Measurement | None
     job: Job
+    doubts: Sequence[str] = ()
+    """What is odd about thresholds for such labels."""
 
     @property
     def broken(self) -> list[Outcome]:
@@ -107,12 +109,13 @@ def summary(report: Report) -> list[str]:
     lines = [
         f"## Test of {report.endpoint}: {report.verdict}",
         "",
-        f"- model package: {report.model_package} (`{report.model_package_arn}`)",
+        f"- model package: {text.cell(report.model_package)} ({text.code(report.model_package_arn)})",
         f"- endpoint: [{report.endpoint}]({report.endpoint_url})",
         f"- tests: {report.tally}",
     ]
     if report.held_out:
-        lines.append(f"- held-out data: {_rows(report.held_out)} of `{report.held_out.source}`")
+        lines.append(f"- held-out data: {_rows(report.held_out)} of {text.code(report.held_out.source)}")
+    lines += [f"- warning: {text.cell(doubt)}" for doubt in report.doubts]
     if report.checks:
         lines += ["", "| Quality | Measured | Threshold | |", "|---|---:|---:|---|"]
         lines += [
@@ -121,7 +124,7 @@ def summary(report: Report) -> list[str]:
         ]
     if report.broken:
         lines += ["", "Failed:", ""]
-        lines += [f"- `{each.name}`" for each in report.broken]
+        lines += [f"- {text.code(each.name)}" for each in report.broken]
     return lines
 
 
@@ -150,6 +153,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         p50, p95 = report.latencies.values()
         count = len(report.measurement.latencies)
         yield "Latency", f"p50 {p50:.0f} ms, p95 {p95:.0f} ms <span class=soft>({count} requests)</span>"
+    for doubt in report.doubts:
+        yield "Warning", _text(doubt)
     yield "Tests", escape(report.tally)
     if report.job.in_gitlab:
         yield "Job", _link(f"{report.job.project_path}, {report.job.name} #{report.job.id}", report.job.url)
@@ -186,7 +191,7 @@ def _plots(report: Report) -> Iterator[str]:
         yield _figure(
             "Residuals", "too high right of the dashed line", plots.histogram({"": residuals}, "predicted - actual", 0)
         )
-    elif metrics.is_binary(actual):
+    elif _has_scores(report.held_out, report.measurement):
         scores = {
             f"class {label}": [p for a, p in zip(actual, predicted, strict=True) if a == label] for label in (0, 1)
         }
@@ -197,6 +202,12 @@ def _plots(report: Report) -> Iterator[str]:
     else:
         yield _figure("Confusion", "rows by actual and predicted class", _confusion(actual, predicted))
     yield "</div>"
+
+
+def _has_scores(held_out: HeldOut, measurement: Measurement) -> bool:
+    """Whether the predictions are scores of class 1, which a cut turns into the classes 0 and 1."""
+    decided = measurement.answers is not None and measurement.answers.are_final
+    return not decided and metrics.is_binary(held_out.classes or held_out.labels)
 
 
 def _figure(title: str, note: str, content: str) -> str:
@@ -233,9 +244,9 @@ def _tests(report: Report) -> Iterator[str]:
     yield "</table></div>"
 
 
-def _text(text: str) -> str:
+def _text(content: str) -> str:
     # Control characters (colours of a terminal, bytes of an answer) are not allowed in HTML.
-    shown = re.sub(r"\x1b\[[0-9;]*m|[^\n\t -~\xa0-\U0010ffff]", "", text)
+    shown = re.sub(r"\x1b\[[0-9;]*m|[^\n\t -~\xa0-\U0010ffff]", "", content)
     return escape(shown if len(shown) <= _LONGEST_MESSAGE else f"{shown[:_LONGEST_MESSAGE]}\n... (cut)")
 
 

@@ -68,7 +68,7 @@ class Deployment(NamedTuple):
 
     def prediction(self, stage: str = "staging") -> float:
         runtime = self.aws.client("sagemaker-runtime")
-        return float(endpoint.invoke(runtime, f"{self.project.name}-{stage}", b"1,2,3", "text/csv"))
+        return float(endpoint.invoke(runtime, f"{self.project.name}-{stage}", b"1,2,3", "text/csv")[0])
 
     def edit_template(self, old: str, new: str) -> None:
         path = self.folder / "endpoint-config-template.yml"

@@ -334,7 +334,7 @@ def test_data_in_a_bucket_that_may_not_be_listed_is_missing_or_forbidden(aws: Aw
     assert "s3:ListBucket" in done.stderr
 
 
-def test_an_endpoint_that_fails_is_asked_once_and_named_as_the_cause(run_test: Run) -> None:
+def test_an_endpoint_that_fails_is_asked_twice_and_named_as_the_cause(run_test: Run) -> None:
     asked: list[str] = []
 
     class Unavailable(BaseHTTPRequestHandler):
@@ -354,7 +354,7 @@ def test_an_endpoint_that_fails_is_asked_once_and_named_as_the_cause(run_test: R
         )
         server.shutdown()
     assert "error SMCI-606: " in done.stderr
-    assert len(asked) == 1
+    assert len(asked) == 2
 
 
 def test_a_model_that_refuses_the_held_out_rows_is_asked_once_and_named_as_the_cause(

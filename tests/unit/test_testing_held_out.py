@@ -40,6 +40,12 @@ def test_the_label_can_be_any_column_by_position_or_name() -> None:
         (".5", 0.5),
         ("1e-3", 0.001),
         (" 2 ", 2),
+        ("12E4", 120000.0),
+        ("+2", 2),
+        (" Private", " Private"),
+        (" ", None),
+        ("1e999", "1e999"),
+        ("9" * 400, "9" * 400),
         ("", None),
         ("F", "F"),
         ("007", "007"),
@@ -82,6 +88,11 @@ def test_a_file_that_is_small_enough_is_used_whole() -> None:
         ("9,1\nrings,2\n", {}, "line 2: the label 'rings' is not a finite number"),
         ("nan,1\n", {}, "line 1: the label 'nan' is not a finite number"),
         ("1e999,1\n", {}, "line 1: the label '1e999' is not a finite number"),
+        (f"{'9' * 400},1\n", {}, r"line 1: the label '9+\.\.\.' is not a finite number"),
+        ("1,1\n" * 600 + "x,1\n" + "1,1\n" * 600, {}, "line 601: the label 'x' is not a finite number"),
+        ("1,1\n" * 600 + "1\n" + "1,1\n" * 600, {}, "line 601: 1 columns, expected 2"),
+        ("0,1\n2,1\n", {"classes": (0, 1)}, "line 2: the label 2 is none of the classes of quality.yml, 0, 1"),
+        ("1,\x1b[31mred\r\x1b[0K\n2\n", {}, "line 2: 1 columns, expected 2"),
         (",1\n", {}, "line 1: the label '' is not a finite number"),
         ("9,1\n9,1,2\n", {}, "line 2: 3 columns, expected 2"),
         ("9,1\n", {"label_column": 2}, "has 2 columns, label_column 2 is none of them"),
@@ -91,6 +102,38 @@ def test_a_file_that_is_small_enough_is_used_whole() -> None:
 def test_unusable_data_is_refused_with_its_line(text: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(HeldOutDataInvalid, match=message):
         parse(text, **changes)
+
+
+def test_the_cells_of_a_row_are_kept_as_they_are_written() -> None:
+    text = 'a,b,c,d\r\n1, Private,12E4,+2\r\n0,"Self, emp",7E1,""\r\n1,"two\nlines",a"b,"say ""hi"""\r\n'
+    found = parse(text, header=True)
+    assert [row.written() for row in found.features if isinstance(row, held_out.Row)] == [
+        [" Private", "12E4", "+2"],
+        ['"Self, emp"', "7E1", '""'],
+        ['"two\nlines"', 'a"b', '"say ""hi"""'],
+    ]
+    assert found.features[2] == ["two\nlines", 'a"b', 'say "hi"']
+
+
+def test_a_cell_of_200_kilobytes_is_a_cell() -> None:
+    assert parse(f"1,{'x' * 200_000}\n").features == [["x" * 200_000]]
+
+
+def test_the_classes_are_those_of_the_whole_file_whichever_rows_are_sampled() -> None:
+    rows = ["1,5" if number % 2 else "0,5" for number in range(3000)]
+    rows[1500] = "2,5"
+    found = parse("\n".join(rows) + "\n", rows=500)
+    assert found.classes == (0.0, 1.0, 2.0)
+    assert set(found.labels) == {0.0, 1.0}
+
+
+def test_labels_that_are_many_or_no_whole_numbers_are_no_classes() -> None:
+    assert parse("".join(f"{number},1\n" for number in range(200))).classes == ()
+    assert parse("0,1\n0.5,1\n").classes == ()
+
+
+def test_quality_yml_may_name_classes_that_the_file_lacks() -> None:
+    assert parse("0,1\n1,1\n", classes=(0, 1, 2)).classes == (0, 1, 2)
 
 
 def test_what_is_not_text_is_refused(tmp_path: Path) -> None:

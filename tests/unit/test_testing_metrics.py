@@ -10,7 +10,10 @@ from sklearn import metrics as sklearn_metrics
 
 from ci_scripts.errors import MetricUndefined
 from ci_scripts.testing import metrics
+from ci_scripts.testing.answers import Answers
+from ci_scripts.testing.held_out import HeldOut
 from ci_scripts.testing.metrics import CLASSIFICATION, REGRESSION
+from ci_scripts.testing.target import Measurement
 
 SKLEARN = {
     "mse": sklearn_metrics.mean_squared_error,
@@ -60,9 +63,72 @@ def test_a_regression_metric_is_the_one_of_scikit_learn(metric: str, case: str) 
 @pytest.mark.parametrize("metric", CLASSIFICATION)
 def test_a_classification_metric_is_the_one_of_scikit_learn(metric: str, case: str) -> None:
     actual, scores = CLASSIFICATIONS[case]
-    predicted = scores if metric == "log_loss" else [float(score >= 0.5) for score in scores]
+    predicted = scores if metric == "log_loss" else metrics.called(metric, scores, any_number=False)
+    assert predicted == scores or predicted == [float(score >= 0.5) for score in scores]
     expected = SKLEARN[metric](actual, predicted)
-    assert CLASSIFICATION[metric](actual, scores) == pytest.approx(expected, rel=1e-12)
+    assert CLASSIFICATION[metric](actual, predicted) == pytest.approx(expected, rel=1e-12)
+
+
+def held_out(labels: list[float], classes: tuple[float, ...]) -> HeldOut:
+    return HeldOut([[0.1]] * len(labels), labels, "held_out.csv", 3000, classes)
+
+
+def answered(name: str, values: list[float], probabilities: list[float] | None = None) -> Measurement:
+    return Measurement(values, [1.0], Answers(name, values, probabilities))
+
+
+def test_a_third_class_of_the_file_is_no_score_although_no_sampled_row_is_of_it() -> None:
+    measured = answered("number", [2.0, 2.0], [2.0, 2.0])
+    assert measured.value("accuracy", held_out([0.0, 1.0], (0.0, 1.0, 2.0))) == 0
+
+
+def test_a_number_that_is_no_score_is_not_cut() -> None:
+    measured = answered("number", [2.0, 0.2], [2.0, 0.2])
+    with pytest.raises(
+        MetricUndefined, match=r"accuracy cuts scores from 0 to 1 at 0\.5, the endpoint answered 2"
+    ) as caught:
+        measured.value("accuracy", held_out([1.0, 0.0], (0.0, 1.0)))
+    assert "classes: [0, 1, 2]" in caught.value.hint
+    assert measured.value("accuracy", held_out([1.0, 0.0], (0.0, 1.0)), declared=True) == 1
+
+
+@pytest.mark.parametrize("name", ["predicted_label", "label", "scores"])
+def test_a_class_that_the_container_names_is_compared_as_it_is(name: str) -> None:
+    data = held_out([1.0, 0.0, 1.0], (0.0, 1.0))
+    assert answered(name, [1.0, 0.0, 2.0], [0.3, 0.1, 0.4]).value("accuracy", data) == pytest.approx(2 / 3)
+    assert answered(name, [1.0, 0.0, 2.0], [0.3, 0.1, 0.4]).value("recall", data) == 0.5
+    expected = sklearn_metrics.log_loss([1, 0, 1], [0.3, 0.1, 0.4], labels=[0, 1])
+    assert answered(name, [1.0, 0.0, 1.0], [0.3, 0.1, 0.4]).value("log_loss", data) == pytest.approx(expected)
+    with pytest.raises(MetricUndefined, match="log_loss needs the probability of class 1"):
+        answered(name, [1.0, 0.0, 1.0]).value("log_loss", data)
+
+
+def test_classes_have_no_error_and_predicted_numbers_have() -> None:
+    data = held_out([1.0, 3.0], (1.0, 3.0))
+    with pytest.raises(MetricUndefined, match=r"mse needs numbers, the endpoint answers classes \(label\)"):
+        answered("label", [1.0, 3.0]).value("mse", data)
+    assert answered("predicted_label", [1.5, 3.0]).value("mse", data) == 0.125  # a regression by nearest neighbours
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "comparison", "classes", "told"),
+    [
+        ("mse", 6.0, "<=", (0.0, 1.0), "as no error is larger than 1, mse <= 6.0 cannot fail"),
+        ("mse", 0.2, "<=", (0.0, 1.0), "mse measures numbers, and the labels are the classes 0 and 1: see accuracy"),
+        ("r2", 0.2, ">=", (0.0, 1.0), "r2 measures numbers"),
+        ("accuracy", 0.9, ">=", (), "the labels are too many different numbers"),
+        ("mse", 6.0, "<=", (1.0, 2.0, 3.0), ""),
+        ("mse", 6.0, "<=", (), ""),
+        ("accuracy", 0.9, ">=", (0.0, 1.0), ""),
+        ("latency_p95_ms", 9, "<=", (0.0, 1.0), ""),
+    ],
+)
+def test_a_threshold_that_does_not_fit_the_labels_is_doubted(
+    metric: str, limit: float, comparison: str, classes: tuple[float, ...], told: str
+) -> None:
+    doubt = metrics.doubts(metric, limit, comparison, classes)
+    assert told in doubt
+    assert bool(told) == bool(doubt)
 
 
 def test_accuracy_of_more_than_two_classes_compares_the_class_itself() -> None:

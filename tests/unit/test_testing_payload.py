@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ci_scripts.errors import InvalidPredictions, RequestTooLarge
+from ci_scripts.errors import RequestTooLarge
 from ci_scripts.testing import payload
+from ci_scripts.testing.held_out import Row
 from ci_scripts.testing.quality import Request
 
 
@@ -35,40 +36,23 @@ def test_a_single_row_that_is_too_large_is_an_error() -> None:
         list(payload.requests([["x" * 10]], Request(), largest=6))
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"9.5,10",
-        b"9.5\n10\n",
-        b"9.5,\n10",
-        b"[9.5, 10]",
-        b"[[9.5], [10]]",
-        b'{"predictions": [9.5, 10]}',
-        b'{"predictions": [[9.5], [10]]}',
-        b'{"predictions": [{"score": 9.5}, {"score": 10}]}',
-    ],
-)
-def test_predictions_are_read_in_every_format_of_the_containers(body: bytes) -> None:
-    assert payload.decode(body, 2) == [9.5, 10.0]
+def test_a_held_out_row_is_sent_as_it_stands_in_its_file() -> None:
+    written = [" Private", "12E4", "+2", "", '"a, ""b"""', "0.10", "007"]
+    row = Row([" Private", "12E4", "+2", "", 'a, "b"', "0.10", "007"], written)
+    assert row == [" Private", 120000.0, 2, None, 'a, "b"', 0.1, "007"]
+    assert payload.encode([row], "text/csv") == (",".join(written) + "\n").encode()
+    assert payload.encode([row], "application/json") == (
+        b'{"instances": [[" Private", 120000.0, 2, null, "a, \\"b\\"", 0.1, "007"]]}'
+    )
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b"9.5", "answered 1 values for 2 rows: '9.5'"),
-        (b"1,2,3", "answered 3 values for 2 rows"),
-        (b"", "answered 0 values for 2 rows"),
-        (b"9.5,nan", "answered 'nan' for row 2"),
-        (b"9.5,inf", "answered 'inf' for row 2"),
-        (b"[NaN, 1]", "answered 'nan' for row 1"),
-        (b"old,young", "answered 'old' for row 1"),
-        (b"[[0.1, 0.9], [0.2, 0.8]]", r"answered '\[0.1, 0.9\]' for row 1"),
-        (b'{"predictions": [{"label": 1}, {"label": 2}]}', "for row 1"),
-        (b'{"error": "no model"}', "holds no predictions"),
-        (b"[1, 2", "holds no predictions"),
-        (b"\xff\xfe", "answered 1 values"),
-    ],
-)
-def test_anything_but_a_finite_number_for_each_row_is_an_error(body: bytes, message: str) -> None:
-    with pytest.raises(InvalidPredictions, match=message):
-        payload.decode(body, 2)
+def test_a_cell_that_a_test_has_changed_is_sent_as_it_is_now() -> None:
+    row = Row(["1.0", "2.0", "a"], ["1.0", "2.0", "a"])
+    row[1] = 2.5
+    assert payload.encode([row], "text/csv") == b"1.0,2.5,a\n"
+    row[0] = None
+    row[2] = "b,c"
+    assert payload.encode([row], "text/csv") == b',2.5,"b,c"\n'
+    row.append(4)
+    assert payload.encode([row], "text/csv") == b',2.5,"b,c",4\n'
+    assert payload.encode([list(Row(["1.0"], ["1.0"]))], "text/csv") == b"1.0\n"

@@ -18,6 +18,15 @@ PROBLEMS: list[tuple[Any, list[str]]] = [
     (GOOD, []),
     ({"data": {"from_model_package": "HeldOutDataUri"}}, []),
     ({"data": {"uri": "s3://bucket/key.csv", "header": True, "label_column": "rings"}}, []),
+    (GOOD | {"data": {"path": "a", "classes": [0, 1, 2]}, "request": {"answer": "label", "labels": {"NO": 0}}}, []),
+    (GOOD | {"data": {"path": "a", "classes": [1]}}, ["data.classes: has 1 entries, at least 2 are needed"]),
+    (
+        GOOD | {"request": {"answer": "lable", "labels": {"NO": "zero"}}},
+        [
+            'request.answer: "lable" is not one of number, score, scores, predicted_label, label (did you mean label?)',
+            'request.labels.NO: "zero" is not a whole number',
+        ],
+    ),
     (GOOD | {"request": {"content_type": "application/json", "rows_per_request": 1}}, []),
     (None, ["null is not a mapping"]),
     ({}, ["lacks data"]),
@@ -62,8 +71,8 @@ def test_the_schema_lists_exactly_the_metrics_there_are() -> None:
 
 def test_what_the_file_leaves_out_has_the_defaults_of_the_schema(tmp_path: Path) -> None:
     parsed = quality.parse({"data": {"path": "held_out.csv"}}, tmp_path)
-    assert parsed.data == (None, None, tmp_path / "held_out.csv", 0, False, 500)
-    assert parsed.request == ("text/csv", 100)
+    assert parsed.data == (None, None, tmp_path / "held_out.csv", 0, False, 500, (), tmp_path)
+    assert parsed.request == ("text/csv", 100, "", {})
     assert parsed.thresholds == ()
     properties = quality.schema()["properties"]
     assert properties["data"]["properties"]["rows"]["default"] == 500
