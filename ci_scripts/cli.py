@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug or settings.is_on("SMCI_DEBUG"):
             import traceback
 
-            traceback.print_exception(error)
+            job.say_debug("".join(traceback.format_exception(error)))
         job.say_error(failure.code, failure.message, failure.hint)
         return 1
     return 0

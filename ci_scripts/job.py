@@ -69,6 +69,11 @@ def say_error(code: str, message: str, hint: str) -> None:
     print(f"hint: {text.line(hint)}", file=sys.stderr)
 
 
+def say_debug(content: str) -> None:
+    """Print what only who asks for it wants to see, such as a traceback, before the error."""
+    print(text.lines(content.rstrip()), file=sys.stderr)
+
+
 def _print(line: str) -> None:
     print(line, flush=True)
 

@@ -208,7 +208,7 @@ def _report(
 
     work = prepared.work
     thresholds = work.quality.thresholds if work.quality else ()
-    classes = work.held_out.classes if work.held_out else ()
+    classes = work.held_out.known if work.held_out else ()
     report = Report(
         stage=exported.stage,
         endpoint=exported.endpoint_name,

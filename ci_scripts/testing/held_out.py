@@ -64,11 +64,16 @@ class HeldOut(NamedTuple):
     """Where the rows come from: an S3 URI or a path."""
     total: int
     """How many rows there are at the source; `features` holds a sample when there are more than `rows`."""
-    classes: tuple[float, ...] = ()
+    classes: tuple[float, ...] | None = None
     """The labels that there are: those of quality.yml, else of all rows of the file, sampled or not.
 
-    Empty when they are too many or no whole numbers, so that they cannot be classes.
+    Empty when they are too many or no whole numbers, so that they cannot be classes; None: those of `labels`.
     """
+
+    @property
+    def known(self) -> Sequence[float]:
+        """What decides whether labels are classes 0 and 1, or others."""
+        return self.labels if self.classes is None else self.classes
 
 
 def load(data: Data, model_package_arn: str, sagemaker: Any, s3: Any) -> HeldOut:

@@ -61,19 +61,19 @@ def accuracy(actual: Numbers, predicted: Numbers) -> float:
 
 
 def precision(actual: Numbers, predicted: Numbers) -> float:
-    """Share of the rows called class 1 that are class 1; 0 when none is called so. Labels must be 0 and 1."""
+    """Share of the rows called class 1 that are class 1; 0 when none is called so."""
     true_positive, false_positive, _ = _confusion("precision", actual, predicted)
     return _ratio(true_positive, true_positive + false_positive)
 
 
 def recall(actual: Numbers, predicted: Numbers) -> float:
-    """Share of the rows of class 1 that are called so; 0 when there is none. Labels must be 0 and 1."""
+    """Share of the rows of class 1 that are called so; 0 when there is none."""
     true_positive, _, false_negative = _confusion("recall", actual, predicted)
     return _ratio(true_positive, true_positive + false_negative)
 
 
 def f1(actual: Numbers, predicted: Numbers) -> float:
-    """Harmonic mean of precision and recall; 0 when there is no true positive. Labels must be 0 and 1."""
+    """Harmonic mean of precision and recall; 0 when there is no true positive."""
     true_positive, false_positive, false_negative = _confusion("f1", actual, predicted)
     return _ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative)
 
@@ -81,7 +81,6 @@ def f1(actual: Numbers, predicted: Numbers) -> float:
 def log_loss(actual: Numbers, predicted: Numbers) -> float:
     """Mean negative log-likelihood of the labels, which must be 0 and 1; predictions are probabilities of class 1."""
     pairs = _pairs(actual, predicted)
-    _require_binary("log_loss", actual)
     outside = next((p for p in predicted if not 0 <= p <= 1), None)
     if outside is not None:
         raise MetricUndefined(f"log_loss needs probabilities from 0 to 1, the endpoint answered {outside:g}")
@@ -97,6 +96,7 @@ CLASSIFICATION: dict[str, Metric] = {
     "f1": f1,
     "log_loss": log_loss,
 }
+TWO_CLASSES = ("precision", "recall", "f1", "log_loss")
 LATENCY = {"latency_p50_ms": 50, "latency_p95_ms": 95}
 """Percentiles of the requests' durations, in milliseconds."""
 
@@ -110,7 +110,7 @@ def percentile(values: Numbers, rank: float) -> float:
 
 def is_binary(labels: Numbers) -> bool:
     """Whether labels are classes 0 and 1 and nothing else."""
-    return set(labels) <= {0, 1}
+    return bool(labels) and set(labels) <= {0, 1}
 
 
 def called(metric: str, scores: Numbers, *, any_number: bool) -> list[float]:
@@ -159,11 +159,11 @@ def _ratio(numerator: int, denominator: int) -> float:
 def _confusion(metric: str, actual: Numbers, predicted: Numbers) -> tuple[int, int, int]:
     """True positives, false positives, false negatives."""
     pairs = [(a == 1, p == 1) for a, p in _pairs(actual, predicted)]
-    _require_binary(metric, actual)
     return pairs.count((True, True)), pairs.count((False, True)), pairs.count((True, False))
 
 
-def _require_binary(metric: str, actual: Numbers) -> None:
-    if not is_binary(actual):
-        stranger = next(each for each in actual if each not in (0, 1))
-        raise MetricUndefined(f"{metric} needs labels 0 and 1, the held-out data has {stranger:g}")
+def require_binary(metric: str, labels: Numbers) -> None:
+    """Raise MetricUndefined for a metric of two classes where `labels`, all that there are, are others than 0 and 1."""
+    if metric in TWO_CLASSES and not is_binary(labels):
+        stranger = next((f"{each:g}" for each in labels if each not in (0, 1)), "other numbers")
+        raise MetricUndefined(f"{metric} needs labels 0 and 1, the held-out data has {stranger}")

@@ -207,7 +207,7 @@ def _plots(report: Report) -> Iterator[str]:
 def _has_scores(held_out: HeldOut, measurement: Measurement) -> bool:
     """Whether the predictions are scores of class 1, which a cut turns into the classes 0 and 1."""
     decided = measurement.answers is not None and measurement.answers.are_final
-    return not decided and metrics.is_binary(held_out.classes or held_out.labels)
+    return not decided and metrics.is_binary(held_out.known)
 
 
 def _figure(title: str, note: str, content: str) -> str:

@@ -70,7 +70,7 @@ def from_json(given: dict[str, Any]) -> Work:
             held_out["labels"],
             held_out["source"],
             held_out["total"],
-            tuple(held_out["classes"]),
+            tuple(held_out["classes"] or ()),
         ),
         {name: Measured(*each) for name, each in given["measured"].items()},
     )

@@ -114,6 +114,7 @@ class Measurement(NamedTuple):
             if final.are_classes:
                 raise MetricUndefined(f"{metric} needs numbers, the endpoint answers classes ({final.format})")
             return metrics.REGRESSION[metric](labels, self.predictions)
+        metrics.require_binary(metric, held_out.known)
         if metric == "log_loss":
             if final.probabilities is None:
                 raise MetricUndefined(f"log_loss needs the probability of class 1, which {final.format} does not hold")
@@ -122,8 +123,7 @@ class Measurement(NamedTuple):
 
     def classes(self, metric: str, held_out: HeldOut, *, declared: bool = False) -> list[float]:
         """The predictions as classes: a score is cut where the whole file's labels, not those sampled, are 0 and 1."""
-        known = held_out.classes or held_out.labels
-        if (self.answers and self.answers.are_final) or not metrics.is_binary(known):
+        if (self.answers and self.answers.are_final) or not metrics.is_binary(held_out.known):
             return self.predictions
         return metrics.called(metric, self.predictions, any_number=declared)
 

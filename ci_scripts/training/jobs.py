@@ -82,6 +82,6 @@ def read_property_file(
         uri = f"{outputs[found[0]['OutputName']].rstrip('/')}/{found[0]['FilePath']}"
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    except (BotoCoreError, ClientError, KeyError, ValueError) as error:
+    except (BotoCoreError, ClientError, KeyError, ValueError, RecursionError) as error:
         job.say(f"property file {file} of step {name} cannot be read: {error}")
         return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
 
-from ci_scripts.doctor import aws_side, verdicts
+from ci_scripts.doctor import aws_side, gitlab_side, verdicts
 from ci_scripts.doctor.verdicts import Component
 
 GROUP = "abalone-p-abc123"
@@ -213,3 +214,17 @@ def test_the_last_line_tells_how_much_was_not_looked_at() -> None:
 
 def test_a_verdict_is_one_line() -> None:
     assert "\n" not in str(verdicts.failed("bucket", "said\nby AWS"))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None, b"x" * 2_000_000])
+def test_a_file_that_cannot_be_read_names_no_component(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / ".gitlab-ci.yml"
+    if content is None:
+        file.symlink_to("/dev/zero")
+    else:
+        file.write_bytes(content)
+    verdict, *more = gitlab_side._components(gitlab_side.GitLab("", "", "", ""), file)
+    assert (verdict.status, more) == ("skipped", [])

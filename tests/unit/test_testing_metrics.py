@@ -69,7 +69,7 @@ def test_a_classification_metric_is_the_one_of_scikit_learn(metric: str, case: s
     assert CLASSIFICATION[metric](actual, predicted) == pytest.approx(expected, rel=1e-12)
 
 
-def held_out(labels: list[float], classes: tuple[float, ...]) -> HeldOut:
+def held_out(labels: list[float], classes: tuple[float, ...] | None) -> HeldOut:
     return HeldOut([[0.1]] * len(labels), labels, "held_out.csv", 3000, classes)
 
 
@@ -153,10 +153,14 @@ def test_r2_of_one_row_is_undefined() -> None:
         metrics.r2([1.0], [1.0])
 
 
-@pytest.mark.parametrize("metric", ["precision", "recall", "f1", "log_loss"])
-def test_labels_other_than_0_and_1_are_refused_and_named(metric: str) -> None:
-    with pytest.raises(MetricUndefined, match=f"{metric} needs labels 0 and 1, the held-out data has 2"):
-        CLASSIFICATION[metric]([0.0, 2.0], [0.5, 0.5])
+@pytest.mark.parametrize("metric", metrics.TWO_CLASSES)
+@pytest.mark.parametrize(("classes", "stranger"), [((0.0, 1.0, 2.0), "2"), ((), "other numbers"), (None, "2")])
+def test_labels_other_than_0_and_1_are_refused_and_named(
+    metric: str, classes: tuple[float, ...] | None, stranger: str
+) -> None:
+    labels = [0.0, 1.0] if classes is not None else [0.0, 2.0]  # whichever of them were sampled
+    with pytest.raises(MetricUndefined, match=f"{metric} needs labels 0 and 1, the held-out data has {stranger}"):
+        answered("number", [0.5, 0.5], [0.5, 0.5]).value(metric, held_out(labels, classes))
 
 
 def test_log_loss_refuses_what_is_not_a_probability() -> None:

@@ -118,6 +118,10 @@ HOSTILE = "x\x1b[0Ksection_start:1:a\r\x1b[0Ky\x07"
         ({}, ["run-pipeline", "--module", HOSTILE]),
         ({}, ["run-pipeline", "--kwargs", HOSTILE]),
         ({}, ["run-pipeline", "--parameter", HOSTILE]),
+        ({}, ["run-pipeline", "--kwargs", "[" * 100_000]),
+        ({}, ["run-pipeline", "--kwargs", f'{{"a": {"9" * 5000}}}']),
+        ({}, ["run-pipeline", "--kwargs", '{"a": "\\ud800"}']),
+        ({"staging-config.json": json.dumps({HOSTILE: 1})}, ["--debug", "build"]),
     ],
 )
 def test_nothing_of_a_file_or_an_option_reaches_the_log_raw(

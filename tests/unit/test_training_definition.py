@@ -99,6 +99,23 @@ def test_what_is_no_json_object_is_no_definition(text: str) -> None:
         definition.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[" * 100_000, "the definition is nested more than 100 levels deep"),
+        ('{"Version": "\\ud800"}', "half of a surrogate pair"),
+        (f'{{"Version": {"9" * 5000}}}', "more than 300 digits"),
+        (
+            '{"Version": "2020-12-01", "Steps": [], "Parameters": [{"Type": "String"}]}',
+            "None is no name for a parameter",
+        ),
+    ],
+)
+def test_a_hostile_definition_is_refused_with_its_reason(text: str, told: str) -> None:
+    with pytest.raises(InvalidDefinition, match=told):
+        definition.parse(text)
+
+
 def test_a_definition_may_not_be_larger_than_sagemaker_takes() -> None:
     with pytest.raises(InvalidDefinition, match="SageMaker takes 1048576"):
         definition.parse(json.dumps(document(step("A"), Metadata={"x": "y" * 1024 * 1024})))
