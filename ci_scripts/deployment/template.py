@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +47,8 @@ def read(content: str) -> tuple[Template, list[Problem]]:
     if not isinstance(document, dict):
         return Template(content, {}), [Problem(FILE, "", "is not a CloudFormation template")]
     problems = []
-    if not isinstance(document.get("Resources"), dict) or not document["Resources"]:
+    transformed = re.search(r"^Resources:[ \t]*!Transform\b", content, re.MULTILINE)  # a macro makes them
+    if not (isinstance(document.get("Resources"), dict) and document["Resources"]) and not transformed:
         problems.append(Problem(FILE, "Resources", "declares no resource"))
     declared = document.get("Parameters", {})
     if not isinstance(declared, dict):

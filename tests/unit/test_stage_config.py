@@ -248,6 +248,11 @@ def test_scalars_of_a_template_are_the_strings_that_cloudformation_makes_of_them
     assert parse_template(text) == expected | {"h": ["true"]}
 
 
+def test_resources_may_come_from_a_macro() -> None:
+    text = "Parameters: {ModelPackageName: {Type: String}}\nResources: !Transform {Name: AWS::Include}\n"
+    assert template.read(text)[1] == []
+
+
 def test_a_tag_of_cloudformation_is_no_way_into_a_configuration() -> None:
     with pytest.raises(Malformed):
         parse_config("!Ref x", is_json=False)
