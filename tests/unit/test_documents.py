@@ -560,3 +560,14 @@ def test_quoted_text_is_read_as_a_full_reader_of_yaml_reads_it(document: Any) ->
 def test_an_unquoted_value_is_text_to_whoever_does_not_ask() -> None:
     assert isinstance(parse_yaml("1"), Unquoted)
     assert documents.parse_json('{"a": 1.5, "b": 2}') == {"a": 1.5, "b": 2}
+
+
+def test_build_checks_the_file_of_thresholds_that_the_test_job_will_read(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SMCI_QUALITY", "strict.yml")
+    assert cli.main(["build"]) == 1
+    assert "strict.yml: is missing" in capsys.readouterr().out
+    (repository / "strict.yml").write_text("data: {path: a}\nchecks: [{metric: mse, min: 0.9, max: 0.5}]\n")
+    assert cli.main(["build"]) == 1
+    assert "strict.yml: checks.0: min is greater than max" in capsys.readouterr().out
