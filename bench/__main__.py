@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import burst
+from bench import burst, faults
 from sandbox import demo, job_images
 
 ROOT = job_images.ROOT
@@ -49,6 +49,7 @@ def main() -> int:
         ("imports of the deploy jobs", imports),
         ("the whole loop", loop),
         ("a burst of approvals", approvals),
+        ("every command under every fault, which takes an hour or more", survival),
     ):
         console.print(f"measuring {title} ...", style="dim")
         measures += measure()
@@ -160,6 +161,20 @@ def approvals() -> list[Measure]:
             "calls",
             f"per approval; {found.started} pipelines for {found.approvals} approvals in {found.seconds:.0f} s",
         ),
+    ]
+
+
+def survival() -> list[Measure]:
+    """Every kind of fault at every call of AWS that a command makes: the next run heals it and leaves nothing."""
+    return [
+        Measure(
+            f"{tally.scenario} survives every fault",
+            len(tally.failures),
+            0,
+            "times",
+            f"{tally.survived} of {tally.tried} survived, {tally.red} of them red in between",
+        )
+        for tally in faults.everything()
     ]
 
 

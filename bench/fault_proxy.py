@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from email.message import Message
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from subprocess import Popen
@@ -128,7 +129,9 @@ class FaultProxy:
         with self._lock:
             self._signalled = True
 
-    def forward(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, list[Any], bytes]:
+    def forward(
+        self, method: str, path: str, headers: Mapping[str, str] | Message, body: bytes
+    ) -> tuple[int, list[Any], bytes]:
         """Ask the target; status, headers and body of its answer."""
         connection = HTTPConnection(self._target, timeout=_ANSWER_SECONDS)
         dropped = ("transfer-encoding", "expect", "connection", "content-length")
@@ -216,7 +219,7 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def operation_of(method: str, path: str, headers: Mapping[str, str], body: bytes) -> str:
+def operation_of(method: str, path: str, headers: Mapping[str, str] | Message, body: bytes) -> str:
     """What a request asks for: `cloudformation.CreateChangeSet`, `s3.PUT object`, `sagemaker.InvokeEndpoint`.
 
     By the ways in which AWS's protocols name an operation: a header, a form field, or method and path.

@@ -37,6 +37,8 @@ class ChangeSet(NamedTuple):
     name: str
     arn: str
     stack_id: str
+    plan: Plan
+    action: Action
 
 
 def deploy(
@@ -62,7 +64,7 @@ def deploy(
                 change_set = prepare(cloudformation, plan, action, poll_seconds)
             if change_set is not None:
                 with job.section("Stack events"):
-                    execute(cloudformation, plan, change_set, action, poll_seconds, confirm)
+                    execute(cloudformation, change_set, poll_seconds, confirm)
         except errors.StackContended as contended:
             if attempt == _ATTEMPTS:
                 raise
@@ -166,7 +168,7 @@ def prepare(cloudformation: Any, plan: Plan, action: Action, poll_seconds: float
         arn = _create(cloudformation, plan, action, name)
     with _discarding(cloudformation, plan, action, name, Exception, job.Cancelled):
         description = _wait_for_change_set(cloudformation, plan.stack_name, arn or name, poll_seconds)
-        change_set = ChangeSet(name, description["ChangeSetId"], description["StackId"])
+        change_set = ChangeSet(name, description["ChangeSetId"], description["StackId"], plan, action)
         if description["Status"] == "CREATE_COMPLETE":
             for page in cloudformation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set.arn):
                 for change in page["Changes"]:
@@ -315,21 +317,17 @@ def _delete_change_set(cloudformation: Any, stack_name: str, name: str) -> None:
 
 
 def execute(
-    cloudformation: Any,
-    plan: Plan,
-    change_set: ChangeSet,
-    action: Action,
-    poll_seconds: float,
-    confirm: Callable[[], None] = lambda: None,
+    cloudformation: Any, change_set: ChangeSet, poll_seconds: float, confirm: Callable[[], None] = lambda: None
 ) -> None:
     """Execute the change set and stream the stack's events until the operation ends, whoever ends it.
 
     Raises StackFailed with the root cause, or StackContended when another deployment came first.
     """
-    last = _last_event(cloudformation, change_set.stack_id)
-    with _discarding(cloudformation, plan, action, change_set.name, Exception, job.Cancelled):
+    plan = change_set.plan
+    with _discarding(cloudformation, plan, change_set.action, change_set.name, Exception, job.Cancelled):
+        last = _last_event(cloudformation, change_set.stack_id)
         confirm()
-        _begin(cloudformation, plan, change_set, action, last, poll_seconds)
+        _begin(cloudformation, change_set, last, poll_seconds)
     events: list[Event] = []
     inner: dict[str, list[Event]] = {}
     for event in _events_after(cloudformation, change_set.stack_id, last, poll_seconds):
@@ -343,9 +341,7 @@ def execute(
         raise stack_rules.failure(events, change_set.name, plan.stack_name, inner)
 
 
-def _begin(
-    cloudformation: Any, plan: Plan, change_set: ChangeSet, action: Action, last: str | None, poll_seconds: float
-) -> None:
+def _begin(cloudformation: Any, change_set: ChangeSet, last: str | None, poll_seconds: float) -> None:
     """Execute the change set. A refusal counts only when the stack's events do not tell that it is being executed."""
     from botocore.exceptions import ClientError
 
@@ -357,7 +353,7 @@ def _begin(
         if _has_begun(cloudformation, change_set, last, poll_seconds):
             job.say("the answer to ExecuteChangeSet was lost: the stack's events tell that it is being executed")
             return
-        _raise_if_contended(cloudformation, plan.stack_name, action, error)
+        _raise_if_contended(cloudformation, change_set.plan.stack_name, change_set.action, error)
         raise
 
 

@@ -353,16 +353,31 @@ def test_a_change_set_whose_answer_was_lost_is_not_made_twice(deployment: Deploy
     assert deployment.calls("CreateChangeSet") == before + 2
 
 
-def test_an_execution_whose_answer_was_lost_is_followed(
-    deployment: Deployment, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_execution_whose_answer_was_lost_is_followed(deployment: Deployment) -> None:
     cloudformation = deployment.aws.client("cloudformation")
     cloudformation.meta.events.register(
         "needs-retry.cloudformation.ExecuteChangeSet", lambda attempts, **_: 0 if attempts == 1 else None
     )
     before = deployment.calls("ExecuteChangeSet")
     deploy(cloudformation, queue_plan(deployment), poll_seconds=0.1)
-    assert deployment.calls("ExecuteChangeSet") == before + 2  # the second one was refused
+    assert deployment.calls("ExecuteChangeSet") == before + 2
+    assert (deployment.stack() or {})["StackStatus"] == "CREATE_COMPLETE"
+
+
+def test_an_execution_that_is_refused_because_it_goes_on_already_is_followed(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether AWS takes a request for a repetition is a matter of its token, and of what it remembers."""
+    cloudformation, other = deployment.aws.client("cloudformation"), deployment.aws.client("cloudformation")
+    cloudformation.meta.events.register(
+        "before-parameter-build.cloudformation.ExecuteChangeSet", lambda params, **_: params.pop("ClientRequestToken")
+    )
+
+    def first_request() -> None:
+        [name] = change_sets(deployment)
+        other.execute_change_set(StackName=deployment.stack_name(), ChangeSetName=name, ClientRequestToken=name)
+
+    deploy(cloudformation, queue_plan(deployment), 0.1, confirm=first_request)
     assert "the answer to ExecuteChangeSet was lost" in capsys.readouterr().out
     assert (deployment.stack() or {})["StackStatus"] == "CREATE_COMPLETE"
 
@@ -443,7 +458,7 @@ def test_a_stack_in_review_that_another_job_is_about_to_create_is_not_taken_from
     with pytest.raises(errors.ModelPackageNotApproved):
         deploy(cloudformation, queue_plan(deployment), 0.1, confirm=refuse)
     assert change_sets(deployment) == [another.name]
-    execute(cloudformation, queue_plan(deployment), another, Action.CREATE, poll_seconds=0.1)
+    execute(cloudformation, another, poll_seconds=0.1)
     assert (deployment.stack() or {})["StackStatus"] == "CREATE_COMPLETE"
 
 
