@@ -69,17 +69,6 @@ def problems(content: Any, schema: Mapping[str, Any]) -> list[tuple[str, str]]:
     return sorted(dict.fromkeys(found))
 
 
-_KINDS = {
-    "object": "a mapping",
-    "array": "a list",
-    "string": "text",
-    "number": "a number",
-    "integer": "a whole number",
-    "boolean": "true or false",
-    "null": "null",
-}
-
-
 def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
     """A problem as a reader of the file would say it; jsonschema's own words print values and patterns whole."""
     rule: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
@@ -106,8 +95,8 @@ def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
             yield path, f"{shown(value)} is not {phrase}"
         case "type":
             kinds = [limit] if isinstance(limit, str) else limit
-            wanted = " or ".join(_KINDS[kind] for kind in kinds)
-            yield path, f"{shown(value)} is not {wanted}{_why_no_number(value, kinds)}"
+            wanted = ", ".join(f"'{kind}'" for kind in kinds)
+            yield path, f"{shown(value)} is not of type {wanted}{_why_no_number(value, kinds)}"
         case "enum":
             words = [str(each) for each in limit]
             yield path, f"{shown(value)} is not one of {', '.join(words)}{similar(str(value), words)}"

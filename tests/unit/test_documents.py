@@ -128,23 +128,23 @@ def test_a_limit_may_be_any_number(tmp_path: Path, limit: str) -> None:
 @pytest.mark.parametrize(
     ("field", "problem"),
     [
-        ("data: {path: a, rows: 0500}", "data.rows: 0500 is not a whole number: readers of YAML differ on it"),
-        ("data: {path: a, rows: 1_000}", "data.rows: 1_000 is not a whole number: readers of YAML differ on it"),
-        ("data: {path: a, rows: 1:30}", "data.rows: 1:30 is not a whole number: readers of YAML differ on it"),
-        ("data: {path: a, rows: '500'}", 'data.rows: "500" is not a whole number'),
+        ("data: {path: a, rows: 0500}", "data.rows: 0500 is not of type 'integer': readers of YAML differ on it"),
+        ("data: {path: a, rows: 1_000}", "data.rows: 1_000 is not of type 'integer': readers of YAML differ on it"),
+        ("data: {path: a, rows: 1:30}", "data.rows: 1:30 is not of type 'integer': readers of YAML differ on it"),
+        ("data: {path: a, rows: '500'}", "data.rows: \"500\" is not of type 'integer'"),
         (
             "data: {path: a}\nchecks: [{metric: mse, max: 0200}]",
-            "checks.0.max: 0200 is not a number: readers of YAML differ on it",
+            "checks.0.max: 0200 is not of type 'number': readers of YAML differ on it",
         ),
         (
             f"data: {{path: a}}\nchecks: [{{metric: mse, max: {'9' * 400}}}]",
-            f"checks.0.max: {'9' * 57}... is not a number: it is too large",
+            f"checks.0.max: {'9' * 57}... is not of type 'number': it is too large",
         ),
         (
             "data: {path: a}\nchecks: [{metric: mse, max: 1e999}]",
-            "checks.0.max: 1e999 is not a number: it is too large",
+            "checks.0.max: 1e999 is not of type 'number': it is too large",
         ),
-        ("data: {path: a}\nchecks: [{metric: mse, max: .inf}]", "checks.0.max: .inf is not a number"),
+        ("data: {path: a}\nchecks: [{metric: mse, max: .inf}]", "checks.0.max: .inf is not of type 'number'"),
     ],
 )
 def test_a_number_of_quality_yml_that_could_be_another_is_refused(tmp_path: Path, field: str, problem: str) -> None:
@@ -461,7 +461,7 @@ def test_problems_of_shape_of_the_template_and_of_the_thresholds_are_named_toget
         "staging-config.json: Parameters.EndpointInstanceCount: 0 is less than the MinValue 1",
         "staging-config.json: Parameters.SamplingPercent: the template declares no such parameter "
         "(did you mean SamplingPercentage?)",
-        "quality.yml: data.rows: many is not a whole number",
+        "quality.yml: data.rows: many is not of type 'integer'",
         "quality.yml: data.path: '../../etc/passwd' leads out of the repository",
         "quality.yml: checks.0: min is greater than max",
         "quality.yml: checks.1.metric: mce is not one of mse, rmse",

@@ -86,7 +86,7 @@ def test_an_export_of_another_model_of_the_repository_is_refused(folder: Path) -
         ({"StackName": "another"}, "StackName is 'another'"),
         ({"EndpointName": "another"}, "EndpointName is 'another'"),
         ({"SchemaVersion": 2}, r"SchemaVersion: 1 was expected"),
-        ({"Parameters": {"a": 1}}, r"Parameters.a: 1 is not text"),
+        ({"Parameters": {"a": 1}}, "Parameters.a: 1 is not of type 'string'"),
         ({"Extra": 1}, "there is no field 'Extra'"),
         (
             {"Parameters": {"ModelPackageName": ARN.format("abalone-p-1").replace("/2", "/1")}},

@@ -170,8 +170,8 @@ def write(folder: Path, name: str, text: str) -> Path:
     [
         ({"Parameters": {}, "Tags": {"team": "ml", "cost": 7}}, []),
         ({"$schema": "x", "Parameters": {"Zones": ["a", 1]}}, []),
-        ([], ["[] is not a mapping"]),
-        ({"Parameters": []}, ["Parameters: [] is not a mapping"]),
+        ([], ["[] is not of type 'object'"]),
+        ({"Parameters": []}, ["Parameters: [] is not of type 'object'"]),
         ({"Parameters": {"A": None}}, ["Parameters.A: null is not text, a number, true or false, or a list of them"]),
         ({"Parameters": {"A": {"b": 1}}}, ['Parameters.A: {"b": 1} is not text, a number, true or false, or a list']),
         ({"Params": {}}, ["there is no field 'Params' (did you mean Parameters?)"]),

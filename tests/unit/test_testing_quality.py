@@ -24,11 +24,11 @@ PROBLEMS: list[tuple[Any, list[str]]] = [
         GOOD | {"request": {"answer": "lable", "labels": {"NO": "zero"}}},
         [
             'request.answer: "lable" is not one of number, score, scores, predicted_label, label (did you mean label?)',
-            'request.labels.NO: "zero" is not a whole number',
+            "request.labels.NO: \"zero\" is not of type 'integer'",
         ],
     ),
     (GOOD | {"request": {"content_type": "application/json", "rows_per_request": 1}}, []),
-    (None, ["null is not a mapping"]),
+    (None, ["null is not of type 'object'"]),
     ({}, ["lacks data"]),
     ({"data": {}}, ["data: needs exactly one of from_model_package, uri and path"]),
     ({"data": {"path": "a", "uri": "s3://bucket/a"}}, ["data: needs exactly one of from_model_package, uri and path"]),
@@ -49,11 +49,11 @@ PROBLEMS: list[tuple[Any, list[str]]] = [
             "checks": [{"metric": "mse", "max": "six"}],
         },
         [
-            'checks.0.max: "six" is not a number',
+            "checks.0.max: \"six\" is not of type 'number'",
             "data.label_column: -1 is less than the minimum of 0",
             "data.rows: 0 is less than the minimum of 1",
             'request.content_type: "text/plain" is not one of text/csv, application/json',
-            'request.rows_per_request: "many" is not a whole number',
+            "request.rows_per_request: \"many\" is not of type 'integer'",
         ],
     ),
 ]
@@ -109,7 +109,7 @@ def test_a_threshold_includes_its_limit_and_never_passes_nan(comparison: str, me
         ("data: {path: a}\ndata: {path: b}\n", "'data' is there twice"),
         (
             "data: {path: a, rows: 0, header: 3}\n",
-            "2 problems in .*quality.yml: data.header: 3 is not true or false",
+            "2 problems in .*quality.yml: data.header: 3 is not of type 'boolean'",
         ),
     ],
 )
