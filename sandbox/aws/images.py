@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from sandbox import job_images
+from sandbox.aws.server import state
+
 
 class UnknownImage(Exception):
     """An image that the sandbox does not have; AWS may well have it. `what` says which, and which there are."""
@@ -38,6 +41,15 @@ _IMAGES = (
     Image(f"{_ECR}sagemaker-scikit-learn:.+", [*_SCIKIT_LEARN, "train"], [*_SCIKIT_LEARN, "serve"]),
 )
 _NAMES = "SageMaker's own sagemaker-xgboost and sagemaker-scikit-learn"
+
+
+def sdk_environment() -> Path | None:
+    """The folder of programs that has the SageMaker SDK version 3: that of the training job's image, where it is built.
+
+    Functions under @step and @remote run in it.
+    """
+    folder = job_images.folder_for(state()) / "training-sdk-v3" / "bin"
+    return folder if folder.is_dir() else None
 
 
 def program(image: str, command: list[str]) -> list[str]:

@@ -111,14 +111,18 @@ class TrainingJob(Job):
 
     def check(self) -> None:
         super().check()
-        if any(channel["ChannelName"] == _REMOTE_FUNCTION for channel, _ in self._channels()):
-            raise Lacking("the SageMaker SDK in its images, which runs the functions under @step and @remote")
+        if self._is_remote_function() and images.sdk_environment() is None:
+            what = "the SageMaker SDK, which runs functions under @step and @remote"
+            raise Lacking(f"{what}: `python -m sandbox images` installs it")
         image = self.request["AlgorithmSpecification"].get("TrainingImage", "")
         try:
             images.program(image, self._command())
         except images.UnknownImage as error:
             raise Lacking(error.what) from error
         self._move("Starting", "Preparing the instances for training")
+
+    def _is_remote_function(self) -> bool:
+        return any(channel["ChannelName"] == _REMOTE_FUNCTION for channel, _ in self._channels())
 
     def _resources(self) -> dict[str, Any]:
         kind = self.request["ResourceConfig"].get("InstanceType", "ml.m5.large")
@@ -158,6 +162,9 @@ class TrainingJob(Job):
         write_json(config / "inputdataconfig.json", {c["ChannelName"]: _channel(c) for c, _ in self._channels()})
         self._move("Training", "Training image download completed. Training in progress.")
         environment = self.environment(self.request.get("Environment"))
+        if self._is_remote_function():
+            # The image of such a function is one of the user's with the SDK and the client's Python in it.
+            environment["PATH"] = f"{images.sdk_environment()}:/usr/local/bin:/usr/bin:/bin"
         image = self.request["AlgorithmSpecification"]["TrainingImage"]
         return container.Container(image, opt_ml, self._command(), environment)
 

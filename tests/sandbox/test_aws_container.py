@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
 from sandbox.aws import container, images
+from sandbox.aws.containers.archive import unpack
 from sandbox.aws.containers.xgboost import formats, hyperparameters, models
 from tests.sandbox.conftest import ROOT
 
@@ -185,3 +188,34 @@ def test_versions_before_1_3_keep_the_model_as_a_pickle_and_either_is_served(
 def test_a_container_may_write_where_it_stands(tmp_path: Path) -> None:
     assert run(tmp_path, "sh", "-c", "echo unpacked > here && cat here") == (0, ["unpacked"])
     assert not Path("/here").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "link"),
+    [("../out", tarfile.REGTYPE, ""), ("in", tarfile.SYMTYPE, "/etc/passwd"), ("in", tarfile.LNKTYPE, "../../x")],
+)
+def test_an_archive_that_leads_out_of_its_folder_is_not_unpacked(
+    tmp_path: Path, name: str, kind: bytes, link: str
+) -> None:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, link
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(member)
+    buffer.seek(0)
+    (tmp_path / "folder").mkdir()
+    with tarfile.open(fileobj=buffer) as tar, pytest.raises(tarfile.TarError, match="leads out of"):
+        unpack(tar, tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert not list((tmp_path / "folder").iterdir())
+
+
+def test_an_archive_keeps_its_folders_and_links(tmp_path: Path) -> None:
+    (tmp_path / "source" / "sub").mkdir(parents=True)
+    (tmp_path / "source" / "sub" / "file").write_text("x")
+    (tmp_path / "source" / "link").symlink_to("sub/file")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "source", arcname=".")
+    with tarfile.open(tmp_path / "a.tar.gz") as tar:
+        unpack(tar, tmp_path / "target")
+    assert (tmp_path / "target" / "link").read_text() == "x"

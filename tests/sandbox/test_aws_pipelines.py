@@ -85,8 +85,8 @@ class World(NamedTuple):
         self.sagemaker.create_pipeline(PipelineName=name, PipelineDefinition=json.dumps(document), RoleArn=role)
         return str(self.sagemaker.start_pipeline_execution(PipelineName=name, **request)["PipelineExecutionArn"])
 
-    def end(self, arn: str) -> Json:
-        deadline = time.monotonic() + 60
+    def end(self, arn: str, seconds: float = 60) -> Json:
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             found: Json = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
             if found["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
@@ -451,3 +451,10 @@ def test_an_execution_remembers_its_definition(world: World) -> None:
         client.start_pipeline_execution(
             PipelineName=arn.split("/")[1], PipelineParameters=[{"Name": "Other", "Value": "z"}]
         )
+
+
+def test_a_line_is_cut_at_what_an_event_of_cloudwatch_may_hold(world: World) -> None:
+    arn = world.start(world.processing("Work", "print('x' * 2_500_000)"))
+    assert world.end(arn)["PipelineExecutionStatus"] == "Succeeded"
+    lines = world.log(world.steps(arn)["Work"]["Metadata"]["ProcessingJob"]["Arn"].rpartition("/")[2])
+    assert [len(line) for line in lines] == [1_048_550, 1_048_550, 2_500_000 - 2 * 1_048_550]

@@ -63,6 +63,29 @@ model = SKLearnModel(
 make = ModelStep("Make", step_args=model.create(instance_type="ml.m5.large"))
 pipeline = Pipeline(name="script", steps=[train, make], sagemaker_session=session)
 """
+STEPS = """
+from sagemaker.core import image_uris
+from sagemaker.core.workflow.pipeline_context import PipelineSession
+from sagemaker.mlops.workflow.function_step import step
+from sagemaker.mlops.workflow.pipeline import Pipeline
+
+session = PipelineSession(boto_session=boto3.Session(region_name="eu-west-1"), default_bucket=BUCKET)
+settings = {
+    "image_uri": image_uris.retrieve("sklearn", "eu-west-1", version="1.4-2"), "instance_type": "ml.m5.large",
+    "role": ROLE,
+}
+
+@step(name="Count", **settings)
+def count():
+    return 41
+
+@step(name="Add", **settings)
+def add(number):
+    print("the answer is", number + 1)
+    return number + 1
+
+pipeline = Pipeline(name="script", steps=[add(count())], sagemaker_session=session)
+"""
 
 
 @pytest.fixture
@@ -91,7 +114,7 @@ def run(world: World, steps: list[Json]) -> dict[str, Json]:
     rows = "".join(f"{x + y},{x},{y}\n" for x in range(10) for y in range(10))
     put(world, "train/train.csv", rows.encode())
     arn = world.start(*steps)
-    outcome = world.end(arn)
+    outcome = world.end(arn, seconds=300)  # the SDK takes its time
     found = world.steps(arn)
     if outcome["PipelineExecutionStatus"] != "Succeeded":
         jobs = [step["Metadata"]["TrainingJob"]["Arn"] for step in found.values() if "TrainingJob" in step["Metadata"]]
@@ -115,3 +138,9 @@ def test_sdk_v2_trains_repacks_and_serves_a_source_directory(world: World, tmp_p
     model = world.sagemaker.describe_model(ModelName=made["Metadata"]["Model"]["Arn"].rpartition("/")[2])
     ask = endpoint(world, model["PrimaryContainer"])
     assert ask(b"[[1, 2], [3, 4]]", "application/json")[1] == "[103.0, 107.0]"
+
+
+def test_functions_under_step_run_with_the_sdk_of_the_training_jobs_image(world: World, tmp_path: Path) -> None:
+    steps = run(world, compiled(world, "training-sdk-v3", STEPS, tmp_path))
+    name = steps["Add"]["Metadata"]["TrainingJob"]["Arn"].rpartition("/")[2]
+    assert "the answer is 42" in world.log(name, "Training")
