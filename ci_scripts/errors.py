@@ -325,6 +325,16 @@ class ExportNotAnnounced(SagemakerCiError):
     )
 
 
+class ApprovalsTableMissing(SagemakerCiError):
+    """The table in which the trigger keeps what became of each approval is not there, so `build` cannot claim one."""
+
+    code = "SMCI-415"
+    hint = (
+        "The stack of infra/trigger.yml makes it: update the stack, in this region. The input `approval_number` is the "
+        "trigger's; leave it empty in a pipeline that you start yourself."
+    )
+
+
 # --- 5xx: CloudFormation -------------------------------------------------------------------------------------------
 
 

@@ -48,6 +48,11 @@ class Project(NamedTuple):
         """Name of the CloudFormation stack of a stage; the id keeps `abalone` and `abalone-2` apart in IAM prefixes."""
         return f"sagemaker-{self.name}-{self.id}-deploy-{stage}"
 
+    @property
+    def approvals_table(self) -> str:
+        """The DynamoDB table in which infra/trigger.yml keeps what became of each approval."""
+        return f"sagemaker-{self.name}-{self.id}-approvals"
+
     def endpoint(self, stage: str) -> str:
         return f"{self.name}-{stage}"
 

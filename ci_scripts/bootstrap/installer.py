@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ci_scripts import __version__, aws, errors, job, stack, stack_rules
+from ci_scripts import __version__, aws, errors, job, quotas, stack, stack_rules
 from ci_scripts.bootstrap import artifacts, bucket
 from ci_scripts.stack_rules import Action
 
@@ -50,7 +50,7 @@ def run(request: Request, source: Path, poll_seconds: float) -> None:
         bucket.show_in_studio(s3, request.bucket, made.project.key)
         bucket.allow_studio(s3, request.bucket)
     url = f"{s3.meta.endpoint_url}/{request.bucket}/{made.project.key}"
-    for line in next_steps(request, url, outputs):
+    for line in [*next_steps(request, url, outputs), *quotas_to_ask_for(request.region, source)]:
         job.say(line)
 
 
@@ -163,3 +163,18 @@ def next_steps(request: Request, template_url: str, outputs: dict[str, str]) -> 
         steps += ["In Studio: Deployments > Projects > Create project > Organization templates."]
     steps += ["The template:", f"    {template_url}"]
     return ["", "What to do next", *steps]
+
+
+def quotas_to_ask_for(region: str, source: Path) -> list[str]:
+    """What a project of the seeds needs and the account may not run yet; nothing when it may."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    needs = quotas.of_pipeline(source / "seed-build") + quotas.of_endpoints(source / "seed-deploy")
+    try:
+        held = quotas.held(region)
+    except (BotoCoreError, ClientError) as error:
+        names = ", ".join(need.quota for need in needs)
+        return [f"Look at the account's quotas, which could not be seen from here ({error}): {names}"]
+    found = [quotas.assess(need, held, region) for need in needs]
+    lines = [f"    {text}" for status, text in found if status != "ok"]
+    return ["Ask for service quotas before the first project is created:", *lines] if lines else []

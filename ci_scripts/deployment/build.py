@@ -26,6 +26,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="quality.yml",
         metavar="PATH",
     )
+    settings.add_option(
+        parser,
+        "--approval-number",
+        "SMCI_APPROVAL_NUMBER",
+        "which approval of the version started the pipeline; its first pipeline deploys, a second one ends here",
+        metavar="NUMBER",
+    )
 
 
 def run(arguments: Namespace) -> None:
@@ -37,4 +44,5 @@ def run(arguments: Namespace) -> None:
 
     from ci_scripts.deployment import exporter
 
-    exporter.run(project, role, arguments.model_package_arn, Path.cwd(), arguments.quality)
+    number = arguments.approval_number
+    exporter.run(project, role, arguments.model_package_arn, Path.cwd(), arguments.quality, approval_number=number)

@@ -23,6 +23,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
+    from ci_scripts.deployment import claim
+
+    if claim.is_anothers(os.environ):
+        return
     project = settings.load_project()
     poll_seconds = settings.poll_seconds()
     role_arn = _cloudformation_role(arguments.cloudformation_role_arn)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sized
 from pathlib import Path
 
 from ci_scripts import aws, errors, job, registry, text
-from ci_scripts.deployment import export, stage_config, template
+from ci_scripts.deployment import claim, export, stage_config, template
 from ci_scripts.deployment.export import STAGES, Export
 from ci_scripts.deployment.template import Problem, Template
 from ci_scripts.registry import ModelPackage
@@ -18,11 +18,18 @@ _MOST_LINES = 200  # of problems in the job log
 
 
 def run(
-    project: Project, model_role: str, model_package_arn: str | None, folder: Path, thresholds: str = quality.FILE
+    project: Project,
+    model_role: str,
+    model_package_arn: str | None,
+    folder: Path,
+    thresholds: str = quality.FILE,
+    *,
+    approval_number: str | None = None,
 ) -> None:
     """Export both stages into `folder`, pinned to one model package; None: the newest approved one.
 
-    `thresholds` names quality.yml, which is checked, too. Writes both files or none.
+    `thresholds` names quality.yml, which is checked, too. Writes both files or none. Exports nothing when the approval
+    that started the pipeline belongs to another one: see claim.py.
     Raises InvalidStageConfig after naming every problem, or what registry raises.
     """
     export.discard(folder)
@@ -30,6 +37,9 @@ def run(
         drafts = _drafts(folder, project, model_role, thresholds)
     with job.section("Model package"):
         package = _model_package(model_package_arn, project)
+        if package and approval_number and (owner := _owner(project, package, approval_number)):
+            _report_owner(package, owner)
+            return
     if package is None:
         return
     with job.section("Exports"):
@@ -147,9 +157,22 @@ def _model_package(arn: str | None, project: Project) -> ModelPackage | None:
     return package
 
 
+def _owner(project: Project, package: ModelPackage, approval_number: str) -> str:
+    """The pipeline that the approval belongs to, empty when it is this one."""
+    owner = claim.claim(aws.client("dynamodb", project.region), project, package.arn, approval_number, job.current())
+    whose = f"belongs to {owner}: this pipeline deploys nothing" if owner else "is this pipeline's"
+    job.say(f"approval {approval_number} of {package} {whose}")
+    return owner
+
+
 def _pinned(draft: Export, package: ModelPackage) -> Export:
     parameters = {**draft.parameters, "ModelPackageName": package.arn}
     return draft._replace(model_package_arn=package.arn, parameters=parameters)
+
+
+def _report_owner(package: ModelPackage, owner: str) -> None:
+    job.write_dotenv({claim.OWNER: owner})
+    job.write_summary([f"## Build: {package}", "", f"Nothing is exported: its approval belongs to {owner}."])
 
 
 def _report(package: ModelPackage, contents: Mapping[str, bytes]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
-from ci_scripts import aws, errors, registry, settings
+from ci_scripts import aws, errors, quotas, registry, settings
 from ci_scripts.doctor import verdicts
 from ci_scripts.doctor.verdicts import Verdict
 from ci_scripts.settings import Project
@@ -18,6 +19,7 @@ _PERMISSIONS = {
     "ListTargetsByRule": "events:ListTargetsByRule",
     "GetQueueUrl": "sqs:GetQueueUrl",
     "GetQueueAttributes": "sqs:GetQueueAttributes",
+    "ListServiceQuotas": "servicequotas:ListServiceQuotas",
 }
 
 # The roles by which a repository's variables tell which one it is, and the service that assumes each.
@@ -62,6 +64,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Verdict]:
     if deploys(environ):
         yield from guarded("approved version", lambda: _approved(project))
     yield from guarded("trigger", lambda: _trigger(project))
+    yield from guarded("quotas", lambda: _quotas(project, Path.cwd()))
 
 
 def guarded(check: str, look: Callable[[], Iterator[Verdict]]) -> Iterator[Verdict]:
@@ -180,6 +183,16 @@ def _approved(project: Project) -> Iterator[Verdict]:
         yield verdicts.hint("approved version", f"{error.message}. {error.hint}")
         return
     yield verdicts.ok("approved version", f"{package} is the newest")
+
+
+def _quotas(project: Project, folder: Path) -> Iterator[Verdict]:
+    needs = quotas.of_pipeline(folder) + quotas.of_endpoints(folder)
+    if not needs:
+        yield verdicts.skipped("quotas", "no file here names an instance type: run doctor in the repository's folder")
+        return
+    held = quotas.held(project.region)
+    for need in needs:
+        yield verdicts.quota(need.usage, *quotas.assess(need, held, project.region))
 
 
 def _trigger(project: Project) -> Iterator[Verdict]:

@@ -82,6 +82,8 @@ def _project(gitlab: GitLab, *, deploys: bool) -> Iterator[Verdict]:
         yield verdicts.hint("default branch", f"{branch} is not there yet: push the first commit, then protect it")
     if deploys and "ci_forward_deployment_enabled" in project:
         yield verdicts.outdated_deployments(prevented=project["ci_forward_deployment_enabled"])
+    if deploys and (role := project.get("ci_pipeline_variables_minimum_override_role")):
+        yield verdicts.pipeline_variables(role)
     status, rows = gitlab.get(f"{base}/variables?per_page=100")
     if status == 200:
         yield from verdicts.variables(rows, deploys=deploys)

@@ -103,6 +103,11 @@ def versioning(name: str, status: str | None) -> Verdict:
     )
 
 
+def quota(name: str, status: str, text: str) -> Verdict:
+    """`status` and `text` are those of quotas.assess()."""
+    return {"ok": ok, "hint": hint, "failed": failed}[status](f"quota {name}", text)
+
+
 def watches(rule: Mapping[str, Any], group: str) -> bool:
     """Whether an EventBridge rule (as ListRules tells it) sends the changes of model packages of `group`."""
     import json
@@ -138,7 +143,7 @@ def queue_depth(name: str, waiting: int) -> Verdict:
 def dead_letters(name: str, waiting: int) -> Verdict:
     if not waiting:
         return ok("dead-letter queue", "empty")
-    text = f"{waiting} in {name} started no pipeline: mend the cause that the function's log names, then redrive them"
+    text = f"{waiting} in {name} started no pipeline: fix the cause that the function's log names, then redrive them"
     return failed("dead-letter queue", text)
 
 
@@ -156,6 +161,18 @@ def outdated_deployments(*, prevented: bool) -> Verdict:
     if prevented:
         return ok("outdated deployments", "prevented")
     return hint("outdated deployments", "not prevented: Settings > CI/CD > General pipelines")
+
+
+def pipeline_variables(role: str) -> Verdict:
+    """`role` is the project's ci_pipeline_variables_minimum_override_role."""
+    if role in ("developer", "maintainer"):
+        return ok("trigger's variables", f"every {role.capitalize()} may set pipeline variables")
+    who = {"owner": "only Owners may", "no_one_allowed": "nobody may"}.get(role, f"only {role} may")
+    text = (
+        f"{who} set pipeline variables, as which GitLab may count what comes with an approval's trigger (400, "
+        "Insufficient permissions): Settings > CI/CD > Variables > Minimum role to use pipeline variables > Maintainer"
+    )
+    return hint("trigger's variables", text)
 
 
 def variables(rows: Sequence[Mapping[str, Any]], *, deploys: bool) -> Iterator[Verdict]:

@@ -27,7 +27,12 @@ _NO_CREDENTIALS = {"sts:AssumeRoleWithWebIdentity"}
 _ALWAYS_ALLOWED = {"sts:GetCallerIdentity"}
 _ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction", "s3:HeadBucket": "s3:ListBucket"}
 """Calls whose action has another name."""
-_SERVICES = {"awslambda": "lambda", "sagemaker-runtime": "sagemaker", "stepfunctions": "states"}
+_SERVICES = {
+    "awslambda": "lambda",
+    "sagemaker-runtime": "sagemaker",
+    "stepfunctions": "states",
+    "service-quotas": "servicequotas",
+}
 
 
 class Refused(ServiceException):

@@ -39,6 +39,9 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
     }
     if service == "lambda" and "EventSourceMapping" in operation:
         context |= _function_of_mapping(parameter)
+    if service == "dynamodb" and isinstance(item := parameter("Key") or parameter("Item"), dict):
+        # Every table here has one key attribute; the condition key holds its values.
+        context["dynamodb:leadingkeys"] = list(item.get("id", {}).values())
     if (service, operation) == ("s3", "GetObject"):
         context |= _tags_of_object(default_resource)
     if service == "secretsmanager":

@@ -52,7 +52,7 @@ def test_every_parameter_is_described_and_every_text_has_a_pattern(template: dic
 
 def test_the_role_may_only_touch_what_the_stack_names(template: dict[str, Any]) -> None:
     policies = resource(template, "AWS::IAM::Role")["Policies"]
-    assert [policy["Fn::If"][0] for policy in policies if "Fn::If" in policy] == ["HasKey", "InVpc"]
+    assert [policy["Fn::If"][0] for policy in policies if "Fn::If" in policy] == ["HasAuthorities", "HasKey", "InVpc"]
     for policy in (policy for policy in policies if "Fn::If" not in policy):
         for statement in policy["PolicyDocument"]["Statement"]:
             actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
@@ -128,6 +128,12 @@ def test_the_function_gets_exactly_the_variables_it_reads(template: dict[str, An
     assert {name for name in given if not name.startswith("POWERTOOLS_")} == set(
         re.findall(r'os\.environ\["(\w+)"\]', source)
     )
+
+
+def test_both_functions_know_certificate_authorities_in_the_same_way() -> None:
+    functions = ROOT / "infra" / "functions"
+    texts = {(functions / name / "certificates.py").read_text() for name in ("pipeline_trigger", "seed_checkin")}
+    assert len(texts) == 1
 
 
 @pytest.mark.parametrize("name", ["project.yml", "trigger.yml"])

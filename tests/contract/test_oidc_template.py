@@ -90,7 +90,24 @@ def test_a_subject_names_one_project(template: dict[str, Any], name: str) -> Non
 @pytest.mark.parametrize("name", ["BuildRole", "CheckRole"])
 def test_what_any_branch_may_assume_only_reads(template: dict[str, Any], name: str) -> None:
     assert trust(template, name)["Condition"]["StringEquals"] == {"${Host}:aud": "${Aud}"}
-    assert all(action.split(":")[1].startswith(("Describe", "List")) for action in actions(template, name))
+    # `build` says whose an approval is: see the next test.
+    written = {
+        action for action in actions(template, name) if not action.split(":")[1].startswith(("Describe", "List"))
+    }
+    assert written == ({"dynamodb:UpdateItem"} if name == "BuildRole" else set())
+
+
+def test_build_writes_claims_into_the_triggers_table_and_nothing_else(template: dict[str, Any]) -> None:
+    [policy] = template["Resources"]["BuildRole"]["Properties"]["Policies"]
+    [statement] = [each for each in policy["PolicyDocument"]["Statement"] if each["Sid"] == "ClaimApproval"]
+    assert statement["Action"] == "dynamodb:UpdateItem"
+    assert statement["Condition"] == {
+        "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["claim#*"]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    }
+    trigger = cfn_yaml.load(str(TEMPLATE.with_name("trigger.yml")))
+    table = trigger["Resources"]["Approvals"]["Properties"]["TableName"]["Fn::Sub"]
+    assert statement["Resource"]["Fn::Sub"].endswith(f":table/{table}")
 
 
 def test_only_cloudformation_creates_endpoints_each_role_those_of_its_stage(template: dict[str, Any]) -> None:

@@ -146,7 +146,7 @@ def test_a_secret_goes_only_to_the_gitlab_that_its_tag_names(project: dict[str, 
     found = [one for each in policies for one in each["PolicyDocument"]["Statement"] if "Secret" in str(one["Action"])]
     tag = {"StringEquals": {f"secretsmanager:ResourceTag/{aws.TAG}": {"Ref": "GitLabServerUrl"}}}
     assert {each["Sid"]: each.get("Condition") for each in found} == {
-        "ReadAccessToken": tag, "ReadStaticKeys": tag, "StoreTriggerToken": None,
+        "ReadAccessToken": tag, "ReadAuthorities": tag, "ReadStaticKeys": tag, "StoreTriggerToken": None,
     }  # fmt: skip
 
 

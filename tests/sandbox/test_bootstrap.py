@@ -72,6 +72,8 @@ def test_the_first_run_offers_the_template_in_s3_and_the_second_changes_nothing(
     first = platform.bootstrap(*options)
 
     assert first.returncode == 0, first.stdout + first.stderr
+    assert "Ask for service quotas before the first project is created:" in first.stdout  # a new account
+    assert "ml.m5.large for training job usage (L-" in first.stdout
     [template] = platform.visible()
     s3 = platform.aws.client("s3")
     text = s3.get_object(Bucket=platform.bucket, Key=template)["Body"].read().decode()

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ci_scripts import __version__
-from tests.sandbox.conftest import ACCOUNT, REGION, Aws, Project, create_role, register, sagemaker_ci
+from sandbox.aws.quotas import code
+from tests.sandbox.conftest import ACCOUNT, REGION, ROOT, Aws, Project, create_role, register, sagemaker_ci
 from tests.sandbox.gitlab_client import GitLab, commit
 from tests.sandbox.test_aws_identity import EXACT, Issuer, issuer, role  # noqa: F401 - the fixture
 from tests.sandbox.test_oidc_roles import deployed
@@ -55,6 +57,12 @@ def lines_of(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     return found
 
 
+def fill_with_seeds(folder: Path) -> None:
+    """Both seeds' files, as far as doctor reads them: it looks at one repository, which is enough of both."""
+    for name in ("seed-build", "seed-deploy"):
+        shutil.copytree(ROOT / name, folder, dirs_exist_ok=True)
+
+
 def doctor(environ: Mapping[str, str], folder: Path, *arguments: str) -> tuple[dict[str, str], Any]:
     done = sagemaker_ci("doctor", *arguments, environ=environ, cwd=folder)
     return lines_of(done), done
@@ -70,6 +78,12 @@ def test_a_healthy_project_is_ok_line_by_line(
     register(aws, project.group)
     create_trigger(aws, project)
     commit(repository, {"README.md": "# Demo\n"})
+    fill_with_seeds(tmp_path)
+    repository.ci_pipeline_variables_minimum_override_role = "maintainer"
+    repository.save()
+    quotas = aws.client("service-quotas")
+    for name in ("ml.m5.large for training job usage", "ml.t2.medium for endpoint usage"):
+        quotas.request_service_quota_increase(ServiceCode="sagemaker", QuotaCode=code(name), DesiredValue=4)
     pinned = f"include:\n  - component: {COMPONENT}@{__version__}\n"
     (tmp_path / ".gitlab-ci.yml").write_text(pinned)
     environ = project.environ | {"GITLAB_TOKEN": gitlab_server.token}
@@ -78,6 +92,7 @@ def test_a_healthy_project_is_ok_line_by_line(
     assert done.returncode == 0, done.stdout + done.stderr
     assert found.pop("credentials") == "hint"  # the test's own keys are static
     assert set(found.values()) == {"ok"}, done.stdout
+    assert {"quota processing job", "quota training job", "quota endpoint", "trigger's variables"} <= set(found)
     assert {"region", "bucket", "model package group", "approved version", "trigger rule", "trigger queue"} <= set(
         found
     )
@@ -85,6 +100,27 @@ def test_a_healthy_project_is_ok_line_by_line(
         found
     )
     assert {"SAGEMAKER_PIPELINE_ROLE_ARN", "MODEL_EXECUTION_ROLE_ARN", "component model-deploy"} <= set(found)
+
+
+def test_a_new_account_is_told_which_quota_to_ask_for(project: Project, tmp_path: Path) -> None:
+    fill_with_seeds(tmp_path)
+    for path in (tmp_path / "staging-config.json", tmp_path / "prod-config.json"):
+        path.write_text(path.read_text().replace("ml.t2.medium", "ml.c5.9xlarge"))
+    found, done = doctor(project.environ, tmp_path)
+    assert (found["quota endpoint"], found["quota processing job"]) == ("FAILED", "ok")
+    name = "ml.c5.9xlarge for endpoint usage"
+    assert f"{name} ({code(name)}) is 0, needed: 2; ask for 3: https://eu-west-1.console.aws.amazon.com" in done.stdout
+    assert done.returncode == 1
+
+
+def test_a_project_in_which_nobody_sets_pipeline_variables_is_told(
+    project: Project, gitlab_server: GitLab, repository: Any, tmp_path: Path
+) -> None:
+    assert repository.ci_pipeline_variables_minimum_override_role == "no_one_allowed"
+    options = ["--gitlab-api", f"{gitlab_server.url}/api/v4", "--gitlab-project", str(repository.id)]
+    found, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
+    assert found["trigger's variables"] == "hint"
+    assert "Minimum role to use pipeline variables > Maintainer" in done.stdout
 
 
 def test_a_project_without_trigger_group_and_approval_is_told_what_to_do(project: Project, tmp_path: Path) -> None:
@@ -154,6 +190,7 @@ def test_the_doctor_policy_shows_everything_of_aws(aws: Aws, project: Project, t
     key = iam.create_access_key(UserName=name)["AccessKey"]
     create_trigger(aws, project)
     register(aws, project.group)
+    fill_with_seeds(tmp_path)
     with deployed(aws, project.name, project.id, project.bucket) as roles:
         iam.attach_user_policy(UserName=name, PolicyArn=roles.outputs["DoctorPolicyArn"])
         environ = {
@@ -163,10 +200,10 @@ def test_the_doctor_policy_shows_everything_of_aws(aws: Aws, project: Project, t
             "MODEL_EXECUTION_ROLE_ARN": roles.outputs["ModelExecutionRoleArn"],
             "CLOUDFORMATION_ROLE_ARN": roles.outputs["StagingCloudFormationRoleArn"],
         }
-        found, done = doctor(project.environ | environ, tmp_path)
+        found, _ = doctor(project.environ | environ, tmp_path)
         iam.detach_user_policy(UserName=name, PolicyArn=roles.outputs["DoctorPolicyArn"])
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert {check for check, status in found.items() if status == "skipped"} == {"GitLab project", "component"}
+    assert {check for check, status in found.items() if status == "skipped"} == {"GitLab project"}
+    assert {check for check, status in found.items() if status == "FAILED"} <= {"quota training job"}  # a new account
     assert found["dead-letter queue"] == found["approved version"] == found["CLOUDFORMATION_ROLE_ARN"] == "ok"
 
 

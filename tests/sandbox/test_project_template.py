@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+import trustme
 from botocore.exceptions import ClientError
 
 from sandbox import job_images
@@ -43,7 +44,8 @@ def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
     """Another value for every parameter but the two that SageMaker gives a project for life."""
     group = world.gitlab().groups.create({"name": "Elsewhere", "path": f"elsewhere-{uuid.uuid4().hex[:6]}"})
     url = world.gitlab_url.replace("127.0.0.1", "localhost")  # another name of the same server
-    token, keys = f"token-{group.path}", f"keys-{group.path}"
+    token, keys, authority = f"token-{group.path}", f"keys-{group.path}", f"authority-{group.path}"
+    the.create_secret(world, authority, trustme.CA().cert_pem.bytes().decode(), url)
     the.create_secret(world, token, f'{{"token": "{world.gitlab_token}"}}', url)
     key = '{"AccessKeyId": "AKIAEXAMPLEEXAMPLE00", "SecretAccessKey": "secret/0123456789abcdef"}'
     the.create_secret(world, keys, key, url)
@@ -61,6 +63,7 @@ def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
         "InputDataBucket": "our-own-data",
         "SubnetIds": "subnet-0123abcd,subnet-4567abcd",
         "SecurityGroupIds": "sg-0123abcd",
+        "GitLabCaSecretName": authority,
         "KmsKeyArn": world.aws("kms").create_key()["KeyMetadata"]["Arn"],
         "AlarmTopicArn": world.aws("sns").create_topic(Name=group.path)["TopicArn"],
         "LogRetentionDays": "30",

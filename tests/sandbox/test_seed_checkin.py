@@ -26,12 +26,13 @@ import pytest
 
 from tests.sandbox.conftest import ACCOUNT, REGION, ROOT, Aws, Project, create_role
 from tests.sandbox.gitlab_client import GitLab, commit, pipeline_of, settled
+from tests.sandbox.private_gitlab import private_gitlab
 
 pytest_plugins = ["tests.sandbox.gitlab_fixtures"]
 
 MUTATING = ("POST", "PUT", "DELETE")
 PROJECTS, CHECKIN = "Custom::GitLabProjects", "Custom::SeedCheckin"
-GITLAB = {"ServiceToken", "GitLabServerUrl", "GitLabSecretName"}
+GITLAB = {"ServiceToken", "GitLabServerUrl", "GitLabSecretName", "GitLabCaSecretName"}
 OWN_PROPERTIES = {
     PROJECTS: GITLAB | {"GitLabGroupId", "GitLabBaseUrl", "ModelBuildRepositoryName", "ModelDeployRepositoryName"},
     CHECKIN: GITLAB | {
@@ -100,7 +101,7 @@ class CloudFormation:
 class Proxy:
     """Stands in front of GitLab and gets in the way: `fault(method, path, count)` says how, `count` is how often this
     very request came. A number is answered instead of asking GitLab; "lost" asks it and answers 502; "crash" asks it
-    and calls `crash`; None does as it should."""
+    and calls `crash`; "forget" answers like a server that does not know the settings; None does as it should."""
 
     def __init__(self, target: str, fault: Fault) -> None:
         self.requests: list[str] = []
@@ -120,7 +121,8 @@ class Proxy:
                     self.answer(what, b"<html>busy</html>", "text/html")
                     return
                 connection = HTTPConnection(host)
-                connection.request(self.command, self.path, body, dict(self.headers))
+                method = "GET" if what == "forget" else self.command
+                connection.request(method, self.path, body, dict(self.headers))
                 response = connection.getresponse()
                 content = response.read()
                 if what == "crash":
@@ -187,6 +189,7 @@ class Stack:
             "ModelBuildRepositoryName": "abalone-build",
             "ModelDeployRepositoryName": "abalone-deploy",
             "GitLabSecretName": self.token,
+            "GitLabCaSecretName": "",
             "SeedBucket": self.bucket,
             "ModelBuildSeedKey": "build.zip",
             "ModelDeploySeedKey": "deploy.zip",
@@ -432,6 +435,63 @@ def build_archive(name: str, output: Path) -> Path:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.split()[0])
+
+
+def test_an_approval_can_start_its_pipeline_where_nobody_might_set_variables(stack: Stack) -> None:
+    assert stack.request("Create")["Status"] == "SUCCESS"
+    deploy = stack.project("abalone-deploy")
+    assert deploy.ci_pipeline_variables_minimum_override_role == "maintainer"
+    assert stack.project("abalone-build").ci_pipeline_variables_minimum_override_role == "no_one_allowed"
+    # Whom their owners let do it stays as it is.
+    deploy.ci_pipeline_variables_minimum_override_role = "developer"
+    deploy.save()
+    stack.request("Update", GitLabSecretName=stack.secret("another", stack.server.token))
+    assert stack.project("abalone-deploy").ci_pipeline_variables_minimum_override_role == "developer"
+
+
+def test_an_access_token_that_may_not_let_approvals_in_leaves_a_word(
+    stack: Stack, behind: Callable[[Fault], Proxy]
+) -> None:
+    changes: list[str] = []
+
+    def refuse(method: str, path: str, count: int) -> int | None:
+        if method != "PUT" or "/variables" in path:
+            return None
+        changes.append(path)
+        return 400 if len(changes) == 3 else None  # after the subjects of both projects
+
+    behind(refuse)
+    assert stack.request("Create")["Status"] == "SUCCESS"
+    assert_complete(stack)
+    assert "nobody may set pipeline variables in" in stack.log
+    assert stack.project("abalone-deploy").ci_pipeline_variables_minimum_override_role == "no_one_allowed"
+
+
+def test_a_gitlab_that_drops_settings_without_a_word_is_no_gitlab(
+    stack: Stack, behind: Callable[[Fault], Proxy]
+) -> None:
+    def forget(method: str, path: str, count: int) -> str | None:
+        return "forget" if method == "PUT" and "/variables" not in path else None
+
+    behind(forget)
+    answer = stack.request("Create")
+    assert answer["Status"] == "FAILED"
+    assert "GitLab refuses the subject's components; GitLab 18.7 or newer is needed" in answer["Reason"]
+
+
+def test_a_gitlab_with_a_certificate_authority_of_its_own(stack: Stack, tmp_path: Path) -> None:
+    with private_gitlab(stack.server.url, tmp_path) as (url, authority):
+        stack.properties |= at(url, stack.group)
+        answer = stack.request("Create")
+        assert answer["Status"] == "FAILED"
+        assert "GitLab's certificate is not trusted" in answer["Reason"]
+        stack.start_over()
+        nonsense = stack.request("Create", GitLabCaSecretName=stack.secret("no-authority", "my authority"))
+        assert nonsense["Status"] == "FAILED"
+        assert "holds no certificates in PEM form" in nonsense["Reason"]
+        stack.start_over()
+        assert stack.request("Create", GitLabCaSecretName=stack.secret("authority", authority))["Status"] == "SUCCESS"
+    assert_complete(stack)
 
 
 def test_a_token_in_a_json_secret_and_the_owners_own_namespace(stack: Stack) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.sandbox.conftest import ROOT, Aws, Project, register
+from tests.sandbox.private_gitlab import private_gitlab
 from tests.waiting import wait_for
 
 TOKEN, DEPLOY_PROJECT = "glptt-0123456789", "4711"
@@ -35,6 +36,9 @@ class GitLab:
         self.refused: list[int] = []
         self.token = TOKEN
         self.busy = False
+        self.inputs = {"model_package_arn", "approval_number"}  # what .gitlab-ci.yml declares
+        self.refusal = ""  # the message of a 400 to everything
+        self.spoil: Callable[[bytes], tuple[int, bytes]] | None = None  # what becomes of an answer's length and body
         self._server = self._listen(0)
         self.port = self._server.server_port
 
@@ -52,12 +56,17 @@ class GitLab:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 status, answer = gitlab.answer(self.path, body)
+                content = json.dumps(answer).encode()
+                length = len(content)
+                if status == 201 and gitlab.spoil:
+                    length, content = gitlab.spoil(content)
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(length))
                 if status == 429:
                     self.send_header("Retry-After", "60")
                 self.end_headers()
-                self.wfile.write(json.dumps(answer).encode())
+                self.wfile.write(content)
 
             def log_message(self, *_: Any) -> None:
                 """Nothing: pytest's output is for failures."""
@@ -73,6 +82,12 @@ class GitLab:
         if path != f"/api/v4/projects/{DEPLOY_PROJECT}/trigger/pipeline" or body["token"] != self.token:
             self.refused.append(404)
             return 404, {"message": "404 Not Found"}
+        if self.refusal:
+            self.refused.append(400)
+            return 400, {"message": {"base": [self.refusal]}}
+        if unknown := set(body["inputs"]) - self.inputs:  # GitLab keeps a failed pipeline of it
+            self.refused.append(422)
+            return 422, {"message": {"base": [f"`inputs`: unknown input arguments: {', '.join(sorted(unknown))}"]}}
         self.requests.append(body)
         number = len(self.requests)
         url = f"http://127.0.0.1:{self.port}/pipelines/{number}"
@@ -94,6 +109,22 @@ class Trigger(NamedTuple):
 
     def set(self, arn: str, status: str) -> None:
         self.aws.client("sagemaker").update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status)
+
+    def update(self, **parameters: str) -> None:
+        """Update the stack with other values of some parameters."""
+        cloudformation = self.aws.client("cloudformation")
+        stack = cloudformation.describe_stacks(StackName=self.stack)["Stacks"][0]
+        kept = [each["ParameterKey"] for each in stack["Parameters"] if each["ParameterKey"] not in parameters]
+        cloudformation.update_stack(
+            StackName=self.stack,
+            UsePreviousTemplate=True,
+            Parameters=[{"ParameterKey": name, "UsePreviousValue": True} for name in kept]
+            + [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        cloudformation.get_waiter("stack_update_complete").wait(
+            StackName=self.stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
 
     def retry_every(self, seconds: int) -> None:
         attributes = {"VisibilityTimeout": str(seconds)}
@@ -188,7 +219,7 @@ def test_an_approval_starts_one_pipeline_though_its_event_comes_three_times(trig
 
     assert trigger.pipelines() == [arn]
     (request,) = trigger.gitlab.requests
-    assert (request["ref"], request["inputs"]) == ("main", {"model_package_arn": arn})
+    assert (request["ref"], request["inputs"]) == ("main", {"model_package_arn": arn, "approval_number": "1"})
     assert trigger.metric("PipelinesStarted") == 1
     assert trigger.metric("EventsReceived") >= 3  # of the registration, and of the approval
     assert trigger.metric("EventsFailed") == 0  # copies that came while one was being worked on do not count
@@ -213,6 +244,104 @@ def test_approved_rejected_and_approved_again_starts_two(trigger: Trigger) -> No
         time.sleep(0.1)  # a person takes longer than the copies of an event lie apart
         trigger.set(arn, status)
     assert trigger.pipelines() == [arn, arn]
+    assert [request["inputs"]["approval_number"] for request in trigger.gitlab.requests] == ["1", "2"]
+
+
+def test_a_pipeline_that_does_not_declare_the_number_is_started_without(trigger: Trigger) -> None:
+    trigger.gitlab.inputs = {"model_package_arn"}
+
+    arn = trigger.register("Approved")
+
+    assert trigger.pipelines() == [arn]
+    assert trigger.gitlab.requests[0]["inputs"] == {"model_package_arn": arn}
+    assert trigger.gitlab.refused == [422]
+    assert any("declare it in the `spec: inputs:` header" in line for line in log_lines(trigger))
+    assert trigger.metric("EventsFailed") == 0
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: (len(content), content[:20]),  # cut off
+        lambda content: (0, b""),
+        lambda content: (19, b"<html>Welcome</html"),
+        lambda content: (2, b"[]"),
+        lambda content: (8, b'{"id":1}'),
+    ],
+    ids=["cut", "empty", "html", "list", "no address"],
+)
+def test_a_pipeline_counts_as_started_whatever_the_body_of_the_answer_is(
+    trigger: Trigger, spoil: Callable[[bytes], tuple[int, bytes]]
+) -> None:
+    trigger.gitlab.spoil = spoil
+    trigger.retry_every(1)
+
+    arn = trigger.register("Approved")
+
+    assert trigger.pipelines() == [arn]
+    assert trigger.metric("PipelinesStarted") == 1
+    assert any("did not say which" in line for line in log_lines(trigger))
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("Insufficient permissions to set pipeline variables", "Minimum role to use pipeline variables to Maintainer"),
+        ("Insufficient permissions to create a new pipeline", "let a Maintainer make a new token"),
+        ("Reference not found", "GitLabRef"),
+        ("Pipeline will not run for the selected trigger. The rules configuration ...", "sagemaker_project_name"),
+    ],
+)
+def test_the_log_says_what_to_do_about_a_refusal(trigger: Trigger, message: str, told: str) -> None:
+    trigger.gitlab.refusal = message
+    trigger.register("Approved")
+    wait_for(lambda: any(message in line and told in line for line in log_lines(trigger)))
+
+
+def test_the_alarm_says_what_to_do_where_nobody_may_set_pipeline_variables(trigger: Trigger) -> None:
+    alarms = trigger.aws.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    [text] = [each["AlarmDescription"] for each in alarms if f"{trigger.stack}-ErrorAlarm" in each["AlarmName"]]
+    assert "Insufficient permissions to set pipeline variables" in text
+    assert f"GitLab project {DEPLOY_PROJECT}" in text
+    assert len(text) <= 1024
+
+
+@pytest.mark.parametrize("text", [f"{TOKEN}\n", json.dumps({"token": TOKEN}), f'\n {{"token": "{TOKEN}\\n"}}'])
+def test_the_token_is_found_however_people_store_it(trigger: Trigger, text: str) -> None:
+    trigger.aws.client("secretsmanager").put_secret_value(SecretId=trigger.secret, SecretString=text)
+    arn = trigger.register("Approved")
+    assert trigger.pipelines() == [arn]
+
+
+def test_a_secret_without_a_token_is_named_and_its_text_is_not(trigger: Trigger) -> None:
+    trigger.aws.client("secretsmanager").put_secret_value(SecretId=trigger.secret, SecretString='{"Token": "hidden"}')
+    trigger.register("Approved")
+    wait_for(lambda: any(f"{trigger.secret} holds no trigger token" in line for line in log_lines(trigger)))
+    assert any("its JSON has no entry 'token'" in line for line in log_lines(trigger))
+    assert not any("hidden" in line for line in log_lines(trigger))
+    assert trigger.gitlab.refused == []
+
+
+def test_a_gitlab_with_a_certificate_authority_of_its_own(trigger: Trigger, tmp_path: Path) -> None:
+    lambdas, function = trigger.aws.client("lambda"), trigger.outputs["FunctionName"]
+    with private_gitlab(f"http://127.0.0.1:{trigger.gitlab.port}", tmp_path) as (url, authority):
+        variables = lambdas.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+        variables |= {"GITLAB_URL": url}
+        lambdas.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
+        trigger.retry_every(1)
+        arn = trigger.register("Approved")
+        wait_for(lambda: any("CERTIFICATE_VERIFY_FAILED" in line for line in log_lines(trigger)))
+
+        tags = [{"Key": "sagemaker-ci:gitlab", "Value": f"http://127.0.0.1:{trigger.gitlab.port}"}]
+        name = f"{trigger.project.name}/authority"
+        trigger.aws.client("secretsmanager").create_secret(Name=name, SecretString=authority, Tags=tags)
+        trigger.update(GitLabCaSecretName=name)
+        variables = lambdas.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+        variables |= {"GITLAB_URL": url}
+        lambdas.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
+
+        wait_for(lambda: bool(trigger.gitlab.requests))
+        assert trigger.pipelines() == [arn]
 
 
 def test_another_group_starts_nothing(trigger: Trigger) -> None:

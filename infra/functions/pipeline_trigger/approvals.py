@@ -42,18 +42,18 @@ def read(event: Mapping[str, Any]) -> StatusChange | None:
     """
     try:
         detail = event["detail"]
+        arn = _arn(detail.get("ModelPackageArn"), event.get("resources"))
         change = StatusChange(
-            model_package_arn=detail["ModelPackageArn"],
-            group=detail["ModelPackageGroupName"],
+            model_package_arn=arn,
+            group=detail.get("ModelPackageGroupName") or arn.split("/")[1],
             status=detail["ModelApprovalStatus"],
-            time=_time(detail.get("LastModifiedTime") or detail["CreationTime"]),
+            # An event's own time follows the change by moments; a package's creation may lie months before it.
+            time=_time(detail.get("LastModifiedTime") or event.get("time") or detail["CreationTime"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise MalformedEvent(f"the event lacks {error}") from error
     if event.get("detail-type") != _DETAIL_TYPE:
         raise MalformedEvent(f"detail-type is {event.get('detail-type')!r}, expected {_DETAIL_TYPE!r}")
-    if not _ARN.fullmatch(change.model_package_arn):
-        raise MalformedEvent(f"{change.model_package_arn!r} is not the ARN of a model package version")
     updated = detail.get("UpdatedModelPackageFields")
     return change if updated is None or "ModelApprovalStatus" in updated else None
 
@@ -63,17 +63,40 @@ def count_runs(transitions: Iterable[str]) -> int:
 
     Copies of an approval lie next to each other and make one run; Approved, Rejected, Approved makes two. A further
     transition can split a run or begin one, never join two: the count only grows, in whatever order events arrive.
+    Where several have the same time, the order is taken that makes the most runs: no approval may be lost.
     """
-    statuses = (transition.rpartition(" ")[2] for transition in sorted(transitions))
-    return sum(status == "Approved" for status, _ in groupby(statuses))
+    ordered = sorted(transition.rpartition(" ")[::2] for transition in transitions)
+    # The most runs so far, when the last status was Approved, and when it was not.
+    approved, other = -1, 0
+    for _, moment in groupby(ordered, key=lambda transition: transition[0]):
+        statuses = {status == "Approved" for _, status in moment}
+        if statuses == {True}:
+            approved, other = max(approved, other + 1), -1
+        elif statuses == {False}:
+            approved, other = -1, max(approved, other)
+        else:  # the approval came last, or first
+            approved, other = max(approved, other) + 1, max(approved, other + 1)
+    return max(approved, other)
+
+
+def _arn(named: object, resources: object) -> str:
+    """The model package's ARN: from the detail, else the resource that the event is about."""
+    for each in (named, *(resources if isinstance(resources, list) else [])):
+        if isinstance(each, str) and _ARN.fullmatch(each):
+            return each
+    if named is None:
+        raise KeyError("ModelPackageArn")
+    raise MalformedEvent(f"{named!r} is not the ARN of a model package version")
 
 
 def _time(value: object) -> datetime:
-    # Documented as ISO 8601; other events of SageMaker (feature groups) carry milliseconds since 1970.
+    # Documented as ISO 8601; other events of SageMaker (feature groups) carry milliseconds since 1970, as text, too.
     try:
+        if isinstance(value, str) and re.fullmatch(r"\d{9,13}(\.\d+)?", value, re.ASCII):
+            value = float(value)
         if isinstance(value, int | float):
             return datetime.fromtimestamp(value / 1000 if value > 1e11 else value, UTC)
         time = datetime.fromisoformat(str(value))
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, OSError) as error:
         raise MalformedEvent(f"{value!r} is not a time") from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)

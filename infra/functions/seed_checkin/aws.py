@@ -11,7 +11,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import variables
+from . import certificates, variables
 from .reasons import CheckinFailed, explain
 from .request import Variable
 from .seed import MAX_BYTES
@@ -35,6 +35,19 @@ def access_token(secret: str, server_url: str) -> str:
     if not re.fullmatch(r"[!-~]+", token):
         raise CheckinFailed(f"secret {secret} does not hold an access token: it is empty or has spaces in it")
     return token
+
+
+def authorities(secret: str, server_url: str) -> str | None:
+    """A file with the certificates in the secret beside those that everybody trusts; None without a secret.
+
+    Raises CheckinFailed for a secret that holds no certificates.
+    """
+    if not secret:
+        return None
+    try:
+        return certificates.bundle(_secret(secret, server_url))
+    except ValueError as error:
+        raise CheckinFailed(f"secret {secret} holds no certificates in PEM form: {error}") from error
 
 
 def resolve(wanted: Iterable[Variable], server_url: str) -> list[variables.Attributes]:

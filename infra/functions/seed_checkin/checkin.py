@@ -62,7 +62,7 @@ def delete(event: Event, progress: Progress) -> Outcome:
     """Revoke the trigger token. Projects that were never completed go, when nobody has put anything into them."""
     wanted = request.read(event["ResourceProperties"])
     completed = event["PhysicalResourceId"] == _physical_id(wanted)
-    server = connect(wanted.server_url, wanted.token_secret, progress)
+    server = connect(wanted.where, progress)
     for role, repository in ((BUILD, wanted.build), (DEPLOY, wanted.deploy)):
         progress.begin(f"find project {repository.project_id} at {wanted.server_url}")
         project = projects.look_up(server, repository.project_id)
@@ -101,7 +101,7 @@ def _before(event: Event) -> request.Properties:
 
 def _find(wanted: request.Properties, progress: Progress) -> list[Project]:
     """Both projects. Raises CheckinFailed when one is gone."""
-    server = connect(wanted.server_url, wanted.token_secret, progress)
+    server = connect(wanted.where, progress)
     found = []
     for repository in (wanted.build, wanted.deploy):
         progress.begin(f"find project {repository.project_id} at {wanted.server_url}")
@@ -117,6 +117,13 @@ def _read_seed(wanted: request.Properties, repository: request.Repository, progr
 
 
 def _store_trigger_token(deploy: Project, wanted: request.Properties, progress: Progress) -> None:
+    progress.begin(f"let approvals start pipelines of {deploy.path_with_namespace}")
+    if not projects.let_triggers_start_pipelines(deploy):
+        progress.warn(
+            f"nobody may set pipeline variables in {deploy.path_with_namespace}, and the access token may not change "
+            "that. If the trigger's log says that GitLab refuses approvals for it, let an Owner set Settings > CI/CD > "
+            "Variables > Minimum role to use pipeline variables to Maintainer; or use an access token of an Owner"
+        )
     progress.begin(f"create the pipeline trigger token of {deploy.path_with_namespace}")
     token = projects.new_trigger_token(deploy)
     progress.begin("store the pipeline trigger token")

@@ -17,5 +17,9 @@ class Progress:
         self.step = step
         self._log(step)
 
+    def warn(self, text: str) -> None:
+        """Leave a word for people: something is not as it should be, and does not keep the request from its end."""
+        self._log(text)
+
     def watch(self, trouble: str) -> None:
         self.trouble = trouble

@@ -7,7 +7,7 @@ its description says so; it carries that from the moment it exists.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -24,6 +24,11 @@ TIMEOUT_SECONDS = 15
 LEFT_OVER = "Left over from a SageMaker project that could not be created. The next attempt takes it."
 COMMIT_SECONDS = 90  # several megabytes, which GitLab takes apart before it answers
 
+
+OVERRIDE_ROLE = "maintainer"
+"""Who may set pipeline variables, as GitLab may count what comes with every trigger. Only Maintainers have trigger
+tokens, and they may change the CI/CD variables themselves: a lesser role is not needed, a higher one is not enough."""
+_ENOUGH = ("developer", OVERRIDE_ROLE)
 
 _BOT = re.compile(r"(group|project)_\d+_bot(_\w+)?")
 
@@ -54,10 +59,11 @@ class _Session(requests.Session):
         return response
 
 
-def connect(url: str, token: str, watch: Callable[[str], None]) -> gitlab.Gitlab:
+def connect(url: str, token: str, watch: Callable[[str], None], authorities: str | None) -> gitlab.Gitlab:
     """GitLab's API. A request that meets 429, 5xx or no answer is repeated ten times over about 100 seconds.
 
-    `watch` hears of each such trouble, and of its end (an empty text).
+    `watch` hears of each such trouble, and of its end (an empty text). `authorities` is a file of certificates, for a
+    GitLab whose own is signed by none that everybody trusts.
     """
     return gitlab.Gitlab(
         url,
@@ -66,6 +72,7 @@ def connect(url: str, token: str, watch: Callable[[str], None]) -> gitlab.Gitlab
         retry_transient_errors=True,
         keep_base_url=True,  # pages are asked for where the first one was
         session=_Session(watch),
+        ssl_verify=authorities or True,
     )
 
 
@@ -139,13 +146,24 @@ def _create(server: gitlab.Gitlab, namespace: Namespace, name: str, description:
     settings = {"name": name, "path": name, "namespace_id": namespace.id, "description": description}
     settings |= {"visibility": "private", "default_branch": BRANCH, "initialize_with_readme": False}
     try:
-        return server.projects.create(settings)
+        created = server.projects.create(settings)
     except gitlab.GitlabCreateError as error:
         # GitLab may have created it and its answer been lost: then it is found now.
-        created = find(server, namespace, name, description) if reasons.is_taken(error) else None
-        if created is None:
+        found = find(server, namespace, name, description) if reasons.is_taken(error) else None
+        if found is None:
             raise
-        return created
+        return found
+    # An older GitLab, or what is none, drops what it does not know without a word.
+    stored = {key: settings[key] for key in ("path", "description", "visibility")}
+    require_stored(created.attributes, stored, f"project {namespace.path}/{name}")
+    return created
+
+
+def require_stored(answer: Mapping[str, Any], settings: Mapping[str, Any], what: str) -> None:
+    """Raises CheckinFailed when GitLab's answer does not repeat every setting."""
+    dropped = sorted(key for key, value in settings.items() if answer.get(key) != value)
+    if dropped:
+        raise CheckinFailed(f"GitLab did not store {', '.join(dropped)} of {what}; GitLab 18.7 or newer is needed")
 
 
 def find_by_id(server: gitlab.Gitlab, project_id: int) -> Project:
@@ -168,19 +186,21 @@ def set_variables(
     for attributes in (*plan.create, *plan.update):
         try:
             if attributes in plan.create:
-                project.variables.create(attributes)
+                answer: Mapping[str, Any] = project.variables.create(attributes).attributes
             else:
                 scope = {"environment_scope": attributes["environment_scope"]}
-                project.variables.update(attributes["key"], attributes, filter=scope)
+                answer = project.variables.update(attributes["key"], attributes, filter=scope)
         except gitlab.GitlabError as error:
             if not reasons.is_taken(error):  # else it was created and the answer to that was lost
                 raise CheckinFailed(f"variable {attributes['key']}: {reasons.explain(error)}") from error
+        else:
+            require_stored(answer, attributes, f"variable {attributes['key']}")
     for key, environment_scope in plan.delete:
         project.variables.delete(key, filter={"environment_scope": environment_scope})
 
 
 def tell(project: Project, components: list[str]) -> bool:
-    """Make up the subject of its jobs' ID tokens of these components; whether GitLab accepts them."""
+    """Make up the subject of its jobs' ID tokens of these components; whether GitLab accepts and keeps them."""
     if project.attributes.get("ci_id_token_sub_claim_components") != components:
         try:
             _update(project, ci_id_token_sub_claim_components=components)
@@ -188,7 +208,23 @@ def tell(project: Project, components: list[str]) -> bool:
             if error.response_code != 400:
                 raise
             return False
-    return True
+    return bool(project.attributes.get("ci_id_token_sub_claim_components") == components)
+
+
+def let_triggers_start_pipelines(project: Project) -> bool:
+    """Let the owner of a trigger token set pipeline variables, as which GitLab may count what comes with every trigger.
+
+    Whether they may. Where nobody could, only an Owner may change that.
+    """
+    name = "ci_pipeline_variables_minimum_override_role"
+    if project.attributes.get(name) not in _ENOUGH:
+        try:
+            _update(project, **{name: OVERRIDE_ROLE})
+        except gitlab.GitlabUpdateError as error:
+            if error.response_code not in (400, 403):
+                raise
+            return False
+    return project.attributes.get(name) in _ENOUGH
 
 
 def give_up(project: Project) -> None:
@@ -253,6 +289,12 @@ def transfer(project: Project, namespace: Namespace) -> None:
 
 
 def _update(project: Project, **settings: Any) -> None:
+    """Change settings; afterwards the project's attributes are those of GitLab's answer. Raises GitlabUpdateError."""
     for name, value in settings.items():
         setattr(project, name, value)
-    project.save()
+    try:
+        project.save()
+    except gitlab.GitlabUpdateError:
+        for name in settings:  # lest the next change asks for what was refused
+            project._updated_attrs.pop(name, None)
+        raise

@@ -167,15 +167,20 @@ def require_base_url(wanted: request.Projects, path: str) -> None:
         )
 
 
-def connect(server_url: str, token_secret: str, progress: Progress) -> gitlab.Gitlab:
+def connect(where: request.Where, progress: Progress) -> gitlab.Gitlab:
     """GitLab's API with the access token of the secret."""
-    progress.begin(f"read the access token in secret {token_secret}")
-    return projects.connect(server_url, aws.access_token(token_secret, server_url), progress.watch)
+    authorities = None
+    if where.ca_secret:
+        progress.begin(f"read GitLab's certificate authorities in secret {where.ca_secret}")
+        authorities = aws.authorities(where.ca_secret, where.server_url)
+    progress.begin(f"read the access token in secret {where.token_secret}")
+    token = aws.access_token(where.token_secret, where.server_url)
+    return projects.connect(where.server_url, token, progress.watch, authorities)
 
 
 def _enter(wanted: request.Projects, progress: Progress) -> tuple[gitlab.Gitlab, projects.Namespace]:
     """GitLab's API, and the namespace of the projects in it."""
-    server = connect(wanted.server_url, wanted.token_secret, progress)
+    server = connect(wanted.where, progress)
     group = f"group {wanted.group_id}" if wanted.group_id else "the token owner's namespace"
     progress.begin(f"find {group} at {wanted.server_url}")
     return server, projects.find_namespace(server, wanted.group_id)

@@ -52,16 +52,27 @@ class Variable(NamedTuple):
     masked: bool = False
 
 
+class Where(NamedTuple):
+    """A GitLab, the secret that lets us in, and the one with its certificate authorities or nothing."""
+
+    server_url: str
+    token_secret: str
+    ca_secret: str
+
+
 class Projects(NamedTuple):
     """The properties of Custom::GitLabProjects. `group_id` is None for the namespace of the token's owner, a name is
     the last part of a project's path."""
 
-    server_url: str
-    token_secret: str
+    where: Where
     group_id: int | None
     base_url: str
     build_name: str
     deploy_name: str
+
+    @property
+    def server_url(self) -> str:
+        return self.where.server_url
 
 
 class Repository(NamedTuple):
@@ -75,8 +86,7 @@ class Repository(NamedTuple):
 class Properties(NamedTuple):
     """The properties of Custom::SeedCheckin. `key` is the ARN of the KMS key of the trigger token, or nothing."""
 
-    server_url: str
-    token_secret: str
+    where: Where
     build: Repository
     deploy: Repository
     seed_bucket: str
@@ -84,6 +94,14 @@ class Properties(NamedTuple):
     component_version: str
     trigger_secret: str
     key: str
+
+    @property
+    def server_url(self) -> str:
+        return self.where.server_url
+
+    @property
+    def token_secret(self) -> str:
+        return self.where.token_secret
 
     @property
     def variables(self) -> tuple[list[Variable], list[Variable]]:
@@ -97,8 +115,7 @@ def read_projects(properties: Mapping[str, Any]) -> Projects:
         raise CheckinFailed("the two repositories need different names")
     group = str(properties["GitLabGroupId"])
     return Projects(
-        server_url=str(properties["GitLabServerUrl"]).rstrip("/"),
-        token_secret=str(properties["GitLabSecretName"]),
+        where=_where(properties),
         group_id=None if group == "None" else int(group),
         base_url=str(properties["GitLabBaseUrl"]).rstrip("/"),
         build_name=str(properties["ModelBuildRepositoryName"]),
@@ -119,8 +136,7 @@ def read(properties: Mapping[str, Any]) -> Properties:
         for name, group in (("ModelBuild", "Build"), ("ModelDeploy", "Deploy"))
     )
     return Properties(
-        server_url=str(properties["GitLabServerUrl"]).rstrip("/"),
-        token_secret=str(properties["GitLabSecretName"]),
+        where=_where(properties),
         build=build,
         deploy=deploy,
         seed_bucket=str(properties["SeedBucket"]),
@@ -128,6 +144,14 @@ def read(properties: Mapping[str, Any]) -> Properties:
         component_version=str(properties["ComponentVersion"]),
         trigger_secret=str(properties["TriggerTokenSecretArn"]),
         key=str(properties.get("KmsKeyArn", "")),
+    )
+
+
+def _where(properties: Mapping[str, Any]) -> Where:
+    return Where(
+        str(properties["GitLabServerUrl"]).rstrip("/"),
+        str(properties["GitLabSecretName"]),
+        str(properties.get("GitLabCaSecretName", "")),
     )
 
 

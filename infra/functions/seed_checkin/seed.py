@@ -19,6 +19,7 @@ MAX_BYTES = 20_000_000
 CI_FILE = ".gitlab-ci.yml"
 _UTF8_NAME, _ENCRYPTED = 0x800, 0x1
 _UNIX = 3
+_INVISIBLE = (*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF)
 _COMPONENT = re.compile(
     rb"""^([ -]*component:\s*["']?\$CI_SERVER_FQDN/)mlops/sagemaker-components(/[\w-]+@)[^\s"'#]+""", re.MULTILINE
 )
@@ -85,7 +86,7 @@ def _checked(path: str, entry: zipfile.ZipInfo) -> str:
     kind = stat.S_IFMT(_mode(entry))
     if path.startswith("/") or {"", ".", ".."} & set(parts):
         problem = "its path leads out of the repository"
-    elif any(part.lower() == ".git" for part in parts):
+    elif any(_is_dot_git(part) for part in parts):
         problem = "git keeps that name for itself"
     elif "\\" in path or any(ord(character) < 0x20 or ord(character) == 0x7F for character in path):
         problem = "its name has a backslash or a control character"
@@ -96,6 +97,16 @@ def _checked(path: str, entry: zipfile.ZipInfo) -> str:
     else:
         return path
     raise CheckinFailed(f"its file {path!r} is refused: {problem}")
+
+
+def _is_dot_git(part: str) -> bool:
+    """Whether some file system takes the name for `.git`: what git itself refuses.
+
+    macOS leaves out invisible characters; Windows dots and spaces at the end, and what follows a colon, and has a short
+    name for it. https://github.com/git/git/blob/master/path.c (is_ntfs_dotgit), utf8.c (is_hfs_dotgit)
+    """
+    visible = part.translate(dict.fromkeys(_INVISIBLE)).casefold()
+    return visible.partition(":")[0].rstrip(". ") in (".git", "git~1")
 
 
 def _mode(entry: zipfile.ZipInfo) -> int:

@@ -64,8 +64,9 @@ def get_pipeline(
     sklearn_image = image_uris.retrieve("sklearn", region, version=SKLEARN_VERSION)
     xgboost_image = image_uris.retrieve("xgboost", region, version=XGBOOST_VERSION)
 
-    # Parameters: what may differ from one execution to the next.
-    processing_instance_type = ParameterString("ProcessingInstanceType", default_value="ml.m5.large")
+    # Parameters: what may differ from one execution to the next. A new AWS account may run few types of instances:
+    # `sagemaker-ci doctor` says which quota is too low for these.
+    processing_instance_type = ParameterString("ProcessingInstanceType", default_value="ml.t3.medium")
     processing_instance_count = ParameterInteger("ProcessingInstanceCount", default_value=1)
     training_instance_type = ParameterString("TrainingInstanceType", default_value="ml.m5.large")
     # Amazon keeps the data in every region: jobs read from buckets of their own.
