@@ -204,6 +204,96 @@ def test_a_change_set_is_asked_for_again_only_with_its_token(stacks: Stacks) -> 
         stacks.client.create_change_set(**request, ClientToken="job-20")
 
 
+def test_a_request_that_is_repeated_with_its_token_is_carried_out_once(stacks: Stacks) -> None:
+    change_set = stacks.change_set("CREATE")["ChangeSetId"]
+    for _ in range(2):
+        stacks.client.execute_change_set(ChangeSetName=change_set, ClientRequestToken="job-21")
+    assert stacks.settle()["StackStatus"] == "CREATE_COMPLETE"
+    stacks.client.execute_change_set(ChangeSetName=change_set, ClientRequestToken="job-21")
+    assert stacks.events().count("stack CREATE_IN_PROGRESS") == 1
+    with pytest.raises(ClientError, match="cannot be executed in its current execution status of"):
+        stacks.client.execute_change_set(ChangeSetName=change_set, ClientRequestToken="job-22")
+    update = {"StackName": stacks.name, "TemplateBody": QUEUES, "Parameters": pairs({"Delay": "5"})}
+    for _ in range(2):
+        stacks.client.update_stack(**update, ClientRequestToken="job-23")
+    assert stacks.settle()["StackStatus"] == "UPDATE_COMPLETE"
+    with pytest.raises(ClientError) as refused:
+        stacks.client.update_stack(**update, ClientRequestToken="job-21")
+    assert refused.value.response["Error"]["Code"] == "TokenAlreadyExistsException"
+
+
+def test_the_change_set_of_a_deleted_stack_is_gone_with_it(stacks: Stacks) -> None:
+    change_set = stacks.change_set("CREATE")
+    stacks.client.delete_stack(StackName=stacks.name)
+    stacks.settle(change_set["StackId"])
+    stacks.create()
+    with pytest.raises(ClientError) as refused:
+        stacks.client.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
+    assert refused.value.response["Error"]["Code"] == "ChangeSetNotFound"
+    assert stacks.settle(change_set["StackId"])["StackStatus"] == "DELETE_COMPLETE"
+
+
+def test_what_another_resource_gives_may_change_with_it(stacks: Stacks) -> None:
+    template = """
+    Parameters: {Label: {Type: String}}
+    Resources:
+      Dead: {Type: AWS::SQS::Queue, Properties: {DelaySeconds: 1, Tags: [{Key: k, Value: !Ref Label}]}}
+      Main:
+        Type: AWS::SQS::Queue
+        Properties: {RedrivePolicy: {deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 3}}
+    """
+    stacks.create(template, Label="a")
+    changes = {
+        one["ResourceChange"]["LogicalResourceId"]: one["ResourceChange"]
+        for one in stacks.change_set("UPDATE", template, Label="b")["Changes"]
+    }
+    causes = {
+        name: {(each["ChangeSource"], each["Evaluation"], each.get("CausingEntity")) for each in change["Details"]}
+        for name, change in changes.items()
+    }
+    assert causes == {
+        "Dead": {("ParameterReference", "Static", "Label"), ("DirectModification", "Dynamic", None)},
+        "Main": {("ResourceAttribute", "Dynamic", "Dead.Arn")},
+    }
+    assert {change["Replacement"] for change in changes.values()} == {"False"}
+
+
+def test_a_stack_policy_keeps_an_update_off_its_resources(aws: Aws, stacks: Stacks) -> None:
+    stacks.create(Delay="1")
+    allow = {"Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*"}
+    deny = {"Effect": "Deny", "Action": "Update:Modify", "Principal": "*", "Resource": "LogicalResourceId/Main"}
+    policy = json.dumps({"Statement": [allow, deny]})
+    stacks.client.set_stack_policy(StackName=stacks.name, StackPolicyBody=policy)
+    assert stacks.client.get_stack_policy(StackName=stacks.name)["StackPolicyBody"] == policy
+    stack = stacks.update(Delay="2")
+    assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    events = stacks.client.describe_stack_events(StackName=stacks.name)["StackEvents"]
+    [failed] = [event for event in events if event["ResourceStatus"] == "UPDATE_FAILED"]
+    assert failed["ResourceStatusReason"].startswith("Action denied by stack policy: Statement [#2] does not allow")
+    url = outputs(stack)["Url"]
+    delay = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["DelaySeconds"])
+    assert delay["Attributes"]["DelaySeconds"] == "1"
+
+
+def test_an_export_is_kept_while_another_stack_imports_it(aws: Aws, stacks: Stacks) -> None:
+    name = f"{stacks.name}-url"
+    exporting = (
+        f"Resources: {{Q: {{Type: AWS::SQS::Queue}}}}\nOutputs: {{U: {{Value: !Ref Q, Export: {{Name: {name}}}}}}}"
+    )
+    stacks.create(exporting)
+    importing = Stacks(aws)
+    importing.create(
+        f"Resources: {{Q: {{Type: AWS::SQS::Queue, Properties: {{Tags: [{{Key: k, Value: !ImportValue {name}}}]}}}}}}"
+    )
+    assert stacks.client.list_imports(ExportName=name)["Imports"] == [importing.name]
+    with pytest.raises(ClientError, match=f"Export {name} cannot be deleted as it is in use by {importing.name}"):
+        stacks.client.delete_stack(StackName=stacks.name)
+    imported_by = importing.describe()["StackId"]
+    importing.client.delete_stack(StackName=imported_by)
+    assert importing.settle(imported_by)["StackStatus"] == "DELETE_COMPLETE"
+    stacks.client.delete_stack(StackName=stacks.name)
+
+
 def test_a_change_set_without_changes_fails_and_says_so(stacks: Stacks) -> None:
     stacks.create()
     change_set = stacks.change_set("UPDATE")

@@ -39,6 +39,18 @@ NO_ATTRIBUTE = {
     "AWS::S3::Bucket": {"WebsiteURL"},
     "AWS::SageMaker::ModelPackageGroup": {"CreationTime", "ModelPackageGroupStatus"},
 }
+# Types whose handlers other tests drive, with roles of their own.
+TRIED_ELSEWHERE = (
+    "AWS::CloudFormation::CustomResource",  # test_aws_custom_resources.py
+    "AWS::CloudFormation::Stack",  # test_project_template.py
+    "AWS::SageMaker::Endpoint",  # test_aws_cloudformation_sagemaker.py, test_deploy.py
+    "AWS::SageMaker::EndpointConfig",
+    "AWS::ServiceCatalog::CloudFormationProduct",  # test_service_catalog.py
+    "AWS::ServiceCatalog::LaunchRoleConstraint",
+    "AWS::ServiceCatalog::Portfolio",
+    "AWS::ServiceCatalog::PortfolioPrincipalAssociation",
+    "AWS::ServiceCatalog::PortfolioProductAssociation",
+)
 # What a handler asks here and AWS's does not, by type and verb; each is a line of sandbox/README.md.
 ASKS_MORE: dict[tuple[str, str], set[str]] = {}
 
@@ -210,6 +222,10 @@ def test_a_handler_asks_no_more_than_that_of_aws(tried: Tried, resource_type: st
         require("update", "UPDATE_COMPLETE", stacks.settle())
     stacks.client.delete_stack(StackName=stacks.name)
     require("delete", "DELETE_COMPLETE", stacks.settle(stack["StackId"]))
+
+
+def test_every_type_is_tried() -> None:
+    assert set(HANDLERS) - set(TYPES) == set(TRIED_ELSEWHERE)
 
 
 def test_every_type_is_one_of_aws_and_no_property_is_one_that_aws_has_not() -> None:

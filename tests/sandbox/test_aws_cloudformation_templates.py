@@ -91,6 +91,10 @@ UNRESOLVED = "Template format error: Unresolved resource dependencies [{}] in th
             "Template format error: The Value field of every Outputs member must evaluate to a String.",
         ),
         (
+            QUEUE + "Outputs: {Told: {Value: !Ref 'AWS::NoValue'}}\n",
+            "Template format error: The Value field of every Outputs member must evaluate to a String.",
+        ),
+        (
             QUEUE + "Outputs: {my-out: {Value: x}}\n",
             "Template format error: Outputs name 'my-out' is non alphanumeric.",
         ),

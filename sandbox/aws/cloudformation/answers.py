@@ -58,7 +58,10 @@ def stack_summary(one: StackState) -> Answer:
 
 
 def _relatives(one: StackState) -> Answer:
-    return {"ParentId": one.parent_id, "RootId": one.root_id} if one.parent_id else {}
+    ancestors: list[StackState] = []
+    while (parent := (ancestors[-1] if ancestors else one).parent) is not None:
+        ancestors.append(parent)
+    return {"ParentId": ancestors[0].id, "RootId": ancestors[-1].id} if ancestors else {}
 
 
 def change_set_summary(one: StackState, change_set: ChangeSet) -> Answer:

@@ -85,7 +85,7 @@ def check(stack: StackState, plan: Plan) -> None:
         for key in handler.lacking({key for key in properties if key in known}):
             raise Lacking(f"the property {key} of {definition['Type']} (resource {name})")
     for output in evaluate.outputs().values():
-        if isinstance(evaluate.value(output["Value"]), list | dict):
+        if not isinstance(evaluate.value(output["Value"]), str | int | float):
             raise ValidationError(
                 "Template format error: The Value field of every Outputs member must evaluate to a String."
             )

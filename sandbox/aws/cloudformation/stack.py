@@ -92,7 +92,6 @@ class StackState:
         self.protected = False
         self.policy: str | None = None
         self.on_failure = "ROLLBACK"
-        self.parent_id: str | None = None
         self.change_set_id: str | None = None  # the one that made it what it is
         self.resources: dict[str, Resource] = {}
         self.outputs: list[dict[str, str]] = []
@@ -106,10 +105,13 @@ class StackState:
         self.deleted: datetime | None = None  # when a deletion began, that of a roll-back included
 
     @property
-    def root_id(self) -> str | None:
-        """The outermost stack of a nested one."""
-        parent = STACKS.get(self.parent_id or "")
-        return (parent.root_id or parent.id) if parent else None
+    def parent(self) -> StackState | None:
+        """The stack whose resource this one is."""
+        own = ("AWS::CloudFormation::Stack", self.id)
+        for stack in in_region(self.region):
+            if any((each.type, each.made.physical_id) == own for each in list(stack.resources.values())):
+                return stack
+        return None
 
     @property
     def busy(self) -> bool:
