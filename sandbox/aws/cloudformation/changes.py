@@ -105,7 +105,7 @@ def _modification(
     (known.fresh if certain else known.updated).add(old.logical_id)
     more: dict[str, Any] = {
         "Replacement": "True" if certain else "Conditional" if possible else "False",
-        "Scope": list(dict.fromkeys(each["Target"]["Attribute"] for each in details)),
+        "Scope": sorted({each["Target"]["Attribute"] for each in details}),
         "Details": details,
     }
     if possible:

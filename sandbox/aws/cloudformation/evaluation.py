@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sandbox.aws.cloudformation import schemas
+from sandbox.aws.cloudformation.dynamic_references import SUPPORTED, services
 from sandbox.aws.cloudformation.errors import ValidationError
 from sandbox.aws.cloudformation.evaluator import UNKNOWN, Evaluator
 from sandbox.aws.cloudformation.exports import imported
@@ -78,6 +79,8 @@ def check(stack: StackState, plan: Plan) -> None:
         _check_attributes(evaluate, definition.get("Properties") or {}, plan)
         properties = evaluate.value(definition.get("Properties") or {})
         evaluate.value(definition.get("Metadata") or {})
+        for service in sorted(services(properties) - SUPPORTED):
+            raise Lacking(f"dynamic references to {service} (resource {name})")
         handler = handler_of(definition["Type"])
         if handler is None:
             raise Lacking(f"the resource type {definition['Type']} (resource {name})")

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError, ParamValidationError, WaiterError
 from moto.core.exceptions import ServiceException
 
 from sandbox.aws.cloudformation import schemas, validation
+from sandbox.aws.cloudformation.dynamic_references import resolved
 from sandbox.aws.cloudformation.errors import ValidationError
 from sandbox.aws.cloudformation.evaluation import evaluator, impossible_outputs, properties_of
 from sandbox.aws.cloudformation.evaluator import Evaluator
@@ -239,7 +240,7 @@ class Stack(StackState):
         def work(call: Call) -> None:
             handler = _handler(resource)
             try:
-                resource.made = handler.create(call, properties)
+                resource.made = handler.create(call, resolved(properties, call.client))
                 self.say(f"{verb}_IN_PROGRESS", "Resource creation Initiated", resource)
                 resource.made = handler.settle(call, resource.made, properties) or resource.made
             except Failed as error:
@@ -255,7 +256,8 @@ class Stack(StackState):
 
         def work(call: Call) -> None:
             handler = _handler(old)
-            resource.made = handler.update(call, old.made, old.properties, properties)
+            before, after = resolved(old.properties, call.client), resolved(properties, call.client)
+            resource.made = handler.update(call, old.made, before, after)
             resource.made = handler.settle(call, resource.made, properties) or resource.made
 
         return self._attempt(resource, "UPDATE", work)
@@ -282,7 +284,8 @@ class Stack(StackState):
 
         def work(call: Call) -> None:
             try:
-                _handler(resource).delete(call, resource.made, resource.properties)
+                handler, properties = _handler(resource), resource.properties
+                handler.delete(call, resource.made, resolved(properties, call.client) if handler.sends else properties)
             except ClientError as error:
                 if not _says_gone(error):
                     raise

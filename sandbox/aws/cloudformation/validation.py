@@ -16,6 +16,7 @@ from jsonschema.exceptions import ValidationError as Violation
 from jsonschema.validators import extend
 
 from sandbox.aws.cloudformation import schemas
+from sandbox.aws.cloudformation.dynamic_references import REFERENCE
 from sandbox.aws.cloudformation.evaluator import UNKNOWN
 
 _LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost)(:\d+)?")
@@ -96,7 +97,7 @@ def _skipping(keyword: str) -> Any:
     original = Draft7Validator.VALIDATORS[keyword]
 
     def check(validator: Any, wanted: Any, instance: Any, rule: Any) -> Iterator[Violation]:
-        if isinstance(instance, str) and UNKNOWN in instance:
+        if isinstance(instance, str) and (UNKNOWN in instance or REFERENCE.search(instance)):
             return
         if keyword in ("oneOf", "anyOf") and all(each.keys() <= {"required"} for each in wanted):
             return  # cfn-lint's own additions among them; the services say it themselves

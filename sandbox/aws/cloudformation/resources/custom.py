@@ -35,6 +35,8 @@ _POLL_SECONDS = 0.2
 class CustomResource(Handler):
     """`Ref` is the physical id that the function chooses; another one after an update replaces the resource."""
 
+    sends = True
+
     def create(self, call: Call, properties: Properties) -> Made:
         return _ask(call, properties, "Create", {})
 

@@ -52,6 +52,8 @@ class Handler:
 
     properties: frozenset[str] | None = None
     changeable: frozenset[str] | None = None
+    sends = False
+    """Whether a deletion sends the properties to somebody."""
 
     def lacking(self, properties: set[str]) -> list[str]:
         """The properties that the sandbox does not have, of those that a template sets."""
