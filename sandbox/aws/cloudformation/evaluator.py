@@ -88,11 +88,17 @@ class Evaluator:
             if name not in conditions:
                 raise ValidationError(f"Template error: unresolved condition dependency {name} in Condition")
             self._conditions[name] = None
-            self._conditions[name] = bool(self.value(conditions[name]))
+            self._conditions[name] = self._holds(conditions[name])
         holds = self._conditions[name]
         if holds is None:
             raise ValidationError(f"Template format error: Circular dependency between conditions: [{name}]")
         return holds
+
+    def _holds(self, node: Any) -> bool:
+        """A boolean function, or the name of a condition: only conditions can refer to conditions so."""
+        if isinstance(node, dict) and list(node) == ["Condition"] and isinstance(node["Condition"], str):
+            return self.condition(node["Condition"])
+        return bool(self.value(node))
 
     def chosen(self, node: Any) -> Any:
         """The node with every Fn::If replaced by its chosen branch: only that branch makes dependencies."""
@@ -115,8 +121,6 @@ class Evaluator:
             return node
         if len(node) == 1:
             [(key, argument)] = node.items()
-            if key == "Condition" and isinstance(argument, str):
-                return self.condition(argument)
             if is_function(node, key):
                 return self._apply(key, argument)
         values = {key: self.value(value) for key, value in node.items()}
@@ -185,13 +189,13 @@ class Evaluator:
         return text(left) == text(right)
 
     def fn_not(self, argument: Any) -> bool:
-        return not self.value(argument)[0]
+        return not self._holds(argument[0])
 
     def fn_and(self, argument: Any) -> bool:
-        return all(self.value(argument))
+        return all(map(self._holds, argument))
 
     def fn_or(self, argument: Any) -> bool:
-        return any(self.value(argument))
+        return any(map(self._holds, argument))
 
     def fn_findinmap(self, argument: Any) -> Any:
         name, first, second = (text(self.value(item)) for item in argument)
@@ -205,8 +209,8 @@ class Evaluator:
 
     def fn_cidr(self, argument: Any) -> list[str]:
         block, count, bits = [self.value(item) for item in [*argument, 8][:3]]
-        network = ipaddress.ip_network(str(block), strict=False)
         try:
+            network = ipaddress.ip_network(str(block), strict=False)
             subnets = network.subnets(new_prefix=network.max_prefixlen - int(bits))
             return [str(next(subnets)) for _ in range(int(count))]
         except (ValueError, StopIteration) as error:

@@ -111,7 +111,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "or a function that returns a list of strings (such as Fn::GetAZs) to be joined.",
     ),
     "Fn::Split": (
-        lambda argument: _pair(argument) and isinstance(argument[0], str) and _text(argument[1]),
+        lambda argument: _pair(argument) and isinstance(argument[0], str) and argument[0] != "" and _text(argument[1]),
         "every Fn::Split object requires two parameters, (1) a string delimiter and (2) a string to be split or a "
         "function that returns a string to be split.",
     ),

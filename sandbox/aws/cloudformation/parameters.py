@@ -123,6 +123,8 @@ def check_rules(template: Mapping[str, Any], values: Mapping[str, str]) -> None:
         if not _holds(rule.get("RuleCondition", True), values):
             continue
         for assertion in rule["Assertions"]:
+            if not isinstance(assertion, dict) or "Assert" not in assertion:
+                raise ValidationError(f"Template format error: Every Assertions member must contain an Assert ({name})")
             if not _holds(assertion["Assert"], values):
                 raise ValidationError(
                     f"Template validation error: rule {name} failed: {assertion.get('AssertDescription', 'no reason')}"
@@ -133,16 +135,18 @@ def _holds(node: Any, values: Mapping[str, str]) -> Any:
     """A rule's function on the parameters' values: rules know no resources."""
     if not isinstance(node, dict):
         return node
-    [(function, argument)] = node.items()
-    if function == "Ref":
+    function, argument = next(iter(node.items()), ("", []))
+    if function == "Ref" and isinstance(argument, str):
         return values.get(argument, argument)
+    if len(node) != 1 or not isinstance(argument, list) or not argument:
+        raise ValidationError(f"Template validation error: {function or 'an empty object'} in Rules has a wrong form")
     items = [_holds(item, values) for item in argument]
     results: dict[str, Callable[[], Any]] = {
         "Fn::And": lambda: all(items),
         "Fn::Or": lambda: any(items),
         "Fn::Not": lambda: not items[0],
-        "Fn::Equals": lambda: items[0] == items[1],
-        "Fn::Contains": lambda: items[1] in items[0],
+        "Fn::Equals": lambda: items[0] == items[-1],
+        "Fn::Contains": lambda: items[-1] in items[0] if isinstance(items[0], list | str) else False,
     }
     if function not in results:
         raise Lacking(f"the function {function} in Rules")

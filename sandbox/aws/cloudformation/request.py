@@ -125,6 +125,8 @@ class Request(BaseResponse):
         self._require_resource_types(plan)
         self._require_rollback_triggers()
         evaluation.check(stack, plan)
+        if role_arn := self._get_param("RoleARN"):
+            self._credentials(role_arn)
         return plan
 
     def _template(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from sandbox.aws.cloudformation.errors import ValidationError
 from sandbox.aws.cloudformation.functions import check_functions, is_boolean
 from sandbox.aws.cloudformation.parameters import PARAMETER_TYPE
+from sandbox.aws.cloudformation.template import is_function
 from sandbox.aws.lacking import Lacking
 
 _SECTIONS = (
@@ -124,6 +125,9 @@ def _check_parameters(parameters: dict[str, Any]) -> None:
             raise ValidationError(f"Template format error: Unrecognized parameter type: {rule['Type']}")
         if isinstance(rule.get("Default"), dict | list):
             raise ValidationError("Template format error: Every Default member must be a string.")
+        for bound in ("MinLength", "MaxLength", "MinValue", "MaxValue"):
+            if not re.fullmatch(r"-?\d+(\.\d+)?", str(rule.get(bound, 0))):
+                raise ValidationError(f"Template format error: {bound} of parameter {name} must be a number.")
         if not isinstance(rule.get("AllowedValues", []), list):
             raise ValidationError("Template format error: Every AllowedValues member must be a list.")
 
@@ -160,7 +164,8 @@ def _check_resource(name: str, resource: Any) -> None:
         if key not in _RESOURCE_KEYS:
             raise ValidationError(f"Invalid template resource property '{key}'")
     for key in ("Properties", "Metadata"):
-        if not isinstance(resource.get(key, {}), dict):
+        content = resource.get(key, {})
+        if not isinstance(content, dict) or any(is_function(content, member) for member in content):
             raise ValidationError(f"Template format error: [/Resources/{name}/{key}] must be an object.")
     after = resource.get("DependsOn", [])
     if not all(isinstance(each, str) for each in (after if isinstance(after, list) else [after])):
