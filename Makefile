@@ -23,7 +23,7 @@ test: setup ## Run every test, the end-to-end demo included: under ten minutes
 	@$(BIN)/python -m sandbox images
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile # three for two cores: the sandbox's tests wait a good deal
 
-bench: setup ## Measure speed and size as ratios, side by side
+bench: setup ## Measure speed and size as ratios, and try every fault at every call: over an hour
 	@$(BIN)/python -m sandbox images
 	@$(BIN)/python -m bench
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.fault_proxy import CANCELS, KINDS, Call, Fault, FaultProxy
-from bench.fault_scenarios import SCENARIOS, Scenario
+from bench.fault_scenarios import SCENARIOS
+from bench.fault_scenarios.base import Scenario
 from sandbox.aws.server import REGION, ROOT_KEYS
 from sandbox.processes import ROOT, Server
 from tests.sandbox.conftest import Aws

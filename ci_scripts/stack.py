@@ -161,7 +161,8 @@ def prepare(cloudformation: Any, plan: Plan, action: Action, poll_seconds: float
     """Create a change set and show what it will do; None when there is nothing to change.
 
     A change set that is not to be executed leaves nothing behind, nor do those that earlier runs have left.
-    Raises ChangeSetFailed, or StackContended when another deployment came in between.
+    Raises ChangeSetFailed, also for what CloudFormation refuses at once, or StackContended when another deployment came
+    in between.
     """
     name = stack_rules.client_token(job.current())
     with _discarding(cloudformation, plan, action, name, job.Cancelled):
@@ -209,6 +210,12 @@ def _create(cloudformation: Any, plan: Plan, action: Action, name: str) -> str:
         if aws.error_code(error) == "AlreadyExistsException":
             return ""
         _raise_if_contended(cloudformation, plan.stack_name, action, error)
+        if aws.error_code(error) == "ValidationError":
+            text = " ".join(aws.error_text(error).split())
+            raise errors.ChangeSetFailed(
+                f"the change set for the stack {plan.stack_name} was refused: {text}",
+                hint=stack_rules.refusal_hint(text),
+            ) from error
         raise
     return str(answer["Id"])
 

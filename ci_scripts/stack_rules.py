@@ -79,6 +79,16 @@ def says_no_change(reason: str) -> bool:
     return "No updates are to be performed" in reason or "didn't contain changes" in reason
 
 
+def refusal_hint(text: str) -> str | None:
+    """What to do when CreateChangeSet is refused in these words; None: what is true of every failed change set."""
+    if "cannot be assumed" in text:
+        return (
+            "CLOUDFORMATION_ROLE_ARN names the role with which CloudFormation acts: correct it, or let the role trust "
+            "cloudformation.amazonaws.com, as those of infra/gitlab-oidc.yml do."
+        )
+    return None
+
+
 def newer(pages: Iterable[Sequence[Event]], last: str | None) -> list[Event]:
     """The events after the one with the EventId `last`, oldest first; `pages` come newest first.
 

@@ -318,6 +318,32 @@ def test_a_change_set_that_cannot_be_made_is_refused_and_leaves_nothing_behind(d
     assert deployment.stack() is None
 
 
+@pytest.mark.parametrize(
+    ("change", "variables", "said", "advised"),
+    [
+        (("Ref ModelPackageName", "Ref NoSuchThing"), {}, "NoSuchThing", "correct the template"),
+        (
+            None,
+            {"CLOUDFORMATION_ROLE_ARN": "arn:aws:iam::123456789012:role/no-such-role"},
+            "cannot be assumed",
+            "CLOUDFORMATION_ROLE_ARN",
+        ),
+    ],
+    ids=["template", "role"],
+)
+def test_what_cloudformation_refuses_at_once_has_a_code_and_the_hint_for_its_cause(
+    deployment: Deployment, change: tuple[str, str] | None, variables: dict[str, str], said: str, advised: str
+) -> None:
+    deployment.register(model_predicting(4.0))
+    if change:
+        deployment.edit_template(*change)
+    deployment.build()
+    result = deployment.deploy(**variables)
+    assert said in failed(result, "SMCI-502")
+    assert advised in result.stderr.splitlines()[1]
+    assert deployment.stack() is None
+
+
 def test_a_change_set_whose_reasons_may_not_be_seen_is_refused_and_leaves_nothing_behind(
     deployment: Deployment,
 ) -> None:

@@ -8,7 +8,8 @@ from itertools import count
 import pytest
 
 from bench.fault_proxy import Call, Fault, FaultProxy, operation_of
-from bench.fault_scenarios import SCENARIOS, Scenario
+from bench.fault_scenarios import SCENARIOS
+from bench.fault_scenarios.base import Scenario
 from bench.faults import attempt, cases, misconduct, run
 from tests.sandbox.conftest import Aws
 

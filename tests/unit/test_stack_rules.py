@@ -80,6 +80,18 @@ def test_both_texts_of_a_change_set_without_changes_are_known(reason: str, expec
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Role arn:aws:iam::123456789012:role/cfn is invalid or cannot be assumed", "CLOUDFORMATION_ROLE_ARN"),
+        ("Template format error: Unresolved resource dependencies [X] in the Resources block of the template", ""),
+    ],
+)
+def test_a_refused_change_set_has_a_hint_for_its_cause(text: str, named: str) -> None:
+    assert named in (stack_rules.refusal_hint(text) or "")
+    assert bool(stack_rules.refusal_hint(text)) is bool(named)
+
+
 def event(
     number: int, status: str, name: str = "Endpoint", kind: str = "AWS::SageMaker::Endpoint", reason: str = ""
 ) -> dict[str, Any]:

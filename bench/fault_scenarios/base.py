@@ -1,0 +1,81 @@
+"""What a scenario is, and what all of them need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from sandbox.processes import ROOT
+from tests.sandbox.conftest import Aws
+
+
+class Scenario(ABC):
+    """One command in one situation."""
+
+    title = ""
+    command: tuple[str, ...] = ()
+
+    def __init__(self, aws: Aws, folder: Path) -> None:
+        self.aws, self.folder = aws, folder
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Bring the world to where a case begins."""
+
+    @abstractmethod
+    def environ(self, number: int, attempt: int) -> dict[str, str]:
+        """The variables of the GitLab job of case `number`; a second attempt is a retry."""
+
+    @abstractmethod
+    def problems(self) -> list[str]:
+        """In what the world differs from what the command was asked for."""
+
+    def leftovers(self) -> list[str]:
+        """What is there and should not be."""
+        return []
+
+
+def gitlab_job(number: int, attempt: int, name: str) -> dict[str, str]:
+    """GitLab's predefined variables."""
+    url = "https://gitlab.example.com/ds/models"
+    return {
+        "GITLAB_CI": "true",
+        "CI_JOB_ID": str(number * 10 + attempt),
+        "CI_JOB_NAME": name,
+        "CI_JOB_URL": f"{url}/-/jobs/{number * 10 + attempt}",
+        "CI_PIPELINE_ID": str(number),
+        "CI_PROJECT_ID": "4711",
+        "CI_PROJECT_PATH": "ds/models",
+        "CI_PROJECT_URL": url,
+        "CI_COMMIT_REF_NAME": "main",
+        "CI_COMMIT_SHA": "3f786850e387550fdab836ed7e6dc881de23001b",
+    }
+
+
+def unexecuted(cloudformation: Any, stack: str) -> list[str]:
+    """The stack's change sets that were never executed."""
+    summaries = cloudformation.list_change_sets(StackName=stack)["Summaries"]
+    return [
+        f"the change set {each['ChangeSetName']} is left, {each['Status']}"
+        for each in summaries
+        if not each["ExecutionStatus"].startswith("EXECUTE_")
+    ]
+
+
+def run_undisturbed(scenario: Scenario, *arguments: str, **variables: str) -> None:
+    """Run a command without any fault; it must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ci_scripts.cli", *arguments],
+        cwd=scenario.folder,
+        env={"POLL_SECONDS": "0.3", "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+        | scenario.environ(0, 1)
+        | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)

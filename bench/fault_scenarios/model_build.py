@@ -1,0 +1,85 @@
+"""`run-pipeline` in a model-build repository."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from bench.fault_scenarios.base import Scenario, gitlab_job, run_undisturbed
+from tests.sandbox.conftest import Aws, create_project
+from tests.sandbox.test_run_pipeline import MEASURE, PIPELINE
+
+
+class Training(Scenario):
+    """A model-build repository whose pipeline prepares, evaluates and registers."""
+
+    command = ("run-pipeline",)
+
+    def __init__(self, aws: Aws, folder: Path) -> None:
+        super().__init__(aws, folder)
+        module = folder / "pipelines" / "abalone" / "pipeline.py"
+        module.parent.mkdir(parents=True)
+        module.write_text(PIPELINE)
+        self.sagemaker = aws.client("sagemaker")
+        self.prepare = 0
+        self._new_project()
+
+    def _new_project(self) -> None:
+        self.project = create_project(self.aws)
+        for key in ("data/rows.csv", "model.tar.gz"):
+            self.aws.client("s3").put_object(Bucket=self.project.bucket, Key=key, Body=b"1,2\n")
+
+    def environ(self, number: int, attempt: int) -> dict[str, str]:
+        self.pipeline = number
+        kwargs = {"evaluate": MEASURE, "prepare": f"echo {self.prepare}"}
+        job = gitlab_job(number, attempt, "training")
+        return self.project.environ | job | {"SMCI_PIPELINE_KWARGS": json.dumps(kwargs)}
+
+    def _executions(self) -> list[dict[str, Any]]:
+        try:
+            rows = self.sagemaker.list_pipeline_executions(PipelineName=self.project.group, MaxResults=100)
+        except ClientError:
+            return []
+        prefix = f"gitlab-{self.pipeline}-"
+        every = rows["PipelineExecutionSummaries"]
+        return [each for each in every if each["PipelineExecutionDisplayName"].startswith(prefix)]
+
+    def problems(self) -> list[str]:
+        statuses = [each["PipelineExecutionStatus"] for each in self._executions()]
+        if statuses != ["Succeeded"]:
+            return [f"the job's executions are {statuses}"]
+        arn = self._executions()[0]["PipelineExecutionArn"]
+        rows = self.sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
+        [package] = [each["Metadata"]["RegisterModel"]["Arn"] for each in rows if each["StepName"] == "Register"]
+        stamp = self.sagemaker.describe_model_package(ModelPackageName=package).get("CustomerMetadataProperties", {})
+        text = self.sagemaker.describe_pipeline(PipelineName=self.project.group)["PipelineDefinition"]
+        problems = [] if stamp.get("PipelineExecutionArn") == arn else [f"the model package is stamped {stamp}"]
+        return problems if f"echo {self.prepare}" in text else [*problems, "the pipeline is not of this commit"]
+
+
+class TrainingCreate(Training):
+    title = "run-pipeline, first run"
+
+    def reset(self) -> None:
+        self._new_project()
+
+
+class TrainingUpdate(Training):
+    title = "run-pipeline, new definition"
+
+    def reset(self) -> None:
+        if not self.prepare:
+            run_undisturbed(self, *self.command)
+        self.prepare += 1
+
+
+class TrainingUnchanged(Training):
+    title = "run-pipeline, same definition"
+
+    def reset(self) -> None:
+        if not self.prepare:
+            self.prepare = 1
+            run_undisturbed(self, *self.command)
