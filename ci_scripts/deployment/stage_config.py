@@ -48,6 +48,15 @@ def load(path: Path) -> tuple[dict[str, Any], list[Problem]]:
         content = documents.parse_config(documents.read_text(path, path.parent), is_json=path.suffix == ".json")
     except (Unreadable, Malformed) as error:
         return {}, [Problem(path.name, "", str(error))]
+    if (
+        isinstance(content, list)
+        and content
+        and all(isinstance(each, dict) and "ParameterKey" in each for each in content)
+    ):
+        advice = 'write {"Parameters": {"NAME": "VALUE"}} instead'
+        return {}, [
+            Problem(path.name, "", f"is not of type 'object' but a list of parameters as the AWS CLI's: {advice}")
+        ]
     schema = json.loads(files(__package__).joinpath("stage-config.schema.json").read_text("utf-8"))
     found = [*schemas.problems(content, schema), *_ambiguous(content)]
     return _well_shaped(content), [Problem(path.name, *each) for each in found]

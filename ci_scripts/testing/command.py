@@ -89,7 +89,7 @@ def _quality(path: str) -> Quality | None:
     """The thresholds; None when the default file is not there."""
     from ci_scripts.testing import quality
 
-    if path == _QUALITY and not Path(path).exists():
+    if path == _QUALITY and not os.path.lexists(path):
         return None
     return quality.load(Path(path), Path.cwd())
 

@@ -171,6 +171,10 @@ def write(folder: Path, name: str, text: str) -> Path:
         ({"Parameters": {}, "Tags": {"team": "ml", "cost": 7}}, []),
         ({"$schema": "x", "Parameters": {"Zones": ["a", 1]}}, []),
         ([], ["[] is not of type 'object'"]),
+        (
+            [{"ParameterKey": "A", "ParameterValue": "1"}],
+            ["is not of type 'object' but a list of parameters as the AWS CLI's", 'write {"Parameters"'],
+        ),
         ({"Parameters": []}, ["Parameters: [] is not of type 'object'"]),
         ({"Parameters": {"A": None}}, ["Parameters.A: null is not text, a number, true or false, or a list of them"]),
         ({"Parameters": {"A": {"b": 1}}}, ['Parameters.A: {"b": 1} is not text, a number, true or false, or a list']),

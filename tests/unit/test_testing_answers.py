@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ci_scripts.errors import InvalidPredictions
@@ -160,6 +160,7 @@ def test_the_schema_lists_exactly_the_formats_there_are() -> None:
     assert quality.schema()["properties"]["request"]["properties"]["answer"]["enum"] == list(FORMATS)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=60) | st.text('0123456789.,-e[]{}:"\n ascorelbpd_', max_size=60).map(str.encode))
 def test_any_bytes_are_predictions_or_an_error_with_a_code(body: bytes) -> None:
     for name in ("", *FORMATS):

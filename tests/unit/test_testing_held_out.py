@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ci_scripts.errors import HeldOutDataInvalid, HeldOutDataMissing
+from ci_scripts.errors import HeldOutDataInvalid, HeldOutDataMissing, OutsideRepository
 from ci_scripts.testing import held_out
 from ci_scripts.testing.quality import Data
 
@@ -141,6 +142,29 @@ def test_what_is_not_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1\xff\xfe\x00")
     with pytest.raises(HeldOutDataInvalid, match="is not CSV in UTF-8"):
         held_out.load(data(path=path), "", None, None)
+
+
+def test_data_that_is_no_file_of_the_repository_is_refused(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / ".git").mkdir(parents=True)
+    (checkout / "folder.csv").mkdir()
+    os.mkfifo(checkout / "pipe.csv")
+    (checkout / "device.csv").symlink_to("/dev/zero")
+    (tmp_path / "outside.csv").write_text("1,2\n")
+    (checkout / "link.csv").symlink_to("../outside.csv")
+    (checkout / "models").mkdir()
+    (checkout / "shared.csv").write_text("1,2\n")
+    for name, error, message in (
+        ("folder.csv", HeldOutDataMissing, "is a folder"),
+        ("pipe.csv", HeldOutDataMissing, "is not a regular file"),
+        ("device.csv", OutsideRepository, "leads out of the repository"),
+        ("link.csv", OutsideRepository, "leads out of the repository"),
+        ("../outside.csv", OutsideRepository, "leads out of the repository"),
+    ):
+        with pytest.raises(error, match=message):
+            held_out.load(data(path=checkout / name, base=checkout), "", None, None)
+    shared = data(path=checkout / "models" / "../shared.csv", base=checkout / "models")
+    assert held_out.load(shared, "", None, None).labels == [1.0]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ci_scripts import cli, job, text
@@ -45,6 +45,7 @@ def test_a_line_of_30_megabytes_is_cut_and_counted() -> None:
     assert shown.endswith("... (cut, 30,000,000 characters)")
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.text())
 def test_no_text_keeps_a_control_character(written: str) -> None:
     for shown in (text.line(written), text.short(written), text.code(written), text.cell(written)):
