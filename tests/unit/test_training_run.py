@@ -97,6 +97,12 @@ def test_a_parameter_on_the_command_line_wins_over_the_variable() -> None:
     assert found.parameters == {"Mse": "5", "Spot": "True", "Data": "s3://a=b", "Query": "a=b"}
 
 
+@pytest.mark.parametrize("written", ["1.10", "1e-3", "0.12345678901234567890", "12345678901234567890123", "6.0"])
+def test_a_parameter_is_sent_as_it_is_written(written: str) -> None:
+    found = read(environ={"SMCI_PIPELINE_PARAMETERS": f'{{"Mse": {written}}}'})
+    assert found.parameters == {"Mse": written}
+
+
 @pytest.mark.parametrize(("argv", "check"), [([], False), (["--check"], True), (["--check", "false"], False)])
 def test_check_is_a_flag_that_also_takes_a_value(argv: list[str], check: bool) -> None:
     assert read(*argv).check is check
