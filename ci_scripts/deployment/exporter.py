@@ -30,9 +30,16 @@ def run(
 
     `thresholds` names quality.yml, which is checked, too. Writes both files or none. Exports nothing when the approval
     that started the pipeline belongs to another one: see claim.py.
-    Raises InvalidStageConfig after naming every problem, or what registry raises.
+    Raises InvalidOption for an ARN that GitLab has not put in, InvalidStageConfig after naming every problem, or what
+    registry raises.
     """
     export.discard(folder)
+    if model_package_arn and model_package_arn.startswith("$[["):
+        raise errors.InvalidOption(
+            f"the model package to deploy is {model_package_arn!r}: GitLab has not put the pipeline's input in",
+            hint="Begin .gitlab-ci.yml with its header: `spec:` that declares the input, then a line `---`. "
+            "templates/model-deploy/README.md shows it.",
+        )
     with job.section("Stage configurations"):
         drafts = _drafts(folder, project, model_role, thresholds)
     with job.section("Model package"):

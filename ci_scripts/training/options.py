@@ -13,6 +13,8 @@ from ci_scripts import settings
 from ci_scripts.errors import InvalidOption, InvalidSettings
 
 _Found = TypeVar("_Found")
+# GitLab takes a mapping for a text and passes it on as Ruby writes it: {:name=>"value"}.
+_OBJECT = """Write the object as text, in quotes: '{"name": "value"}'."""
 
 
 class Options(NamedTuple):
@@ -115,9 +117,9 @@ def _json_object(option: str, content: str, *, as_written: bool = False) -> dict
     try:
         parsed = documents.parse_json(content, as_written=as_written)
     except documents.Malformed as error:
-        raise InvalidOption(documents.about(option, error), hint='Write an object, like {"name": "value"}.') from None
+        raise InvalidOption(documents.about(option, error), hint=_OBJECT) from None
     if not isinstance(parsed, dict):
-        raise InvalidOption(f"{option} is not a JSON object", hint='Write an object, like {"name": "value"}.')
+        raise InvalidOption(f"{option} is not a JSON object", hint=_OBJECT)
     return parsed
 
 

@@ -57,17 +57,25 @@ def configuration(*components: Include, stages: Sequence[str] = ("test",)) -> st
     return yaml.safe_dump({"stages": list(stages), "include": included}, sort_keys=False)
 
 
-def render(text: str, **inputs: Any) -> Config:
-    """The merged configuration. Raises InvalidConfiguration with GitLab's message."""
-    around = _around(SERVER, {}, text)
+def render(
+    text: str, settings: Mapping[str, str] | None = None, *, masked: frozenset[str] = frozenset(), **inputs: Any
+) -> Config:
+    """The merged configuration. Raises InvalidConfiguration with GitLab's message.
+
+    `settings` are CI/CD variables of the project, `masked` the names of those that are.
+    """
+    around = _around(SERVER, settings or {}, text, masked)
     return merged(around.source, ".gitlab-ci.yml", inputs, around)
 
 
-def _around(predefined: Mapping[str, str], given: Mapping[str, str], text: str = "") -> Surroundings:
+def _around(
+    predefined: Mapping[str, str], given: Mapping[str, str], text: str = "", masked: frozenset[str] = frozenset()
+) -> Surroundings:
     return Surroundings(
         predefined,
         Source("data-science/abalone", _Files(text), SHA),
         given=lambda environment: [Variable(key, value) for key, value in given.items()],
+        masked=masked,
         find_project=lambda path: _Files() if path == COMPONENTS else None,
     )
 

@@ -122,7 +122,7 @@ def test_an_aggregate_has_the_defaults_of_its_parts(component: str) -> None:
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_every_input_is_described_optional_and_used(component: str) -> None:
-    used = set(re.findall(r"\$\[\[ inputs\.(\w+) \]\]", json.dumps(_documents(component)[1])))
+    used = set(re.findall(r"\$\[\[ inputs\.(\w+)(?: \| expand_vars)? \]\]", json.dumps(_documents(component)[1])))
     assert used == set(_inputs(component))
     for name, spec in _inputs(component).items():
         assert re.fullmatch(r"[a-z][a-z0-9_]*", name), f"{name}: snake case"
@@ -148,9 +148,14 @@ def test_an_input_is_a_keyword_or_a_variable_of_the_same_name(component: str) ->
     expected = {f"SMCI_{name.upper()}": f"$[[ inputs.{name} ]]" for name in _inputs(component) if name not in KEYWORDS}
     variables = {name: text for name, text in _job(component)["variables"].items() if name.startswith("SMCI_")}
     fixed = {"SMCI_COMPONENT_VERSION": __version__}
-    if component != "training":
-        project = "$[[ inputs.sagemaker_project_name ]]-?$[[ inputs.sagemaker_project_id ]]"
-        fixed["SMCI_MODEL_PACKAGES"] = f"/.{project}/"
+    if component == "training":
+        for name in ("SMCI_PIPELINE_KWARGS", "SMCI_PIPELINE_PARAMETERS"):
+            assert variables[name] == {"value": expected.pop(name), "expand": False}, "a dollar in JSON is a dollar"
+            del variables[name]
+    else:  # `rules` look into these, where GitLab looks into no variable by itself
+        name, number = (f"$[[ inputs.sagemaker_project_{part} | expand_vars ]]" for part in ("name", "id"))
+        fixed["SMCI_MODEL_PACKAGES"] = rf"/:model-package\/{name}-{number}\/|\z{name}{number}/i"
+        fixed["SMCI_MODEL_PACKAGE_ARN"] = "$[[ inputs.model_package_arn | expand_vars ]]"
     assert variables == expected | fixed
 
 

@@ -39,6 +39,12 @@ def refused(result: CompletedProcess[str], code: str, repository: Path) -> str:
     return error
 
 
+def test_an_input_that_gitlab_did_not_put_in_is_told_as_a_missing_header(project: Project, repository: Path) -> None:
+    done = build(project, repository, SMCI_MODEL_PACKAGE_ARN="$[[ inputs.model_package_arn ]]")
+    assert "GitLab has not put the pipeline's input in" in refused(done, "SMCI-102", repository)
+    assert "`spec:`" in done.stderr
+
+
 def test_the_newest_approved_version_is_exported_for_both_stages(aws: Aws, project: Project, repository: Path) -> None:
     register(aws, project.group)
     newest = register(aws, project.group)

@@ -386,7 +386,7 @@ def two_models(models: dict[str, Model]) -> dict[str, str]:
             "inputs": {
                 "prefix": f"{name}-",
                 "folder": f"models/{name}",
-                "sagemaker_project_name": model.project.name,
+                "sagemaker_project_name": f"${name.upper()}_NAME",  # a CI/CD variable of the project
                 "sagemaker_project_id": model.project.id,
                 "artifact_bucket": model.project.bucket,
                 "model_execution_role_arn": model.project.model_role,
@@ -397,7 +397,10 @@ def two_models(models: dict[str, Model]) -> dict[str, str]:
     ]
     header = {"spec": {"inputs": {"model_package_arn": {"default": ""}}}}
     stages = ["build", "staging-deploy", "test-staging", "prod-deploy"]
-    files = {".gitlab-ci.yml": yaml.safe_dump_all([header, {"stages": stages, "include": include}])}
+    # What most repositories of Python give their own jobs, and must not reach those of the components.
+    of_all_jobs = {"default": {"before_script": ["cat requirements.txt"]}, "variables": {"GIT_STRATEGY": "none"}}
+    content = {"stages": stages, "include": include, **of_all_jobs}
+    files = {".gitlab-ci.yml": yaml.safe_dump_all([header, content])}
     for name, model in models.items():
         for file in ("endpoint-config-template.yml", "staging-config.json", "prod-config.json"):
             files[f"models/{name}/{file}"] = (ROOT / "seed-deploy" / file).read_text()
@@ -416,7 +419,8 @@ def test_one_repository_deploys_two_models_and_an_approval_concerns_one_of_them(
     for name, predicts in (("ants", 4.0), ("bees", 9.0)):
         project = create_project(aws)
         models[name] = Model(project, register_predicting(aws, project, predicts), predicts)
-    repository = released.consumer("models", deploy_variables(aws))
+    names = {f"{name.upper()}_NAME": model.project.name for name, model in models.items()}
+    repository = released.consumer("models", deploy_variables(aws) | names)
     made = commit(repository, two_models(models))
     pipeline = settled(repository, pipeline_of(repository, made.id))
     assert pipeline.yaml_errors is None

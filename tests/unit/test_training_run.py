@@ -126,6 +126,15 @@ def test_an_option_that_cannot_be_used_is_refused(argv: list[str], environ: dict
         read(*argv, environ=environ)
 
 
+@pytest.mark.parametrize("text", ["{:Epochs=>5}", "{Epochs: 5}", '["Epochs"]'])
+def test_a_mapping_without_quotes_is_told_to_want_them(text: str) -> None:
+    """GitLab passes a mapping given for a text input on as Ruby writes it, before 3.4 and since, and a list as well."""
+    for name, argv in (("SMCI_PIPELINE_PARAMETERS", []), ("", ["--kwargs", text])):
+        with pytest.raises(errors.InvalidOption) as caught:
+            read(*argv, environ={name: text})
+        assert "in quotes: '{" in (caught.value.hint or "")
+
+
 # --- requests ------------------------------------------------------------------------------------------------------
 
 
