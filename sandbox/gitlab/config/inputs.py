@@ -82,7 +82,7 @@ def _judged(kind: str, details: Mapping[str, Any], value: Any, known: Mapping[st
         yield "RegEx validation can only be used with string inputs"
         return
     try:
-        if not Pattern(ruby.text(details["regex"])).found_in(value):
+        if details["regex"] is None or not Pattern(details["regex"]).found_in(value):
             yield f"{origin} value does not match required RegEx pattern"
     except InvalidPattern:
         yield "invalid regular expression"

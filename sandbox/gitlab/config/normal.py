@@ -105,10 +105,10 @@ def _job(name: str, job: Mapping[str, Any], defaults: Mapping[str, Any], by_defa
     for key in ("manual_confirmation", "start_in", "inputs", "publish"):
         if key in own:
             config[key] = own[key]
-    return config | _spelt_out(whole, own)
+    return config | _spelt_out(whole, own, _published(name, own))
 
 
-def _spelt_out(whole: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
+def _spelt_out(whole: Mapping[str, Any], own: Mapping[str, Any], pages: str | None) -> Config:
     """Keywords that may be written in a short form, in their long one."""
     config: Config = {}
     if "image" in whole:
@@ -117,8 +117,8 @@ def _spelt_out(whole: Mapping[str, Any], own: Mapping[str, Any]) -> Config:
         config["services"] = services
     if "retry" in whole:
         config["retry"] = retry(whole["retry"])
-    if "artifacts" in whole:
-        config["artifacts"] = _artifacts(whole["artifacts"])
+    if "artifacts" in whole or pages:
+        config["artifacts"] = _artifacts(whole.get("artifacts", {}), pages)
     if "id_tokens" in whole:
         config["id_tokens"] = {text(name): dict(token) for name, token in whole["id_tokens"].items()}
     if "environment" in own:
@@ -170,8 +170,19 @@ def retry(written: Any) -> Config:
     return ({"max": written["max"]} if "max" in written else {}) | lists
 
 
-def _artifacts(written: Mapping[str, Any]) -> Config:
+def _published(name: str, job: Mapping[str, Any]) -> str | None:
+    """The folder that a job publishes by GitLab Pages; it is an artifact of the job."""
+    pages = job.get("pages")
+    if not pages and (name != "pages" or pages is False):
+        return None
+    folder = job.get("publish") or "public"
+    return str((pages.get("publish") if isinstance(pages, dict) else None) or folder)
+
+
+def _artifacts(written: Mapping[str, Any], pages: str | None) -> Config:
     artifacts = {key: value for key, value in written.items() if value is not None}
+    if pages and pages not in artifacts.get("paths", []):
+        artifacts["paths"] = [*artifacts.get("paths", []), pages]
     if "reports" in artifacts:
         artifacts["reports"] = {
             kind: value if isinstance(value, dict) else checks.flattened(value)
