@@ -120,7 +120,8 @@ def test_what_is_not_a_configuration_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (1e20, "1.0e+20"), (1e-5, "1.0e-05"), (1e15, "1000000000000000.0"), (0.1, "0.1"), (100.0, "100.0"),
+        (1e20, "1.0e+20"), (1e-5, "1.0e-05"), (1e15, "1.0e+15"), (1e14, "100000000000000.0"),
+        (0.1, "0.1"), (100.0, "100.0"),
         ([None, True, 'a"#{b}\n'], '[nil, true, "a\\"\\#{b}\\n"]'), ({"a": 1}, '{"a"=>1}'),
         (ruby.Symbols({"a-b": [1]}), '{:"a-b"=>[1]}'), (None, ""), (False, "false"),
     ],

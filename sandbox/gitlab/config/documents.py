@@ -124,7 +124,10 @@ class _Reader:
         self._keep(start.anchor, items)
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             items.append(self._value(event, depth + 1))
-        _only_known(_class_of(start.tag, r"!(?:seq|ruby/array):(.*)"))
+        if found := re.fullmatch(r"!(?:seq|ruby/array):(.*)", start.tag or ""):
+            _only_known(found[1])
+        if re.fullmatch(r"(?:!|tag:yaml\.org,2002:)omap", start.tag or ""):
+            return _ordered(items)
         if start.tag == "!reference":
             texts = bool(items) and all(isinstance(item, str) for item in items)
             value = Reference(items if texts else None, inspect(items))
@@ -142,18 +145,25 @@ class _Reader:
             value = self._value(event, depth + 1)
             if not (key == "<<" and not explicit and _merge(mapping, event, value)):
                 mapping[hashable(key)] = value
-        _only_known(_class_of(start.tag, r"!(?:ruby/(?:object|struct|exception)(?::(.*))?|(?:ruby/hash|map):(.*))"))
+        _only_known(_class_of(start.tag))
         if start.tag == "!reference":
             return Reference(None, inspect(mapping))
         return mapping
 
 
-def _class_of(tag: str | None, pattern: str) -> str | None:
-    """The class of Ruby's that a tag of a sequence or mapping asks for."""
+def _ordered(items: list[Any]) -> Symbols:
+    """`!!omap [a: 1, b: 2]`."""
+    if not all(isinstance(each, dict) and each for each in items):
+        raise _refused("Invalid YAML syntax")
+    return Symbols(next(iter(each.items())) for each in items)
+
+
+def _class_of(tag: str | None) -> str | None:
+    """The class of Ruby's that a mapping's tag asks for."""
     kinds = {"set": "Psych::Set", "omap": "Psych::Omap"}
     if found := re.fullmatch(r"(?:!|tag:yaml\.org,2002:)(set|omap)", tag or ""):
         return kinds[found[1]]
-    found = re.fullmatch(pattern, tag or "")
+    found = re.fullmatch(r"!(?:ruby/(?:object|struct|exception)(?::(.*))?|(?:ruby/hash|map):(.*))", tag or "")
     return None if found is None else next((name for name in found.groups() if name), "Object")
 
 
@@ -242,17 +252,18 @@ def scan(value: str) -> Any:
     if value.lower() in (".inf", "+.inf", "-.inf", ".nan"):
         return float(value.replace(".", ""))
     if len(value) > 1 and value.startswith(":"):
-        quoted = re.fullmatch(r""":["'](.*?)["']?""", value)
+        quoted = re.fullmatch(r""":["'](.+)["']""", value)
         return Symbol(quoted[1] if quoted else value[1:])
     return _number(value)
 
 
 def _number(value: str) -> Any:
     # Ruby counts minutes and seconds from the left, so that 1:30 is an hour and a half.
+    parts = list(enumerate(value.replace("_", "").split(":")))
     if _SIXTIES.fullmatch(value):
-        return sum(int(part) * 60 ** abs(place - 2) for place, part in enumerate(value.split(":")))
+        return sum(int(part) * 60 ** abs(place - 2) for place, part in parts)
     if _SIXTIES_FLOAT.fullmatch(value):
-        return sum(float(part) * 60 ** abs(place - 2) for place, part in enumerate(value.split(":")))
+        return sum(float(part) * 60 ** abs(place - 2) for place, part in parts)
     if _FLOAT.fullmatch(value):
         return value if value.strip("+-") == "." else float(value.translate({44: None, 95: None}))
     digits = value.translate({44: None, 95: None})

@@ -20,13 +20,12 @@ _SECONDS = {word: seconds for seconds, words in _UNITS.items() for word in words
 _BETWEEN = ("and", "with", "plus")
 _COLONS = (1, 60, 3_600, 86_400, 2_592_000, 31_557_600)  # of 1:02:03, from the right; there are no weeks
 _NUMBER = re.compile(r"[0-9]*\.?[0-9]+")
-_WORDS = {
-    "zero": 0, "a": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
-    "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
-    "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fourty": 40,
-    "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
+_UNITS_IN_WORDS = {
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
+    "seventeen": 17, "eighteen": 18, "nineteen": 19, "ninteen": 19, "twenty": 20, "thirty": 30, "forty": 40,
+    "fourty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
 }  # fmt: skip
-_TENS = {word: number for word, number in _WORDS.items() if number >= 20}
 _LARGE = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
 MONTH = 2_629_746  # seconds of what Rails calls one month, the longest timeout of a job
 
@@ -68,14 +67,26 @@ def _words(text: str) -> list[str]:
 
 
 def _spelt(text: str) -> str:
-    """Numbers in words as figures."""
+    """Numbers in words as figures; `#` marks one that was a word until two that belong together are added."""
     text = re.sub(r"(\D)-(\D)", r"\1 \2", text)
-    text = re.sub(r"\bhalf an? hour\b", "30 minutes", text)
-    for ten, number in _TENS.items():
-        for one, value in list(_WORDS.items())[2:11]:
-            text = re.sub(rf"\b{ten} ?{one}\b", str(number + value), text)
-    text = re.sub(r"\ba$", "", text).rstrip()
-    text = re.sub(r"\b[a-z]+\b", lambda match: str(_WORDS.get(match[0], match[0])), text)
+    words = "|".join(_UNITS_IN_WORDS)
+    text = re.sub(rf"(?<!\w)({words})(?!\w)", lambda match: f"#{_UNITS_IN_WORDS[match[1]]}", text)
     for word, value in _LARGE.items():
-        text = re.sub(rf"\b(\d*) *{word}\b", lambda match, by=value: str(int(match[1] or 1) * by), text)  # type: ignore[misc]
+
+        def times(match: re.Match[str], value: int = value) -> str:
+            return f"#{int(match[1]) * value}" if match[1] else str(value)
+
+        text = _added(re.sub(rf"#?(\d*) *{word}", times, text))
+    return _added(text).replace("#", "")
+
+
+def _added(text: str) -> str:
+    """`#20 #5` as `#25`, and `#2 and #5` as `#7`."""
+    position = 0
+    while match := re.compile(r"#(\d+)( | and )#(\d+)(?!\w)").search(text, position):
+        if "and" in match[2] or len(match[1]) > len(match[3]):
+            text = f"{text[: match.start()]}#{int(match[1]) + int(match[3])}{text[match.end() :]}"
+            position = 0
+        else:
+            position = match.end()
     return text

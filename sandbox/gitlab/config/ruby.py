@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
+from unicodedata import category
 
 
 class Symbol(str):
@@ -67,13 +69,11 @@ def _float(value: float) -> str:
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "Infinity" if value > 0 else "-Infinity"
-    if value == 0 or 1e-4 <= abs(value) < 1e16:
+    if value == 0 or 1e-4 <= abs(value) < 1e15:
         written = f"{value!r}" if "e" not in repr(value) else f"{value:f}"
         return written if "." in written else f"{written}.0"
-    mantissa, _, exponent = repr(value).partition("e")
-    if "." not in mantissa:
-        mantissa += ".0"
-    return f"{mantissa}e{int(exponent):+03d}"
+    mantissa, _, exponent = f"{Decimal(repr(value)).normalize():e}".partition("e")
+    return f"{mantissa if '.' in mantissa else mantissa + '.0'}e{int(exponent):+03d}"
 
 
 def _symbol(name: str) -> str:
@@ -86,9 +86,12 @@ _ESCAPES = {
 }  # fmt: skip
 
 
+_UNSEEN = ("Cc", "Cn", "Cs")
+
+
 def _quoted(value: str) -> str:
     written = "".join(
-        _ESCAPES.get(character) or (character if character.isprintable() else f"\\u{ord(character):04X}")
+        _ESCAPES.get(character) or (f"\\u{ord(character):04X}" if category(character) in _UNSEEN else character)
         for character in value
     )
     return '"' + re.sub(r"#(?=[{$@])", r"\\#", written) + '"'
