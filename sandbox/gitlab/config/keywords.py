@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from sandbox.gitlab.config import checks, durations
-from sandbox.gitlab.config.ruby import blank, text
+from sandbox.gitlab.config.ruby import Symbol, blank, text
 
 NAME, PARALLEL, _TAGS, _URL = 255, 200, 50, 255
 _ENVIRONMENT = re.compile(r"[a-zA-Z0-9_${}. -]([a-zA-Z0-9_/${}. -]*[a-zA-Z0-9_${}. -])?")
@@ -187,13 +187,13 @@ def _variable(variable: dict[Any, Any], at: str, data: Collection[str]) -> Itera
 
 
 def environment(value: Any, at: str) -> Iterator[str]:
-    if not isinstance(value, dict | str):
+    if not isinstance(value, dict | str) or isinstance(value, Symbol):
         yield f"{at} config should be a hash or a string"
     details = value if isinstance(value, dict) else {"name": value}
     name = details.get("name")
     if blank(name):
         yield f"{at} name can't be blank"
-    if not isinstance(name, str) or not _ENVIRONMENT.fullmatch(name):
+    if not isinstance(name, str) or isinstance(name, Symbol) or not _ENVIRONMENT.fullmatch(name):
         yield f"{at} {_ENVIRONMENT_MESSAGE}"
     if not isinstance(value, dict):
         return
