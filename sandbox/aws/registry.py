@@ -84,6 +84,8 @@ def _announced(create: Callable[..., str]) -> Callable[..., str]:
                 **settings,
             )
             package = self.model_packages[arn]
+            # Nothing is validated or scanned unless it goes to AWS Marketplace: the lists are empty.
+            package.model_package_status_details = {"ValidationStatuses": [], "ImageScanStatuses": []}
             if newest:  # the wire has milliseconds; sorting by time must tell any two packages apart
                 package.creation_time = max(package.creation_time, newest + timedelta(milliseconds=1))
         _send(self, package, [])

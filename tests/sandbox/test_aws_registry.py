@@ -165,3 +165,10 @@ def test_refusals(sagemaker: Any, project: Project, register: Callable[..., str]
             sagemaker.update_model_package, ModelPackageArn=arn, CustomerMetadataProperties=properties
         )
     assert "CustomerMetadataProperties" not in sagemaker.describe_model_package(ModelPackageName=arn)
+
+
+def test_a_version_in_a_group_has_been_neither_validated_nor_scanned(
+    sagemaker: Any, register: Callable[..., str]
+) -> None:
+    described = sagemaker.describe_model_package(ModelPackageName=register())
+    assert described["ModelPackageStatusDetails"] == {"ValidationStatuses": [], "ImageScanStatuses": []}
