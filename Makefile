@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo sandbox acceptance check test bench lint format lock release clean setup
+.PHONY: help demo sandbox acceptance check test bench lint format lock regions release clean setup
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,10 @@ lock: setup ## Pin the requirements anew, with hashes
 	@for name in deploy training-sdk-v3 training-sdk-v2 dev uv checkov release; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    requirements/$$name.in -o requirements/$$name.txt; done
+
+regions: setup ## Write anew in which regions a part does not exist, from the lists of cfn-lint and the SageMaker SDK
+	@$(BIN)/python -m sandbox images
+	@$(BIN)/python -m release.regions
 
 release: ## Commit a release: make release VERSION=1.2.3
 	@$(PYTHON) -m release prepare "$(VERSION)"

@@ -541,3 +541,10 @@ class IdentityProviderUnusable(SagemakerCiError):
 
     code = "SMCI-805"
     hint = "Let it accept them, with `aws iam add-client-id-to-open-id-connect-provider`; then run bootstrap again."
+
+
+class RegionLacksPart(SagemakerCiError):
+    """Something that every project needs does not exist in the region."""
+
+    code = "SMCI-806"
+    hint = "Choose another region. The lists are AWS's as of this version's release, and may lag behind AWS."

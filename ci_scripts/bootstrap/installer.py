@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ci_scripts import __version__, aws, errors, job, quotas, stack, stack_rules
+from ci_scripts import __version__, aws, errors, job, quotas, regions, stack, stack_rules
 from ci_scripts.bootstrap import artifacts, bucket
 from ci_scripts.stack_rules import Action
 
@@ -32,6 +32,8 @@ class Request(NamedTuple):
 
 def run(request: Request, source: Path, poll_seconds: float) -> None:
     """Bring the bucket and the stack to what the clone in `source` says. Raises a SagemakerCiError."""
+    if lacking := [part for part in regions.lacking(request.region) if part in ("project", "offer")]:
+        raise errors.RegionLacksPart(f"{request.region}: {'; '.join(regions.PARTS[part] for part in lacking)}")
     job.say(str(aws.log_in(request.region)))
     s3 = aws.client("s3", request.region)
     bucket.require(s3, request.bucket, request.region)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from ci_scripts import aws, errors, quotas, registry, settings
+from ci_scripts import aws, errors, quotas, regions, registry, settings
 from ci_scripts.doctor import verdicts
 from ci_scripts.doctor.verdicts import Verdict
 from ci_scripts.settings import Project
@@ -46,6 +46,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Verdict]:
         return
     yield verdicts.ok("variables", f"project {project.name}, id {project.id}")
     yield verdicts.region(project.region, _regions(project.region))
+    yield from verdicts.lacking(project.region, [regions.PARTS[part] for part in regions.lacking(project.region)])
     try:
         credentials = aws.log_in(project.region)
     except Exception as error:

@@ -51,6 +51,12 @@ def region(name: str, known: Sequence[str]) -> Verdict:
     return hint("region", f"{name} is no region with SageMaker that boto3 knows of: mistyped, or very new?")
 
 
+def lacking(name: str, absences: Sequence[str]) -> Iterator[Verdict]:
+    """`absences` say what the region does not have."""
+    for text in absences:
+        yield hint("region", f"{name}: {text}")
+
+
 def credentials(path: str, who: str) -> Verdict:
     """`path` is how aws.log_in() got them, `who` the ARN that AWS takes us for."""
     if path.startswith("static"):

@@ -39,6 +39,8 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
     }
     if service == "lambda" and "EventSourceMapping" in operation:
         context |= _function_of_mapping(parameter)
+    if service == "iam" and operation.startswith(("Attach", "Detach")):
+        context["iam:policyarn"] = parameter("PolicyArn")
     if service == "dynamodb" and isinstance(item := parameter("Key") or parameter("Item"), dict):
         # Every table here has one key attribute; the condition key holds its values.
         context["dynamodb:leadingkeys"] = list(item.get("id", {}).values())

@@ -65,6 +65,14 @@ def platform(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Platform:
     return Platform(aws, bucket, source, f"sagemaker-ci-{uuid.uuid4().hex[:8]}")
 
 
+def test_a_region_without_what_a_project_needs_is_refused_before_anything_is_done(platform: Platform) -> None:
+    calls = platform.calls()
+    done = platform.bootstrap("--region", "ap-south-2")
+    assert done.returncode == 1
+    assert "error SMCI-806: ap-south-2: CloudFormation lacks a resource type of infra/project.yml" in done.stderr
+    assert platform.calls() == calls
+
+
 def test_the_first_run_offers_the_template_in_s3_and_the_second_changes_nothing(platform: Platform) -> None:
     role = create_role(platform.aws, f"studio-{uuid.uuid4().hex[:8]}", "sagemaker.amazonaws.com")
     options = ("--gitlab-url", f"https://{platform.bucket}.example.com", "--studio-role", role)

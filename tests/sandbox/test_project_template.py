@@ -87,6 +87,45 @@ def nested(world: World, stack: str = STACK) -> list[str]:
     return [each["PhysicalResourceId"] for each in resources if each["ResourceType"] == "AWS::CloudFormation::Stack"]
 
 
+class Holders(NamedTuple):
+    """A user, a group and a role of people, to whom somebody has attached policies; and a policy of their own."""
+
+    name: str
+
+    def attached(self, world: World) -> list[str]:
+        """The policies that they hold and that are not their own."""
+        iam = world.aws("iam")
+        rows = [
+            *iam.list_attached_user_policies(UserName=self.name)["AttachedPolicies"],
+            *iam.list_attached_group_policies(GroupName=self.name)["AttachedPolicies"],
+            *iam.list_attached_role_policies(RoleName=self.name)["AttachedPolicies"],
+        ]
+        return [row["PolicyName"] for row in rows if row["PolicyName"] != self.name]
+
+
+def give_policies_to_people(world: World, stacks: list[str]) -> Holders:
+    """As infra/README.md says: ApproverPolicy and DoctorPolicy go to whoever approves and examines."""
+    iam, name = world.aws("iam"), f"people-{uuid.uuid4().hex[:6]}"
+    trust = '{"Version": "2012-10-17", "Statement": []}'
+    iam.create_user(UserName=name)
+    iam.create_group(GroupName=name)
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    document = (
+        '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}]}'
+    )
+    arns = [iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]]
+    for stack in stacks:
+        rows = world.aws("cloudformation").list_stack_resources(StackName=stack)["StackResourceSummaries"]
+        people = ("ApproverPolicy", "DoctorPolicy")
+        arns += [row["PhysicalResourceId"] for row in rows if row["LogicalResourceId"] in people]
+    assert len(arns) == 3
+    for arn in arns:
+        iam.attach_user_policy(UserName=name, PolicyArn=arn)
+        iam.attach_group_policy(GroupName=name, PolicyArn=arn)
+        iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+    return Holders(name)
+
+
 @pytest.mark.parametrize("round_number", [1, 2])
 def test_a_project_is_created_changed_in_everything_and_deleted(world: World, round_number: int) -> None:
     parameters = the.project_parameters(world) | {
@@ -134,10 +173,12 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     assert {each["retentionInDays"] for each in groups} == {30}
 
     stacks = [STACK, *nested(world)]
+    holders = give_policies_to_people(world, stacks)
     ids = [cloudformation.describe_stacks(StackName=each)["Stacks"][0]["StackId"] for each in stacks]
     cloudformation.delete_stack(StackName=STACK)
     assert end(world, ids[0]) == "DELETE_COMPLETE", the.failures(world, ids[0])
     assert {end(world, each) for each in ids} == {"DELETE_COMPLETE"}
+    assert holders.attached(world) == []
     # People's work stays; nothing else does.
     assert server.projects.get(build.id).path == "renamed-build"
     assert server.projects.get(deploy.id).triggers.list(get_all=True) == []
