@@ -16,15 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sandbox.gitlab import scheduling, variables
-from sandbox.gitlab.config.compiler import compile_pipeline
-from sandbox.gitlab.config.errors import InvalidConfiguration, NoPipeline, NotInSandbox
-from sandbox.gitlab.config.includes import merged
-from sandbox.gitlab.config.substitution import Variable
-from sandbox.gitlab.config.surroundings import Source, Surroundings
+from sandbox.gitlab import compilation, scheduling, variables
+from sandbox.gitlab.config.errors import InvalidConfiguration, NoPipeline
 from sandbox.gitlab.expansion import expand, expand_all
 from sandbox.gitlab.jobspec import CompiledJob
-from sandbox.gitlab.repositories import NO_COMMIT, Repository
+from sandbox.gitlab.repositories import NO_COMMIT
 from sandbox.gitlab.runner import Execution, Images, Outcome
 from sandbox.gitlab.scheduling import JobState
 from sandbox.gitlab.store import (
@@ -42,7 +38,6 @@ from sandbox.gitlab.store import (
 from sandbox.gitlab.tokens import Issuer
 from sandbox.gitlab.variables import Server
 
-CONFIGURATION = ".gitlab-ci.yml"
 _SHUTDOWN_SECONDS = 5
 _SKIP = re.compile(r"\[(ci[ _-]skip|skip[ _-]ci)\]", re.IGNORECASE)
 _log = logging.getLogger(__name__)
@@ -96,7 +91,7 @@ class Engine:
 
     def merge_request_changed(self, request: MergeRequest, project: Project, user: User) -> None:
         sha = project.repository.names("heads").get(request.source_branch)
-        if sha and project.repository.read(sha, CONFIGURATION) is not None:
+        if sha and project.repository.read(sha, compilation.CONFIGURATION) is not None:
             project.repository.set_ref(request.ref, sha)
             wanted = Request(project, request.ref, "merge_request_event", user, sha, merge_request=request)
             self._pushes.submit(self._create_or_keep_error, wanted)
@@ -106,7 +101,7 @@ class Engine:
     ) -> None:
         tag = ref.startswith("refs/tags/")
         name = ref.removeprefix("refs/tags/").removeprefix("refs/heads/")
-        if project.repository.read(sha, CONFIGURATION) is None:
+        if project.repository.read(sha, compilation.CONFIGURATION) is None:
             return
         self._create_or_keep_error(Request(project, name, "push", user, sha, tag, before))
         for request in requests:
@@ -129,7 +124,7 @@ class Engine:
         that says `[skip ci]` gets a skipped one.
         """
         project = request.project
-        if project.repository.read(request.sha, CONFIGURATION) is None:
+        if project.repository.read(request.sha, compilation.CONFIGURATION) is None:
             raise Refused("Missing CI config file")
         with self.store.lock:
             pipeline = Pipeline(
@@ -144,7 +139,7 @@ class Engine:
             if keep_errors and _SKIP.search(commit.message):
                 pipeline.status = "skipped"
             else:
-                compiled = self._compile(pipeline)
+                compiled = compilation.jobs_of(pipeline, self.store)
         except NoPipeline as error:
             raise Refused(str(error)) from error
         except InvalidConfiguration as error:
@@ -161,71 +156,9 @@ class Engine:
                 self._process(pipeline)
         return pipeline
 
-    def _compile(self, pipeline: Pipeline) -> list[CompiledJob]:
-        project = pipeline.project
-
-        def given(environment: str | None) -> list[Variable]:
-            settings = variables.of_settings(project, protected=pipeline.protected, environment=environment)
-            return [
-                *(Variable(each.key, each.value, each.raw) for each in settings),
-                *(Variable(key, value) for key, value in pipeline.variables.items()),
-            ]
-
-        def find_project(path: str) -> Repository | None:
-            found = self.store.find_project(path)
-            visible = found and (found.visibility != "private" or self.store.access_level(pipeline.user, found))
-            return found.repository if found and visible else None
-
-        def catalog_versions(path: str) -> dict[str, str] | None:
-            found = self.store.find_project(path)
-            return found.catalog_versions if found and found.catalog else None
-
-        settings = variables.of_settings(project, protected=pipeline.protected, environment=None)
-        source = Source(project.full_path, project.repository, pipeline.sha)
-        around = Surroundings(
-            pipeline.commit_variables,
-            source,
-            given=given,
-            masked=frozenset(each.key for each in settings if each.masked) - pipeline.variables.keys(),
-            changed=lambda compare_to: self._changed(pipeline, compare_to),
-            find_project=find_project,
-            catalog_versions=catalog_versions,
-        )
-        compiled = compile_pipeline(merged(source, CONFIGURATION, pipeline.inputs, around), around)
-        pipeline.on_new_commit = compiled.auto_cancel.get("on_new_commit") or pipeline.on_new_commit
-        for job in compiled.jobs:
-            _refuse_lacking(job)
-        return compiled.jobs
-
     def _known_variables(self, pipeline: Pipeline) -> dict[str, str]:
         settings = variables.of_settings(pipeline.project, protected=pipeline.protected, environment=None)
         return pipeline.commit_variables | {v.key: v.value for v in settings} | pipeline.variables
-
-    def _changed(self, pipeline: Pipeline, compare_to: str | None) -> list[str] | None:
-        """The paths that `changes` looks at: https://docs.gitlab.com/ci/yaml/#ruleschanges.
-
-        Those since a ref, of a merge request or of a push; None for anything else. Raises LookupError for no ref.
-        """
-        repository = pipeline.project.repository
-        base = self._compare_to(pipeline)
-        if compare_to is not None:
-            sha = repository.resolve(compare_to)
-            if sha is None:
-                raise LookupError(compare_to)
-            base = repository.git("merge-base", sha, pipeline.sha).decode().strip()
-        if base is None:
-            return None
-        names = repository.git("diff", "--name-only", "--no-renames", "-z", base, pipeline.sha)
-        return [name for name in names.decode(errors="replace").split("\0") if name]
-
-    def _compare_to(self, pipeline: Pipeline) -> str | None:
-        """The commit that `changes` compares with if the configuration names none."""
-        repository = pipeline.project.repository
-        if pipeline.merge_request:
-            target = pipeline.merge_request.target_branch
-            return repository.git("merge-base", target, pipeline.sha).decode().strip()
-        pushed = pipeline.source == "push" and not pipeline.tag and pipeline.before_sha != NO_COMMIT
-        return pipeline.before_sha if pushed else None
 
     def _add_job(self, pipeline: Pipeline, spec: CompiledJob, user: User) -> Job:
         number = self.store.next_id("job")
@@ -483,18 +416,6 @@ class Engine:
         for _, thread in running:
             thread.join()
         self._builds.cleanup()
-
-
-def _refuse_lacking(job: CompiledJob) -> None:
-    """What GitLab takes and this runner would pass over."""
-    lacking = {
-        "when: delayed": job.when == "delayed",
-        "inputs": "inputs" in job.config,
-        "hooks": "hooks" in job.config,
-    }
-    for keyword, used in lacking.items():
-        if used:
-            raise NotInSandbox(f"`{keyword}` (job {job.name})")
 
 
 def _state(job: Job) -> JobState:

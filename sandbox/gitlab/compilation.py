@@ -1,0 +1,98 @@
+"""From a pipeline's record to its jobs: what the engine in `config/` needs of the server, and what the runner lacks.
+
+Called by `pipelines.py`.
+"""
+
+from __future__ import annotations
+
+from sandbox.gitlab import variables
+from sandbox.gitlab.config.compiler import compile_pipeline
+from sandbox.gitlab.config.errors import NotInSandbox
+from sandbox.gitlab.config.includes import merged
+from sandbox.gitlab.config.substitution import Variable
+from sandbox.gitlab.config.surroundings import Source, Surroundings
+from sandbox.gitlab.jobspec import CompiledJob
+from sandbox.gitlab.repositories import NO_COMMIT, Repository
+from sandbox.gitlab.store import Pipeline, Store
+
+CONFIGURATION = ".gitlab-ci.yml"
+
+
+def jobs_of(pipeline: Pipeline, store: Store) -> list[CompiledJob]:
+    """The jobs; the record learns what `auto_cancel` says. Raises InvalidConfiguration and NoPipeline."""
+    around = _surroundings(pipeline, store)
+    compiled = compile_pipeline(merged(around.source, CONFIGURATION, pipeline.inputs, around), around)
+    pipeline.on_new_commit = compiled.auto_cancel.get("on_new_commit") or pipeline.on_new_commit
+    for job in compiled.jobs:
+        _refuse_lacking(job)
+    return compiled.jobs
+
+
+def _surroundings(pipeline: Pipeline, store: Store) -> Surroundings:
+    project = pipeline.project
+
+    def given(environment: str | None) -> list[Variable]:
+        settings = variables.of_settings(project, protected=pipeline.protected, environment=environment)
+        return [
+            *(Variable(each.key, each.value, each.raw) for each in settings),
+            *(Variable(key, value) for key, value in pipeline.variables.items()),
+        ]
+
+    def find_project(path: str) -> Repository | None:
+        found = store.find_project(path)
+        visible = found and (found.visibility != "private" or store.access_level(pipeline.user, found))
+        return found.repository if found and visible else None
+
+    def catalog_versions(path: str) -> dict[str, str] | None:
+        found = store.find_project(path)
+        return found.catalog_versions if found and found.catalog else None
+
+    settings = variables.of_settings(project, protected=pipeline.protected, environment=None)
+    return Surroundings(
+        pipeline.commit_variables,
+        Source(project.full_path, project.repository, pipeline.sha),
+        given=given,
+        masked=frozenset(each.key for each in settings if each.masked) - pipeline.variables.keys(),
+        changed=lambda compare_to: _changed(pipeline, compare_to),
+        find_project=find_project,
+        catalog_versions=catalog_versions,
+    )
+
+
+def _changed(pipeline: Pipeline, compare_to: str | None) -> list[str] | None:
+    """The paths that `changes` looks at: https://docs.gitlab.com/ci/yaml/#ruleschanges.
+
+    Those since a ref, of a merge request or of a push; None for anything else. Raises LookupError for no ref.
+    """
+    repository = pipeline.project.repository
+    base = _base(pipeline)
+    if compare_to is not None:
+        sha = repository.resolve(compare_to)
+        if sha is None:
+            raise LookupError(compare_to)
+        base = repository.git("merge-base", sha, pipeline.sha).decode().strip()
+    if base is None:
+        return None
+    names = repository.git("diff", "--name-only", "--no-renames", "-z", base, pipeline.sha)
+    return [name for name in names.decode(errors="replace").split("\0") if name]
+
+
+def _base(pipeline: Pipeline) -> str | None:
+    """The commit that `changes` compares with if the configuration names none."""
+    if pipeline.merge_request:
+        target = pipeline.merge_request.target_branch
+        return pipeline.project.repository.git("merge-base", target, pipeline.sha).decode().strip()
+    pushed = pipeline.source == "push" and not pipeline.tag and pipeline.before_sha != NO_COMMIT
+    return pipeline.before_sha if pushed else None
+
+
+def _refuse_lacking(job: CompiledJob) -> None:
+    """What GitLab takes and this runner would pass over."""
+    lacking = {
+        "when: delayed": job.when == "delayed",
+        "inputs": "inputs" in job.config,
+        "hooks": "hooks" in job.config,
+    }
+    for keyword, used in lacking.items():
+        if used:
+            raise NotInSandbox(f"`{keyword}` (job {job.name})")
