@@ -20,7 +20,7 @@ _MENTIONS = [
     re.compile(rf"(?P<before>{before})(?P<version>{PATTERN})(?!\.?\d){after}")
     for before, after in (
         (r'\b__version__ = "', ""),
-        (r"sagemaker-components/[\w-]+[@:]", ""),
+        (r"sagemaker-components(?:/[\w-]+)?[@:]", ""),
         (r"/(?:deploy|training-sdk-v\d):", ""),
         (r"\bsagemaker[-_]ci(?:==|[-/ ])", ""),
         (r"(?<![\w.])", rf"(?={_COMMENT})"),
