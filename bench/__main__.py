@@ -150,9 +150,18 @@ def loop() -> list[Measure]:
 def approvals() -> list[Measure]:
     """1,000 approvals at once: every one starts its pipeline, once, in its project; and what that costs GitLab."""
     found = burst.run(approvals=1000, groups=20)
+    lossy = burst.run(approvals=1000, groups=20, limit=1200, lossy=True)
+    events = f"{lossy.kills} functions killed, {lossy.started} pipelines started for {lossy.approvals} approvals"
     calls = f"{found.calls} calls to GitLab, of which {found.failures} failed"
     return [
         Measure("no approval is lost, doubled or misled", found.lost + found.double + found.wrong, 0, "times", calls),
+        Measure(
+            "nor when functions are killed and answers lost",
+            lossy.lost + lossy.double + lossy.wrong,
+            0,
+            "times",
+            events,
+        ),
         # Every failed call has to be made again; nothing else should.
         Measure(
             "GitLab is asked no more often than it fails",

@@ -2,27 +2,35 @@
 
 The stacks are infra/trigger.yml and the functions run from their archive, in the sandbox's AWS. Only GitLab is played,
 by a server that writes down what it started: the sandbox's own would spend its time on compiling pipelines. It fails
-before it starts a pipeline, never after: an answer lost then makes a second pipeline, which is not measured here.
+before it starts a pipeline; with `lossy` also after it has, and the function is killed at random moments. Both make
+second pipelines: then what counts is which of them `build` lets claim the approval.
 `make bench` measures the large burst, tests/sandbox/test_burst.py proves a small one.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import boto3
 
+from ci_scripts import job
+from ci_scripts.deployment import claim
+from ci_scripts.settings import Project
 from sandbox.aws.server import REGION, ROOT_KEYS
 from sandbox.processes import Server
 
@@ -32,6 +40,7 @@ FAILING = 0.3
 _RETRY_SECONDS = 3  # between two attempts; the stack's own six minutes would take all day
 _LONG_POLL_SECONDS = 1.2
 _BUCKET = "burst-code"
+_SERVICES = ("s3", "sqs", "secretsmanager", "cloudformation", "dynamodb")
 _BATCH = 10  # messages that SQS takes at once
 _EVENT = json.loads((ROOT / "tests" / "unit" / "events" / "created_approved.json").read_text())
 
@@ -43,20 +52,23 @@ class Burst(NamedTuple):
     started: int
     lost: int
     double: int
+    """Approvals that more than one pipeline deploys."""
     wrong: int
     """Pipelines in another project than the model package's group belongs to."""
     failures: int
     """Requests that GitLab did not answer as they deserved."""
     calls: int
     seconds: float
+    kills: int = 0
 
 
 class GitLab:
     """Answers the trigger API for every project; a part of the requests fails before anything is started."""
 
-    def __init__(self, tokens: dict[str, str]) -> None:
+    def __init__(self, tokens: dict[str, str], *, lossy: bool) -> None:
         self.tokens = tokens  # project id: its trigger token
-        self.started: list[tuple[str, str]] = []  # project id, model package
+        self.lossy = lossy  # whether an answer may be lost after a pipeline was started
+        self.started: list[tuple[str, str, str]] = []  # project id, model package, number of the approval
         self.calls = self.failures = 0
         self._random, self._lock = random.Random(1), threading.Lock()  # noqa: S311 - the same burst every time
         gitlab = self
@@ -87,7 +99,11 @@ class GitLab:
                 return self._random.choice([0, 500, 502, 503]), {"message": "GitLab is not responding"}
             if body["token"] != self.tokens[project]:
                 return 404, {"message": "404 Not Found"}
-            self.started.append((project, body["inputs"]["model_package_arn"]))
+            inputs = body["inputs"]
+            self.started.append((project, inputs["model_package_arn"], inputs["approval_number"]))
+            if self.lossy and self._random.random() < FAILING:
+                self.failures += 1
+                return self._random.choice([0, 500, 504]), {"message": "GitLab is not responding"}
             return 201, {"id": len(self.started), "web_url": f"{self.url}/pipelines/{len(self.started)}"}
 
     def close(self) -> None:
@@ -95,15 +111,20 @@ class GitLab:
         self._server.server_close()
 
 
-def run(approvals: int, groups: int, limit: float = 600) -> Burst:
+def run(approvals: int, groups: int, limit: float = 600, *, lossy: bool = False) -> Burst:
     """Deploy a trigger for each group, send every event in three copies and any order, wait until all is quiet.
 
-    `limit`: seconds after which whatever has not started counts as lost.
+    `limit`: seconds after which whatever has not started counts as lost. `lossy`: answers get lost after a pipeline was
+    started, and functions are killed.
     """
+    kills: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         archive = _build(Path(folder))
         tokens = {str(1000 + number): f"glptt-{number}" for number in range(groups)}
-        with closing(GitLab(tokens)) as gitlab, Server("sandbox.aws", Path(folder) / "aws", "--port", "0") as aws:
+        with (
+            closing(GitLab(tokens, lossy=lossy)) as gitlab,
+            Server("sandbox.aws", Path(folder) / "aws", "--port", "0") as aws,
+        ):
             queues = _deploy(_clients(aws.url), gitlab, archive)
             events = [
                 (project, _event(f"burst-{project}", version))
@@ -114,10 +135,13 @@ def run(approvals: int, groups: int, limit: float = 600) -> Burst:
             random.Random(2).shuffle(deliveries)  # noqa: S311 - the same burst every time
             began = time.monotonic()
             _send(_clients(aws.url)["sqs"], queues, deliveries)
+            with _killing(aws.pid, kills, on=lossy):
+                _wait(_clients(aws.url)["sqs"], list(queues.values()), began + limit / 2)
             _wait(_clients(aws.url)["sqs"], list(queues.values()), began + limit)
             seconds = time.monotonic() - began
-    expected = {(project, event["detail"]["ModelPackageArn"]) for project, event in events}
-    started = Counter(gitlab.started)
+            deployed = _claimed(_clients(aws.url)["dynamodb"], gitlab.started)
+    expected = {(project, event["detail"]["ModelPackageArn"], "1") for project, event in events}
+    started = Counter(deployed)
     return Burst(
         approvals=len(expected),
         started=len(gitlab.started),
@@ -127,7 +151,64 @@ def run(approvals: int, groups: int, limit: float = 600) -> Burst:
         failures=gitlab.failures,
         calls=gitlab.calls,
         seconds=seconds,
+        kills=len(kills),
     )
+
+
+@contextmanager
+def _killing(server: int, kills: list[int], *, on: bool) -> Iterator[None]:
+    """Kill a process of a function of this server every now and then, at a moment that nobody chose."""
+    over, chance = threading.Event(), random.Random(3)  # noqa: S311 - the same burst every time
+
+    def kill() -> None:
+        while not over.wait(chance.uniform(0.2, 1.5)):
+            if functions := _functions(server):
+                victim = chance.choice(functions)
+                try:
+                    os.kill(victim, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue  # it ended by itself
+                kills.append(victim)
+
+    killer = threading.Thread(target=kill)
+    if on:
+        killer.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if on:
+            killer.join()
+
+
+def _functions(server: int) -> list[int]:
+    """The processes of functions below the server's."""
+    listing = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=", "-o", "ppid=", "-o", "args="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 2) for line in listing.splitlines()]
+    parents = {int(pid): int(parent) for pid, parent, _ in rows}
+
+    def is_below(pid: int) -> bool:
+        while pid in parents:
+            pid = parents[pid]
+            if pid == server:
+                return True
+        return False
+
+    return [int(pid) for pid, _, command in rows if "lambda_runner" in command and is_below(int(pid))]
+
+
+def _claimed(dynamodb: Any, started: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Those of the started pipelines that deploy: each one's `build` claims its approval, many at once."""
+
+    def deploys(pipeline: tuple[int, tuple[str, str, str]]) -> bool:
+        number, (project, arn, approval) = pipeline
+        settings = Project(REGION, "burst", project, None, "unused")
+        return not claim.claim(dynamodb, settings, arn, approval, job.current({"CI_PIPELINE_ID": str(number)}))
+
+    with ThreadPoolExecutor(8) as pool:
+        return [each for each, wins in zip(started, pool.map(deploys, enumerate(started, 1)), strict=True) if wins]
 
 
 def _build(folder: Path) -> Path:
@@ -140,7 +221,7 @@ def _build(folder: Path) -> Path:
 
 def _clients(url: str) -> dict[str, Any]:
     session = boto3.Session(ROOT_KEYS["AWS_ACCESS_KEY_ID"], ROOT_KEYS["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
-    return {name: session.client(name, endpoint_url=url) for name in ("s3", "sqs", "secretsmanager", "cloudformation")}
+    return {name: session.client(name, endpoint_url=url) for name in _SERVICES}
 
 
 def _deploy(aws: dict[str, Any], gitlab: GitLab, archive: Path) -> dict[str, str]:

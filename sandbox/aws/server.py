@@ -25,7 +25,7 @@ ROOT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000", "AWS_SECRET_ACCESS_KEY
 PATCHES = (
     "authorization identity managed_policies buckets queues events functions cloudformation jobkinds pipelines "
     "registry endpoints code_repositories servicecatalog sagemaker.projects sagemaker.transform sagemaker.tuning "
-    "quotas"
+    "quotas tables"
 ).split()
 """Modules of this package that add what moto lacks; each has an `install()`."""
 
