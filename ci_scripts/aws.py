@@ -267,13 +267,54 @@ def explain(error: Exception) -> errors.SagemakerCiError | None:
     return None
 
 
+def explain_any(error: BaseException) -> errors.SagemakerCiError | None:
+    """`explain`, for an error that somebody's code made of AWS's own: boto3's uploads, the SDK's helpers.
+
+    Beneath another error only a lack of rights or of credentials counts as the cause, and the outer words stay.
+    """
+    cause: BaseException | None = error
+    for depth in range(5):
+        if cause is None:
+            return None
+        explained = explain(cause) if isinstance(cause, Exception) else None
+        if explained is not None and depth == 0:
+            return explained
+        if isinstance(explained, _BENEATH):
+            words = " ".join(str(error).split()) or type(error).__name__
+            explained.message = words if explained.message in words else f"{words}: {explained.message}"
+            return explained
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return None
+
+
+_BENEATH = (
+    errors.AccessDenied,
+    errors.ExpiredCredentials,
+    errors.InvalidAwsConfiguration,
+    errors.InvalidCredentials,
+    errors.NoCredentials,
+    errors.RoleRefused,
+)
+
+
+def denied_by_bucket(text: str) -> str:
+    """A hint for an upload that the bucket's own policy refuses; empty for every other denial."""
+    if "PutObject" not in text or "explicit deny" not in text:
+        return ""
+    return (
+        "The policy of the bucket refuses it, so no right of the role helps. If it demands an encryption header "
+        "(s3:x-amz-server-side-encryption, KMS), which most programs do not send: switch default encryption with that "
+        "key on for the bucket, and let the policy deny only requests that name another one (a `Null` condition)."
+    )
+
+
 def _explain_response(code: str, text: str, operation: str) -> errors.SagemakerCiError:
     if code in _EXPIRED:
         return errors.ExpiredCredentials(text)
     if code in _REFUSED_TOKEN or (code in DENIED and operation == "AssumeRoleWithWebIdentity"):
         return errors.RoleRefused(text)
     if code in DENIED:
-        return errors.AccessDenied(text)
+        return errors.AccessDenied(text, hint=denied_by_bucket(text) or None)
     if code in _UNKNOWN_KEY:
         return errors.InvalidCredentials(text)
     return errors.AwsRefused(text)

@@ -256,6 +256,31 @@ class BucketMissing(SagemakerCiError):
     hint = "Correct ARTIFACT_BUCKET, which get_pipeline gets as `default_bucket`, or create the bucket; no job does."
 
 
+class UploadRefused(SagemakerCiError):
+    """`get_pipeline` uploads to a place that the role of the training job may not write to; a check sees it first."""
+
+    code = "SMCI-314"
+    hint = (
+        "Leave bucket, `code_location` and `output_path` to the SDK's session, or let them begin with "
+        "`s3://{default_bucket}/{pipeline_name}/`. If the role may write elsewhere, the CI/CD variable UPLOAD_PLACES "
+        "says where."
+    )
+
+
+class CheckIncomplete(SagemakerCiError):
+    """A check cannot follow `get_pipeline` any further: it needs what the check has held back."""
+
+    code = "SMCI-315"
+    hint = "Let get_pipeline use what it has in hand; a check uploads nothing and creates nothing."
+
+
+class StepImageMissing(SagemakerCiError):
+    """An `@step` function has no image, and the SageMaker SDK has none for this job's version of Python."""
+
+    code = "SMCI-316"
+    hint = "Name an image with `@step(image_uri=...)`."
+
+
 # --- 4xx: model registry and stage configurations ------------------------------------------------------------------
 
 

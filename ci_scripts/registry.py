@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from ci_scripts import aws, errors
@@ -91,6 +92,21 @@ def latest_approved(sagemaker: Any, group: str) -> ModelPackage:
     if arn is None:
         raise errors.NoApprovedModelPackage(f"no model package of the group {group} is Approved yet")
     return require_approved(sagemaker, arn, group)
+
+
+def created_between(sagemaker: Any, group: str, began: datetime, ended: datetime) -> list[str]:
+    """The ARNs of the versions that came to `group` in that time, oldest first; none when there is no such group."""
+    from botocore.exceptions import ClientError
+
+    pages = sagemaker.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName=group, CreationTimeAfter=began, CreationTimeBefore=ended, SortBy="CreationTime"
+    )
+    try:
+        return [str(each["ModelPackageArn"]) for page in pages for each in page["ModelPackageSummaryList"]]
+    except ClientError as error:
+        if not _says_missing(error):
+            raise
+        return []
 
 
 def stamp(sagemaker: Any, arn: str, properties: Mapping[str, str]) -> None:

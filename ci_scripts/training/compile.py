@@ -6,25 +6,22 @@ Called by command.py. Nothing here calls AWS by itself, though the consumer's co
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import json
-import logging
-import os
 import sys
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import ci_scripts
 from ci_scripts import aws, errors
 from ci_scripts.settings import Project
+from ci_scripts.training import advice, sdk
 
-# Where the SDK's versions 3 and 2 send usage data from.
-_TELEMETRY = ("sagemaker.core.telemetry.telemetry_logging", "sagemaker.telemetry.telemetry_logging")
-_CHATTY = ("sagemaker", "botocore", "boto3")
+_STEP_IMAGE = "Default image is supported only for Python versions"  # the SDK's words, in both versions
 
 
 def base_arguments(project: Project, role: str) -> dict[str, Any]:
@@ -42,62 +39,40 @@ def base_arguments(project: Project, role: str) -> dict[str, Any]:
     }
 
 
-def compile_pipeline(module: str, offered: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+def compile_pipeline(module: str, project: Project, role: str, asked: Mapping[str, Any]) -> str:
     """The definition, as JSON text, of the pipeline that the module's `get_pipeline` returns.
 
-    `offered` arguments are passed when the function takes them; `asked` ones must be taken and win.
-    Raises one of the errors SMCI-301 to 306 and 309, or an AWS access error if the consumer's code met one.
+    What `base_arguments` offers is passed when the function takes it; `asked` arguments must be taken and win.
+    Raises one of the errors SMCI-301 to 306, 309 and 316, or an AWS access error if the consumer's code met one.
     """
-    _quiet_sdk()
-    get_pipeline = load(module)
-    _stop_telemetry()
-    arguments = accepted(inspect.signature(get_pipeline), offered, asked)
-    try:
-        return definition_text(get_pipeline(**arguments))
-    except errors.SagemakerCiError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise _explain(error) or errors.GetPipelineFailed(f"{module}.get_pipeline: {_one_line(error)}") from error
+    sdk.quiet()
+    with sdk.adjusted(project, role):
+        get_pipeline = load(module, project)
+        arguments = accepted(inspect.signature(get_pipeline), base_arguments(project, role), asked)
+        try:
+            return definition_text(get_pipeline(**arguments))
+        except errors.SagemakerCiError:
+            raise
+        except (Exception, SystemExit) as error:
+            text = f"{module}.get_pipeline: {_one_line(error)}"
+            if _STEP_IMAGE in text:
+                raise errors.StepImageMissing(text, hint=advice.step_image()) from error
+            raise _explain(error, project) or errors.GetPipelineFailed(text) from error
 
 
-@contextmanager
-def restrained(*, uploads: bool) -> Iterator[None]:
-    """Keep the consumer's code from creating buckets: the SageMaker SDK makes one of every name that is mistyped.
-
-    Without `uploads` it is also made to believe that it wrote to S3: a check leaves nothing behind, and needs no right
-    to write. `_make_api_call` is the one door of every botocore client, whoever made it.
-    """
-    from botocore.client import BaseClient
-
-    original = BaseClient._make_api_call
-    writes = {"PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"}
-
-    def call(client: Any, operation: str, parameters: Any) -> Any:
-        if client.meta.service_model.service_name == "s3":
-            if operation == "CreateBucket":
-                raise errors.BucketMissing(f"there is no bucket {parameters['Bucket']}")
-            if operation in writes and not uploads:
-                return {"ResponseMetadata": {"HTTPStatusCode": 200}, "ETag": "", "UploadId": ""}
-        return original(client, operation, parameters)
-
-    BaseClient._make_api_call = call
-    try:
-        yield
-    finally:
-        BaseClient._make_api_call = original
-
-
-def load(module: str) -> Callable[..., Any]:
+def load(module: str, project: Project) -> Callable[..., Any]:
     """The function `get_pipeline` of a module that is found from the working directory."""
-    sys.path.insert(0, str(Path.cwd()))  # a console script has its own folder there instead
+    _find_from(Path.cwd())
     try:
         loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         raise _explain_missing(module, error) from error
     except errors.SagemakerCiError:
         raise
     except (Exception, SystemExit) as error:
-        raise _explain(error) or errors.PipelineModuleFailed(f"importing {module}: {_one_line(error)}") from error
+        raise _explain(error, project) or errors.PipelineModuleFailed(
+            f"importing {module}: {_one_line(error)}"
+        ) from error
     found = getattr(loaded, "get_pipeline", None)
     if not callable(found):
         raise errors.GetPipelineMissing(f"module {module} ({loaded.__file__}) has no function get_pipeline")
@@ -138,48 +113,53 @@ def definition_text(pipeline: Any) -> str:
     return definition
 
 
-def _quiet_sdk() -> None:
-    """Keep the SageMaker SDK from simulating IAM policies, which CI roles rarely may, and from filling the job log."""
-    os.environ.setdefault("SAGEMAKER_VALIDATE_ROLE", "false")
-    # SDK v2 warns at every class that it is v2, and tells on standard output where it found no settings.
-    os.environ.setdefault("SAGEMAKER_SUPPRESS_V2_WARNING", "1")
-    logging.getLogger("sagemaker.config").setLevel(logging.WARNING)
-    # The SDK installs a handler on the root logger, at INFO, unless there is one: a page of noise for each step.
-    handler = logging.StreamHandler()
-    handler.addFilter(lambda record: record.levelno >= logging.ERROR or not record.name.startswith(_CHATTY))
-    logging.basicConfig(handlers=[handler])
-    warnings.filterwarnings("ignore", category=UserWarning, module="sagemaker")
+def _find_from(folder: Path) -> None:
+    """Let modules be found from `folder`, which a console script does not look into by itself.
 
-
-def _stop_telemetry() -> None:
-    """Keep the SDK from sending usage data.
-
-    Its own switch is a configuration file, which it checks against a schema at every look: seconds for each pipeline.
+    A folder `sagemaker` or `ci_scripts` of the repository must not hide the packages of these names, nor they its
+    modules: they are looked for in the package first, in the folder then.
     """
-    for name in _TELEMETRY:
-        if hasattr(sys.modules.get(name), "_send_telemetry_request"):
-            sys.modules[name]._send_telemetry_request = lambda *_, **__: None  # type: ignore[attr-defined]
+    sdk_is_here = importlib.util.find_spec("sagemaker") is not None
+    packages = [ci_scripts]
+    if sdk_is_here and (folder / "sagemaker").is_dir():
+        packages.append(importlib.import_module("sagemaker"))
+    sys.path.insert(0, str(folder))
+    for package in packages:
+        if (folder / package.__name__).is_dir():
+            package.__path__.append(str(folder / package.__name__))
 
 
-def _explain_missing(module: str, error: ModuleNotFoundError) -> errors.SagemakerCiError:
-    missing = error.name or ""
-    if module == missing or module.startswith(f"{missing}."):
-        return errors.PipelineModuleNotFound(f"no module {module} in {Path.cwd()}")
-    if missing.partition(".")[0] == "sagemaker":
+def _explain_missing(module: str, error: ImportError) -> errors.SagemakerCiError:
+    missing, here = error.name or "", Path.cwd()
+    if isinstance(error, ModuleNotFoundError) and (module == missing or module.startswith(f"{missing}.")):
+        return errors.PipelineModuleNotFound(f"no module {module} in {here}")
+    text = f"importing {module}: {_one_line(error)}"
+    top = missing.partition(".")[0]
+    if top == "sagemaker":
         try:
             installed = metadata.version("sagemaker")
         except metadata.PackageNotFoundError:
             return errors.SagemakerSdkMissing(f"{module} imports {missing}, which is not installed")
+        return errors.PipelineModuleFailed(text, hint=advice.sdk_version(installed) + _shadowed(top, here))
+    if top == "ci_scripts":
         return errors.PipelineModuleFailed(
-            f"importing {module}: {_one_line(error)}",
-            hint=f"SageMaker SDK {installed} is installed, and versions 2 and 3 differ in their module names.",
+            text, hint="`ci_scripts` is the package behind sagemaker-ci." + _shadowed(top, here)
         )
-    return errors.PipelineModuleFailed(f"importing {module}: {_one_line(error)}")
+    return errors.PipelineModuleFailed(text)
 
 
-def _explain(error: BaseException) -> errors.SagemakerCiError | None:
-    """Missing credentials and the like keep their own codes, wherever AWS was called from."""
-    return aws.explain(error) if isinstance(error, Exception) else None
+def _shadowed(name: str, folder: Path) -> str:
+    if not (folder / name).is_dir():
+        return ""
+    return f" The folder {name}/ of this repository has the name of an installed package, which wins: rename it."
+
+
+def _explain(error: BaseException, project: Project) -> errors.SagemakerCiError | None:
+    """Missing credentials, denials and the like keep their own codes, however the SDK has wrapped them."""
+    explained = aws.explain_any(error)
+    if isinstance(explained, errors.AccessDenied):
+        explained.hint = advice.denied(explained.message, project, advice.JOB) or explained.hint
+    return explained
 
 
 def _one_line(error: BaseException) -> str:

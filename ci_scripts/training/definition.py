@@ -208,6 +208,38 @@ def _value_problem(parameter: Mapping[str, Any], text: str) -> str:
     return ""
 
 
+# --- registration --------------------------------------------------------------------------------------------------
+
+
+def registers(definition: Definition) -> bool:
+    """Whether a step of the pipeline itself registers a model package."""
+    return any(each.get("Type") == "RegisterModel" for each in steps(definition).values())
+
+
+def registered_elsewhere(definition: Definition, parameters: Mapping[str, Any], group: str) -> list[str]:
+    """A sentence for each step that registers to another model package group than the watched one.
+
+    A group that only SageMaker knows (another step's output) is left alone.
+    """
+    found = []
+    for name, step in steps(definition).items():
+        arguments = step.get("Arguments")
+        named = arguments.get("ModelPackageGroupName") if isinstance(arguments, dict) else None
+        if isinstance(named, dict) and isinstance(named.get("Get"), str):
+            named = parameters.get(named["Get"].removeprefix("Parameters."))
+        if step.get("Type") == "RegisterModel" and isinstance(named, str) and not _same_group(named, group):
+            found.append(
+                f"step {name} registers to the model package group {named}; approvals are watched in {group} alone, so "
+                "none will deploy what it registers: use `model_package_group_name` of get_pipeline"
+            )
+    return found
+
+
+def _same_group(named: str, group: str) -> bool:
+    """A group may be named by its ARN, too."""
+    return named.rpartition("model-package-group/")[2].lower() == group.lower()
+
+
 # --- difference ----------------------------------------------------------------------------------------------------
 
 

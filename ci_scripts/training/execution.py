@@ -9,13 +9,17 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from ci_scripts import errors, job
+from ci_scripts.settings import Project
+from ci_scripts.training import advice
 from ci_scripts.training.progress import Step, changes, failed, view
 
 _RUNNING = ("Executing", "Stopping")
 _LOOKS = 3  # for an execution that was started a moment ago
+_SHORT = 200  # characters of a reason whose end says more than its beginning
 
 
 class Result(NamedTuple):
@@ -141,10 +145,11 @@ def follow(
         job.pause(poll_seconds)
 
 
-def require_success(result: Result, *, log_shown: bool) -> None:
-    """Raise the error that says how the execution ended, with the failed steps and their reasons.
+def require_success(result: Result, project: Project, *, causes: Mapping[str, str], log_shown: bool) -> None:
+    """Raise the error that says how the execution ended, with the failed steps, their reasons and what to do.
 
-    `log_shown`: whether the job log has the last lines of a failed step above.
+    `causes`: by step name, the error that its own log ends with; SageMaker cuts the reason off. `log_shown`: whether
+    the job log has the last lines of a failed step above.
     """
     if result.status == "Succeeded":
         return
@@ -152,12 +157,30 @@ def require_success(result: Result, *, log_shown: bool) -> None:
         "Stopped": errors.PipelineExecutionStopped,
         "CompletedWithFailures": errors.PipelineExecutionIncomplete,
     }.get(result.status, errors.PipelineExecutionFailed)
-    whys = [f"step {each.name}: {each.reason or 'no reason given'}" for each in failed(list(result.steps.values()))]
+    steps = list(result.steps.values())
+    whys = [f"step {each.name}: {_why(each.reason, causes.get(each.name, ''))}" for each in failed(steps)]
     why = "; ".join(whys) or result.reason or "no reason given"
     error = kind(f"pipeline execution {result.arn} ended as {result.status}: {why}")
+    if result.status != "Stopped":
+        error.hint = advice.failed([result.reason, why], project, error.hint)
     if log_shown:
         error.hint = f"The last log lines of the step are above. {error.hint}"
     raise error
+
+
+def period(sagemaker: Any, arn: str) -> tuple[datetime, datetime]:
+    """When an execution that has ended began and ended."""
+    execution = _describe(sagemaker, arn)
+    return execution["CreationTime"], execution["LastModifiedTime"]
+
+
+def _why(reason: str, cause: str) -> str:
+    """A step's reason, and the cause if the reason was cut off before it came to that."""
+    if not cause or cause in reason:
+        return reason or "no reason given"
+    if len(reason) > _SHORT:
+        reason = f"{reason[:_SHORT]} ..."
+    return f"{reason or 'no reason given'} (its log ends with: {cause})"
 
 
 def _describe(sagemaker: Any, arn: str) -> Mapping[str, Any]:

@@ -6,13 +6,18 @@ Called by run.py. What cannot be read is said in the job log and never hides why
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ci_scripts import job
 from ci_scripts.training.progress import Step
 
 LOG_LINES = 20
+_READ_LINES = 100  # in which the error is looked for: what a program prints while it ends comes after it
+_LONGEST_CAUSE = 500  # characters
+_TRACEBACK = "Traceback (most recent call last)"
+_ERROR = re.compile(r"(\w+\.)*\w*(Error|Exception|Exit|Interrupt)\b ?:")
 
 # https://docs.aws.amazon.com/sagemaker/latest/dg/logging-cloudwatch.html
 _LOG_GROUPS = {
@@ -38,29 +43,40 @@ def last_log_lines(logs: Any, group: str, prefix: str) -> list[str]:
         return []
     latest = max(streams, key=lambda stream: stream.get("lastEventTimestamp", 0))
     events = logs.get_log_events(
-        logGroupName=group, logStreamName=latest["logStreamName"], limit=LOG_LINES, startFromHead=False
+        logGroupName=group, logStreamName=latest["logStreamName"], limit=_READ_LINES, startFromHead=False
     )
     return [each["message"].rstrip() for each in events["events"]]
 
 
-def show_log(logs: Any, step: Step) -> bool:
-    """Print the last log lines of a failed step's job, in a section of their own; tells whether there were any."""
+def last_error(lines: Sequence[str]) -> str:
+    """The error that a log ends with: the line after the last traceback, else the last line that looks like one."""
+    for index in range(len(lines) - 1, -1, -1):
+        if _TRACEBACK in lines[index]:
+            after = [line for line in lines[index + 1 :] if line and not line[0].isspace()]
+            if after:
+                return " ".join(after[0].split())[:_LONGEST_CAUSE]
+    errors = [line for line in lines if _ERROR.match(line)]
+    return " ".join(errors[-1].split())[:_LONGEST_CAUSE] if errors else ""
+
+
+def show_log(logs: Any, step: Step) -> list[str]:
+    """Print the last log lines of a failed step's job, in a section of their own; returns them, none if it has none."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     place = log_place(step.job_arn)
     if place is None:
         if step.job_arn:  # a tuning or AutoML job
             job.say(f"step {step.name} has no log of its own, only the jobs that it started: {step.job_arn}")
-        return False
+        return []
     lines, instead = [], "(the job wrote no log)"
     try:
         lines = last_log_lines(logs, *place)
     except (BotoCoreError, ClientError) as error:
         instead = f"(the log cannot be read: {error})"
     with job.section(f"Last log lines of step {step.name}"):
-        for line in lines or [instead]:
+        for line in lines[-LOG_LINES:] or [instead]:
             job.say(line)
-    return bool(lines)
+    return lines
 
 
 def read_property_file(

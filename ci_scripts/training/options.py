@@ -5,6 +5,7 @@ Called by command.py; the component `training` sets the variables.
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -24,6 +25,8 @@ class Options(NamedTuple):
     kwargs: dict[str, Any]
     parameters: dict[str, str]
     check: bool
+    upload_places: tuple[str, ...] = ()
+    """S3 URIs, each with a slash at its end, below which the training job may write beside the project's own."""
 
 
 class Surroundings(NamedTuple):
@@ -108,7 +111,19 @@ def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
         kwargs=_json_object("--kwargs", arguments.kwargs),
         parameters=parameters,
         check=check,
+        upload_places=_places(environ),
     )
+
+
+def _places(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """UPLOAD_PLACES: S3 URIs, separated by spaces or commas."""
+    places = settings.value(environ, "UPLOAD_PLACES").replace(",", " ").split()
+    if unfit := [place for place in places if not re.fullmatch(rf"s3://{settings.BUCKET}(/.*)?", place)]:
+        raise InvalidOption(
+            f"UPLOAD_PLACES has {', '.join(map(repr, unfit))}, expected something like s3://my-bucket/shared/",
+            hint="It lists where the role of the training job may write beside the project's own place.",
+        )
+    return tuple(f"{place.rstrip('/')}/" for place in places)
 
 
 def _json_object(option: str, content: str, *, as_written: bool = False) -> dict[str, Any]:

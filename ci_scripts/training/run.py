@@ -17,6 +17,13 @@ from ci_scripts.training.condition import Condition
 from ci_scripts.training.execution import Result
 from ci_scripts.training.progress import Step
 
+# What a retried job does with the execution that it already has, by the status it is found in.
+_RESUMED = {
+    "Executing": "is still running: following it",
+    "Succeeded": "has succeeded: nothing is started again",
+}
+_RESUMED_ELSE = "ended badly: resuming it where it failed"
+
 Conditions = Mapping[str, Sequence[Condition]]
 """What was compared in each condition step that has been reached, by step name."""
 
@@ -48,7 +55,7 @@ def execute(project: Project, role: str, pipeline: Compiled, poll_seconds: float
         report.write_links(project.region, arn, {}, [])
         if resumed:
             status = execution.resume(sagemaker, arn, where, poll_seconds)
-            job.say(f"this job already has pipeline execution {arn}, found {status}: no second one is started")
+            job.say(f"pipeline execution {arn} of an earlier attempt of this job {_RESUMED.get(status, _RESUMED_ELSE)}")
         else:
             job.say(f"pipeline execution {arn} started")
         result, conditions = _follow(project, pipeline, arn, poll_seconds)
@@ -56,7 +63,7 @@ def execute(project: Project, role: str, pipeline: Compiled, poll_seconds: float
         with job.after_cancellation():
             outcome = execution.stop(sagemaker, arn, request)
         raise JobCancelled(f"{cancelled}; {outcome}") from cancelled
-    _finish(project, where, result, conditions)
+    _finish(project, pipeline, where, result, conditions)
 
 
 def _follow(project: Project, pipeline: Compiled, arn: str, poll_seconds: float) -> tuple[Result, Conditions]:
@@ -80,16 +87,35 @@ def _follow(project: Project, pipeline: Compiled, arn: str, poll_seconds: float)
     return result, conditions
 
 
-def _finish(project: Project, where: job.Job, result: Result, conditions: Conditions) -> None:
+def _finish(project: Project, pipeline: Compiled, where: job.Job, result: Result, conditions: Conditions) -> None:
     steps = list(result.steps.values())
+    sagemaker = aws.client("sagemaker", project.region)
     packages = [step.model_package_arn for step in steps if step.model_package_arn and step.status == "Succeeded"]
+    if result.status == "Succeeded" and not packages and not definition.registers(pipeline.definition):
+        packages = _registered_by_code(sagemaker, project, result)
     verdict = conclusion(result, packages, conditions)
     report.write(project.region, result, packages, conditions, verdict)
-    shown = [jobs.show_log(aws.client("logs", project.region), step) for step in progress.failed(steps)]
-    execution.require_success(result, log_shown=any(shown))
+    logs = {step.name: jobs.show_log(aws.client("logs", project.region), step) for step in progress.failed(steps)}
+    causes = {name: jobs.last_error(lines) for name, lines in logs.items()}
+    execution.require_success(result, project, causes=causes, log_shown=any(logs.values()))
     for arn in packages:
-        registry.stamp(aws.client("sagemaker", project.region), arn, lineage(where, result.arn))
+        registry.stamp(sagemaker, arn, lineage(where, result.arn))
     job.say(verdict)
+
+
+def _registered_by_code(sagemaker: Any, project: Project, result: Result) -> list[str]:
+    """Packages that a step's own code registered: those that came to the group while the execution ran.
+
+    An `@step` function that calls CreateModelPackage leaves nothing of it in the execution's steps.
+    """
+    from botocore.exceptions import ClientError
+
+    began, ended = execution.period(sagemaker, result.arn)
+    try:
+        return registry.created_between(sagemaker, project.model_package_group, began, ended)
+    except ClientError as error:
+        job.say(f"whether a step registered a model package by itself cannot be seen: {error}")
+        return []
 
 
 def conclusion(result: Result, packages: Sequence[str], conditions: Conditions) -> str:
