@@ -111,6 +111,9 @@ _SAGEMAKER_NAMES = {
     "PipelineName": "pipeline",
     "ProcessingJobName": "processing-job",
     "TrainingJobName": "training-job",
+    "TransformJobName": "transform-job",
+    "HyperParameterTuningJobName": "hyper-parameter-tuning-job",
+    "ImageName": "image",
     "EndpointName": "endpoint",
     "EndpointConfigName": "endpoint-config",
     "ModelName": "model",
@@ -118,6 +121,8 @@ _SAGEMAKER_NAMES = {
     "ModelPackageName": "model-package",
     "CodeRepositoryName": "code-repository",
 }
+_NAMED_ONLY = {("CreateTransformJob", "ModelName")}
+"""What a call names and IAM does not ask about."""
 _SAGEMAKER_ARNS = ("PipelineExecutionArn", "ModelPackageArn", "ResourceArn")
 
 
@@ -128,7 +133,7 @@ def _sagemaker(operation: str, parameter: Parameter) -> list[str]:
         # SageMaker's ARNs are in lower case whatever the name is.
         value if value.startswith("arn:") else _arn("sagemaker", f"{_SAGEMAKER_NAMES[name]}/{value}".lower())
         for name in names
-        if (value := parameter(name))
+        if (value := parameter(name)) and (operation, name) not in _NAMED_ONLY
     ]
     found += [value for name in _SAGEMAKER_ARNS if (value := parameter(name))]
     if operation == "CreateModelPackage" and (group := parameter("ModelPackageGroupName")):
@@ -219,6 +224,16 @@ def _iam(operation: str, parameter: Parameter) -> list[str]:
     return [f"arn:aws:iam::{ACCOUNT}:policy/{parameter('PolicyName')}"] if operation == "CreatePolicy" else []
 
 
+def _ecr(operation: str, parameter: Parameter) -> list[str]:
+    names = parameter("repositoryNames") or [parameter("repositoryName")]
+    return [_arn("ecr", f"repository/{name}") for name in names if name]
+
+
+def _ssm(operation: str, parameter: Parameter) -> list[str]:
+    names = parameter("Names") or [parameter("Name")]
+    return [_arn("ssm", f"parameter/{name.removeprefix('/')}") for name in names if name]
+
+
 def _sqs(operation: str, parameter: Parameter) -> list[str]:
     name = parameter("QueueName") or str(parameter("QueueUrl") or "").rpartition("/")[2]
     return [_arn("sqs", name)] if name else []
@@ -231,6 +246,8 @@ _RESOURCES: dict[str, Callable[[str, Parameter], list[str]]] = {
     "logs": _logs,
     "lambda": _lambda,
     "iam": _iam,
+    "ecr": _ecr,
+    "ssm": _ssm,
     "sqs": _sqs,
     "dynamodb": _named("dynamodb", "TableName", "table/"),
     "kms": _named("kms", "KeyId", "key/"),

@@ -21,6 +21,17 @@ from tests.sandbox.test_oidc_roles import Roles, roles  # noqa: F401 - the fixtu
 EXECUTION = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:pipeline/{GROUP}/execution/0123456789ab"
 STEP = "pipelines-0123456789ab-TrainAbaloneModel-0123456789"
 
+# Modules of public repositories ask these while the SageMaker SDK compiles them.
+CALLS_OF_COMPILING = [
+    ("ecr", "describe_repositories", {"repositoryNames": ["mlops/training"]}),
+    ("ecr", "describe_images", {"repositoryName": "mlops/training"}),
+]
+TRANSFORM: dict[str, Any] = {
+    "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://artifacts/in"}}},
+    "TransformOutput": {"S3OutputPath": "s3://artifacts/out"},
+    "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+}
+
 
 def calls_of_stage(stage: str, cloudformation_role: str) -> list[tuple[str, str, dict[str, Any]]]:
     stack = {"StackName": f"{PREFIX}-{stage}"}
@@ -52,7 +63,10 @@ def calls(roles: Roles, role: str) -> list[tuple[str, str, dict[str, Any]]]:
             ("sagemaker", "stop_pipeline_execution", token),
             ("sagemaker", "retry_pipeline_execution", token),
             ("sagemaker", "list_pipeline_versions", {"PipelineName": GROUP}),
+            ("sagemaker", "list_model_packages", {"ModelPackageGroupName": GROUP}),
+            *CALLS_OF_COMPILING,
         ],
+        "Check": CALLS_OF_COMPILING,
         "Staging": calls_of_stage("staging", roles.outputs["StagingCloudFormationRoleArn"]),
         "Prod": calls_of_stage("prod", roles.outputs["ProdCloudFormationRoleArn"]),
         "StagingCloudFormation": calls_of_cloudformation("staging"),
@@ -60,6 +74,10 @@ def calls(roles: Roles, role: str) -> list[tuple[str, str, dict[str, Any]]]:
         "Pipeline": [
             ("sagemaker", "stop_processing_job", {"ProcessingJobName": STEP}),
             ("sagemaker", "stop_training_job", {"TrainingJobName": STEP}),
+            ("sagemaker", "describe_transform_job", {"TransformJobName": STEP}),
+            ("sagemaker", "create_transform_job", {"TransformJobName": STEP, "ModelName": STEP} | TRANSFORM),
+            ("sagemaker", "create_model", {"ModelName": STEP, "ExecutionRoleArn": roles.outputs["PipelineRoleArn"]}),
+            ("sagemaker", "describe_model", {"ModelName": STEP}),
         ],
     }[role]
 
@@ -78,7 +96,7 @@ def keys(roles: Roles, role: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "role", ["Training", "Staging", "Prod", "StagingCloudFormation", "ProdCloudFormation", "Pipeline"]
+    "role", ["Training", "Check", "Staging", "Prod", "StagingCloudFormation", "ProdCloudFormation", "Pipeline"]
 )
 def test_a_role_has_what_its_exceptions_say_that_it_uses_here(roles: Roles, role: str) -> None:
     credentials = keys(roles, role)
