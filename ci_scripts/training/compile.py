@@ -156,6 +156,11 @@ def _shadowed(name: str, folder: Path) -> str:
 
 def _explain(error: BaseException, project: Project) -> errors.SagemakerCiError | None:
     """Missing credentials, denials and the like keep their own codes, however the SDK has wrapped them."""
+    from botocore.exceptions import ClientError
+
+    if isinstance(error, ClientError) and aws.error_code(error) == "NoSuchBucket":
+        bucket = error.response["Error"].get("BucketName") or project.artifact_bucket
+        return errors.BucketMissing(f"there is no bucket {bucket}")
     explained = aws.explain_any(error)
     if isinstance(explained, errors.AccessDenied):
         explained.hint = advice.denied(explained.message, project, advice.JOB) or explained.hint

@@ -1,7 +1,7 @@
-"""Repositories of the AWS sample, run through the components with nothing changed but `.gitlab-ci.yml`.
+"""Repositories of the AWS sample, taken to production by docs/migrating.md to the letter.
 
-tests/fixtures/aws_sample holds them, docs/migrating.md what changes. One sandbox, in this order; bucket and variables
-are those that the sample sets up, the roles those of infra/gitlab-oidc.yml.
+tests/fixtures/aws_sample holds them. One sandbox, in this order; bucket and variables are those that the sample sets
+up, the roles those of infra/gitlab-oidc.yml.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ NAME, ID = "abalone-sample", "p-migrated0001"
 BUCKET = f"sagemaker-project-{ID}"
 STAGES = ("staging", "prod")
 
-# The page's two files, to the letter.
-BUILD_CI, DEPLOY_CI = (
-    block.text
-    for block in blocks(ROOT / "docs" / "migrating.md")
-    if block.language == "yaml" and "\ninclude:" in block.text
-)
+# The page's files, to the letter.
+PAGE = list(blocks(ROOT / "docs" / "migrating.md"))
+BUILD_CI, DEPLOY_CI = (block.text for block in PAGE if block.language == "yaml" and "\ninclude:" in block.text)
+(TEST,) = (block.text for block in PAGE if block.language == "python")
+(QUALITY,) = (block.text for block in PAGE if block.language == "yaml" and "uri: s3://" in block.text)
 
 
 class Migrated(NamedTuple):
@@ -98,6 +97,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
                 role = {"key": key, "value": roles[f"{scope.capitalize()}{name}"], "environment_scope": scope}
                 deploy.variables.create(role)
         replace(deploy, ".gitlab-ci.yml", DEPLOY_CI, "Use the components [skip ci]")
+        add(deploy, "tests/test_endpoint.py", TEST, "Add a test [skip ci]")
         commit = replace(build, ".gitlab-ci.yml", BUILD_CI, "Use the components")
         yield Migrated(world, build, deploy, finished(build, lambda each: each.sha == commit.id))
 
@@ -165,6 +165,11 @@ def replace(project: Any, path: str, content: str, message: str) -> Any:
     return project.commits.create({"branch": "main", "commit_message": message, "actions": [action]})
 
 
+def add(project: Any, path: str, content: str, message: str) -> Any:
+    action = {"action": "create", "file_path": path, "content": content.lstrip()}
+    return project.commits.create({"branch": "main", "commit_message": message, "actions": [action]})
+
+
 def deployed(repository: Any, commit: Any, tested: bool = True) -> Any:
     """The commit's pipeline after somebody pressed play for production."""
     pipeline = finished(repository, lambda each: each.sha == commit.id)
@@ -209,7 +214,7 @@ def test_an_endpoint_that_belongs_to_the_samples_own_stack_is_named_as_the_cause
     (package,) = migrated.packages()
     migrated.world.aws("sagemaker").update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
     cloudformation = migrated.world.aws("cloudformation")
-    old = {"StackName": "Staging"}  # the sample's name for it
+    old = {"StackName": f"gitlab-stg-{NAME}-{ID}"}  # the sample's name for it
     cloudformation.create_stack(**old, **what_the_sample_deploys(migrated, package))
     cloudformation.get_waiter("stack_create_complete").wait(**old, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     commit = replace(migrated.deploy, ".gitlab-ci.yml", DEPLOY_CI + "\n", "Deploy beside the old stack")
@@ -227,7 +232,6 @@ def what_the_sample_deploys(migrated: Migrated, package: str) -> dict[str, Any]:
         "SageMakerProjectName": NAME,
         "ModelPackageName": package,
         "ModelExecutionRoleArn": create_role(migrated.world),
-        "DataCaptureUploadPath": f"s3://{BUCKET}/datacapture-staging",
     }
     return {
         "TemplateBody": (folder / "endpoint-config-template.yml").read_text(),
@@ -242,7 +246,7 @@ def test_a_model_declared_through_containers_goes_to_production(migrated: Migrat
     for stage in STAGES:
         assert migrated.model(stage)["Containers"][0]["ModelPackageName"] == package
         assert 0 < migrated.predict(stage) < 30  # rings, by a model that was stored as a pickle
-    assert "test/test.py" in log(migrated.deploy, pipeline, "test-staging")
+    assert "tests/test_endpoint.py" in log(migrated.deploy, pipeline, "test-staging")
     assert "1 passed" in log(migrated.deploy, pipeline, "test-staging")
 
 
@@ -259,6 +263,27 @@ def test_a_model_declared_through_a_primary_container_goes_to_production(migrate
         assert 0 < migrated.predict(stage) < 30
 
 
+def test_thresholds_are_measured_on_the_samples_own_test_split(migrated: Migrated) -> None:
+    sagemaker = migrated.world.aws("sagemaker")
+    [execution] = sagemaker.list_pipeline_executions(PipelineName=f"{NAME}-{ID}")["PipelineExecutionSummaries"]
+    execution_id = execution["PipelineExecutionArn"].rpartition("/")[2]
+    place = {"BUCKET": BUCKET, "NAME-ID": f"{NAME}-{ID}", "EXECUTION": execution_id}
+    quality = QUALITY
+    for word, text in place.items():
+        quality = quality.replace(word, text)
+    pipeline = deployed(migrated.deploy, add(migrated.deploy, "quality.yml", quality, "Add thresholds"))
+    assert "mse" in log(migrated.deploy, pipeline, "test-staging")
+
+
+def test_the_test_of_another_variant_runs_as_it_is(migrated: Migrated) -> None:
+    path = "test/test.py"
+    text = (ROOT / SAMPLE / "model-deploy-tested" / path).read_text()
+    add(migrated.deploy, path, text, "Bring a test [skip ci]")
+    commit = replace(migrated.deploy, ".gitlab-ci.yml", f"{DEPLOY_CI.rstrip()}\n      tests: {path}\n", "Use the test")
+    pipeline = deployed(migrated.deploy, commit)
+    assert path in log(migrated.deploy, pipeline, "test-staging")
+
+
 def test_a_repository_without_tests_can_say_so(migrated: Migrated) -> None:
-    untested = DEPLOY_CI.replace("tests: test/test.py", "test_staging_rules: [{when: never}]")
+    untested = f"{DEPLOY_CI.rstrip()}\n      test_staging_rules: [{{when: never}}]\n"
     deployed(migrated.deploy, replace(migrated.deploy, ".gitlab-ci.yml", untested, "Test nothing"), tested=False)

@@ -414,7 +414,7 @@ def test_a_retried_job_reports_the_execution_it_has(repository: Repository) -> N
     repository.run(job=1)
     again = repository.run(job=2)
     assert again.returncode == 0, again.stderr
-    assert "found Succeeded: no second one is started" in again.stdout
+    assert "of an earlier attempt of this job has succeeded: nothing is started again" in again.stdout
     assert len(repository.executions()) == 1
     assert len(repository.packages()) == 1
     assert "MODEL_PACKAGE_ARN=" in repository.report("job.env")
@@ -427,7 +427,7 @@ def test_a_retried_job_resumes_a_failed_execution_at_the_failed_step(repository:
     repository.aws.client("s3").put_object(Bucket=repository.project.bucket, Key="data/go", Body=b"")
     retried = repository.run(job=2, evaluate=evaluate)
     assert retried.returncode == 0, retried.stderr
-    assert "found Failed: no second one is started" in retried.stdout
+    assert "of an earlier attempt of this job ended badly: resuming it where it failed" in retried.stdout
     assert repository.steps()["Prepare"]["Metadata"] == prepared
     assert len(repository.packages()) == 1
 

@@ -176,3 +176,29 @@ def test_the_difference_ignores_the_order_of_keys() -> None:
         '+  "b": 3',
         " }",
     ]
+
+
+@pytest.mark.parametrize(
+    ("group", "parameters", "told"),
+    [
+        ("abalone-p-1", {}, False),
+        ("Abalone-P-1", {}, False),
+        ("arn:aws:sagemaker:eu-west-1:123456789012:model-package-group/abalone-p-1", {}, False),
+        ("team-models", {}, True),
+        ("abalone-p-10", {}, True),
+        ({"Get": "Parameters.Group"}, {"Group": "abalone-p-1"}, False),
+        ({"Get": "Parameters.Group"}, {"Group": "team-models"}, True),
+        ({"Get": "Parameters.Group"}, {}, False),
+        ({"Get": "Steps.Choose.Output"}, {}, False),
+        ({"Std:Join": {"On": "-", "Values": ["a", "b"]}}, {}, False),
+        (None, {}, False),
+    ],
+)
+def test_a_step_that_registers_to_another_group_than_the_watched_one_is_told(
+    group: Any, parameters: dict[str, Any], told: bool
+) -> None:
+    register = {"Name": "Register", "Type": "RegisterModel", "Arguments": {"ModelPackageGroupName": group}}
+    branch = {"Name": "Check", "Type": "Condition", "Arguments": {"Conditions": [], "IfSteps": [register]}}
+    lines = definition.registered_elsewhere({"Steps": [branch]}, parameters, "abalone-p-1")
+    assert bool(lines) is told
+    assert all("step Register registers to the model package group" in line for line in lines)

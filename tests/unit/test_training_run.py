@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import re
 from argparse import ArgumentParser
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.session import get_session
 from botocore.validate import ParamValidator
 
-from ci_scripts import errors, job
-from ci_scripts.training import compile, execution, jobs, options, progress, report, run
+from ci_scripts import errors, job, settings
+from ci_scripts.training import advice, compile, execution, jobs, options, progress, report, run
 from ci_scripts.training.condition import Condition, Measured
 from ci_scripts.training.execution import Result
 
@@ -30,6 +32,7 @@ JOB = job.Job(
     ref="main",
     commit="3f786850e387550fdab836ed7e6dc881de23001b",
 )
+PROJECT = settings.Project("eu-west-1", "abalone", "p-1", None, "artifacts")
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/abalone-p-1/execution/x1"
 
 # --- arguments of get_pipeline -------------------------------------------------------------------------------------
@@ -245,16 +248,90 @@ def test_every_bad_ending_is_an_error_that_says_which(
     status: str, steps: dict[str, progress.Step], kind: type[errors.SagemakerCiError], words: str
 ) -> None:
     with pytest.raises(kind) as raised:
-        execution.require_success(Result(ARN, status, "quota", steps), log_shown=False)
+        execution.require_success(Result(ARN, status, "quota", steps), PROJECT, causes={}, log_shown=False)
     assert raised.value.message == f"pipeline execution {ARN} {words}"
 
 
 @pytest.mark.parametrize("status", ["Failed", "CompletedWithFailures"])
 def test_what_to_do_about_a_failed_step_depends_on_whose_fault_it_was(status: str) -> None:
     with pytest.raises(errors.SagemakerCiError) as raised:
-        execution.require_success(Result(ARN, status, "", FAILED_STEP), log_shown=False)
+        execution.require_success(Result(ARN, status, "", FAILED_STEP), PROJECT, causes={}, log_shown=False)
     assert raised.value.hint.startswith("If your code failed, push the correction")
     assert "retry the job" in raised.value.hint
+
+
+TRACEBACK = [
+    "Traceback (most recent call last):",
+    '  File "/opt/ml/code/train.py", line 7, in <module>',
+    "    train()",
+    "ValueError: column rings is missing",
+    "2026-11-28 10:00:00 sagemaker-training-toolkit ERROR Reporting training FAILURE",
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        (TRACEBACK, "ValueError: column rings is missing"),
+        (["KeyError: 'a'", "", "During handling of the above ...", *TRACEBACK], "ValueError: column rings is missing"),
+        (["xgboost.core.XGBoostError: [10:00:00] bad label", "bye"], "xgboost.core.XGBoostError: [10:00:00] bad label"),
+        (["Traceback (most recent call last):", '  File "x"'], ""),
+        (["epoch 1", "error rate: 0.5"], ""),
+        ([], ""),
+    ],
+)
+def test_the_error_that_a_log_ends_with_is_found(lines: list[str], cause: str) -> None:
+    assert jobs.last_error(lines) == cause
+
+
+def test_a_reason_that_is_cut_off_is_completed_from_the_log() -> None:
+    reason = "AlgorithmError: ExecuteUserScriptError: " + "Traceback " * 100
+    steps = view(row("Train", "Failed", FailureReason=reason[:1024]))
+    with pytest.raises(errors.PipelineExecutionFailed) as raised:
+        execution.require_success(
+            Result(ARN, "Failed", "", steps), PROJECT, causes={"Train": "ValueError: no rings"}, log_shown=True
+        )
+    assert raised.value.message.endswith(" ... (its log ends with: ValueError: no rings)")
+    assert len(raised.value.message) < 500
+
+
+HINTS = {
+    "ResourceLimitExceeded: The account-level service limit 'ml.m5.xlarge for training job usage' is 0 Instances": (
+        "quota 'ml.m5.xlarge for training job usage' is used up"
+    ),
+    "ClientError: An error occurred (AccessDenied) when calling the GetObject operation: Access Denied": (
+        "below s3://artifacts/abalone-p-1/, and read the bucket of its parameter InputDataBucket"
+    ),
+    "ClientError: Failed to download data. 403 Forbidden: HeadObject": "PipelineRole",
+    'ClientError: Data download failed:No S3 objects found under S3 URL "s3://my-data/a.csv"': "Nothing lies there",
+    "An error occurred (NoSuchKey) when calling the GetObject operation": "compare the address, letter by letter",
+    "User: x is not authorized to perform: sagemaker:CreateHyperParameterTuningJob on resource: y": (
+        "Set the parameter TuningSteps of the stack of infra/gitlab-oidc.yml: it grants "
+        "sagemaker:CreateHyperParameterTuningJob to the role of the pipeline (PipelineRole)"
+    ),
+    "User: x is not authorized to perform: lambda:InvokeFunction on resource: y": "parameter LambdaFunctions",
+    "User: x is not authorized to perform: sagemaker:CreateModel on resource: y": (
+        "Grant sagemaker:CreateModel to the role of the pipeline (PipelineRole)"
+    ),
+    "User: x is not authorized to perform: iam:PassRole on resource: y": "take `role` of get_pipeline for every step",
+    "CapacityError: Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity": "Retry the",
+    "AlgorithmError: ValueError: bad split": "If your code failed, push the correction",
+}
+
+
+@pytest.mark.parametrize(("reason", "hint"), HINTS.items(), ids=[each[:40] for each in HINTS])
+def test_what_to_do_about_a_failed_step_fits_its_reason(reason: str, hint: str) -> None:
+    steps = view(row("Train", "Failed", FailureReason=reason))
+    with pytest.raises(errors.PipelineExecutionFailed) as raised:
+        execution.require_success(Result(ARN, "Failed", "", steps), PROJECT, causes={}, log_shown=False)
+    assert hint in raised.value.hint
+
+
+def test_every_parameter_that_a_hint_names_is_one_of_the_stack() -> None:
+    template = (Path(__file__).parents[2] / "infra" / "gitlab-oidc.yml").read_text()
+    named = {name for text in advice._PARAMETERS.values() for name in re.findall(r"[A-Z][a-z]+[A-Z]\w+", text)}
+    assert len(named) > 3
+    assert [name for name in sorted(named) if f"\n  {name}:\n" not in template] == []
 
 
 def test_every_status_that_sagemaker_has_is_known() -> None:
