@@ -267,7 +267,7 @@ def test_thresholds_are_measured_on_the_samples_own_test_split(migrated: Migrate
     sagemaker = migrated.world.aws("sagemaker")
     [execution] = sagemaker.list_pipeline_executions(PipelineName=f"{NAME}-{ID}")["PipelineExecutionSummaries"]
     execution_id = execution["PipelineExecutionArn"].rpartition("/")[2]
-    place = {"BUCKET": BUCKET, "NAME-ID": f"{NAME}-{ID}", "EXECUTION": execution_id}
+    place = {"my-artifacts": BUCKET, "abalone-p-abc123": f"{NAME}-{ID}", "EXECUTION": execution_id}
     quality = QUALITY
     for word, text in place.items():
         quality = quality.replace(word, text)
