@@ -109,7 +109,8 @@ def test_an_upload_that_is_denied_says_where_the_job_may_write(repository: Repos
         assert "PutObject" in one_line(done, "204")
         hint = done.stderr.splitlines()[1]
         assert f"below s3://{repository.project.bucket}/{repository.project.group}/" in hint
-        below = run(repository, sdk, module.replace(", bucket=default_bucket", ""), **as_job(roles, "Training"))
+        own = {"SAGEMAKER_PIPELINE_ROLE_ARN": roles.outputs["PipelineRoleArn"]}
+        below = run(repository, sdk, module.replace(", bucket=default_bucket", ""), **as_job(roles, "Training"), **own)
         assert "SMCI-204" not in below.stderr
         assert objects(repository) == [f"{repository.project.group}/code/code.py"]
 
