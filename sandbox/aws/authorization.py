@@ -9,23 +9,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from moto.core.exceptions import HTTPException, ServiceException
 from moto.core.responses import ActionResult, BaseResponse
+from moto.core.utils import get_service_model
 from moto.iam.models import iam_backends
 from moto.s3.exceptions import S3AccessDeniedError, S3InvalidAccessKeyIdError
 from moto.sts.models import AssumedRole
 
-from sandbox.aws import identity, policies, requestlog
+from sandbox.aws import identity, policies, requestlog, validation, wire
+from sandbox.aws.authorities import violations
+from sandbox.aws.buckets import refusals
 from sandbox.aws.demands import Demand, demands
-from sandbox.aws.server import ACCOUNT, ROOT_KEYS
+from sandbox.aws.ground import ACCOUNT, ROOT_KEYS
 
 ROOT = "root"
 _NO_CREDENTIALS = {"sts:AssumeRoleWithWebIdentity"}
 _ALWAYS_ALLOWED = {"sts:GetCallerIdentity"}
-_ACTIONS = {"lambda:Invoke": "lambda:InvokeFunction", "s3:HeadBucket": "s3:ListBucket"}
+_ACTIONS = {
+    "lambda:Invoke": "lambda:InvokeFunction",
+    "s3:HeadBucket": "s3:ListBucket",
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+}
 """Calls whose action has another name."""
 _SERVICES = {
     "awslambda": "lambda",
@@ -52,22 +62,38 @@ def install() -> None:
     def guarded(self: Any) -> Any:
         try:
             authorize(self, self.service_name, getattr(self, "_determine_resource", lambda: "*")())
+            validation.check(self)
         except Refused as refused:
             refused.code = _code(self, refused.code)
             _, headers, body = self.serialized(ActionResult(refused))
             return 400 if "X-Amz-Target" in self.headers else 403, headers, body
-        return call_action(self)
+        except validation.InvalidParameters as refused:
+            return self.serialized(ActionResult(refused))
+        try:
+            return call_action(self)
+        except NotImplementedError:
+            return _lacking(self)
 
     def guarded_s3(self: Any, bucket_name: str | None = None, key_name: str | None = None) -> None:
         place = f"{bucket_name or '*'}/{key_name}" if key_name else (bucket_name or "*")
         try:
-            authorize(self, "s3", f"arn:aws:s3:::{place}")
+            authorize(self, "s3", f"arn:aws:s3:::{place}" if bucket_name else "*")
         except Refused as refused:
             raise _s3_error(refused) from refused
+        refusals.check(self, bucket_name, key_name)
         authorize_s3(self, bucket_name, key_name)
 
     BaseResponse.call_action = guarded
     BaseResponse._authenticate_and_authorize_s3_action = guarded_s3
+
+
+def _lacking(response: Any) -> Any:
+    """The refusal of an operation that neither moto nor the sandbox has."""
+    model = get_service_model(response.boto3_service_name)
+    call = f"{model.service_name}:{response._get_action()}"
+    refusal = Refused(wire.unknown_operation(model.metadata["protocol"]), wire.LACKS.format(call))
+    _, headers, body = response.serialized(ActionResult(refusal))
+    return HTTPStatus.NOT_IMPLEMENTED, headers, body
 
 
 def _code(response: Any, code: str) -> str:
@@ -91,13 +117,17 @@ def authorize(response: Any, service: str, resource: str) -> None:
     action = _ACTIONS.get(f"{service}:{operation}", f"{service}:{operation}")
     if service == "s3" and (setting := _bucket_setting(response)):
         action = setting
-    requestlog.note(service, operation, resource)
+    requestlog.note(service, operation, resource, "" if service == "s3" else response.boto3_service_name)
     if action in _NO_CREDENTIALS:
         return
     caller = _caller(response)
-    if caller.arn == ROOT or action in _ALWAYS_ALLOWED:
+    if action in _ALWAYS_ALLOWED or (caller.arn == ROOT and not violations.wanted()):
         return
-    for demand in demands(service, action.partition(":")[2], response._get_param, resource):
+    asked = demands(service, action.partition(":")[2], response._get_param, resource)
+    requestlog.note_demands(asked)
+    if caller.arn == ROOT:
+        return
+    for demand in asked:
         requestlog.note_asked(demand.action, demand.resource)
         _require(caller, demand)
 

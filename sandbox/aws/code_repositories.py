@@ -10,7 +10,7 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.responses import SageMakerResponse
 
-from sandbox.aws.server import ACCOUNT, REGION
+from sandbox.aws.ground import ACCOUNT, REGION
 
 _repositories: dict[str, dict[str, Any]] = {}
 _lock = threading.Lock()

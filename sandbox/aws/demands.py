@@ -16,7 +16,7 @@ from moto.s3.models import FakeKey, s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
 from sandbox.aws.cloudformation.api import known_stacks
-from sandbox.aws.server import ACCOUNT, REGION
+from sandbox.aws.ground import ACCOUNT, REGION
 
 Parameter = Callable[[str], Any]
 """The value of a request's parameter by its name; None when it was not given."""
@@ -37,6 +37,8 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
     context = {
         key.lower(): value for key, name in _CONTEXT.get(service, {}).items() if (value := parameter(name)) is not None
     }
+    if operation in ("ListModelPackages", "PutMetricAlarm"):
+        context = {}  # what it filters by, or watches, is no condition
     if service == "lambda" and "EventSourceMapping" in operation:
         context |= _function_of_mapping(parameter)
     if service == "iam" and operation.startswith(("Attach", "Detach")):
@@ -58,7 +60,8 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
     if service == "sagemaker" and operation.startswith("Create"):
         tags, tagging = "Tags", "sagemaker:AddTags"
     if tags and parameter(tags):
-        found.append(Demand(tagging, found[0].resource))
+        new_mapping = _arn("lambda", "event-source-mapping:new")
+        found.append(Demand(tagging, new_mapping if operation == "CreateEventSourceMapping" else found[0].resource))
     if service == "s3" and operation == "GetObject" and (place := _place_without_object(default_resource)):
         # Who may not list the keys is not told that one is missing, either; listing may be limited to some prefixes.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, https://github.com/ceph/ceph/pull/68577
@@ -73,6 +76,7 @@ _PASSED_ROLES = {
     "events": {"RoleArn": "events.amazonaws.com"},
 }
 _TAGGED = {
+    "cloudformation:CreateChangeSet": ("Tags", "cloudformation:TagResource"),
     "cloudformation:CreateStack": ("Tags", "cloudformation:TagResource"),
     "cloudformation:UpdateStack": ("Tags", "cloudformation:TagResource"),
     "dynamodb:CreateTable": ("Tags", "dynamodb:TagResource"),
@@ -128,6 +132,9 @@ _SAGEMAKER_ARNS = ("PipelineExecutionArn", "ModelPackageArn", "ResourceArn")
 
 def _sagemaker(operation: str, parameter: Parameter) -> list[str]:
     """The thing itself first, then what else the call names (an endpoint's config)."""
+    if operation == "DescribeImageVersion":
+        version = parameter("Version") or parameter("Alias") or "latest"
+        return [_arn("sagemaker", f"image-version/{parameter('ImageName')}/{version}".lower())]
     names = sorted(_SAGEMAKER_NAMES, key=lambda name: name != operation.removeprefix("Create") + "Name")
     found = [
         # SageMaker's ARNs are in lower case whatever the name is.
@@ -136,13 +143,22 @@ def _sagemaker(operation: str, parameter: Parameter) -> list[str]:
         if (value := parameter(name)) and (operation, name) not in _NAMED_ONLY
     ]
     found += [value for name in _SAGEMAKER_ARNS if (value := parameter(name))]
-    if operation == "CreateModelPackage" and (group := parameter("ModelPackageGroupName")):
-        found.append(_arn("sagemaker", f"model-package/{group}/next".lower()))
+    group = parameter("ModelPackageGroupName")
+    if operation == "CreateModelPackage" and group:
+        found.append(_arn("sagemaker", f"model-package/{group.rpartition('/')[2]}/next".lower()))
+    if operation == "ListModelPackages":
+        return [_arn("sagemaker", f"model-package/{group.rpartition('/')[2]}/any".lower())] if group else []
+    if operation == "CreateModel":
+        # From a model package: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html
+        containers = parameter("Containers") or [parameter("PrimaryContainer") or {}]
+        found += [each["ModelPackageName"] for each in containers if "ModelPackageName" in each]
     return found
 
 
 def _cloudformation(operation: str, parameter: Parameter) -> list[str]:
     name, change_set = parameter("StackName"), parameter("ChangeSetName")
+    if operation == "DescribeEvents" and change_set and change_set.startswith("arn:"):
+        return [change_set]  # the one action that a change set is a resource of
     for stack in known_stacks():
         if name in (stack.id, stack.name) or change_set in stack.change_sets:
             return [stack.id]
@@ -170,13 +186,16 @@ def _tags_of_secret(arns: list[str]) -> dict[str, Any]:
 
 
 def _logs(operation: str, parameter: Parameter) -> list[str]:
+    if operation in ("DescribeLogGroups", "DescribeIndexPolicies"):
+        return []  # they have no resource type
     group = parameter("logGroupName") or parameter("logGroupNamePrefix")
     return [_arn("logs", f"log-group:{group}:log-stream:{parameter('logStreamName') or ''}")] if group else []
 
 
 def _lambda(operation: str, parameter: Parameter) -> list[str]:
     if "EventSourceMapping" in operation:
-        return [_arn("lambda", f"event-source-mapping:{parameter('UUID') or 'new'}")]
+        uuid = parameter("UUID")
+        return [_arn("lambda", f"event-source-mapping:{uuid}")] if uuid else []  # its creation has no resource
     name = parameter("FunctionName")
     return [name if name.startswith("arn:") else _arn("lambda", f"function:{name}")] if name else []
 
@@ -206,8 +225,13 @@ def _named(service: str, name: str, prefix: str) -> Callable[[str, Parameter], l
 
 
 def _events(operation: str, parameter: Parameter) -> list[str]:
+    if operation == "PutEvents":
+        buses = {entry.get("EventBusName") or "default" for entry in parameter("Entries") or []}
+        return [_arn("events", f"event-bus/{bus.rpartition('/')[2]}") for bus in sorted(buses)]
+    if "EventBus" in operation:
+        return [_arn("events", f"event-bus/{parameter('Name') or 'default'}")]
     rule = parameter("Rule") or parameter("Name")
-    return [_arn("events", f"rule/{rule}")] if rule else []
+    return [_arn("events", f"rule/{rule}")] if rule and operation != "ListRules" else []
 
 
 def _cloudwatch(operation: str, parameter: Parameter) -> list[str]:
@@ -219,8 +243,10 @@ def _iam(operation: str, parameter: Parameter) -> list[str]:
     for kind in ("Role", "User", "Group"):
         if name := parameter(f"{kind}Name"):
             return [f"arn:aws:iam::{ACCOUNT}:{kind.lower()}/{name}"]
-    if arn := parameter("PolicyArn"):
+    if arn := parameter("PolicyArn") or parameter("OpenIDConnectProviderArn"):
         return [arn]
+    if operation == "CreateOpenIDConnectProvider":
+        return [f"arn:aws:iam::{ACCOUNT}:oidc-provider/{str(parameter('Url')).partition('://')[2].rstrip('/')}"]
     return [f"arn:aws:iam::{ACCOUNT}:policy/{parameter('PolicyName')}"] if operation == "CreatePolicy" else []
 
 
@@ -230,8 +256,12 @@ def _ecr(operation: str, parameter: Parameter) -> list[str]:
 
 
 def _ssm(operation: str, parameter: Parameter) -> list[str]:
-    names = parameter("Names") or [parameter("Name")]
+    names = parameter("Names") or [parameter("Name") or parameter("Path")]
     return [_arn("ssm", f"parameter/{name.removeprefix('/')}") for name in names if name]
+
+
+def _sts(operation: str, parameter: Parameter) -> list[str]:
+    return [parameter("RoleArn")] if parameter("RoleArn") else []
 
 
 def _sqs(operation: str, parameter: Parameter) -> list[str]:
@@ -249,6 +279,7 @@ _RESOURCES: dict[str, Callable[[str, Parameter], list[str]]] = {
     "ecr": _ecr,
     "ssm": _ssm,
     "sqs": _sqs,
+    "sts": _sts,
     "dynamodb": _named("dynamodb", "TableName", "table/"),
     "kms": _named("kms", "KeyId", "key/"),
     "events": _events,

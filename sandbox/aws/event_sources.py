@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,8 +21,9 @@ from moto.core.exceptions import ServiceException
 from moto.sqs.models import sqs_backends
 
 from sandbox.aws import identity
+from sandbox.aws.events import patterns
+from sandbox.aws.ground import ACCOUNT, REGION
 from sandbox.aws.lambda_environment import Outcome
-from sandbox.aws.server import ACCOUNT, REGION
 
 _WAIT_SECONDS = 1  # one long poll; a mapping that is disabled or deleted stops after the one under way
 _WINDOW_POLL_SECONDS = 0.1
@@ -39,8 +41,6 @@ def install(run: Run) -> None:
     create = LambdaBackend.create_event_source_mapping
 
     def polling_create(self: Any, spec: dict[str, Any]) -> Any:
-        if spec.get("FilterCriteria"):
-            raise InvalidParameterValue("FilterCriteria is not supported in the sandbox")
         mapping = create(self, spec)
         queue = _queue(mapping)
         function = self.get_function_by_arn(mapping.function_arn)
@@ -117,12 +117,35 @@ class _Poller:
                     QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
                 )
             return
+        batch = self._wanted(batch)
+        if not batch:
+            return
         outcome = self._run(function, {"Records": [_record(message, self._mapping) for message in batch]})
         partial = "ReportBatchItemFailures" in (self._mapping.function_response_types or [])
         failed = failures(outcome, [message["MessageId"] for message in batch], partial)
         for message in batch:
             if message["MessageId"] not in failed:
                 self._sqs().delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+
+    def _wanted(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The messages that a filter of the mapping fits; Lambda deletes the others.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html
+        """
+        filters = (self._mapping.filter_criteria or {}).get("Filters", [])
+        fitting = [patterns.read(each["Pattern"]) for each in filters]
+        if not fitting:
+            return batch
+        wanted = []
+        for message in batch:
+            record = _record(message, self._mapping)
+            with suppress(ValueError):
+                record["body"] = json.loads(record["body"])
+            if any(pattern.matches(record) for pattern in fitting):
+                wanted.append(message)
+            else:
+                self._sqs().delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+        return wanted
 
     def _sqs(self) -> Any:
         if time.monotonic() > self._client_until:

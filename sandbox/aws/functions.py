@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import threading
 import time
+import uuid
 import zipfile
 from typing import Any
 
+from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.core.exceptions import ServiceException
 
-from sandbox.aws import event_sources, identity
+from sandbox.aws import event_sources, identity, java_json
+from sandbox.aws.ground import ACCOUNT
+from sandbox.aws.lambda_api import network
 from sandbox.aws.lambda_environment import Environment, Outcome, Settings, unpack
 
-_RETRY_SECONDS = (60, 120)  # between the attempts of an asynchronous invocation
+_RETRY_SECONDS = (1, 2)  # between the attempts of an asynchronous invocation; AWS waits one minute and two
 _TAIL_BYTES = 4096  # of the log, in X-Amz-Log-Result
 _idle: dict[str, list[Environment]] = {}
 _lock = threading.Lock()
@@ -38,6 +43,7 @@ def install() -> None:
         except identity.CannotAssume as error:
             message = "The role defined for the function cannot be assumed by Lambda."
             raise InvalidParameterValue(message) from error
+        network.check(spec["Role"], spec.get("VpcConfig") or {})
         function = create_function(self, spec)
         try:
             unpack(function.code_bytes, function.code_sha_256)
@@ -45,11 +51,19 @@ def install() -> None:
             delete_function(self, function.function_name)
             message = "Could not unzip uploaded file. Please check your file, then try to upload again."
             raise InvalidParameterValue(message) from error
+        except OSError as error:  # a full disk: nothing half made is left
+            delete_function(self, function.function_name)
+            raise InvalidParameterValue(f"The sandbox cannot unpack the archive: {error.strerror}") from error
+        function.dead_letter_arn = spec.get("DeadLetterConfig", {}).get("TargetArn")
         _set_log_group(function, spec)
         return function
 
     def logging_update(self: Any, config_updates: dict[str, Any]) -> Any:
         _set_log_group(self, config_updates)
+        if "VpcConfig" in config_updates:
+            network.check(config_updates.get("Role", self.role), config_updates["VpcConfig"])
+        if "DeadLetterConfig" in config_updates:
+            self.dead_letter_arn = config_updates["DeadLetterConfig"].get("TargetArn")
         return update_configuration(self, config_updates)
 
     def ending_delete(self: Any, function_name: str, qualifier: str | None = None) -> None:
@@ -96,15 +110,42 @@ def run(function: Any, event: Any) -> Outcome:
 
 
 def run_later(function: Any, event: Any) -> None:
-    """An asynchronous invocation: two more attempts when the function fails."""
+    """An asynchronous invocation: up to two more attempts when the function fails, then its dead-letter queue."""
+    settings = getattr(function, "event_invoke_config", {}) or {}
+    pauses = _RETRY_SECONDS[: settings.get("MaximumRetryAttempts", len(_RETRY_SECONDS))]
 
     def attempts() -> None:
-        for pause in (*_RETRY_SECONDS, 0):
-            if not run(function, event).failed:
+        outcome = run(function, event)
+        for pause in pauses:
+            if not outcome.failed:
                 return
             time.sleep(pause)
+            outcome = run(function, event)
+        if outcome.failed:
+            _bury(function, event, outcome)
 
     threading.Thread(target=attempts, daemon=True).start()
+
+
+def _bury(function: Any, event: Any, outcome: Outcome) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html#invocation-dlq"""
+    arn = getattr(function, "dead_letter_arn", None)
+    if not arn or ":sqs:" not in arn:
+        return
+    report = json.loads(outcome.payload)
+    attributes = {
+        "RequestID": ("String", report.get("requestId") or str(uuid.uuid4())),
+        "ErrorCode": ("Number", "200"),
+        "ErrorMessage": ("String", str(report.get("errorMessage", ""))[:1024] or "no message"),
+    }
+    keys = identity.service_credentials(function.role, "lambda.amazonaws.com", function.function_name)
+    identity.client("sqs", keys).send_message(
+        QueueUrl=f"{os.environ['AWS_ENDPOINT_URL']}/{ACCOUNT}/{arn.rpartition(':')[2]}",
+        MessageBody=json.dumps(event),
+        MessageAttributes={
+            name: {"DataType": kind, "StringValue": value} for name, (kind, value) in attributes.items()
+        },
+    )
 
 
 def _take(settings: Settings) -> Environment | None:
@@ -123,14 +164,35 @@ def _take(settings: Settings) -> Environment | None:
 def _invoke(function: Any, body: str, request_headers: Any, response_headers: dict[str, str]) -> bytes:
     """The Invoke API."""
     kind = request_headers.get("X-Amz-Invocation-Type", "RequestResponse")
-    event = json.loads(body) if body else {}
+    event = _payload(body)
     if kind == "Event":
         run_later(function, event)
     if kind != "RequestResponse":
         return b""
     outcome = run(function, event)
+    response_headers["x-amz-executed-version"] = "$LATEST"
     if outcome.failed:
         response_headers["x-amz-function-error"] = "Unhandled"
     tail = "\n".join(outcome.log).encode()[-_TAIL_BYTES:]
     response_headers["x-amz-log-result"] = base64.b64encode(tail).decode()
     return outcome.payload.encode()
+
+
+class InvalidContent(LambdaClientError):
+    """The payload of an invocation is no JSON."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "InvalidRequestContentException",
+            f"Could not parse request body into json: Could not parse payload into json: {reason}",
+        )
+
+
+def _payload(body: str | bytes) -> Any:
+    try:
+        text = body.decode() if isinstance(body, bytes) else body
+        return json.loads(text) if text else {}
+    except UnicodeDecodeError as error:
+        raise InvalidContent(f"Invalid UTF-8 start byte 0x{error.object[error.start]:02x}") from error
+    except json.JSONDecodeError as error:
+        raise InvalidContent(java_json.reason(error)) from error

@@ -26,7 +26,7 @@ from moto.sts.models import AssumedRole, sts_backends
 from moto.sts.responses import TokenResponse
 
 from sandbox.aws import policies
-from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
+from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
 
 _ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
 _CONDITION_CLAIMS = ("aud", "sub", "amr", "email", "oaud")  # of an identity provider of one's own, IAM knows no others

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sandbox.aws import logs
-from sandbox.aws.server import REGION, state
+from sandbox.aws.ground import REGION, state
 
 _INIT_SECONDS = 30.0  # Lambda allows 10; two busy cores need more
 _LIFETIME_SECONDS = 45 * 60  # its credentials live for an hour

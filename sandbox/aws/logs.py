@@ -12,7 +12,7 @@ from collections.abc import Callable
 from moto.logs.models import logs_backends
 
 from sandbox.aws import authorization
-from sandbox.aws.server import ACCOUNT, REGION
+from sandbox.aws.ground import ACCOUNT, REGION
 
 _lock = threading.Lock()
 # Bytes of a message; the service counts 26 more for each.

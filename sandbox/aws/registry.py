@@ -21,7 +21,7 @@ from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import ModelPackage, ModelPackageGroup, SageMakerModelBackend
 from moto.sagemaker.responses import SageMakerResponse
 
-from sandbox.aws.server import state
+from sandbox.aws.ground import state
 
 COPIES = 3
 """Events sent for one change: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
@@ -47,6 +47,9 @@ def install() -> None:
     responses: Any = SageMakerResponse
     responses.delete_model_package = _delete
     responses.delete_model_package_group = _delete_group
+    describe_group = ModelPackageGroup.gen_response_object
+    group: Any = ModelPackageGroup
+    group.gen_response_object = lambda self: describe_group(self) | {"CreatedBy": {}}  # nobody of Studio
 
 
 def _refusing_a_second(create: Callable[..., str]) -> Callable[..., str]:

@@ -15,24 +15,17 @@ import threading
 import time
 from pathlib import Path
 
+from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS, state
 from sandbox.processes import serve_until_told
 
-REGION = "eu-west-1"
-ACCOUNT = "123456789012"
-ROOT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000", "AWS_SECRET_ACCESS_KEY": "sandbox-root-secret"}
-"""Static keys of the account's root, for the person or program that sets the sandbox up."""
+__all__ = ["ACCOUNT", "REGION", "ROOT_KEYS", "run", "state"]
 
 PATCHES = (
-    "authorization identity managed_policies buckets queues events functions cloudformation jobkinds pipelines "
-    "registry endpoints code_repositories servicecatalog sagemaker.projects sagemaker.transform sagemaker.tuning "
-    "quotas tables"
+    "authorization identity access.iam access.sts buckets queues secrets tables log_groups events "
+    "functions lambda_api cloudformation jobkinds pipelines registry endpoints code_repositories servicecatalog "
+    "sagemaker.images sagemaker.projects sagemaker.transform sagemaker.tuning quotas"
 ).split()
 """Modules of this package that add what moto lacks; each has an `install()`."""
-
-
-def state() -> Path:
-    """The directory in which this process may write."""
-    return Path(os.environ["SANDBOX_AWS_STATE"])
 
 
 def run(port: int, folder: Path) -> None:

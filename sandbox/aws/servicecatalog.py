@@ -18,7 +18,7 @@ from moto.servicecatalog.exceptions import ResourceNotFoundException
 from moto.servicecatalog.responses import ServiceCatalogResponse
 
 from sandbox.aws import identity
-from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
+from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
 
 _TEMPLATES = f"sc-templates-{REGION}"
 """The service's bucket. A launch role reads its objects by their tag, which no other bucket's have."""

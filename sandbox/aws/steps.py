@@ -90,7 +90,7 @@ def _job(kind: str) -> Callable[[Call], None]:
         jobs.finished(arn).wait()
         call.step.properties = answer = call.invoke(f"Describe{kind}Job", **name)
         if answer[f"{kind}JobStatus"] == "Failed":
-            raise StepFailed(f"ClientError: {answer['FailureReason']}")
+            raise StepFailed(f"ClientError: {answer['FailureReason']}"[:1024])
         if answer[f"{kind}JobStatus"] == "Stopped" and call.step.status != "Stopping":
             raise StepFailed(f"ClientError: {kind} job stopped: {answer.get('SecondaryStatus', 'Stopped')}")
         if kind == "HyperParameterTuning":

@@ -29,7 +29,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from botocore.response import StreamingBody
 
-from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
+from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
 from sandbox.conform.verdicts import Verdict
 from sandbox.processes import Server
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 
+from sandbox.aws.authorities import violations
 from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
 from sandbox.processes import ROOT, Server
 
@@ -46,6 +47,25 @@ class Project(NamedTuple):
     pipeline_role: str
     model_role: str
     environ: dict[str, str]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The file to which every sandbox that a test starts writes where an authority contradicts it."""
+    path = tmp_path_factory.mktemp("authorities") / "violations.jsonl"
+    os.environ[violations.VARIABLE] = str(path)
+    yield path
+    del os.environ[violations.VARIABLE]
+
+
+@pytest.fixture(autouse=True)
+def no_violation(authorities: Path) -> Iterator[None]:
+    """Neither botocore's models nor the IAM definition contradict what the sandbox did in a test."""
+    yield
+    if authorities.exists():
+        text = authorities.read_text()
+        authorities.unlink()  # the next test starts anew
+        pytest.fail(f"the sandbox contradicts what AWS publishes:\n{text}", pytrace=False)
 
 
 @pytest.fixture(scope="session")

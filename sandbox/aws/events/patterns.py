@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from sandbox.aws import java_json
 from sandbox.aws.events import wildcards
 
 Matcher = Callable[[Any], bool]
@@ -90,28 +91,12 @@ def read(text: str) -> Pattern:
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:
-        raise InvalidPattern(_json_reason(error)) from error
+        raise InvalidPattern(java_json.reason(error)) from error
     if not isinstance(document, dict):
         raise InvalidPattern("Filter is not an object")
     alternatives: list[dict[str, Field]] = []
     _read_object(alternatives, "", document, inside_or=False)
     return Pattern(alternatives)
-
-
-def _json_reason(error: json.JSONDecodeError) -> str:
-    """The words of the Java parser that EventBridge uses."""
-    rest = error.doc[error.pos :]
-    if not rest.strip():
-        return "Unexpected end-of-input"
-    if error.msg.startswith("Expecting property name"):
-        return (
-            f"Unexpected character ('{rest[0]}' (code {ord(rest[0])})): was expecting double-quote to start field name"
-        )
-    token = re.match(r"[\w$]*", rest)
-    if token and token[0]:
-        expected = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
-        return f"Unrecognized token '{token[0]}': was expecting {expected}"
-    return f"Unexpected character ('{rest[0]}' (code {ord(rest[0])}))"
 
 
 def _read_object(alternatives: list[dict[str, Field]], path: str, node: dict[str, Any], *, inside_or: bool) -> None:

@@ -1,0 +1,70 @@
+"""IAM: refusals of roles and policies that moto lets pass or has in other words. `install()` puts them before moto."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from moto.iam.exceptions import DeleteConflictException, NotFoundException
+from moto.iam.models import IAMBackend
+from moto.iam.responses import IamResponse
+
+from sandbox.aws.validation import InvalidParameters
+
+
+class Malformed(InvalidParameters):
+    """A policy document that cannot be read."""
+
+    code = "MalformedPolicyDocument"
+
+
+def install() -> None:
+    backend: Any = IAMBackend
+    responses: Any = IamResponse
+    for name in ("create_role", "update_assume_role_policy"):
+        setattr(responses, name, _with_json(getattr(responses, name)))
+    for kind in ("role", "user", "group"):
+        for verb in ("attach", "detach"):
+            name = f"{verb}_{kind}_policy"
+            setattr(responses, name, _with_arn(getattr(responses, name)))
+    delete = backend.delete_policy
+
+    def checked_delete(self: Any, policy_arn: str) -> None:
+        policy = self.managed_policies.get(policy_arn)
+        if policy is None:
+            raise NotFoundException(f"Policy {policy_arn} was not found.")
+        if policy.attachment_count:
+            raise DeleteConflictException("Cannot delete a policy attached to entities.")
+        if len(policy.versions) > 1:
+            raise DeleteConflictException(
+                "This policy has more than one version. Before you delete a policy, you must delete the policy's "
+                "versions. The default version is deleted with the policy."
+            )
+        delete(self, policy_arn)
+
+    backend.delete_policy = checked_delete
+
+
+def _with_json(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    @wraps(call)
+    def checked(self: Any) -> Any:
+        text = self._get_param("AssumeRolePolicyDocument") or self._get_param("PolicyDocument")
+        try:
+            json.loads(text)
+        except (TypeError, ValueError) as error:
+            raise Malformed("This policy contains invalid Json") from error
+        return call(self)
+
+    return checked
+
+
+def _with_arn(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    @wraps(call)
+    def checked(self: Any) -> Any:
+        if not str(self._get_param("PolicyArn")).startswith("arn:"):
+            raise InvalidParameters("ValidationError", "Invalid ARN:  Could not be parsed!")
+        return call(self)
+
+    return checked
