@@ -235,7 +235,7 @@ def _events(operation: str, parameter: Parameter) -> list[str]:
 
 
 def _cloudwatch(operation: str, parameter: Parameter) -> list[str]:
-    names = parameter("AlarmNames") or [parameter("AlarmName")]
+    names = parameter("AlarmNames") or [parameter("AlarmName") or ("*" if operation == "DescribeAlarms" else None)]
     return [_arn("cloudwatch", f"alarm:{name}") for name in names if name]
 
 
@@ -248,6 +248,11 @@ def _iam(operation: str, parameter: Parameter) -> list[str]:
     if operation == "CreateOpenIDConnectProvider":
         return [f"arn:aws:iam::{ACCOUNT}:oidc-provider/{str(parameter('Url')).partition('://')[2].rstrip('/')}"]
     return [f"arn:aws:iam::{ACCOUNT}:policy/{parameter('PolicyName')}"] if operation == "CreatePolicy" else []
+
+
+def _sns(operation: str, parameter: Parameter) -> list[str]:
+    arn = parameter("TopicArn") or parameter("ResourceArn")
+    return [arn or _arn("sns", str(parameter("Name")))] if arn or parameter("Name") else []
 
 
 def _ecr(operation: str, parameter: Parameter) -> list[str]:
@@ -278,6 +283,7 @@ _RESOURCES: dict[str, Callable[[str, Parameter], list[str]]] = {
     "iam": _iam,
     "ecr": _ecr,
     "ssm": _ssm,
+    "sns": _sns,
     "sqs": _sqs,
     "sts": _sts,
     "dynamodb": _named("dynamodb", "TableName", "table/"),

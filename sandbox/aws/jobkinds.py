@@ -191,7 +191,7 @@ class TrainingJob(Job):
             self.facts["FinalMetricDataList"] = final
         ended = utcnow()
         self.facts["SecondaryStatusTransitions"][-1]["EndTime"] = ended
-        seconds = int((ended - self.facts.get("TrainingStartTime", ended)).total_seconds())
+        seconds = max(1, int((ended - self.facts.get("TrainingStartTime", ended)).total_seconds()))  # never less
         return {"TrainingEndTime": ended, "TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
 
 
