@@ -210,7 +210,7 @@ def test_an_export_that_was_changed_after_build_is_refused(deployment: Deploymen
     report = (deployment.folder / "sagemaker-ci-reports/job.env").read_text()
     variables = dict(line.split("=", 1) for line in report.splitlines())
     path = deployment.folder / "prod-config-export.json"
-    path.write_text(path.read_text().replace("ml.m5.large", "ml.m5.xlarge"))
+    path.write_text(path.read_text().replace("ml.t2.medium", "ml.m5.xlarge"))
     failed(deployment.deploy("prod", **variables), "SMCI-408")
     assert deployment.stack("prod") is None
 
