@@ -34,6 +34,9 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
     """Everything that must be allowed for the call to pass. `default_resource` is moto's own idea of the resource."""
     find = _RESOURCES.get(service)
     resources = find(operation, parameter) if find else [default_resource]
+    if not resources or resources == ["*"]:  # tags are put on what its ARN names
+        arns = (parameter(name) for name in ("ResourceArn", "ResourceARN", "resourceArn", "Resource"))
+        resources = [arn for arn in arns if isinstance(arn, str) and arn.startswith("arn:")] or resources
     context = {
         key.lower(): value for key, name in _CONTEXT.get(service, {}).items() if (value := parameter(name)) is not None
     }
