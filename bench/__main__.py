@@ -49,7 +49,7 @@ def main() -> int:
         ("imports of the deploy jobs", imports),
         ("the whole loop", loop),
         ("a burst of approvals", approvals),
-        ("every command under every fault, which takes an hour or more", survival),
+        ("every command and function under every fault, which takes hours", survival),
     ):
         console.print(f"measuring {title} ...", style="dim")
         measures += measure()

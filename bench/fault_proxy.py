@@ -1,6 +1,7 @@
-"""A proxy in front of AWS that lets one call of a command go wrong: what networks, runners and services do to a job.
+"""A proxy in front of AWS, and of GitLab, that lets one call go wrong: what networks, hosts and services do to a job.
 
-`Fault.kind` is one of KINDS. The n-th call of an operation is hit, whatever else the command asks in between.
+`Fault.kind` is one of KINDS for a command, of FUNCTION_KINDS for a Lambda function. The n-th call of an operation is
+hit, whatever else is asked in between.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from email.message import Message
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,19 +34,35 @@ KINDS = {
     "reset": "carried out, and the connection breaks before the answer",
     "burst": "this call and the next four are answered 5xx",
 }
+_ANSWERS = {
+    "error after": "carried out, and answered 500 all the same",
+    "timeout": "carried out, and never answered",
+}
+FUNCTION_KINDS = {
+    **{kind: text for kind, text in KINDS.items() if not kind.startswith("cancel")},
+    **_ANSWERS,
+    "broken": "carried out, and the body of the answer is cut off; GitLab only",
+    "outage": "this operation is refused for OUTAGE_SECONDS; AWS only",
+}
+OUTAGE_SECONDS = 8
 CANCELS = {"cancel", "cancel before", "cancel after"}
 KILLS = {"kill before", "kill after"}
 
 _SIGNALS = dict.fromkeys(CANCELS, signal.SIGTERM) | dict.fromkeys(KILLS, signal.SIGKILL)
 _BURST = 5
+_HANG_SECONDS = 16  # a little longer than the functions wait for an answer
 _ANSWER_SECONDS = 120  # the longest that the sandbox takes for one call
 # Operations that change nothing, or that only take back what a cancelled command has begun.
-_PASSIVE = re.compile(r"\.(Describe|Get|List|Head|Assume|Invoke|Delete|Stop|Search|Lookup)|^s3\.(GET|HEAD|DELETE)")
+_PASSIVE = re.compile(
+    r"\.(Describe|Get|List|Head|Assume|Invoke|Delete|Stop|Search|Lookup)|^s3\.(GET|HEAD|DELETE)|^gitlab\.GET"
+)
+NameOperation = Callable[[str, str, Mapping[str, str] | Message, bytes], str]
+"""From a request's method, path with query, headers and body."""
 _SUBRESOURCES = {"cors", "tagging", "versioning", "publicAccessBlock", "list-type"}
 
 
 class Fault(NamedTuple):
-    """What shall go wrong: `kind`, one of KINDS, at the call number `number` (from 0) of `operation`."""
+    """What shall go wrong: `kind` at the call number `number` (from 0) of `operation`."""
 
     operation: str
     number: int
@@ -69,24 +87,30 @@ class Call(NamedTuple):
 
 
 class FaultProxy:
-    """Forwards what it is asked to `target`, an http:// address; a context manager."""
+    """Forwards what it is asked to `target`, the http:// address of AWS, and to a GitLab's; a context manager."""
 
     def __init__(self, target: str) -> None:
-        self._target = urlsplit(target).netloc
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._fault: Fault | None = None
         self._victim: Popen[str] | None = None
         self._bursting = 0
+        self._outage_ends = 0.0
         self._signalled = False
         self.calls: list[Call] = []
         self.hit = False
         """Whether the fault has come."""
         self.before: Callable[[Call], None] = lambda _: None
         """Called before a call is carried out."""
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._servers: list[_Server] = []
+        self.url = self.front(target, operation_of)
+
+    def front(self, target: str, operation_of: NameOperation) -> str:
+        """Stand in front of a further server, whose operations are called so; the address to ask instead of it."""
+        server = _Server(("127.0.0.1", 0), _handler(self, urlsplit(target).netloc, operation_of))
+        self._servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
 
     def __enter__(self) -> FaultProxy:
         return self
@@ -94,8 +118,14 @@ class FaultProxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+
+    def follow(self, victim: Popen[str]) -> None:
+        """From here on it is this process that is killed."""
+        with self._lock:
+            self._victim = victim
 
     def watch(self, victim: Popen[str] | None, fault: Fault | None = None) -> None:
         """Count from here on, and let `fault` come to the process `victim`."""
@@ -104,7 +134,7 @@ class FaultProxy:
             self.calls = []
             self._fault, self._victim = fault, victim
             self.hit = self._signalled = False
-            self._bursting = 0
+            self._bursting, self._outage_ends = 0, 0.0
 
     def arrived(self, operation: str) -> str:
         """Note a call; the kind of fault that comes to it, or nothing."""
@@ -117,9 +147,12 @@ class FaultProxy:
             if self._bursting:
                 self._bursting -= 1
                 kind = "burst"
+            elif fault and fault.operation == operation and time.monotonic() < self._outage_ends:
+                kind = "outage"
             elif fault and not self.hit and (fault.operation, fault.number) == (operation, call.number):
                 self.hit, kind = True, fault.kind
                 self._bursting = _BURST - 1 if kind == "burst" else 0
+                self._outage_ends = time.monotonic() + OUTAGE_SECONDS if kind == "outage" else 0.0
         self.before(call)
         return kind
 
@@ -129,19 +162,20 @@ class FaultProxy:
         with self._lock:
             self._signalled = True
 
-    def forward(
-        self, method: str, path: str, headers: Mapping[str, str] | Message, body: bytes
-    ) -> tuple[int, list[Any], bytes]:
-        """Ask the target; status, headers and body of its answer."""
-        connection = HTTPConnection(self._target, timeout=_ANSWER_SECONDS)
-        dropped = ("transfer-encoding", "expect", "connection", "content-length")
-        kept = {name: content for name, content in headers.items() if name.lower() not in dropped}
-        try:
-            connection.request(method, path, body, kept | {"Content-Length": str(len(body))})
-            answer = connection.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
-        finally:
-            connection.close()
+
+def _forward(
+    target: str, method: str, path: str, headers: Mapping[str, str] | Message, body: bytes
+) -> tuple[int, list[Any], bytes]:
+    """Ask the target; status, headers and body of its answer."""
+    connection = HTTPConnection(target, timeout=_ANSWER_SECONDS)
+    dropped = ("transfer-encoding", "expect", "connection", "content-length")
+    kept = {name: content for name, content in headers.items() if name.lower() not in dropped}
+    try:
+        connection.request(method, path, body, kept | {"Content-Length": str(len(body))})
+        answer = connection.getresponse()
+        return answer.status, answer.getheaders(), answer.read()
+    finally:
+        connection.close()
 
 
 class _Server(ThreadingHTTPServer):
@@ -151,7 +185,7 @@ class _Server(ThreadingHTTPServer):
         """Nothing: connections break here on purpose."""
 
 
-def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
+def _handler(proxy: FaultProxy, target: str, operation_of: NameOperation) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -162,25 +196,31 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
             if kind in ("kill before", "cancel before"):
                 proxy.send_signal(kind)
                 return self._break()
-            if kind in ("throttle", "burst"):
+            if kind in ("throttle", "burst", "outage"):
                 return self._send(*_refusal(operation, kind))
             if kind == "cancel":
                 proxy.send_signal(kind)
                 time.sleep(0.2)  # until the process has noticed
             try:
-                status, headers, content = proxy.forward(self.command, self.path, self.headers, body)
+                status, headers, content = _forward(target, self.command, self.path, self.headers, body)
             except (OSError, HTTPException):
                 return self._break()
             if kind == "kill after":
                 proxy.send_signal(kind)
-            if kind in ("kill after", "reset"):
+            if kind == "timeout":
+                self._hang()
+            if kind in ("kill after", "reset", "timeout"):
                 return self._break()
+            if kind == "error after":
+                return self._send(*_refusal(operation, "burst"))
+            if kind == "broken":
+                content = content[: len(content) // 2]
             self._send(status, headers, content)
             if kind == "cancel after":
                 proxy.send_signal(kind)
             return None
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer  # noqa: N815 - named by http.server
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer  # noqa: N815 - named by http.server
 
         def _body(self) -> bytes:
             if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
@@ -205,6 +245,12 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
             if self.command != "HEAD":
                 self.wfile.write(content)
             self.wfile.flush()
+
+        def _hang(self) -> None:
+            """Say nothing until the other side gives up."""
+            self.connection.settimeout(_HANG_SECONDS)
+            with suppress(OSError):
+                self.connection.recv(1)
 
         def _break(self) -> None:
             """End the connection with a reset."""
@@ -238,10 +284,20 @@ def operation_of(method: str, path: str, headers: Mapping[str, str] | Message, b
     return " ".join([f"{service}.{method}", thing, *about])
 
 
+def gitlab_operation_of(method: str, path: str, headers: Mapping[str, str] | Message, body: bytes) -> str:
+    """What a request asks of GitLab: `gitlab.POST projects/:id/variables`."""
+    parts = urlsplit(path).path.removeprefix("/api/v4/").split("/")
+    named = [":id" if re.search(r"^\d+$|%2F", part, re.IGNORECASE) else part for part in parts]
+    return f"gitlab.{method} {'/'.join(named)}"
+
+
 def _refusal(operation: str, kind: str) -> tuple[int, list[tuple[str, str]], bytes]:
     """What the operation's service answers when it is asked too much, or is down."""
     service = operation.partition(".")[0]
     throttled = kind == "throttle"
+    if service == "gitlab":
+        status = 429 if throttled else 502
+        return status, [("Content-Type", "text/html"), ("Retry-After", "0")], b"<html>played</html>"
     if service == "s3":
         code, status = ("SlowDown", 503) if throttled else ("InternalError", 500)
         content = f"<Error><Code>{code}</Code><Message>played</Message></Error>"

@@ -1,7 +1,7 @@
-"""Every command under every fault at every call of AWS: the next run ends in the requested state and leaves nothing.
+"""Every command and function under every fault at every call: the next run ends as requested, and nothing is left.
 
-`python -m bench.faults` tries them all, which takes an hour or more; `python -m bench.faults deploy --part 1/4` a part.
-tests/sandbox/test_faults.py holds a selection. The functions of infra/ are not tried here, but by their own tests.
+`python -m bench.faults` tries them all, which takes hours; `python -m bench.faults deploy --part 1/4` a part.
+tests/sandbox/test_faults.py holds a selection. Commands call AWS; the Lambda functions of infra/ GitLab, too.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.fault_proxy import CANCELS, KINDS, Call, Fault, FaultProxy
-from bench.fault_scenarios import SCENARIOS
-from bench.fault_scenarios.base import Scenario
+from bench.fault_proxy import CANCELS, FUNCTION_KINDS, KILLS, KINDS, Call, Fault, FaultProxy
+from bench.fault_scenarios import FUNCTIONS, SCENARIOS
+from bench.fault_scenarios.base import FunctionScenario, Scenario
 from sandbox.aws.server import REGION, ROOT_KEYS
 from sandbox.processes import ROOT, Server
 from tests.sandbox.conftest import Aws
@@ -50,6 +50,8 @@ class Outcome(NamedTuple):
     red: bool
     """Whether the command failed, which it may: the next run is what counts."""
     problems: list[str]
+    follow_up: str = ""
+    """What came after the fault, where several things can."""
 
 
 def cases(calls: Sequence[Call]) -> Iterator[Fault]:
@@ -64,6 +66,20 @@ def cases(calls: Sequence[Call]) -> Iterator[Fault]:
             for kind in KINDS:
                 if kind != "kill before" or operation in acting:
                     yield Fault(operation, number, kind)
+
+
+def function_cases(calls: Sequence[Call], follow_ups: Sequence[str]) -> Iterator[tuple[Fault, str]]:
+    """Every kind at every call of an undisturbed run, and what follows: where a function dies, each that may."""
+    acting = {call.operation for call in calls if call.acts}
+    for call in calls:
+        of_gitlab = call.operation.startswith("gitlab.")
+        for kind in FUNCTION_KINDS:
+            if kind == ("outage" if of_gitlab else "broken") or (
+                kind == "kill before" and call.operation not in acting
+            ):
+                continue
+            for follow_up in follow_ups if kind in KILLS else follow_ups[:1]:
+                yield Fault(call.operation, call.number, kind), follow_up
 
 
 def run(scenario: Scenario, proxy: FaultProxy, number: int, attempt: int, fault: Fault | None = None) -> Run:
@@ -109,6 +125,12 @@ def attempt(scenario: Scenario, proxy: FaultProxy, number: int, fault: Fault) ->
     return Outcome(scenario.title, fault, first.hit, first.code != 0, problems)
 
 
+def attempt_function(scenario: FunctionScenario, fault: Fault, follow_up: str) -> Outcome:
+    """Let `fault` come to the function, and then what follows."""
+    played = scenario.play(fault, follow_up)
+    return Outcome(scenario.title, fault, played.hit, played.red, played.problems, follow_up)
+
+
 def misconduct(run: Run, fault: Fault) -> Iterator[str]:
     """What a command must not do, whatever happens to it."""
     if "Traceback" in run.output + run.errors:
@@ -140,6 +162,9 @@ def cloud(folder: Path) -> Iterator[Aws]:
 
 def explore(name: str, part: tuple[int, int] = (1, 1), only: Iterable[str] = KINDS) -> Iterator[Outcome]:
     """Try a part of the cases of one scenario, in a sandbox of its own."""
+    if name in FUNCTIONS:
+        yield from _explore_function(name, part)
+        return
     with tempfile.TemporaryDirectory() as folder, cloud(Path(folder)) as aws, FaultProxy(aws.url) as proxy:
         scenario = SCENARIOS[name](aws, Path(folder) / "repository")
         scenario.reset()
@@ -150,6 +175,21 @@ def explore(name: str, part: tuple[int, int] = (1, 1), only: Iterable[str] = KIN
         for number, fault in enumerate(every, start=1):
             if (number - part[0]) % part[1] == 0:
                 yield attempt(scenario, proxy, number + 1, fault)
+
+
+def _explore_function(name: str, part: tuple[int, int]) -> Iterator[Outcome]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        cloud(Path(folder)) as aws,
+        FaultProxy(aws.url) as proxy,
+        closing(FUNCTIONS[name](aws, Path(folder) / "function", proxy)) as scenario,
+    ):
+        clean = scenario.play(None)
+        if clean.problems:
+            raise SystemExit(f"{name}: the undisturbed run is wrong: {'; '.join(clean.problems)}")
+        for number, (fault, follow_up) in enumerate(function_cases(clean.calls, scenario.follow_ups)):
+            if (number - part[0] + 1) % part[1] == 0:
+                yield attempt_function(scenario, fault, follow_up)
 
 
 class Tally(NamedTuple):
@@ -169,7 +209,7 @@ class Tally(NamedTuple):
 
 
 def everything(
-    names: Iterable[str] = SCENARIOS, part: tuple[int, int] = (1, 1), *, verbose: bool = False
+    names: Iterable[str] = (*SCENARIOS, *FUNCTIONS), part: tuple[int, int] = (1, 1), *, verbose: bool = False
 ) -> Iterator[Tally]:
     """All cases of the scenarios, `_WORKERS` scenarios at a time."""
 
@@ -178,7 +218,8 @@ def everything(
         for outcome in explore(name, part):
             outcomes.append(outcome)
             if verbose or outcome.problems:
-                print(f"{name}: {outcome.fault}: {'; '.join(outcome.problems) or 'survived'}", flush=True)
+                what = f"{outcome.fault}{outcome.follow_up and f', then {outcome.follow_up}'}"
+                print(f"{name}: {what}: {'; '.join(outcome.problems) or 'survived'}", flush=True)
         hit = [each for each in outcomes if each.hit]  # what a run no longer asks, no fault can come to
         return Tally(name, len(hit), sum(each.red for each in hit), [each for each in hit if each.problems])
 
@@ -188,11 +229,15 @@ def everything(
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(SCENARIOS)} (default: all)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"some of: {', '.join((*SCENARIOS, *FUNCTIONS))} (default: all)"
+    )
     parser.add_argument("--part", default="1/1", help="the first of four parts: 1/4")
     parser.add_argument("--verbose", action="store_true", help="print every case, not only those that fail")
     arguments = parser.parse_args()
-    names = [name for name in SCENARIOS if not arguments.names or name.startswith(tuple(arguments.names))]
+    names = [
+        name for name in (*SCENARIOS, *FUNCTIONS) if not arguments.names or name.startswith(tuple(arguments.names))
+    ]
     index, parts = map(int, arguments.part.split("/"))
     began, broken = time.monotonic(), 0
     for tally in everything(names, (index, parts), verbose=arguments.verbose):

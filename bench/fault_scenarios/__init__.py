@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.fault_scenarios.base import Scenario
+from bench.fault_proxy import FaultProxy
+from bench.fault_scenarios import approval_trigger, seed_checkin
+from bench.fault_scenarios.base import FunctionScenario, Scenario
 from bench.fault_scenarios.model_build import TrainingCreate, TrainingUnchanged, TrainingUpdate
 from bench.fault_scenarios.model_deploy import Build, DeployCreate, DeployUnchanged, DeployUpdate, Doctor, Test
 from bench.fault_scenarios.platform import BootstrapCreate, BootstrapUnchanged, BootstrapUpdate
@@ -24,4 +26,15 @@ SCENARIOS: dict[str, Callable[[Aws, Path], Scenario]] = {
     "bootstrap-update": BootstrapUpdate,
     "bootstrap-unchanged": BootstrapUnchanged,
     "doctor": Doctor,
+}
+
+FUNCTIONS: dict[str, Callable[[Aws, Path, FaultProxy], FunctionScenario]] = {
+    "trigger": approval_trigger.Trigger,
+    "trigger-rotated": approval_trigger.RotatedToken,
+    "trigger-refused": approval_trigger.RefusedApproval,
+    "seed-checkin-create": seed_checkin.Create,
+    "seed-checkin-create-rollback": seed_checkin.CreateRollback,
+    "seed-checkin-update": seed_checkin.Update,
+    "seed-checkin-update-rollback": seed_checkin.UpdateRollback,
+    "seed-checkin-delete": seed_checkin.Delete,
 }

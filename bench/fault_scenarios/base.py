@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sandbox.processes import ROOT
+import gitlab
+
+from bench.fault_proxy import Call, Fault, FaultProxy, gitlab_operation_of
+from sandbox.processes import ROOT, Server
 from tests.sandbox.conftest import Aws
+from tests.sandbox.gitlab_client import GitLab
 
 
 class Scenario(ABC):
@@ -36,6 +41,43 @@ class Scenario(ABC):
     def leftovers(self) -> list[str]:
         """What is there and should not be."""
         return []
+
+
+class Played(NamedTuple):
+    """What came of a function's requests, with a fault or without."""
+
+    calls: list[Call]
+    hit: bool
+    red: bool
+    """Whether the first attempt failed, which it may: what the next one leads to is what counts."""
+    problems: list[str]
+
+
+class FunctionScenario(ABC):
+    """A Lambda function of infra/functions in one situation: its requests, and what AWS does when it dies or fails."""
+
+    title = ""
+    follow_ups: tuple[str, ...] = ("retry",)
+    """What may follow when the function dies: `retry`, Lambda invokes it again; `roll back`, nobody does."""
+
+    def __init__(self, aws: Aws, folder: Path, proxy: FaultProxy) -> None:
+        self.aws, self.proxy = aws, proxy
+        images = folder / "images.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        images.write_text(json.dumps([{"match": "/python:", "path": [str(Path(sys.executable).parent)]}]))
+        self._server = Server("sandbox.gitlab", folder / "gitlab", "--images", str(images))
+        token = (folder / "gitlab" / "root-token").read_text().strip()
+        client = gitlab.Gitlab(self._server.url, private_token=token)
+        self.server = GitLab(self._server.url, token, client, folder / "gitlab")
+        self.gitlab_url = proxy.front(self.server.url, gitlab_operation_of)
+        self.group = client.groups.create({"name": "team", "path": "team"})
+
+    def close(self) -> None:
+        self._server.stop()
+
+    @abstractmethod
+    def play(self, fault: Fault | None, follow_up: str = "retry") -> Played:
+        """In a world of its own, let `fault` come to the function, then what AWS does next, then the next try."""
 
 
 def gitlab_job(number: int, attempt: int, name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Commands under faults at single calls of AWS: a selection of what bench/faults.py tries at every call."""
+"""Commands and functions under faults at single calls: a selection of what bench/faults.py tries at every call."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from itertools import count
 
 import pytest
 
-from bench.fault_proxy import Call, Fault, FaultProxy, operation_of
-from bench.fault_scenarios import SCENARIOS
-from bench.fault_scenarios.base import Scenario
-from bench.faults import attempt, cases, misconduct, run
+from bench.fault_proxy import FUNCTION_KINDS, Call, Fault, FaultProxy, gitlab_operation_of, operation_of
+from bench.fault_scenarios import FUNCTIONS, SCENARIOS
+from bench.fault_scenarios.base import FunctionScenario, Scenario
+from bench.faults import attempt, attempt_function, cases, function_cases, misconduct, run
 from tests.sandbox.conftest import Aws
 
 PIPELINES = count(1)  # GitLab's numbers: a newer pipeline has a higher one
@@ -66,6 +66,57 @@ def test_a_fault_is_survived(scenario: Callable[[str], Scenario], proxy: FaultPr
     assert outcome.problems == []
 
 
+@pytest.fixture(scope="module")
+def function(
+    aws: Aws, proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], FunctionScenario]]:
+    """A function's scenario by its name, the same one for all cases."""
+    known: dict[str, FunctionScenario] = {}
+
+    def get(name: str) -> FunctionScenario:
+        if name not in known:
+            known[name] = FUNCTIONS[name](aws, tmp_path_factory.mktemp("functions"), proxy)
+        return known[name]
+
+    yield get
+    for scenario in known.values():
+        scenario.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "follow_up"),
+    [
+        ("trigger", Fault("dynamodb.PutItem", 0, "reset"), "retry"),
+        ("trigger", Fault("gitlab.POST projects/:id/trigger/pipeline", 0, "kill after"), "retry"),
+        ("trigger", Fault("gitlab.POST projects/:id/trigger/pipeline", 0, "error after"), "retry"),
+        ("seed-checkin-create", Fault("gitlab.POST projects/:id/triggers", 0, "reset"), "retry"),
+        ("seed-checkin-create", Fault("secretsmanager.PutSecretValue", 0, "kill after"), "roll back"),
+        ("seed-checkin-create-rollback", Fault("gitlab.DELETE projects/:id/triggers/:id", 0, "reset"), "retry"),
+        ("seed-checkin-create-rollback", Fault("gitlab.DELETE projects/:id", 0, "kill after"), "retry"),
+        ("seed-checkin-update", Fault("gitlab.POST projects/:id/triggers", 0, "kill after"), "roll back"),
+        ("seed-checkin-update-rollback", Fault("gitlab.PUT projects/:id", 0, "broken"), "retry"),
+        ("seed-checkin-delete", Fault("gitlab.DELETE projects/:id/triggers/:id", 0, "kill after"), "retry"),
+    ],
+    ids=str,
+)
+def test_a_function_survives_a_fault(
+    function: Callable[[str], FunctionScenario], name: str, fault: Fault, follow_up: str
+) -> None:
+    outcome = attempt_function(function(name), fault, follow_up)
+    assert outcome.hit
+    assert outcome.problems == []
+
+
+def test_the_record_of_a_started_pipeline_is_tried_until_the_invocation_is_nearly_over(
+    function: Callable[[str], FunctionScenario],
+) -> None:
+    """Refused for a third of the invocation's time, the record is written all the same: the message is done at once."""
+    outcome = attempt_function(function("trigger"), Fault("dynamodb.UpdateItem", 1, "outage"), "retry")
+    assert outcome.hit
+    assert not outcome.red
+    assert outcome.problems == []
+
+
 # --- the bench itself ------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +149,29 @@ def test_every_kind_comes_to_every_call_and_to_three_of_a_long_wait() -> None:
     kinds = {fault.kind for fault in every if fault.operation == "sts.GetCallerIdentity"}
     assert "kill before" not in kinds  # nobody hears of a look
     assert {"kill after", "cancel", "throttle", "reset", "burst"} <= kinds
+
+
+def test_every_kind_comes_to_every_call_of_a_function_and_each_follow_up_to_a_death() -> None:
+    calls = [Call("gitlab.POST projects", 0, False), Call("s3.GET object", 0, False)]
+    every = list(function_cases(calls, ("retry", "roll back")))
+    of_post = [(fault.kind, follow_up) for fault, follow_up in every if fault.operation == calls[0].operation]
+    assert {kind for kind, _ in of_post} == FUNCTION_KINDS.keys() - {"outage"}
+    assert [kind for kind, follow_up in of_post if follow_up == "roll back"] == ["kill before", "kill after"]
+    assert {fault.kind for fault, _ in every if fault.operation == "s3.GET object"} == FUNCTION_KINDS.keys() - {
+        "broken", "kill before",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/api/v4/projects/7/variables?per_page=20", "gitlab.GET projects/:id/variables"),
+        ("/api/v4/projects/team%2Fabalone-build", "gitlab.GET projects/:id"),
+        ("/api/v4/user", "gitlab.GET user"),
+    ],
+)
+def test_what_is_asked_of_gitlab_is_known_by_its_path(path: str, expected: str) -> None:
+    assert gitlab_operation_of("GET", path, {}, b"") == expected
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,38 @@ def test_production_takes_what_staging_proved_when_a_person_presses_play(loop: L
     assert sorted(name.rpartition("-")[2] for name in loop.stacks()) == ["prod", "staging"]
 
 
+def test_a_second_pipeline_of_one_approval_deploys_nothing(loop: Loop) -> None:
+    """As the trigger starts one when GitLab's answer is lost."""
+    owner = finished(loop.deploy, lambda each: each.source == "trigger")
+    before = stack_events(loop)
+    token = secrets_of(loop)["trigger token"]
+    inputs = {"model_package_arn": loop.packages()[0], "approval_number": "2"}
+    started = loop.deploy.manager.gitlab.http_post(
+        f"/projects/{loop.deploy.id}/trigger/pipeline", post_data={"ref": "main", "token": token, "inputs": inputs}
+    )
+
+    second = finished(loop.deploy, lambda each: each.id == started["id"])
+
+    assert statuses(second) == {
+        "build": "success", "staging-deploy": "success", "test-staging": "success", "prod-deploy": "manual",
+    }  # fmt: skip
+    job = next(job for job in second.jobs.list(get_all=True) if job.name == "prod-deploy")
+    loop.deploy.jobs.get(job.id).play()
+    finished(loop.deploy, lambda each: each.id == second.id, {"success"})
+    for name in ("build", "staging-deploy", "test-staging", "prod-deploy"):
+        assert f"belongs to {owner.web_url}" in log(loop.deploy, second, name)
+    assert stack_events(loop) == before
+
+
+def stack_events(loop: Loop) -> dict[str, list[str]]:
+    """What has ever happened to the endpoints' stacks."""
+    cloudformation = loop.world.aws("cloudformation")
+    return {
+        name: [each["EventId"] for each in cloudformation.describe_stack_events(StackName=name)["StackEvents"]]
+        for name in loop.stacks()
+    }
+
+
 # --- what all of the above needed and left behind ---------------------------------------------------------------------
 
 

@@ -125,9 +125,11 @@ def _store_trigger_token(deploy: Project, wanted: request.Properties, progress: 
             "Variables > Minimum role to use pipeline variables to Maintainer; or use an access token of an Owner"
         )
     progress.begin(f"create the pipeline trigger token of {deploy.path_with_namespace}")
-    token = projects.new_trigger_token(deploy)
+    trigger = projects.new_trigger_token(deploy)
     progress.begin("store the pipeline trigger token")
-    aws.put_secret(wanted.trigger_secret, token)
+    aws.put_secret(wanted.trigger_secret, str(trigger.token))
+    progress.begin(f"revoke the earlier pipeline trigger tokens of {deploy.path_with_namespace}")
+    projects.revoke_trigger_tokens(deploy, but=trigger)
 
 
 def _names(variables: list[request.Variable]) -> list[tuple[str, str]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import gitlab
 import requests
-from gitlab.v4.objects import Project
+from gitlab.v4.objects import Project, ProjectTrigger
 
 from . import reasons, seed, variables
 from .reasons import CheckinFailed
@@ -54,9 +55,23 @@ class _Session(requests.Session):
         except requests.RequestException as error:
             self._watch(reasons.unreachable(error))
             raise
+        if not _is_whole(response):
+            self._watch("GitLab's answer broke off")
+            raise requests.ConnectionError("its answer broke off")  # which is asked for again, like one that never came
         busy = response.status_code == 429 or response.status_code >= 500
         self._watch(f"GitLab answered {response.status_code}" if busy else "")
         return response
+
+
+def _is_whole(response: requests.Response) -> bool:
+    """Whether an answer that says that it is JSON is. Something between us and GitLab can end one early."""
+    if not response.ok or not response.content or "json" not in response.headers.get("Content-Type", ""):
+        return True
+    try:
+        response.json()
+    except ValueError:
+        return False
+    return True
 
 
 def connect(url: str, token: str, watch: Callable[[str], None], authorities: str | None) -> gitlab.Gitlab:
@@ -196,7 +211,7 @@ def set_variables(
         else:
             require_stored(answer, attributes, f"variable {attributes['key']}")
     for key, environment_scope in plan.delete:
-        project.variables.delete(key, filter={"environment_scope": environment_scope})
+        _remove(partial(project.variables.delete, key, filter={"environment_scope": environment_scope}))
 
 
 def tell(project: Project, components: list[str]) -> bool:
@@ -232,23 +247,35 @@ def give_up(project: Project) -> None:
     if project.attributes.get("marked_for_deletion_on"):
         return
     try:
-        project.delete()
+        _remove(project.delete)
     except gitlab.GitlabDeleteError as error:
-        if error.response_code != 403:
+        if error.response_code == 403:
+            _update(project, description=LEFT_OVER)
+            return
+        project.refresh()
+        if not project.attributes.get("marked_for_deletion_on"):  # else it was, and the answer to that was lost
             raise
-        _update(project, description=LEFT_OVER)
 
 
-def new_trigger_token(project: Project) -> str:
-    """A new pipeline trigger token; those we made before are revoked."""
-    revoke_trigger_tokens(project)
-    return str(project.triggers.create({"description": TRIGGER}).token)
+def _remove(delete: Callable[[], object]) -> None:
+    """Delete something. What is not there any more was deleted, and the answer to that was lost."""
+    try:
+        delete()
+    except gitlab.GitlabDeleteError as error:
+        if error.response_code != 404:
+            raise
 
 
-def revoke_trigger_tokens(project: Project) -> None:
+def new_trigger_token(project: Project) -> ProjectTrigger:
+    """A new pipeline trigger token. Those before it stay valid until it is stored."""
+    return project.triggers.create({"description": TRIGGER})
+
+
+def revoke_trigger_tokens(project: Project, but: ProjectTrigger | None = None) -> None:
+    """Revoke those we made; also one that GitLab made although its answer to that was lost."""
     for trigger in project.triggers.list(get_all=True):
-        if trigger.description == TRIGGER:
-            trigger.delete()
+        if trigger.description == TRIGGER and (but is None or trigger.id != but.id):
+            _remove(trigger.delete)
 
 
 def is_empty(project: Project) -> bool:
