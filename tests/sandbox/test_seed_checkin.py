@@ -540,7 +540,8 @@ def test_everything_is_set_up_before_the_first_commit(stack: Stack, behind: Call
     changes = [each.split()[1].rsplit("/")[-1] for each in proxy.requests if each.split()[0] in MUTATING]
     settings = [str(stack.project(f"abalone-{name}").id) for name in ("build", "deploy")]  # what their ID tokens say
     assert changes == [
-        *["projects", "protected_branches"] * 2, *settings, *["variables"] * 6, settings[1], "triggers", *["commits"] * 2,
+        *["projects", "protected_branches"] * 2, *settings, *["variables"] * 6, settings[1], "triggers",
+        *["commits"] * 2,
     ]  # fmt: skip
 
 
