@@ -33,6 +33,7 @@ PATH = "mlops/sagemaker-components"
 IMAGES = ("deploy", "training-sdk-v3", "training-sdk-v2")
 PLAYED = {"self-test-manual-prod-deploy", "self-test-model-deploy-prod-deploy"}
 TESTS = {"lint", "unit", "contract", "sandbox"}
+DEMOS = {f"demo: [{version}]" for version in ("3.11.0", "3.11.2", "3.14")}  # the oldest and the newest Python
 BUILDS = {"wheel", "images"}
 RELEASE = {"version", "sign", "publish-package", "publish-images", "release"}
 BRANCH = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main"}
@@ -103,11 +104,11 @@ def without_components(jobs: Jobs) -> set[str]:
 
 def test_a_commit_and_a_merge_request_are_tested_and_publish_nothing(repository: Repository) -> None:
     for source in (BRANCH, MERGE_REQUEST):
-        assert without_components(pipeline(repository, source)) == TESTS | BUILDS
+        assert without_components(pipeline(repository, source)) == TESTS | DEMOS | BUILDS
 
 
 def test_a_tag_is_tested_the_same_and_then_released(repository: Repository, of_a_tag: Jobs) -> None:
-    assert without_components(of_a_tag) == TESTS | BUILDS | RELEASE
+    assert without_components(of_a_tag) == TESTS | DEMOS | BUILDS | RELEASE
     assert (
         of_a_tag.keys() - RELEASE == pipeline(repository, BRANCH).keys() == pipeline(repository, MERGE_REQUEST).keys()
     )
@@ -127,7 +128,7 @@ def test_other_tags_and_branches_have_no_pipeline(repository: Repository, variab
 
 def test_a_project_without_a_container_engine_releases_the_package_alone(repository: Repository) -> None:
     jobs = pipeline(repository, TAG | {"BUILD_IMAGES": "false"})
-    assert jobs.keys() == (TESTS | BUILDS | RELEASE) - {"images", "publish-images"}
+    assert jobs.keys() == (TESTS | DEMOS | BUILDS | RELEASE) - {"images", "publish-images"}
 
 
 @pytest.mark.parametrize(
