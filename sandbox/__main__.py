@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +32,8 @@ def main() -> int:
     conform.add_argument("tables", type=Path, metavar="FOLDER", help="folder of JSON tables, or one of them")
     arguments = parser.parse_args()
     loopback.without_proxy()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # whoever reads through a pipe reads along
     # To be told to end, and a terminal that is closed, end us like Ctrl-C does: through every `finally`.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
