@@ -19,6 +19,7 @@ JUDGES: tuple[str, ...] = (
     "dotenv",
     "status",
     "retry",
+    "rest",
 )
 
 

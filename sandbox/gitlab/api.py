@@ -1,41 +1,22 @@
-"""The REST API's common ground: who asks, what they may, how answers, pages and errors look. Used by all `api_*`."""
+"""The REST API's common ground: who asks, what they may, how routes are registered. Used by every module of `rest/`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote
 
-from flask import Blueprint, Response, g, jsonify, redirect, request
-from werkzeug.datastructures import MultiDict
+from flask import Blueprint, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
+from werkzeug.wrappers import Response as BaseResponse
 
+from sandbox.gitlab.parameters import ApiError, forbidden, not_found
 from sandbox.gitlab.pipelines import Engine
-from sandbox.gitlab.store import GUEST, MAINTAINER, Job, Project, Store, Token, User
+from sandbox.gitlab.store import GUEST, REPORTER, Job, Project, Store, Token, User
 
-Json = dict[str, Any]
 _READ_METHODS = ("GET", "HEAD")
-
-
-class ApiError(Exception):
-    """An answer that is not a success, in GitLab's form: `{"message": …}`, for bad parameters `{"error": …}`."""
-
-    def __init__(self, status: int, message: Any, key: str = "message", **more: str) -> None:
-        super().__init__(f"{status} {message}")
-        self.status = status
-        self.body = {key: message, **more}
-
-
-def not_found(what: str = "") -> ApiError:
-    return ApiError(404, f"404 {what} Not Found" if what else "404 Not found")
-
-
-def bad_parameter(message: str) -> ApiError:
-    return ApiError(400, message, key="error")
 
 
 class Encoded(BaseConverter):
@@ -68,17 +49,13 @@ class Api:
                 g.user = None if anonymous else self.caller()
                 resolved: dict[str, Any] = dict(arguments)
                 if "project" in arguments:
-                    if moved := self._moved(arguments["project"]):
-                        # https://docs.gitlab.com/api/rest/#redirects: to the same call with the project's number.
-                        self._visible(moved, "Project", level, anonymous)
-                        if method != "GET":
-                            raise ApiError(405, "Non GET methods are not allowed for moved projects")
-                        return redirect(
-                            f"{request.host_url}api/v4{_filled_in(path, arguments | {'project': str(moved.id)})}"
-                        )
-                    resolved["project"] = self._visible(
-                        self.store.find_project(arguments["project"]), "Project", level, anonymous
-                    )
+                    project = self.store.find_project(arguments["project"])
+                    if project is None and (moved := self.store.find_moved_project(arguments["project"])):
+                        if not anonymous:  # a trigger token's owner is found at the old path, too
+                            self._visible(moved, "Project", level, anonymous)
+                            return self._moved(path, arguments | {"project": str(moved.id)})
+                        project = moved
+                    resolved["project"] = self._visible(project, "Project", level, anonymous)
                 if "group" in arguments:
                     resolved["group"] = self._visible(
                         self.store.find_group(arguments["group"]), "Group", level, anonymous
@@ -86,20 +63,35 @@ class Api:
                 answer = function(**resolved)
                 if answer is None:
                     return Response(status=204)
-                return answer if isinstance(answer, Response) else (jsonify(answer), status)
+                return answer if isinstance(answer, BaseResponse) else (jsonify(answer), status)
 
             rule = "/".join(_segment(part) for part in path.split("/"))
-            self.blueprint.add_url_rule(rule, f"{method} {path}", view, methods=[method])
+            self.blueprint.add_url_rule(rule, f"{method} {path}".replace(".", " "), view, methods=[method])
             return function
 
         return register
 
     def caller(self) -> User:
-        """The user behind the request's token. Raises 401 without one, 403 when its scopes do not suffice."""
+        """The user behind the request's token, or whom it names with `sudo`. Raises 401 without a token."""
         user = self.identify()
         if user is None:
             raise ApiError(401, "401 Unauthorized")
-        return user
+        name = request.headers.get("Sudo") or request.args.get("sudo")
+        return self._sudo(user, name) if name else user
+
+    def _sudo(self, user: User, name: str) -> User:
+        """https://docs.gitlab.com/api/rest/authentication/#sudo"""
+        if not user.admin:
+            raise forbidden("Must be admin to use sudo")
+        token: Token | None = g.token
+        if token is None:
+            raise forbidden("Must be authenticated using an OAuth or personal access token to use sudo")
+        if "sudo" not in token.scopes:
+            raise _insufficient({"sudo"})
+        other = next((each for each in self.store.users if name in (str(each.id), each.username)), None)
+        if other is None:
+            raise not_found(f"User with ID or username '{name}'")
+        return other
 
     def identify(self) -> User | None:
         """The user of the request's token, None for an anonymous request. Raises ApiError for a token of no worth."""
@@ -125,28 +117,34 @@ class Api:
         if token is None:
             raise ApiError(401, "401 Unauthorized")
         _check_token(token)
+        self.store.use(token)
         g.token = token
         return token.user
 
-    def _moved(self, reference: str) -> Project | None:
-        return None if self.store.find_project(reference) else self.store.find_moved_project(reference)
+    def _moved(self, path: str, arguments: Mapping[str, str]) -> Response:
+        """https://docs.gitlab.com/api/rest/#redirects: to the same call with the project's number."""
+        if request.method not in _READ_METHODS:
+            raise ApiError(405, "Non GET methods are not allowed for moved projects")
+        address = f"{request.host_url}api/v4{_filled_in(path, arguments)}"
+        text = f"This resource has been moved permanently to {address}"
+        return Response(text, 301, {"Location": address}, mimetype="text/plain")
 
     def _visible(self, source: Any, kind: str, level: int, anonymous: bool) -> Any:
         if anonymous and source is not None:
             return source
         actual = 0 if source is None else self.store.access_level(g.user, source)
-        if (
-            g.get("job")
-            and isinstance(source, Project)
-            and source is not g.job.project
-            and source.visibility == "private"
-        ):
-            actual = 0  # a job token reaches its own project; the allowlist of others starts out empty
         if source is None or (actual == 0 and source.visibility == "private"):
             raise not_found(kind)
-        if actual < level and not (level <= GUEST and source.visibility != "private"):
-            raise ApiError(403, "403 Forbidden")
+        if (job := g.get("job")) and isinstance(source, Project) and not self.store.job_reaches(job, source):
+            reached = f"from {job.project.full_path} to {source.full_path}"
+            raise forbidden(f"Authentication by CI/CD job token not allowed {reached}.")
+        if actual < level and not (level <= REPORTER and source.visibility != "private" and _reads()):
+            raise forbidden()
         return source
+
+
+def _reads() -> bool:
+    return request.method in _READ_METHODS
 
 
 def _filled_in(path: str, arguments: Mapping[str, str]) -> str:
@@ -160,6 +158,14 @@ def _segment(part: str) -> str:
     return f"<encoded:{part[1:]}>" if part.startswith(":") else part
 
 
+# For which paths a smaller scope than api or read_api does: each endpoint's own file in lib/api/ of GitLab.
+_MORE_SCOPES = (
+    ("read_user", "GET", r"/(user|version|metadata)"),
+    ("read_repository", "(GET|HEAD)", r"/projects/[^/]+/repository/files/.*"),
+    ("self_rotate", "POST", r"(/(projects|groups)/[^/]+/access_tokens|/personal_access_tokens)/self/rotate"),
+)
+
+
 def _check_token(token: Token) -> None:
     if token.revoked:
         reason = "Token was revoked. You have to re-authorize from the user."
@@ -167,19 +173,36 @@ def _check_token(token: Token) -> None:
     if token.expired:
         reason = "Token is expired. You can either do re-authorization or token refresh."
         raise ApiError(401, "invalid_token", key="error", error_description=reason)
+    path = request.path.removeprefix("/api/v4")
+    if path == "/personal_access_tokens/self":
+        return
     enough = {"api", "read_api"} if request.method in _READ_METHODS else {"api"}
+    enough |= {
+        scope
+        for scope, method, rule in _MORE_SCOPES
+        if re.fullmatch(method, request.method) and re.fullmatch(rule, path)
+    }
     if not enough & set(token.scopes):
-        reason = "The request requires higher privileges than provided by the access token."
-        raise ApiError(403, "insufficient_scope", key="error", error_description=reason, scope=" ".join(sorted(enough)))
+        raise _insufficient(enough)
+
+
+def _insufficient(scopes: set[str]) -> ApiError:
+    reason = "The request requires higher privileges than provided by the access token."
+    return ApiError(403, "insufficient_scope", key="error", error_description=reason, scope=" ".join(sorted(scopes)))
 
 
 # https://docs.gitlab.com/ci/jobs/ci_job_token/#job-token-access
 _JOB_TOKEN_MAY = (
     ("GET", r"/job"),
+    ("GET", r"/projects/[^/]+/jobs"),
+    ("GET", r"/projects/[^/]+/pipelines/[^/]+/jobs"),
+    ("PUT", r"/projects/[^/]+/pipelines/[^/]+/metadata"),
     ("GET", r"/projects/[^/]+/jobs/([^/]+/)?artifacts(/.*)?"),
     (r"\w+", r"/projects/[^/]+/(packages|releases|deployments|environments)(/.*)?"),
+    ("GET", r"/projects/[^/]+/merge_requests(/[^/]+(/notes)?)?"),
     ("GET", r"/projects/[^/]+/repository/tags(/.*)?"),
-    ("POST", r"/projects/[^/]+/trigger/pipeline"),
+    ("GET", r"/projects/[^/]+/repository/(branches|commits/[^/]+|files/[^/]+/raw)"),
+    ("POST", r"/projects/[^/]+/(trigger/pipeline|catalog/publish)"),
 )
 
 
@@ -187,150 +210,6 @@ def _check_job_token() -> None:
     path = request.path.removeprefix("/api/v4")
     if not any(re.fullmatch(method, request.method) and re.fullmatch(rule, path) for method, rule in _JOB_TOKEN_MAY):
         raise ApiError(401, "401 Unauthorized")
-
-
-# --- parameters -----------------------------------------------------------------------------------------------------
-
-
-def parameters() -> Json:
-    """The request's body as one mapping: JSON, or a form whose `inputs[key]=value` nests; under it the query's."""
-    body = request.get_json(silent=True) if request.is_json else None
-    if request.is_json and not isinstance(body, dict):
-        if request.get_data():
-            raise bad_parameter("Problems parsing JSON")
-        body = {}
-    return {**_nested(request.args), **(body if body is not None else _nested(request.form))}
-
-
-def _nested(pairs: MultiDict[str, str]) -> Json:
-    result: Json = {}
-    for name, value in pairs.items(multi=True):
-        key, bracket, rest = name.partition("[")
-        inner = rest.rstrip("]")
-        if not bracket:
-            result[key] = value
-        elif inner:
-            result.setdefault(key, {})[inner] = value
-        else:
-            result.setdefault(key, []).append(value)
-    return result
-
-
-def required(data: Mapping[str, Any], *names: str) -> list[Any]:
-    """The named parameters. Raises 400 that names those missing."""
-    missing = [f"{name} is missing" for name in names if data.get(name) in (None, "")]
-    if missing:
-        raise bad_parameter(", ".join(missing))
-    return [data[name] for name in names]
-
-
-def boolean(data: Mapping[str, Any], name: str, default: bool = False) -> bool:
-    value = data.get(name, default)
-    if str(value).lower() not in ("true", "false", "1", "0"):
-        raise bad_parameter(f"{name} is invalid")
-    return str(value).lower() in ("true", "1")
-
-
-def stamp(moment: datetime | None) -> str | None:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
-
-
-# --- lists ----------------------------------------------------------------------------------------------------------
-
-
-def page_of(items: list[Any], show: Callable[[Any], Json]) -> Response:
-    """One page of `items`, with the headers by which clients find the others."""
-    number = max(1, int(request.args.get("page", 1)))
-    size = min(100, max(1, int(request.args.get("per_page", 20))))
-    pages = max(1, -(-len(items) // size))
-    response = jsonify([show(item) for item in items[(number - 1) * size : number * size]])
-    around = {"prev": number - 1 if number > 1 else None, "next": number + 1 if number < pages else None}
-    links = {**around, "first": 1, "last": pages}
-    response.headers["Link"] = ", ".join(f'<{_url(page)}>; rel="{name}"' for name, page in links.items() if page)
-    response.headers["X-Page"], response.headers["X-Per-Page"] = str(number), str(size)
-    response.headers["X-Total"], response.headers["X-Total-Pages"] = str(len(items)), str(pages)
-    response.headers["X-Prev-Page"] = str(around["prev"] or "")
-    response.headers["X-Next-Page"] = str(around["next"] or "")
-    return response
-
-
-def _url(page: int) -> str:
-    return f"{request.base_url}?{urlencode({**request.args, 'page': page})}"
-
-
-# --- resources ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Resource:
-    """A collection below a project or group: `path` serves the list, `path/:key` each item.
-
-    `items(scope)` gives all of them; `create(scope, data)`, `update(item, data)` and `delete(scope, item)` exist where
-    the API has them. `read` and `write` are the access levels needed.
-    """
-
-    path: str
-    name: str
-    items: Callable[[Any], list[Any]]
-    show: Callable[[Any], Json]
-    key: str = "id"
-    find: Callable[[list[Any], str], Any] | None = None
-    create: Callable[[Any, Json], Any] | None = None
-    show_created: Callable[[Any], Json] | None = None  # where the answer to POST tells more, such as a token's value
-    update: Callable[[Any, Json], None] | None = None
-    delete: Callable[[Any, Any], None] | None = None
-    read: int = GUEST
-    write: int = MAINTAINER
-
-
-def add_resource(api: Api, resource: Resource) -> None:
-    """Register the routes of a resource."""
-    item_path = f"{resource.path}/:key"
-
-    def found(scope: Any, key: str) -> Any:
-        items = resource.items(scope)
-        if resource.find:
-            item = resource.find(items, key)
-        else:
-            item = next((item for item in items if str(getattr(item, resource.key)) == key), None)
-        if item is None:
-            raise not_found(resource.name)
-        return item
-
-    def scope_of(arguments: dict[str, Any]) -> Any:
-        return next(iter(arguments.values()), None)
-
-    @api.action("GET", resource.path, resource.read)
-    def list_items(**scope: Any) -> Response:
-        return page_of(resource.items(scope_of(scope)), resource.show)
-
-    @api.action("GET", item_path, resource.read)
-    def get_item(key: str, **scope: Any) -> Json:
-        return resource.show(found(scope_of(scope), key))
-
-    if create := resource.create:
-
-        @api.action("POST", resource.path, resource.write, status=201)
-        def create_item(**scope: Any) -> Json:
-            with api.store.lock:
-                made = create(scope_of(scope), parameters())
-                return (resource.show_created or resource.show)(made)
-
-    if update := resource.update:
-
-        @api.action("PUT", item_path, resource.write)
-        def update_item(key: str, **scope: Any) -> Json:
-            with api.store.lock:
-                item = found(scope_of(scope), key)
-                update(item, parameters())
-                return resource.show(item)
-
-    if delete := resource.delete:
-
-        @api.action("DELETE", item_path, resource.write)
-        def delete_item(key: str, **scope: Any) -> None:
-            with api.store.lock:
-                delete(scope_of(scope), found(scope_of(scope), key))
 
 
 def current_job() -> Job | None:
@@ -341,3 +220,8 @@ def current_job() -> Job | None:
 def current_user() -> User:
     user: User = g.user
     return user
+
+
+def current_token() -> Token | None:
+    token: Token | None = g.get("token")
+    return token

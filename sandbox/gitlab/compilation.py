@@ -5,9 +5,11 @@ Called by `pipelines.py`.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from sandbox.gitlab import variables
 from sandbox.gitlab.config.compiler import compile_pipeline
-from sandbox.gitlab.config.errors import NotInSandbox
+from sandbox.gitlab.config.errors import NoPipeline, NotInSandbox
 from sandbox.gitlab.config.includes import merged
 from sandbox.gitlab.config.substitution import Variable
 from sandbox.gitlab.config.surroundings import Source, Surroundings
@@ -26,6 +28,40 @@ def jobs_of(pipeline: Pipeline, store: Store) -> list[CompiledJob]:
     for job in compiled.jobs:
         _refuse_lacking(job)
     return compiled.jobs
+
+
+class Linted(NamedTuple):
+    """A configuration that GitLab takes: merged, with the files that it includes (kind, path, where)."""
+
+    merged: dict[Any, Any]
+    included: list[tuple[str, str, Source]]
+    jobs: list[CompiledJob]
+    no_pipeline: str | None  # why these rules make none
+
+
+def linted(pipeline: Pipeline, store: Store, content: str | None) -> Linted:
+    """Compile for a pipeline that is not to be; `content` stands for the file. Raises InvalidConfiguration."""
+    around = _surroundings(pipeline, store)
+    source = around.source
+    if content is not None:
+        source = source._replace(repository=_Edited(pipeline.project.repository, content))
+    included: list[tuple[str, str, Source]] = []
+    found = merged(source, CONFIGURATION, {}, around, included)
+    try:
+        return Linted(found, included, compile_pipeline(found, around).jobs, None)
+    except NoPipeline as error:
+        return Linted(found, included, [], str(error))
+
+
+class _Edited:
+    """A repository with another configuration."""
+
+    def __init__(self, repository: Repository, content: str) -> None:
+        self._repository, self._content = repository, content
+        self.resolve, self.tree = repository.resolve, repository.tree
+
+    def read(self, ref: str, path: str) -> bytes | None:
+        return self._content.encode() if path == CONFIGURATION else self._repository.read(ref, path)
 
 
 def _surroundings(pipeline: Pipeline, store: Store) -> Surroundings:

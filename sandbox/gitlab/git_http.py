@@ -13,7 +13,9 @@ from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from sandbox.gitlab.api import Api
-from sandbox.gitlab.api_repository import after_push
+from sandbox.gitlab.merging import MergeRefused, open_merge_request
+from sandbox.gitlab.push_options import Asked, UnknownOption, parse
+from sandbox.gitlab.pushes import after_push
 from sandbox.gitlab.repositories import ENVIRONMENT, NO_COMMIT
 from sandbox.gitlab.store import DEVELOPER, Project, User
 
@@ -58,15 +60,22 @@ def blueprint(api: Api) -> Blueprint:
         if service == "git-upload-pack":
             return _answer(_git(project, service, body), f"application/x-{service}-result")
         assert user is not None  # noqa: S101 - pushing is never anonymous
-        for ref in _pushed_refs(body):
+        refs, options = _pushed(body)
+        try:
+            asked = parse(options)
+        except UnknownOption as error:
+            return _answer(_refusal(str(error)), f"application/x-{service}-result")
+        for ref in refs:
             branch = ref.removeprefix("refs/heads/")
             if branch != ref and not api.store.may_push(user, project, branch):
-                raise _Denied(403, "GitLab: You are not allowed to push code to protected branches on this project.")
+                refusal = _refusal("You are not allowed to push code to protected branches on this project.")
+                return _answer(refusal, f"application/x-{service}-result")
         with project.repository.lock:
             before = project.repository.refs()
             output = _git(project, service, body)
-        after_push(api, project, user, before)
-        return _answer(output, f"application/x-{service}-result")
+        after_push(api, project, user, before, asked.pipeline)
+        said = [_opened(api, project, user, ref, asked) for ref in refs] if asked.merge_request is not None else []
+        return _answer(_messages(said) + output, f"application/x-{service}-result")
 
     return routes
 
@@ -111,15 +120,59 @@ def _identify(api: Api, password: str, project: Project | None) -> tuple[User, b
     return token.user, bool(scopes & _READ_SCOPES), bool(scopes & _WRITE_SCOPES)
 
 
-def _pushed_refs(body: bytes) -> list[str]:
-    """The refs that a push wants to change: `old new ref` lines up to the first flush packet."""
-    refs, position = [], 0
+def _pushed(body: bytes) -> tuple[list[str], list[str]]:
+    """The refs that a push wants to change, and its push options: `old new ref` lines, then lines of options."""
+    commands, position = _lines(body, 0)
+    refs = []
+    for line in commands:
+        parts = line.split(b"\0")[0].decode(errors="replace").strip().split(" ", 2)
+        if len(parts) == 3 and len(parts[0]) == len(NO_COMMIT):
+            refs.append(parts[2])
+    capabilities = commands[0].split(b"\0")[-1].split() if commands and b"\0" in commands[0] else []
+    options = _lines(body, position)[0] if b"push-options" in capabilities else []
+    return refs, [option.decode(errors="replace").rstrip("\n") for option in options]
+
+
+def _lines(body: bytes, position: int) -> tuple[list[bytes], int]:
+    """The packet lines up to the next flush packet, and where that ends."""
+    lines = []
     while (length := int(body[position : position + 4] or b"0", 16)) > 4:
-        line = body[position + 4 : position + length].split(b"\0")[0].decode(errors="replace").strip()
-        if line.count(" ") >= 2 and len(line.split(" ")[0]) == len(NO_COMMIT):
-            refs.append(line.split(" ", 2)[2])
+        lines.append(body[position + 4 : position + length])
         position += length
-    return refs
+    return lines, position + 4
+
+
+def _opened(api: Api, project: Project, user: User, ref: str, asked: Asked) -> str:
+    """Open the merge request that a push asks for. Returns what git shows of it."""
+    branch = ref.removeprefix("refs/heads/")
+    sha = project.repository.refs().get(ref)
+    if branch == ref or sha is None or asked.merge_request is None:
+        return ""
+    wishes = asked.merge_request
+    target = wishes.target or project.default_branch
+    title = wishes.title or project.repository.commit(sha).title
+    if wishes.draft and not title.lower().startswith("draft:"):
+        title = f"Draft: {title}"
+    try:
+        opened = open_merge_request(api.store, api.engine, project, user, branch, target, title, wishes.description)
+    except MergeRefused as error:
+        return f"WARNINGS:\n\n  Error encountered with push options 'merge_request.create': {error}\n"
+    opened.remove_source_branch = wishes.remove_source_branch
+    address = f"{request.host_url}{project.full_path}/-/merge_requests/{opened.iid}"
+    return f"View merge request for {branch}:\n  {address}\n"
+
+
+def _refusal(text: str) -> bytes:
+    """The end of a push, with a reason that git shows: on the third band."""
+    content = f"\x03GitLab: {text}\n".encode()
+    return f"{len(content) + 4:04x}".encode() + content + b"0000"
+
+
+def _messages(texts: list[str]) -> bytes:
+    """What git shows as lines of `remote:`, on the second band: https://git-scm.com/docs/protocol-common."""
+    text = "\n".join(filter(None, texts))
+    content = f"\x02\n{text}\n".encode()
+    return f"{len(content) + 4:04x}".encode() + content if text else b""
 
 
 def _git(project: Project, service: str, body: bytes, *options: str) -> bytes:

@@ -1,6 +1,6 @@
 """Releases made by the API or by a job's `release:` keyword, and what of them the catalog takes: the rules.
 
-For `api_releases.py`, `api_catalog.py` and `runner.py`.
+For `rest/releases.py`, `rest/catalog.py` and `runner.py`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ def create(project: Project, author: User, wanted: Mapping[str, Any]) -> Release
     if any(release.tag == tag for release in project.releases):
         raise ReleaseRefused(409, "Release already exists")
     if tag not in project.repository.names("tags"):
-        sha = project.repository.resolve(wanted["ref"]) if wanted.get("ref") else None
-        if sha is None:
+        if not wanted.get("ref"):
             raise ReleaseRefused(422, "Ref is not specified")
+        sha = project.repository.resolve(wanted["ref"])
+        if sha is None:
+            raise ReleaseRefused(422, f"Target {wanted['ref']} is invalid")
         project.repository.set_ref(f"refs/tags/{tag}", sha)
     links = list((wanted.get("assets") or {}).get("links") or [])
-    if len({link["name"] for link in links}) < len(links) or len({link["url"] for link in links}) < len(links):
-        raise ReleaseRefused(400, "Validation failed: Links name or url has already been taken")
+    for field in ("name", "url"):
+        if len({link[field] for link in links}) < len(links):
+            raise ReleaseRefused(400, f"Validation failed: Links {field} has already been taken")
     release = Release(tag, wanted.get("name") or tag, wanted.get("description") or "", author, links)
     project.releases.append(release)
     return release

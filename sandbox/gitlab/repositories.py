@@ -7,7 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 NO_COMMIT = "0" * 40
 
@@ -39,6 +39,7 @@ class Commit(NamedTuple):
     committer_email: str
     committed_date: str
     message: str
+    trailers: dict[str, list[str]]
 
     @property
     def title(self) -> str:
@@ -50,6 +51,14 @@ class TreeEntry(NamedTuple):
     type: str
     id: str
     path: str
+
+
+class Annotation(NamedTuple):
+    """An annotated tag's own object."""
+
+    id: str
+    message: str
+    created_at: str
 
 
 class Action(NamedTuple):
@@ -68,12 +77,14 @@ class Repository:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lock = threading.RLock()
+        self._commits: dict[str, Commit] = {}  # by SHA: a commit never changes
 
     def create(self) -> None:
         self.path.mkdir(parents=True)
         self.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
         # Pipelines fetch the commit they run for, also when no branch points at it any more.
         self.git("config", "uploadpack.allowAnySHA1InWant", "true")
+        self.git("config", "receive.advertisePushOptions", "true")
 
     def git(self, *arguments: str, input: bytes | None = None) -> bytes:
         done = subprocess.run(["git", *arguments], cwd=self.path, input=input, env=ENVIRONMENT, capture_output=True)
@@ -101,23 +112,114 @@ class Repository:
                 continue
         return None
 
-    def commits(self, ref: str, *, limit: int = 1000, path: str | None = None) -> list[Commit]:
-        form = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B%x01"
-        rows = self.git("log", f"--max-count={limit}", f"--format={form}", ref, "--", *([path] if path else []))
+    def commits(
+        self,
+        ref: str | None,
+        *,
+        limit: int = 1000,
+        path: str | None = None,
+        first_parent: bool = False,
+        author: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> list[Commit]:
+        """The history of a ref or range, newest first; None stands for every branch and tag."""
+        form = "%H%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B%x00%(trailers:only,unfold,separator=%x02)%x01"
+        options = {"author": author, "since": since, "until": until}
+        chosen = [f"--{name}={value}" for name, value in options.items() if value is not None]
+        chosen += ["--first-parent"] if first_parent else []
+        start = ["--branches", "--tags"] if ref is None else ["--end-of-options", ref]
+        rows = self.git(
+            "log", f"--max-count={limit}", f"--format={form}", *chosen, *start, "--", *([path] if path else [])
+        )
         commits = []
         for row in rows.decode(errors="replace").split("\x01")[:-1]:
-            sha, parents, *who, message = row.lstrip("\n").split("\x00")
+            sha, parents, *who, message, trailers = row.lstrip("\n").split("\x00")
             author, author_email, authored, committer, committer_email, committed = who
             commits.append(
                 Commit(
                     sha, parents.split(), author, author_email, authored, committer, committer_email, committed,
-                    message.rstrip("\n"),
+                    message.rstrip("\n"), _trailers(trailers),
                 )
             )  # fmt: skip
         return commits
 
     def commit(self, ref: str) -> Commit:
-        return self.commits(ref, limit=1)[0]
+        found = self._commits.get(ref) or self.commits(ref, limit=1)[0]
+        self._commits[found.id] = found
+        return found
+
+    def annotation(self, tag: str) -> Annotation | None:
+        """None for a lightweight tag, which is the commit itself."""
+        form = "%(objecttype)%00%(objectname)%00%(contents)%00%(taggerdate:iso-strict)"
+        kind, sha, message, moment = (
+            self.git("for-each-ref", f"--format={form}", f"refs/tags/{tag}").decode().split("\0")
+        )
+        return Annotation(sha, message.rstrip("\n"), moment.strip()) if kind == "tag" else None
+
+    def tag(self, name: str, sha: str, message: str, tagger: Mapping[str, str]) -> None:
+        """Make an annotated tag."""
+        who = {"GIT_COMMITTER_NAME": tagger["name"], "GIT_COMMITTER_EMAIL": tagger["email"]}
+        subprocess.run(
+            ["git", "tag", "--annotate", "--message", message, "--", name, sha],
+            cwd=self.path, env=ENVIRONMENT | who, capture_output=True, check=True,
+        )  # fmt: skip
+
+    def stats(self, sha: str) -> tuple[int, int]:
+        """How many lines a commit adds and deletes, compared with its first parent."""
+        rows = self.git("show", "--numstat", "--format=", "--first-parent", "-m", sha).decode(errors="replace")
+        numbers = [row.split("\t")[:2] for row in rows.splitlines() if row]
+        return tuple(sum(int(row[at]) for row in numbers if row[at] != "-") for at in (0, 1))  # type: ignore[return-value]
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The commit that both come from; None if there is none."""
+        try:
+            return self.git("merge-base", one, other).decode().strip()
+        except GitError:
+            return None
+
+    def contains(self, tip: str, sha: str) -> bool:
+        """Whether `sha` is part of the history of `tip`."""
+        return self.merge_base(tip, sha) == sha
+
+    def can_merge(self, target: str, source: str) -> bool:
+        try:
+            self.git("merge-tree", "--write-tree", "--name-only", target, source)
+        except GitError:
+            return False
+        return True
+
+    def changed(self, old: str, new: str) -> int:
+        """The number of files that differ."""
+        return self.git("diff", "--name-only", "-z", old, new).count(b"\0")
+
+    def diffs(self, old: str, new: str) -> list[dict[str, Any]]:
+        """What differs between two commits, a row per file, as GitLab's API shows it."""
+        rows = (
+            self.git("diff", "--raw", "--no-abbrev", "-M", "-z", old, new).decode(errors="surrogateescape").split("\0")
+        )
+        found = []
+        while len(rows) > 1:
+            a_mode, b_mode, _, _, status = rows.pop(0).lstrip(":").split(" ")
+            old_path = rows.pop(0)
+            new_path = rows.pop(0) if status[0] in "RC" else old_path
+            text = self.git("diff", "-M", old, new, "--", old_path, new_path).decode(errors="replace")
+            found.append(
+                {
+                    "diff": text[text.find("@@") :] if "@@" in text else "",
+                    "new_path": new_path,
+                    "old_path": old_path,
+                    "a_mode": a_mode,
+                    "b_mode": b_mode,
+                    "new_file": status == "A",
+                    "renamed_file": status[0] == "R",
+                    "deleted_file": status == "D",
+                    "generated_file": False,
+                    "collapsed": False,
+                    "too_large": False,
+                }
+            )
+        return found
 
     def tree(self, ref: str, path: str = "", *, recursive: bool = False) -> list[TreeEntry]:
         where = [f"{path.rstrip('/')}/"] if path else []
@@ -168,6 +270,14 @@ class Repository:
             )  # fmt: skip
             self.set_ref(f"refs/heads/{target}", done.stdout.strip())
             return done.stdout.strip()
+
+
+def _trailers(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in filter(None, text.split("\x02")):
+        name, _, value = line.partition(": ")
+        found.setdefault(name.strip(), []).append(value.strip())
+    return found
 
 
 def _tree_entry(row: str) -> TreeEntry:

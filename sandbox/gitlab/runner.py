@@ -230,6 +230,10 @@ class Execution:
                 plain[variable.key] = str(files / variable.key)
             if variable.raw:
                 literal.add(variable.key)
+        for name in job.pipeline.files - job.variables.keys():
+            (files / name).write_text(job.pipeline.variables[name])
+            plain[name] = str(files / name)
+            literal.add(name)
         if url := (job.spec.environment or {}).get("url"):
             plain.setdefault("CI_ENVIRONMENT_URL", url)
         ready = expand_all(plain, literal)

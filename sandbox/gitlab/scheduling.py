@@ -146,3 +146,26 @@ def _asked_retries(retry: Mapping[str, Any], reason: str, exit_code: int | None)
 def superseded(deployment: int, sha: str, last_id: int | None, last_sha: str | None) -> bool:
     """Whether a newer deployment to the environment has already succeeded ("prevent outdated deployment jobs")."""
     return last_id is not None and last_sha != sha and deployment < last_id
+
+
+def next_of_resource_group(mode: str, jobs: Sequence[tuple[int, str]]) -> int | None:
+    """Which of a resource group's jobs (pipeline, status) gets the free resource: its index, None if none does yet.
+
+    `oldest_first` and `newest_first` wait for jobs that are still to come: app/models/ci/resource_group.rb.
+    """
+    upcoming = {"waiting_for_resource"} | (
+        {"created", "scheduled"} if mode in ("oldest_first", "newest_first") else set()
+    )
+    candidates = [index for index, (_, status) in enumerate(jobs) if status in upcoming]
+    if not candidates:
+        return None
+    if mode != "unordered":
+        sign = 1 if mode == "oldest_first" else -1
+
+        def turn(index: int) -> tuple[int, bool]:
+            pipeline, status = jobs[index]
+            return sign * pipeline, status != "waiting_for_resource"
+
+        candidates.sort(key=turn)
+    first = candidates[0]
+    return first if jobs[first][1] == "waiting_for_resource" else None

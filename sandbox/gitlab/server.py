@@ -10,20 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from flask import Flask, jsonify
+from flask import Flask, jsonify, request
+from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from sandbox.gitlab import (
-    api_catalog,
-    api_packages,
-    api_pipelines,
-    api_projects,
-    api_releases,
-    api_repository,
-    git_http,
-)
+from sandbox.gitlab import git_http, graphql, rest
 from sandbox.gitlab.api import Api, Encoded
 from sandbox.gitlab.entities import Entities
+from sandbox.gitlab.parameters import lacking
 from sandbox.gitlab.pipelines import Engine
 from sandbox.gitlab.runner import Images
 from sandbox.gitlab.store import Store
@@ -60,7 +54,7 @@ class GitLab:
         self.engine = Engine(self.store, Server(self.url), images, issuer, concurrency)
         _add_routes(application, Api(self.store, self.engine), Entities(self.url), issuer)
         root = self.store.add_user("root", "Administrator", admin=True)
-        token = self.store.add_token(root, "root", ["api"])
+        token = self.store.add_token(root, "root", ["api", "sudo"])
         _write_private(folder / "root-token", token.value)
 
     def serve(self) -> None:
@@ -74,16 +68,23 @@ class GitLab:
 
 def _add_routes(application: Flask, api: Api, entities: Entities, issuer: Issuer) -> None:
     application.url_map.converters["encoded"] = Encoded
-    for module in (api_projects, api_repository, api_pipelines, api_releases):
-        module.register(api, entities)
-    api_catalog.register(api)
-    api_packages.register(api)
+    rest.register(api, entities)
     application.register_blueprint(api.blueprint, url_prefix="/api/v4")
     application.register_blueprint(git_http.blueprint(api))
-    application.register_blueprint(api_catalog.graphql(api))
+    application.register_blueprint(graphql.blueprint(api))
     application.add_url_rule("/.well-known/openid-configuration", "openid", lambda: jsonify(issuer.configuration()))
     application.add_url_rule("/oauth/discovery/keys", "keys", lambda: jsonify(issuer.key_set()))
-    application.register_error_handler(404, lambda error: (jsonify(error="404 Not Found"), 404))
+    for status in (404, 405):
+        application.register_error_handler(status, _no_such_route)
+
+
+def _no_such_route(error: HTTPException) -> Any:
+    """No route of the API is there by mistake: what this one does not have, GitLab may."""
+    path = request.path.removeprefix("/api/v4")
+    if path == request.path:
+        return jsonify(error="404 Not Found"), 404
+    refused = lacking(f"{request.method} {path}")
+    return jsonify(refused.body), refused.status
 
 
 def _keep_encoded_slashes(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

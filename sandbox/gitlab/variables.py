@@ -49,6 +49,18 @@ def tier(name: str) -> str:
     return "other"
 
 
+def environment_problem(name: str) -> str | None:
+    """Why an environment cannot have this name: app/models/environment.rb."""
+    if len(name) > 255:
+        return "is too long (maximum is 255 characters)"
+    if re.fullmatch(r"[a-zA-Z0-9_${}. -]([a-zA-Z0-9_/${}. -]*[a-zA-Z0-9_${}. -])?", name):
+        return None
+    return (
+        "can contain only letters, digits, '-', '_', '/', '$', '{', '}', '.', and spaces, "
+        "but it cannot start or end with '/'"
+    )
+
+
 def of_server(server: Server) -> dict[str, str]:
     address = urlsplit(server.url)
     return {
@@ -126,15 +138,25 @@ def of_pipeline(pipeline: Pipeline, commit: Commit, server: Server) -> dict[str,
             "CI_MERGE_REQUEST_PROJECT_PATH": pipeline.project.full_path,
             "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": request.source_branch,
             "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": request.target_branch,
-            "CI_OPEN_MERGE_REQUESTS": f"{pipeline.project.full_path}!{request.iid}",
         }
     elif pipeline.tag:
         variables["CI_COMMIT_TAG"] = ref
     else:
         variables["CI_COMMIT_BRANCH"] = ref
+    if opened := _open_merge_requests(pipeline):
+        variables["CI_OPEN_MERGE_REQUESTS"] = opened
     if pipeline.trigger:
         variables |= {"CI_PIPELINE_TRIGGERED": "true", "CI_TRIGGER_SHORT_TOKEN": pipeline.trigger.token[6:10]}
     return variables
+
+
+def _open_merge_requests(pipeline: Pipeline) -> str:
+    """Up to four of those that are open for the branch, so that rules can leave its own pipelines out."""
+    if pipeline.tag:
+        return ""
+    branch, project = pipeline.ref_name, pipeline.project
+    opened = [each for each in project.merge_requests if each.state == "opened" and each.source_branch == branch]
+    return ",".join(f"{project.full_path}!{each.iid}" for each in opened[:4])
 
 
 def of_job(job: Job, server: Server, folder: str) -> dict[str, str]:

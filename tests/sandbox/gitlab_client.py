@@ -101,6 +101,7 @@ def add_to_catalog(server: GitLab, project: Any) -> None:
 def publish(server: GitLab, project: Any, tag: str) -> None:
     """Publish a tag in the CI/CD catalog, which the project joins, as a job with `release:` does."""
     add_to_catalog(server, project)
+    project.releases.create({"tag_name": tag, "description": tag})
     server.client.http_post(f"/projects/{project.id}/catalog/publish", post_data={"version": tag, "metadata": {}})
 
 

@@ -59,8 +59,8 @@ def test_a_project_is_created_in_the_own_namespace_without_a_group(gitlab_server
     project = gitlab_server.client.projects.create({"name": "My Own Project"})
     assert project.path_with_namespace == "root/my-own-project"
     project.delete()
-    with pytest.raises(GitlabGetError, match="404 Project Not Found"):
-        gitlab_server.client.projects.get(project.id)
+    assert gitlab_server.client.projects.get(project.id).marked_for_deletion_on
+    assert project.id not in [each.id for each in gitlab_server.client.projects.list(get_all=True)]
 
 
 def test_a_taken_name_is_refused(gitlab_server: GitLab, group: Any, repository: Any) -> None:
@@ -76,7 +76,7 @@ def test_a_moved_project_is_redirected_to_by_its_number(gitlab_server: GitLab, g
     address = f"{gitlab_server.url}/api/v4/projects/{group.path}%2Fdemo/triggers"
     headers = {"PRIVATE-TOKEN": gitlab_server.token}
     answer = requests.get(address, headers=headers, allow_redirects=False, timeout=10)
-    assert answer.status_code == 302
+    assert answer.status_code == 301
     assert answer.headers["Location"] == f"{gitlab_server.url}/api/v4/projects/{repository.id}/triggers"
     assert requests.post(address, headers=headers, timeout=10).status_code == 405
     stranger = gitlab_server.user(None, 0)
@@ -351,6 +351,8 @@ show:
 @pytest.fixture
 def triggered(repository: Any) -> Any:
     commit(repository, {".gitlab-ci.yml": TRIGGERED})
+    repository.ci_pipeline_variables_minimum_override_role = "maintainer"  # a trigger brings TRIGGER_PAYLOAD along
+    repository.save()
     return repository
 
 
@@ -377,14 +379,35 @@ def test_a_trigger_takes_inputs_of_a_form_and_needs_no_other_token(gitlab_server
     [
         ({"inputs": {"count": "many"}}, "`count` input: provided value is not a number"),
         ({"inputs": {"nome": "x"}}, "unknown input arguments: nome"),
-        ({"variables": {"A": "b"}}, "Insufficient permissions to set pipeline variables"),
-        ({"ref": "nope"}, "Reference not found"),
     ],
 )
-def test_a_wrong_trigger_request_starts_nothing(triggered: Any, request_: dict[str, Any], message: str) -> None:
+def test_wrong_inputs_of_a_trigger_leave_a_failed_pipeline(
+    triggered: Any, request_: dict[str, Any], message: str
+) -> None:
     token = triggered.triggers.create({"description": "approvals"}).token
     with pytest.raises(GitlabCreateError, match=message) as error:
         triggered.trigger_pipeline(**({"ref": "main", "token": token} | request_))
+    assert error.value.response_code == 422
+    (pipeline,) = triggered.pipelines.list()
+    kept = triggered.pipelines.get(pipeline.id)
+    assert (kept.status, kept.source) == ("failed", "trigger")
+    assert message in kept.yaml_errors
+
+
+def test_a_wrong_trigger_request_starts_nothing(triggered: Any) -> None:
+    token = triggered.triggers.create({"description": "approvals"}).token
+    with pytest.raises(GitlabCreateError, match="Reference not found") as error:
+        triggered.trigger_pipeline("nope", token)
+    assert error.value.response_code == 400
+    assert triggered.pipelines.list() == []
+
+
+def test_what_a_trigger_brings_along_counts_as_variables(triggered: Any) -> None:
+    token = triggered.triggers.create({"description": "approvals"}).token
+    triggered.ci_pipeline_variables_minimum_override_role = "no_one_allowed"
+    triggered.save()
+    with pytest.raises(GitlabCreateError, match="Insufficient permissions to set pipeline variables") as error:
+        triggered.trigger_pipeline("main", token, inputs={"arn": "arn:1"})
     assert error.value.response_code == 400
     assert triggered.pipelines.list() == []
 
@@ -505,7 +528,9 @@ def test_the_jobs_of_a_project_and_its_latest_pipeline(repository: Any) -> None:
 
 def test_an_unknown_route_and_a_wrong_body_are_client_errors(gitlab_server: GitLab, repository: Any) -> None:
     headers = {"PRIVATE-TOKEN": gitlab_server.token, "Content-Type": "application/json"}
-    assert requests.get(f"{gitlab_server.url}/api/v4/nope", headers=headers, timeout=10).status_code == 404
+    answer = requests.get(f"{gitlab_server.url}/api/v4/nope", headers=headers, timeout=10)
+    assert answer.status_code == 501
+    assert answer.json() == {"message": "the sandbox does not have GET /nope"}
     url = f"{gitlab_server.url}/api/v4/projects/{repository.id}/triggers"
     assert requests.post(url, data="{", headers=headers, timeout=10).status_code == 400
     with pytest.raises(GitlabUpdateError):

@@ -34,12 +34,22 @@ class _File(NamedTuple):
     component: Mapping[str, Any]
 
 
-def merged(source: Source, path: str, given: Mapping[str, Any], around: Surroundings) -> dict[Any, Any]:
-    """The merged configuration of the file `path` with these inputs. Raises InvalidConfiguration."""
+def merged(
+    source: Source,
+    path: str,
+    given: Mapping[str, Any],
+    around: Surroundings,
+    included: list[tuple[str, str, Source]] | None = None,
+) -> dict[Any, Any]:
+    """The merged configuration of the file `path` with these inputs. Raises InvalidConfiguration.
+
+    `included` gets every included file: the kind of `include`, the path, and where it is.
+    """
     text = (source.repository.read(source.sha, path) or b"").decode(errors="replace")
     if ruby.blank(text):
         raise InvalidConfiguration("Please provide content of .gitlab-ci.yml", category="yaml")
     resolver = _Resolver(around)
+    resolver.included = [] if included is None else included
     return resolver.with_includes(resolver.content(text, given, {}), source, {})
 
 
@@ -47,6 +57,7 @@ class _Resolver:
     def __init__(self, around: Surroundings) -> None:
         self.around = around
         self.scope = around.scope()
+        self.included: list[tuple[str, str, Source]] = []
         self.count = 0
         self.bytes = 0
         self.wildcards: set[tuple[str, str]] = set()
@@ -97,7 +108,10 @@ class _Resolver:
             self.count += 1
             if self.count > _MAXIMUM:
                 raise _refused(f"Maximum of {_MAXIMUM} nested includes are allowed!")
-            yield self.located(found, source, component), found.get("inputs")
+            file = self.located(found, source, component)
+            kind = "component" if "component" in found else "file" if "project" in found else "local"
+            self.included.append((kind, file.path, file.source))
+            yield file, found.get("inputs")
 
     def location(self, entry: Any) -> dict[str, Any]:
         if isinstance(entry, str):

@@ -1,4 +1,4 @@
-"""How a project gets into the CI/CD catalog (a switch in its settings: GraphQL alone) and its versions after it."""
+"""GraphQL, as much of it as a project's settings need that the REST API does not have: the CI/CD catalog's switch."""
 
 from __future__ import annotations
 
@@ -6,26 +6,15 @@ import re
 
 from flask import Blueprint, jsonify, request
 
-from sandbox.gitlab import releases
-from sandbox.gitlab.api import Api, ApiError, Json, parameters, required
-from sandbox.gitlab.store import DEVELOPER, OWNER, Project
+from sandbox.gitlab.api import Api
+from sandbox.gitlab.parameters import ApiError, Json
+from sandbox.gitlab.store import OWNER
 
 _CREATE = re.compile(r'catalogResourcesCreate\s*\(\s*input:\s*\{\s*projectPath:\s*("(?P<path>[^"]+)"|\$(?P<name>\w+))')
 _DENIED = "The resource that you are attempting to access does not exist or you don't have permission"
 
 
-def register(api: Api) -> None:
-    @api.action("POST", "/projects/:project/catalog/publish", DEVELOPER, status=201)
-    def publish(project: Project) -> Json:
-        (version,) = required(parameters(), "version")
-        try:
-            releases.publish(project, str(version))
-        except releases.NotPublished as error:
-            raise ApiError(422, str(error)) from error
-        return {"catalog_url": f"/explore/catalog/{project.full_path}"}
-
-
-def graphql(api: Api) -> Blueprint:
+def blueprint(api: Api) -> Blueprint:
     """GraphQL, as much of it as adds a project to the catalog."""
     blueprint = Blueprint("graphql", __name__)
     blueprint.register_error_handler(ApiError, lambda error: (jsonify(errors=[error.body]), error.status))
