@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -30,6 +31,7 @@ build:
   artifacts: {{paths: [out], reports: {{junit: report.xml}}, expire_in: 1 day}}
 bare: {{script: ["true"]}}
 ask:
+  image: python:3
   script:
     - >
       python -c "import os, urllib.request as r; q = r.Request(os.environ['CI_API_V4_URL'] + '/job',
@@ -48,7 +50,7 @@ class Scene:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="sandbox-conform-")
         folder = Path(self._folder.name)
-        (folder / "images.json").write_text(json.dumps([{"match": "", "path": [str(Path(sys.executable).parent)]}]))
+        (folder / "images.json").write_text(json.dumps([{"match": "python:", "path": [str(Path(sys.executable).parent)]}]))
         self._server = Server("sandbox.gitlab", folder / "state", "--images", str(folder / "images.json"))
         self._session = requests.Session()
         self.tokens = {"root": (folder / "state" / "root-token").read_text().strip(), "": ""}
@@ -131,6 +133,12 @@ class Scene:
                 return found
             time.sleep(0.05)
         raise TimeoutError(f"{what} after {_SECONDS} s")
+
+    def _has_status(self, path: str, status: str) -> bool:
+        found = self.ask("GET", path)["status"]
+        if found in ("failed", "canceled"):
+            raise ValueError(f"{path} is {found}")
+        return bool(found == status)
 
     # --- records ------------------------------------------------------------------------------------------------------
 
@@ -231,7 +239,7 @@ class Scene:
         self.values |= {"pipeline_id": pushed["id"], "spare_pipeline": spare["id"]}
         for pipeline in (pushed, spare):
             path = f"{base}/pipelines/{pipeline['id']}"
-            self._until(lambda path=path: self.ask("GET", path)["status"] == "success", "a pipeline's success")
+            self._until(partial(self._has_status, path, "success"), "a pipeline's success")
         jobs = {job["name"]: job["id"] for job in self.ask("GET", f"{base}/pipelines/{pushed['id']}/jobs")}
         others = {job["name"]: job["id"] for job in self.ask("GET", f"{base}/pipelines/{spare['id']}/jobs")}
         self.values |= {

@@ -184,7 +184,7 @@ def require_stored(answer: Mapping[str, Any], settings: Mapping[str, Any], what:
 def find_by_id(server: gitlab.Gitlab, project_id: int) -> Project:
     """A project of this stack. Raises CheckinFailed when it is gone."""
     project = look_up(server, project_id)
-    if project is None:
+    if project is None or project.attributes.get("marked_for_deletion_on"):
         raise CheckinFailed(
             f"project {project_id} is gone, or the access token may not see it; restore it in GitLab, or delete the "
             "stack and create a new one"

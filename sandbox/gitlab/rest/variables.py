@@ -66,7 +66,8 @@ def _update_of(api: Api) -> Callable[[Variable, Json], None]:
             raise ApiError(
                 400, {"masked": ["The visibility setting cannot be changed for masked and hidden variables."]}
             )
-        lists = [source.variables for source in (*api.store.projects, *api.store.groups)]
+        sources: list[Project | Group] = [*api.store.projects, *api.store.groups]
+        lists = [source.variables for source in sources]
         others = next(variables for variables in lists if variable in variables)
         _refuse_taken([each for each in others if each is not variable], changed)
         vars(variable).update(vars(changed))
