@@ -50,7 +50,9 @@ class Scene:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="sandbox-conform-")
         folder = Path(self._folder.name)
-        (folder / "images.json").write_text(json.dumps([{"match": "python:", "path": [str(Path(sys.executable).parent)]}]))
+        (folder / "images.json").write_text(
+            json.dumps([{"match": "python:", "path": [str(Path(sys.executable).parent)]}])
+        )
         self._server = Server("sandbox.gitlab", folder / "state", "--images", str(folder / "images.json"))
         self._session = requests.Session()
         self.tokens = {"root": (folder / "state" / "root-token").read_text().strip(), "": ""}
