@@ -115,6 +115,7 @@ def _arn(service: str, rest: str) -> str:
 # --- resources by service -------------------------------------------------------------------------------------------
 
 _SAGEMAKER_NAMES = {
+    "ProjectName": "project",
     "PipelineName": "pipeline",
     "ProcessingJobName": "processing-job",
     "TrainingJobName": "training-job",
