@@ -139,7 +139,9 @@ def test_a_project_without_a_container_engine_releases_the_package_alone(reposit
         ({"CI_SERVER_HOST": "gitlab.com", "CI_PROJECT_VISIBILITY": "private"}, False),
         # Sigstore issues certificates for GitLab.com's tokens alone.
         ({"CI_SERVER_HOST": "git.example.com", "CI_PROJECT_VISIBILITY": "public"}, False),
-        ({"CI_SERVER_HOST": "git.example.com", "CI_PROJECT_VISIBILITY": "private", "COSIGN_PRIVATE_KEY": "k"}, True),
+        ({"CI_SERVER_HOST": "git.example.com", "COSIGN_PRIVATE_KEY": "-----BEGIN A KEY-----\nk"}, True),
+        # A variable that somebody has emptied is true in GitLab.
+        ({"CI_SERVER_HOST": "git.example.com", "COSIGN_PRIVATE_KEY": ""}, False),
     ],
 )
 def test_a_release_is_signed_where_that_works_and_gives_nothing_away(
