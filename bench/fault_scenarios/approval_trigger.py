@@ -61,7 +61,13 @@ class Trigger(FunctionScenario):
             AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
             KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         )
-        self.repository = self.server.client.projects.create({"name": "deploy", "namespace_id": self.group.id})
+        self.repository = self.server.client.projects.create(
+            {
+                "name": "deploy",
+                "namespace_id": self.group.id,
+                "ci_pipeline_variables_minimum_override_role": "maintainer",  # as the seed check-in sets it
+            }
+        )
         commit(self.repository, {".gitlab-ci.yml": _PIPELINE}, commit_message="Start [skip ci]")
         self.token = str(self.repository.triggers.create({"description": "approvals"}).token)
         self.secret = self.secrets.create_secret(Name=f"{self.project.name}/token", SecretString=self.token)["ARN"]

@@ -8,6 +8,7 @@ session has its token), bucket policies, permissions boundaries. Queue policies 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -56,6 +57,13 @@ class Caller(NamedTuple):
     policies: list[Any]
 
 
+_KEYS = re.compile(r"<Key>([^<]*)</Key>")  # of DeleteObjects, which asks for each object
+
+
+def _text(body: Any) -> str:
+    return body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
+
+
 def install() -> None:
     call_action, authorize_s3 = BaseResponse.call_action, BaseResponse._authenticate_and_authorize_s3_action
 
@@ -76,8 +84,10 @@ def install() -> None:
 
     def guarded_s3(self: Any, bucket_name: str | None = None, key_name: str | None = None) -> None:
         place = f"{bucket_name or '*'}/{key_name}" if key_name else (bucket_name or "*")
+        keys = _KEYS.findall(_text(self.body)) if bucket_name and "delete" in self.querystring else []
         try:
-            authorize(self, "s3", f"arn:aws:s3:::{place}" if bucket_name else "*")
+            for each in [f"{bucket_name}/{key}" for key in keys] or [place]:
+                authorize(self, "s3", f"arn:aws:s3:::{each}" if bucket_name else "*")
         except Refused as refused:
             raise _s3_error(refused) from refused
         refusals.check(self, bucket_name, key_name)

@@ -23,7 +23,10 @@ _JOBS = {
 
 
 class StepFailed(Exception):
-    """The step ends as Failed; the message is its FailureReason."""
+    """The step ends as Failed; the message is its FailureReason, which SageMaker cuts off."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason[:1024])
 
 
 class Call(NamedTuple):
@@ -90,7 +93,7 @@ def _job(kind: str) -> Callable[[Call], None]:
         jobs.finished(arn).wait()
         call.step.properties = answer = call.invoke(f"Describe{kind}Job", **name)
         if answer[f"{kind}JobStatus"] == "Failed":
-            raise StepFailed(f"ClientError: {answer['FailureReason']}"[:1024])
+            raise StepFailed(f"ClientError: {answer['FailureReason']}")
         if answer[f"{kind}JobStatus"] == "Stopped" and call.step.status != "Stopping":
             raise StepFailed(f"ClientError: {kind} job stopped: {answer.get('SecondaryStatus', 'Stopped')}")
         if kind == "HyperParameterTuning":
