@@ -541,7 +541,7 @@ class SourceMissing(SagemakerCiError):
 
 
 class BucketUnusable(SagemakerCiError):
-    """The bucket for templates, code and seeds does not exist, is somebody else's, or is in another region."""
+    """The bucket for templates, code and seeds does not exist, is another account's, or is in another region."""
 
     code = "SMCI-802"
     hint = "Create one in the region of the projects, private and encrypted: `aws s3 mb s3://NAME --region REGION`."

@@ -58,7 +58,7 @@ def upload(s3: Any, bucket: str, artifact: Artifact) -> None:
 
 
 def show_in_studio(s3: Any, bucket: str, key: str) -> None:
-    """Let Studio see this template and no other of ours. Projects made from older ones go on."""
+    """Let Studio see this template and no other of this project's. Projects made from older ones go on."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=STUDIO_PREFIX)
     for each in [entry["Key"] for page in pages for entry in page.get("Contents", [])]:
         tags = s3.get_object_tagging(Bucket=bucket, Key=each)["TagSet"]
