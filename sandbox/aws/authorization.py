@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from moto.core.exceptions import HTTPException, ServiceException
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import get_service_model
+from moto.iam.exceptions import NotFoundException as IAMNotFoundException
 from moto.iam.models import iam_backends
 from moto.s3.exceptions import S3AccessDeniedError, S3InvalidAccessKeyIdError
 from moto.sts.models import AssumedRole
@@ -189,7 +190,11 @@ def _caller(response: Any) -> Caller:
     holder = identity.holder(key)
     if holder is None or (isinstance(holder, AssumedRole) and holder.session_token != token):
         raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.")
-    return Caller(str(holder.arn), list(_policies(_entity(holder))))
+    try:
+        entity = _entity(holder)
+    except IAMNotFoundException:  # the role was deleted, and its sessions with it
+        raise Refused("UnrecognizedClientException", "The security token included in the request is invalid.") from None
+    return Caller(str(holder.arn), list(_policies(entity)))
 
 
 def _entity(holder: Any) -> Any:

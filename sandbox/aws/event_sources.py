@@ -81,6 +81,8 @@ class _Poller:
     def _work(self, batch: list[dict[str, Any]]) -> None:
         try:
             self._process(batch)
+        except (ClientError, BotoCoreError, identity.CannotAssume):
+            pass  # the queue or the role went away meanwhile: what is left comes back when it becomes visible again
         finally:
             self._free.release()
 
@@ -112,10 +114,7 @@ class _Poller:
         function = self._backend.get_function_by_arn(self._mapping.function_arn)
         alive = self._backend.get_event_source_mapping(self._mapping.uuid) is self._mapping
         if function is None or not alive or not self._mapping.enabled:
-            for message in batch:
-                self._sqs().change_message_visibility(
-                    QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
-                )
+            self._give_back(batch)
             return
         batch = self._wanted(batch)
         if not batch:
@@ -126,6 +125,13 @@ class _Poller:
         for message in batch:
             if message["MessageId"] not in failed:
                 self._sqs().delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
+
+    def _give_back(self, batch: list[dict[str, Any]]) -> None:
+        # Lambda's own doing: no role has to allow it.
+        queues, name = sqs_backends[ACCOUNT][REGION], self._url.rpartition("/")[2]
+        with suppress(ServiceException):  # the queue is gone, too
+            for message in batch:
+                queues.change_message_visibility(name, message["ReceiptHandle"], 0)
 
     def _wanted(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The messages that a filter of the mapping fits; Lambda deletes the others.

@@ -103,6 +103,21 @@ def test_a_token_of_the_named_project_and_branch_gets_the_role(aws: Aws, issuer:
     assert caller["Arn"].endswith("/gitlab-job-1")
 
 
+def test_a_session_ends_with_its_role(aws: Aws, issuer: Issuer) -> None:
+    arn = role(aws, issuer, EXACT)
+    keys = assume(aws, arn, issuer.token())["Credentials"]
+    session = aws.client(
+        "sagemaker",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    aws.client("iam").delete_role(RoleName=arn.split("/")[-1])
+    with pytest.raises(ClientError) as refused:
+        session.list_models()
+    assert refused.value.response["Error"]["Code"] == "UnrecognizedClientException"
+
+
 @pytest.mark.parametrize(
     ("conditions", "claims", "allowed"),
     [

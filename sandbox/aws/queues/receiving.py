@@ -1,4 +1,4 @@
-"""SQS for callers that wait at the same time: moto's ReceiveMessage is not safe for two threads at once.
+"""SQS for callers that wait at the same time: moto's messages do not stand two threads at once.
 
 And a queue whose policy survives a change of its other attributes, as moto's does not.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from moto.sqs.models import Queue, SQSBackend
@@ -15,7 +17,7 @@ _lock = threading.Lock()
 
 
 def install() -> None:
-    receive, delete = SQSBackend.receive_message, SQSBackend.delete_message
+    receive = SQSBackend.receive_message
     set_attributes = Queue._set_attributes
 
     def waiting_receive(
@@ -30,13 +32,19 @@ def install() -> None:
             # Wakes at once for a new message; one that becomes visible again is seen within the second.
             self.get_queue(queue_name).wait_for_messages(min(1.0, max(0.05, deadline - time.monotonic())))
 
-    def safe_delete(self: Any, queue_name: str, receipt_handle: str) -> None:
-        with _lock:
-            delete(self, queue_name, receipt_handle)
-
     def keeping_policy(self: Any, attributes: dict[str, Any], now: float | None = None) -> None:
         set_attributes(self, {"Policy": getattr(self, "policy", None)} | attributes, now)
 
     Queue._set_attributes = keeping_policy
     SQSBackend.receive_message = waiting_receive
-    SQSBackend.delete_message = safe_delete
+    SQSBackend.delete_message = _one_at_a_time(SQSBackend.delete_message)
+    SQSBackend.change_message_visibility = _one_at_a_time(SQSBackend.change_message_visibility)
+
+
+def _one_at_a_time(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def alone(*arguments: Any, **named: Any) -> Any:
+        with _lock:
+            return method(*arguments, **named)
+
+    return alone
