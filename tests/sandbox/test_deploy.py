@@ -643,8 +643,9 @@ def cancel_an_update(deployment: Deployment) -> subprocess.CompletedProcess[str]
         if answer == 4.0:
             succeeded(deployment.deploy())
     job = start(deployment)
-    wait_for(lambda: "UPDATE_IN_PROGRESS Endpoint" in deployment.events())
-    deployment.aws.client("cloudformation").cancel_update_stack(
+    cloudformation = deployment.aws.client("cloudformation")
+    wait_for(lambda: deployment.endpoint_status() == "Updating")
+    cloudformation.cancel_update_stack(
         StackName=deployment.stack_name(), ClientRequestToken="Console-CancelUpdateStack-1"
     )
     return finished(job)

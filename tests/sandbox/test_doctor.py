@@ -8,9 +8,11 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
 
 from ci_scripts import __version__
 from sandbox.aws.quotas import code
@@ -68,6 +70,19 @@ def doctor(environ: Mapping[str, str], folder: Path, *arguments: str) -> tuple[d
     return lines_of(done), done
 
 
+@pytest.fixture
+def granted_quotas(aws: Aws) -> Iterator[None]:
+    """The quotas that the seeds need beside a new account's; the account is a new one again afterwards."""
+    quotas = aws.client("service-quotas")
+    of_new_accounts = {"ml.m5.large for training job usage": 0, "ml.t2.medium for endpoint usage": 2}
+    for name in of_new_accounts:
+        quotas.request_service_quota_increase(ServiceCode="sagemaker", QuotaCode=code(name), DesiredValue=4)
+    yield
+    for name, value in of_new_accounts.items():
+        quotas.request_service_quota_increase(ServiceCode="sagemaker", QuotaCode=code(name), DesiredValue=value)
+
+
+@pytest.mark.usefixtures("granted_quotas")
 def test_a_healthy_project_is_ok_line_by_line(
     aws: Aws, project: Project, gitlab_server: GitLab, repository: Any, tmp_path: Path
 ) -> None:
@@ -81,9 +96,6 @@ def test_a_healthy_project_is_ok_line_by_line(
     fill_with_seeds(tmp_path)
     repository.ci_pipeline_variables_minimum_override_role = "maintainer"
     repository.save()
-    quotas = aws.client("service-quotas")
-    for name in ("ml.m5.large for training job usage", "ml.t2.medium for endpoint usage"):
-        quotas.request_service_quota_increase(ServiceCode="sagemaker", QuotaCode=code(name), DesiredValue=4)
     pinned = f"include:\n  - component: {COMPONENT}@{__version__}\n"
     (tmp_path / ".gitlab-ci.yml").write_text(pinned)
     environ = project.environ | {"GITLAB_TOKEN": gitlab_server.token}

@@ -44,6 +44,7 @@ class Stack(StackState):
         self._client = client
         self._worker: threading.Thread | None = None
         self._cancelled = threading.Event()
+        self._deciding = threading.Lock()  # an update that was cancelled in time does not complete
         self._rollback: dict[str, Resource | None] = {}
         self._previous = self.plan
 
@@ -98,10 +99,14 @@ class Stack(StackState):
             before = dict(self.resources)
             self._previous, self.plan = self.plan, plan
             touched: dict[str, Resource | None] = {}
-            if problem := self._apply(plan, touched):
+            problem = self._apply(plan, touched)
+            with self._deciding:
+                problem = problem or (_CANCELLED if self._cancelled.is_set() else "")
+                if not problem:
+                    self.say("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
+            if problem:
                 self._rollback = touched
                 return self._undo_update(problem)
-            self.say("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
             gone = [resource for name, resource in before.items() if self.resources.get(name) is not resource]
             kept = {id(resource.made) for resource in self.resources.values()}
             # An updated resource is a new record of the same physical resource: only the others go.
@@ -133,10 +138,11 @@ class Stack(StackState):
         return self.say("DELETE_COMPLETE")
 
     def cancel_update(self, token: str | None) -> None:
-        if self.status != "UPDATE_IN_PROGRESS":
-            raise ValidationError("CancelUpdateStack cannot be called from current stack status")
-        self.operations[-1].token = token  # all events from here on are those of whoever cancelled
-        self._cancelled.set()
+        with self._deciding:
+            if self.status != "UPDATE_IN_PROGRESS":
+                raise ValidationError("CancelUpdateStack cannot be called from current stack status")
+            self.operations[-1].token = token  # all events from here on are those of whoever cancelled
+            self._cancelled.set()
 
     def continue_rollback(self, token: str | None, skip: list[str]) -> None:
         if self.status != "UPDATE_ROLLBACK_FAILED":
