@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo sandbox acceptance check test bench lint format lock regions release clean setup
+.PHONY: help demo sandbox acceptance check test bench lint format generate lock regions release clean setup
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -13,7 +13,7 @@ demo: setup ## Run the whole loop once, unattended: commit, train, approve, stag
 sandbox: setup ## Start AWS and GitLab on this machine and leave them to you until Ctrl-C
 	@$(BIN)/python -m sandbox up
 
-acceptance: setup ## Run the loop on a real AWS account and GitLab, and take it all away: see docs/acceptance.md
+acceptance: setup ## Run the loop on a real AWS account and GitLab, and take it all away: see docs/guides/acceptance.md
 	@$(BIN)/python -m sandbox acceptance
 
 check: setup ## Run the tests that start nothing: under a minute
@@ -37,6 +37,9 @@ lint: setup ## Check style and types
 format: setup ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+generate: setup ## Write what comes from the code: docs/reference, inputs in the components' pages, schemas
+	@$(BIN)/python -m release.docs
 
 lock: setup ## Pin the requirements anew, with hashes
 	@for name in deploy training-sdk-v3 training-sdk-v2 dev uv checkov release; do \

@@ -36,7 +36,8 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         prog="sagemaker-ci",
         formatter_class=_formatter,
         description="Train, approve, deploy, test and promote SageMaker models from GitLab CI/CD.",
-        epilog="An option can be set by the variable named in [brackets]. Every error has a code: see docs/errors.md.",
+        epilog="An option can be set by the variable named in [brackets]. "
+        "Every error has a code: see docs/reference/errors.md.",
     )
     parser.add_argument(
         "--version", action="version", version=f"sagemaker-ci {__version__}", help="show the version and exit"

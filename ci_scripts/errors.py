@@ -1,8 +1,8 @@
 """Every expected failure of `sagemaker-ci`, each a class with a stable code. Raised where the cause is known.
 
-The codes are what users search for and what `docs/errors.md` lists: they are never renumbered and never reused.
+The codes are what users search for and what `docs/reference/errors.md` lists: they are never renumbered, nor reused.
 1xx settings and usage · 2xx AWS access · 3xx pipelines and training · 4xx model registry and stage configurations ·
-5xx CloudFormation · 6xx endpoints · 7xx tests against an endpoint · 8xx offering projects.
+5xx CloudFormation · 6xx endpoints · 7xx tests against an endpoint · 8xx installing the AWS side.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def text(root: Path, read: Callable[[Path], str]) -> str:
     """
     templates = sorted(root.glob("templates/*/template.yml"))
     headers = {path.parent.name: read(path.relative_to(root)).partition("\n---\n")[0] + "\n" for path in templates}
-    pages = [root / "README.md", *sorted(root.glob("docs/*.md")), *sorted(root.glob("templates/*/README.md"))]
+    pages = [root / "README.md", *sorted(root.glob("docs/**/*.md")), *sorted(root.glob("templates/*/README.md"))]
     pipelines = [read(path.relative_to(root)) for path in sorted(root.glob("seed-*/.gitlab-ci.yml"))]
     for page in pages:
         examples = [textwrap.dedent(match[2]) for match in _EXAMPLE.finditer(read(page.relative_to(root)))]

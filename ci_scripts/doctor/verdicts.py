@@ -245,5 +245,5 @@ def component_version(component: Component, package: str, released: str | None) 
     if released is None:
         return ok(check, f"@{pinned}; which version is the newest cannot be seen from here")
     if _order(released) > _order(pinned):
-        return hint(check, f"@{pinned}, and {released} is there: see its changelog and docs/upgrade.md")
+        return hint(check, f"@{pinned}, and {released} is there: see its changelog and docs/guides/upgrade.md")
     return ok(check, f"@{pinned}, the newest")

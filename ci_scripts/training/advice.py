@@ -85,7 +85,8 @@ def step_image() -> str:
     return (
         f"Name an image that has Python {python}, as this job has, in a registry that SageMaker can pull from: "
         "`@step(image_uri=...)`, or SageMaker.PythonSDK.Modules.RemoteFunction.ImageUri in the SDK's configuration "
-        "file that the CI/CD variable SAGEMAKER_USER_CONFIG_OVERRIDE names. docs/bring-your-own-model.md has both."
+        "file that the CI/CD variable SAGEMAKER_USER_CONFIG_OVERRIDE names. "
+        "docs/guides/bring-your-own-model.md has both."
     )
 
 

@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     *sorted(ROOT.glob("*.md")),
     *sorted(ROOT.glob("templates/*/README.md")),
-    *(ROOT / name / "README.md" for name in ("infra", "seed-build", "seed-deploy")),
+    *(ROOT / name / "README.md" for name in ("infra", "sandbox", "seed-build", "seed-deploy")),
 ]
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL

@@ -1,4 +1,4 @@
-"""Repositories of the AWS sample, taken to production by docs/migrating.md to the letter.
+"""Repositories of the AWS sample, taken to production by docs/guides/migrating.md to the letter.
 
 tests/fixtures/aws_sample holds them. One sandbox, in this order; bucket and variables are those that the sample sets
 up, the roles those of infra/gitlab-oidc.yml.
@@ -28,7 +28,7 @@ BUCKET = f"sagemaker-project-{ID}"
 STAGES = ("staging", "prod")
 
 # The page's files, to the letter.
-PAGE = list(blocks(ROOT / "docs" / "migrating.md"))
+PAGE = list(blocks(ROOT / "docs" / "guides" / "migrating.md"))
 BUILD_CI, DEPLOY_CI = (block.text for block in PAGE if block.language == "yaml" and "\ninclude:" in block.text)
 (TEST,) = (block.text for block in PAGE if block.language == "python")
 (QUALITY,) = (block.text for block in PAGE if block.language == "yaml" and "uri: s3://" in block.text)

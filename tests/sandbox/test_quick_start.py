@@ -1,7 +1,8 @@
 """The documentation, followed to the letter in an empty GitLab group and AWS account: it ends in production.
 
-First docs/get-started.md, every command in its order, with the component project at a path of its own. Then, in another
-empty account, the README: the steps of get-started that it names, its two `.gitlab-ci.yml`, its table of variables.
+First docs/guides/get-started.md, every command in its order, with the component project at a path of its own. Then, in
+another empty account, the README: the steps of get-started that it names, its two `.gitlab-ci.yml`, its table of
+variables.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.sandbox.documented_commands import ROOT, Block, Shell, blocks
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
-PAGE = ROOT / "docs" / "get-started.md"
+PAGE = ROOT / "docs" / "guides" / "get-started.md"
 NAME, ID = "abalone", "p-abc123def456"  # as both pages have them
 SECONDS = 120
 
@@ -116,7 +117,7 @@ def _why(project: Any, pipeline: Any, jobs: list[Any]) -> str:
     return "\n".join([str(project.pipelines.get(pipeline.id).yaml_errors), *logs])
 
 
-# --- docs/get-started.md --------------------------------------------------------------------------------------------
+# --- docs/guides/get-started.md -------------------------------------------------------------------------------------
 
 
 def sections(page: Path) -> dict[str, list[Block]]:
@@ -241,7 +242,7 @@ def set_variables(place: Place, repository: str, names: set[str]) -> None:
 
 def test_the_readmes_four_steps_end_in_production(tmp_path: Path) -> None:
     with empty_account(tmp_path, the.COMPONENTS) as place:
-        assert "[steps 1 to 6](docs/get-started.md#1-say-what-is-yours)" in quick_start()
+        assert "[steps 1 to 6](docs/guides/get-started.md#1-say-what-is-yours)" in quick_start()
         page = sections(PAGE)
         for number in ("1", "3", "4", "5", "6"):
             for block in page[number]:

@@ -1,5 +1,6 @@
-"""Write the pages, and parts of pages, that come from the code: `python docs/generate.py`. A test checks that they are
-current. Sources: the error classes, the headers of the templates, the JSON Schemas, the parsers of the subcommands.
+"""Write the pages, and parts of pages, that come from the code: `make generate`. A test checks that they are current.
+
+Sources: the error classes, the headers of the templates, the JSON Schemas, the parsers of the subcommands.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 
@@ -27,6 +29,7 @@ SCHEMAS = {
     "quality": "ci_scripts/testing/quality.schema.json",
     "export": "ci_scripts/deployment/export.schema.json",
 }
+_REFERENCE = Path("docs/reference")
 _IN_SEED = ("stage-config", "quality")  # files that people edit, and editors complete
 
 # --- errors.md -----------------------------------------------------------------------------------------------------
@@ -55,7 +58,7 @@ _CHAPTERS = {
 
 
 def error_page() -> str:
-    """`docs/errors.md`, from the classes in `ci_scripts.errors`."""
+    """`docs/reference/errors.md`, from the classes in `ci_scripts.errors`."""
     classes = sorted(errors.SagemakerCiError.__subclasses__(), key=lambda each: each.code)
     page = _ERRORS
     chapter = ""
@@ -89,7 +92,7 @@ _COMMON = """
 
 
 def components_page() -> str:
-    """`docs/components.md`, from the headers of `templates/*/template.yml`."""
+    """`docs/reference/components.md`, from the headers of `templates/*/template.yml`."""
     return _COMPONENTS + "".join(f"\n{_component(name)}" for name in COMPONENTS)
 
 
@@ -98,7 +101,7 @@ def _component(name: str) -> str:
     purpose = " ".join(line.removeprefix("#").strip() for line in text.split("spec:")[0].splitlines())
     inputs = _inputs(name)
     return (
-        f"## {name}\n\n{purpose}\nMore: [{name}](../templates/{name}/README.md).\n\n"
+        f"## {name}\n\n{purpose}\nMore: [{name}](../../templates/{name}/README.md).\n\n"
         "```yaml\ninclude:\n"
         f"  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/{name}@{__version__}\n"
         "    inputs:\n"
@@ -118,7 +121,7 @@ def component_readme(name: str) -> str:
     inputs = _inputs(name)
     own = {key: spec for key, spec in inputs.items() if key not in _COMMON}
     common = {key: spec for key, spec in inputs.items() if key in _COMMON}
-    rules = f"[rules](../../docs/components.md#{name})"
+    rules = f"[rules](../../docs/reference/components.md#{name})"
     section = (
         f"{_table(own, rules)}\n<details>\n<summary>And those of every component: image, runner, access to AWS, "
         f"SageMaker project</summary>\n\n{_table(common, rules)}\n</details>\n"
@@ -214,7 +217,7 @@ _FILES = {
 
 
 def configuration_page() -> str:
-    """`docs/configuration.md`, from the JSON Schemas; the examples are the seed's own files."""
+    """`docs/reference/configuration.md`, from the JSON Schemas; the examples are the seed's own files."""
     page = _CONFIGURATION
     for name, (title, text, example) in _FILES.items():
         schema = json.loads((ROOT / SCHEMAS[name]).read_text(encoding="utf-8"))
@@ -300,7 +303,7 @@ An option wins over the variable beside it. Exit codes: 0 done, 1 an expected fa
 
 
 def commands_page() -> str:
-    """`docs/commands.md`, from the subcommands' own parsers."""
+    """`docs/reference/commands.md`, from the subcommands' own parsers."""
     page = _COMMANDS
     for name, (module, summary) in COMMANDS.items():
         page += f"\n## sagemaker-ci {name}\n\n{summary[:1].upper()}{summary[1:]}.\n"
@@ -312,7 +315,8 @@ def commands_page() -> str:
 
 def _options(module: str) -> list[argparse.Action]:
     parser = argparse.ArgumentParser(add_help=False)
-    importlib.import_module(module).add_arguments(parser)
+    with mock.patch.dict(os.environ, clear=True):  # an option's default is its variable's content, where that is set
+        importlib.import_module(module).add_arguments(parser)
     return parser._actions
 
 
@@ -333,19 +337,17 @@ def pages() -> dict[Path, str]:
     """Every generated file, relative to the project's root."""
     schemas = {name: (ROOT / path).read_text(encoding="utf-8") for name, path in SCHEMAS.items()}
     return {
-        Path("docs/errors.md"): error_page(),
-        Path("docs/components.md"): components_page(),
+        _REFERENCE / "errors.md": error_page(),
+        _REFERENCE / "components.md": components_page(),
         **{Path(f"templates/{name}/README.md"): component_readme(name) for name in COMPONENTS},
-        Path("docs/configuration.md"): configuration_page(),
-        Path("docs/commands.md"): commands_page(),
-        **{Path(f"docs/schemas/{name}.schema.json"): text for name, text in schemas.items()},
+        _REFERENCE / "configuration.md": configuration_page(),
+        _REFERENCE / "commands.md": commands_page(),
+        **{_REFERENCE / "schemas" / f"{name}.schema.json": text for name, text in schemas.items()},
         **{Path(f"seed-deploy/.schemas/{name}.schema.json"): schemas[name] for name in _IN_SEED},
     }
 
 
 def main() -> None:
-    for name in [name for name in os.environ if name.startswith(("SMCI_", "CI_"))]:
-        del os.environ[name]  # an option's default would show it
     for path, text in pages().items():
         (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
         (ROOT / path).write_text(text, encoding="utf-8")
