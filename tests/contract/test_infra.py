@@ -130,16 +130,37 @@ def test_the_function_gets_exactly_the_variables_it_reads(template: dict[str, An
     )
 
 
-def test_both_functions_know_certificate_authorities_in_the_same_way() -> None:
-    functions = ROOT / "infra" / "functions"
-    texts = {(functions / name / "certificates.py").read_text() for name in ("pipeline_trigger", "seed_checkin")}
-    assert len(texts) == 1
-
-
 @pytest.mark.parametrize("name", ["project.yml", "trigger.yml"])
 def test_the_archives_libraries_are_those_of_the_functions_runtime(name: str) -> None:
     function = resource(cfn_yaml.load(str(ROOT / "infra" / name)), "AWS::Lambda::Function")
     assert function["Runtime"] == f"python{archive.RUNTIME}"
+
+
+@pytest.mark.parametrize("name", ["project.yml", "trigger.yml"])
+def test_an_archive_holds_its_handler_and_all_that_it_imports(name: str, tmp_path: Path) -> None:
+    """Started as Lambda does: by the template's handler, with nothing of this repository but the archive."""
+    function = resource(cfn_yaml.load(str(ROOT / "infra" / name)), "AWS::Lambda::Function")
+    module, _, handler = function["Handler"].rpartition(".")
+    package = module.partition(".")[0]
+    path = archive.build(package, tmp_path)
+    variables = dict.fromkeys(function["Environment"]["Variables"], "x") | {"AWS_DEFAULT_REGION": "eu-west-1"}
+    program = (
+        f"import gitlab_secrets.certificates, {module}\n"
+        f"print(callable({module}.{handler}), {module}.__file__, gitlab_secrets.certificates.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=tmp_path,
+        env=variables | {"PYTHONPATH": str(path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    where = module.replace(".", "/")
+    assert done.stdout.split() == ["True", f"{path}/{where}.py", f"{path}/gitlab_secrets/certificates.py"], done.stderr
+    with zipfile.ZipFile(path) as content:
+        shipped = {each.partition("/")[0] for each in content.namelist()}
+    assert not {"pipeline_trigger", "seed_checkin"} - {package} & shipped
 
 
 def test_the_archive_is_reproducible_pure_python_and_named_by_its_content(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from cfnlint.decode import cfn_yaml
 from sandbox.aws.cloudformation import schemas
 
 INFRA = Path(__file__).parents[2] / "infra"
-LACKED: list[dict[str, Any]] = yaml.safe_load((INFRA / "iam" / "launch_role.yml").read_text())
+LACKED: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "iam" / "launch_role.yml").read_text())
 KINDS = sorted(
     {
         resource["Type"]

@@ -13,7 +13,7 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from ci_scripts import __version__
-from infra.functions.seed_checkin import aws, handler
+from seed_checkin import aws, handler
 
 INFRA = Path(__file__).parents[2] / "infra"
 # The article's own words.

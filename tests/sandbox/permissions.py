@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-EXCEPTIONS = Path(__file__).parents[2] / "infra" / "iam" / "exceptions.yml"
+EXCEPTIONS = Path(__file__).parents[2] / "tests" / "contract" / "iam" / "exceptions.yml"
 
 
 class Role(NamedTuple):

@@ -1,4 +1,4 @@
-"""Permissions that no run of the loop needs: infra/iam/exceptions.yml grants them because the roles use them here.
+"""Permissions that no run of the loop needs: tests/contract/iam/exceptions.yml says why; the roles use them here.
 
 Each call names what the product names, so that a policy with another name refuses it. What it then finds is no matter.
 """

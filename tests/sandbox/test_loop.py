@@ -258,9 +258,9 @@ def test_every_permission_of_every_shipped_role_is_used_or_explained(loop: Loop)
         excused = set(reasons.pop(role.logical_id, {}))
         unused += [f"{role.logical_id}: {action}" for action in sorted(role.granted - called - excused)]
         needless += [f"{role.logical_id}: {action}" for action in sorted(excused - (role.granted - called))]
-    assert unused == [], "granted, never used, and not explained in infra/iam/exceptions.yml"
-    assert needless == [], "explained in infra/iam/exceptions.yml, though used or not granted"
-    assert reasons == {}, "roles of infra/iam/exceptions.yml that do not exist"
+    assert unused == [], "granted, never used, and not explained in tests/contract/iam/exceptions.yml"
+    assert needless == [], "explained in tests/contract/iam/exceptions.yml, though used or not granted"
+    assert reasons == {}, "roles of tests/contract/iam/exceptions.yml that do not exist"
 
 
 def test_no_secret_stands_in_a_log_an_event_an_output_or_a_parameter(loop: Loop) -> None:

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from infra.functions.seed_checkin import seed
 from sandbox import job_images
 from sandbox import world as the
 from sandbox.aws.server import ROOT_KEYS
 from sandbox.world import World
+from seed_checkin import seed
 from tests.sandbox.documented_commands import ROOT, Block, Shell, blocks
 from tests.waiting import wait_for
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.functions.pipeline_trigger import approvals
+from pipeline_trigger import approvals
 
 EVENTS = Path(__file__).parent / "events"
 

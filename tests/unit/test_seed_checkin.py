@@ -17,8 +17,8 @@ import requests
 from botocore.exceptions import ClientError
 
 from infra import archive
-from infra.functions.seed_checkin import answer, aws, handler, reasons, request, seed, variables
-from infra.functions.seed_checkin.reasons import CheckinFailed
+from seed_checkin import answer, aws, handler, reasons, request, seed, variables
+from seed_checkin.reasons import CheckinFailed
 
 ROOT = Path(__file__).parents[2]
 CI_FILE = b"include:\n  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/model-build@1.0.0\n"

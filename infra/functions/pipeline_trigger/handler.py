@@ -31,7 +31,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import answers, approvals, certificates, secret
+from gitlab_secrets import certificates, tokens
+
+from . import answers, approvals
 
 GROUP = os.environ["MODEL_PACKAGE_GROUP"]
 GITLAB_URL = os.environ["GITLAB_URL"]
@@ -191,8 +193,8 @@ def read_token(force_fetch: bool = False) -> str:
     """Raises PipelineNotStarted for a secret that holds no token."""
     text = secrets.get(TOKEN_SECRET_ARN, max_age=TOKEN_SECONDS, force_fetch=force_fetch)
     try:
-        return secret.token(text)
-    except secret.Unreadable as error:
+        return tokens.token(text)
+    except tokens.Unreadable as error:
         raise PipelineNotStarted(f"the secret {TOKEN_SECRET_ARN} holds no trigger token: {error}") from error
 
 

@@ -1,24 +1,21 @@
-"""What the check-in asks of AWS: secrets, the seed archives. Used by handler.py."""
+"""What both custom resources ask of AWS: secrets, the seed archives, how the stack stands."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from . import certificates, variables
+from gitlab_secrets import certificates, tokens
+
 from .reasons import CheckinFailed, explain
-from .request import Variable
 from .seed import MAX_BYTES
 
 TAG = "sagemaker-ci:gitlab"
 """The tag of a secret that says for which GitLab it is; see the policy of CheckinRole in project.yml."""
-TOKEN_KEY = "token"  # noqa: S105 - the name of the entry in a secret that holds JSON
 
 # Without a way to the service (a VPC without endpoints) a call must fail while there is time to say so.
 _QUICK = Config(connect_timeout=3, read_timeout=3, retries={"total_max_attempts": 2})
@@ -29,12 +26,10 @@ _CONFIG = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempt
 
 def access_token(secret: str, server_url: str) -> str:
     """GitLab's access token: the secret itself, or its entry `token` when it is JSON. Raises CheckinFailed."""
-    text = _secret(secret, server_url)
-    token = pick(text, TOKEN_KEY if text.lstrip().startswith("{") else None, secret).strip()
-    # A header with a line break in it would be refused with a message that quotes it.
-    if not re.fullmatch(r"[!-~]+", token):
-        raise CheckinFailed(f"secret {secret} does not hold an access token: it is empty or has spaces in it")
-    return token
+    try:
+        return tokens.token(_secret(secret, server_url))
+    except tokens.Unreadable as error:
+        raise CheckinFailed(f"secret {secret} does not hold an access token: {error}") from error
 
 
 def authorities(secret: str, server_url: str) -> str | None:
@@ -50,18 +45,9 @@ def authorities(secret: str, server_url: str) -> str | None:
         raise CheckinFailed(f"secret {secret} holds no certificates in PEM form: {error}") from error
 
 
-def resolve(wanted: Iterable[Variable], server_url: str) -> list[variables.Attributes]:
-    """The variables as GitLab takes them, values from Secrets Manager put in."""
-    return [
-        variables.attributes(
-            each.key,
-            pick(_secret(each.secret, server_url), each.secret_key, each.secret) if each.secret else each.value or "",
-            each.environment_scope,
-            each.protected,
-            each.masked,
-        )
-        for each in wanted
-    ]
+def secret_value(secret: str, key: str | None, server_url: str) -> str:
+    """The secret's text, or its entry `key` when that is given and the secret holds JSON. Raises CheckinFailed."""
+    return pick(_secret(secret, server_url), key, secret)
 
 
 def pick(text: str, key: str | None, secret: str) -> str:
@@ -84,26 +70,26 @@ def put_secret(arn: str, value: str) -> None:
 
 def archive(bucket: str, key: str) -> bytes:
     """A seed archive's bytes. Raises CheckinFailed when it is too large."""
-    found = _client("s3").get_object(Bucket=bucket, Key=key)
-    if found["ContentLength"] > MAX_BYTES:
-        raise CheckinFailed(f"it has {found['ContentLength']:,} bytes, at most {MAX_BYTES:,} are taken")
-    content: bytes = found["Body"].read()
+    stored = _client("s3").get_object(Bucket=bucket, Key=key)
+    if stored["ContentLength"] > MAX_BYTES:
+        raise CheckinFailed(f"it has {stored['ContentLength']:,} bytes, at most {MAX_BYTES:,} are taken")
+    content: bytes = stored["Body"].read()
     return content
 
 
 def is_rolled_back(stack: str) -> bool:
     """Whether an update of the stack is being undone; False when CloudFormation does not say."""
     try:
-        found = _client("cloudformation", _QUICK).describe_stacks(StackName=stack)
+        answer = _client("cloudformation", _QUICK).describe_stacks(StackName=stack)
     except (BotoCoreError, ClientError):
         return False
-    return bool(found["Stacks"][0]["StackStatus"] == "UPDATE_ROLLBACK_IN_PROGRESS")
+    return bool(answer["Stacks"][0]["StackStatus"] == "UPDATE_ROLLBACK_IN_PROGRESS")
 
 
 def _secret(name: str, server_url: str) -> str:
     """A secret's text. The function's role reads only those that are tagged for the GitLab they are sent to."""
     try:
-        found = _client("secretsmanager").get_secret_value(SecretId=name)
+        answer = _client("secretsmanager").get_secret_value(SecretId=name)
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") != "AccessDeniedException":
             raise
@@ -111,9 +97,9 @@ def _secret(name: str, server_url: str) -> str:
             f"secret {name} does not exist, or is not tagged as meant for {server_url}. If it is: aws secretsmanager "
             f"tag-resource --secret-id {name} --tags Key={TAG},Value={server_url} ({explain(error)})"
         ) from error
-    if "SecretString" not in found:
+    if "SecretString" not in answer:
         raise CheckinFailed(f"secret {name} holds bytes; a text is needed")
-    return str(found["SecretString"])
+    return str(answer["SecretString"])
 
 
 def _client(service: str, config: Config = _CONFIG) -> Any:

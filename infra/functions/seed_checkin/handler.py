@@ -1,7 +1,7 @@
 """Lambda `seed_checkin`: the custom resources of infra/project.yml, which make the two GitLab repositories.
 
-Custom::GitLabProjects is repositories.py, Custom::SeedCheckin is checkin.py. Each request is answered once, before the
-function's time is over.
+Custom::GitLabProjects is gitlab_projects.py, Custom::SeedCheckin is checkin.py. Each request is answered once, before
+the function's time is over.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from . import answer, aws, checkin, reasons, repositories
+from . import answer, aws, checkin, gitlab_projects, reasons
 from .answer import Outcome
 from .progress import Progress
 
@@ -27,15 +27,15 @@ logger = Logger()
 PATIENCE_SECONDS = 600
 """CloudFormation waits a minute longer: the ServiceTimeout of project.yml."""
 _ACTIONS: dict[tuple[str, str], Action] = {
-    ("Custom::GitLabProjects", "Create"): repositories.create,
-    ("Custom::GitLabProjects", "Update"): repositories.update,
-    ("Custom::GitLabProjects", "Delete"): repositories.delete,
+    ("Custom::GitLabProjects", "Create"): gitlab_projects.create,
+    ("Custom::GitLabProjects", "Update"): gitlab_projects.update,
+    ("Custom::GitLabProjects", "Delete"): gitlab_projects.delete,
     ("Custom::SeedCheckin", "Create"): checkin.create,
     ("Custom::SeedCheckin", "Update"): checkin.update,
     ("Custom::SeedCheckin", "Delete"): checkin.delete,
 }
 _UNCHANGED: dict[str, Callable[[Event], Outcome]] = {
-    "Custom::GitLabProjects": repositories.unchanged,
+    "Custom::GitLabProjects": gitlab_projects.unchanged,
     "Custom::SeedCheckin": checkin.unchanged,
 }
 

@@ -167,14 +167,14 @@ def _check(properties: Mapping[str, Any], patterns: Mapping[str, str]) -> None:
 
 def read_variables(written: Mapping[str, Any]) -> list[Variable]:
     """The variables of one repository. Raises CheckinFailed."""
-    found = []
+    variables = []
     for key, entry in written.items():
         for settings in entry if isinstance(entry, list) else [entry]:
-            found.append(_variable(key, settings if isinstance(settings, dict) else {"value": settings}))
-    names = [(variable.key, variable.environment_scope) for variable in found]
+            variables.append(_variable(key, settings if isinstance(settings, dict) else {"value": settings}))
+    names = [(variable.key, variable.environment_scope) for variable in variables]
     if len(names) != len(set(names)):
         raise CheckinFailed("a variable is given twice for one environment scope")
-    return found
+    return variables
 
 
 def _variable(key: str, settings: Mapping[str, Any]) -> Variable:

@@ -1,4 +1,4 @@
-"""CI/CD variables: what has to change in a repository's settings. Pure; projects.py asks GitLab."""
+"""CI/CD variables: what has to change in a repository's settings. Pure; gitlab_api.py asks GitLab."""
 
 from __future__ import annotations
 
@@ -34,18 +34,19 @@ def name_of(variable: Mapping[str, Any]) -> Name:
     return str(variable["key"]), str(variable["environment_scope"])
 
 
-def plan(existing: Iterable[Mapping[str, Any]], wanted: Iterable[Attributes], withdrawn: Iterable[Name]) -> Plan:
-    """What leads from the existing variables to the wanted ones; nobody else's variable is touched.
+def plan(existing: Iterable[Mapping[str, Any]], requested: Iterable[Attributes], withdrawn: Iterable[Name]) -> Plan:
+    """What leads from the existing variables to the requested ones; no other variable is touched.
 
-    `withdrawn` are those that the stack wanted before: they are removed unless they are still wanted.
+    `withdrawn` are those that the stack requested before: they are removed unless it still does.
     """
-    known, asked = {name_of(variable): variable for variable in existing}, {name_of(each): each for each in wanted}
+    known = {name_of(variable): variable for variable in existing}
+    named = {name_of(variable): variable for variable in requested}
     return Plan(
-        create=[each for name, each in asked.items() if name not in known],
+        create=[variable for name, variable in named.items() if name not in known],
         update=[
-            each
-            for name, each in asked.items()
-            if name in known and any(known[name].get(key) != value for key, value in each.items())
+            variable
+            for name, variable in named.items()
+            if name in known and any(known[name].get(key) != value for key, value in variable.items())
         ],
-        delete=[name for name in withdrawn if name in known and name not in asked],
+        delete=[name for name in withdrawn if name in known and name not in named],
     )

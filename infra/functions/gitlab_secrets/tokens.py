@@ -1,7 +1,4 @@
-"""A secret that holds a token: its text alone, or JSON with the entry `token`, as Secrets Manager's console writes it.
-
-Both functions read secrets this way; see the seed check-in's aws.py, which has an archive of its own.
-"""
+"""A token in a secret: the secret's text alone, or JSON with the entry `token`, as its console writes it."""
 
 from __future__ import annotations
 
@@ -19,18 +16,18 @@ def token(text: object) -> str:
     """The token, without the line break that editors and `echo` put at its end. Raises Unreadable."""
     if not isinstance(text, str):
         raise Unreadable("its content is binary")
-    found: object = text.strip()
+    value: object = text.strip()
     if text.lstrip().startswith("{"):
         try:
             entries = json.loads(text)
         except ValueError:
             raise Unreadable("it begins like JSON and is none") from None
-        found = entries.get(ENTRY)
-        if not isinstance(found, str) or not found.strip():
+        value = entries.get(ENTRY)
+        if not isinstance(value, str) or not value.strip():
             raise Unreadable(f"its JSON has no entry {ENTRY!r} with text")
-        found = found.strip()
-    if not found:
+        value = value.strip()
+    if not value:
         raise Unreadable("it is empty")
-    if not re.fullmatch(r"[\x21-\x7e]+", str(found)):
+    if not re.fullmatch(r"[\x21-\x7e]+", str(value)):
         raise Unreadable("it has spaces, line breaks or letters beyond ASCII inside")
-    return str(found)
+    return str(value)

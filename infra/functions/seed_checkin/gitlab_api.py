@@ -1,7 +1,7 @@
-"""What the check-in asks of GitLab: two projects, their settings and one commit each. Used by handler.py.
+"""What both custom resources ask of GitLab: two projects, their settings and one commit each.
 
-Every function may be called again after a crash or a lost answer: it finds what it did before. A project is ours when
-its description says so; it carries that from the moment it exists.
+Every function may be called again after a crash or a lost answer: it finds what it did before. A project is this
+stack's when its description says so (ownership.py); it carries that from the moment it exists.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ from .reasons import CheckinFailed
 
 BRANCH = "main"
 TRIGGER = "Approvals in the SageMaker Model Registry"
-TIMEOUT_SECONDS = 15
 LEFT_OVER = "Left over from a SageMaker project that could not be created. The next attempt takes it."
 COMMIT_SECONDS = 90  # several megabytes, which GitLab takes apart before it answers
-
 
 OVERRIDE_ROLE = "maintainer"
 """Who may set pipeline variables, as GitLab may count what comes with every trigger. Only Maintainers have trigger
@@ -41,56 +39,6 @@ class Namespace(NamedTuple):
     path: str
 
 
-class _Session(requests.Session):
-    """Tells `watch` what keeps GitLab from answering, and keeps the token from any other server."""
-
-    def __init__(self, watch: Callable[[str], None]) -> None:
-        super().__init__()
-        self.max_redirects = 0
-        self._watch = watch
-
-    def request(self, *arguments: Any, **settings: Any) -> requests.Response:
-        try:
-            response = super().request(*arguments, **settings)
-        except requests.RequestException as error:
-            self._watch(reasons.unreachable(error))
-            raise
-        if not _is_whole(response):
-            self._watch("GitLab's answer broke off")
-            raise requests.ConnectionError("its answer broke off")  # which is asked for again, like one that never came
-        busy = response.status_code == 429 or response.status_code >= 500
-        self._watch(f"GitLab answered {response.status_code}" if busy else "")
-        return response
-
-
-def _is_whole(response: requests.Response) -> bool:
-    """Whether an answer that says that it is JSON is. Something between us and GitLab can end one early."""
-    if not response.ok or not response.content or "json" not in response.headers.get("Content-Type", ""):
-        return True
-    try:
-        response.json()
-    except ValueError:
-        return False
-    return True
-
-
-def connect(url: str, token: str, watch: Callable[[str], None], authorities: str | None) -> gitlab.Gitlab:
-    """GitLab's API. A request that meets 429, 5xx or no answer is repeated ten times over about 100 seconds.
-
-    `watch` hears of each such trouble, and of its end (an empty text). `authorities` is a file of certificates, for a
-    GitLab whose own is signed by none that everybody trusts.
-    """
-    return gitlab.Gitlab(
-        url,
-        private_token=token,
-        timeout=TIMEOUT_SECONDS,
-        retry_transient_errors=True,
-        keep_base_url=True,  # pages are asked for where the first one was
-        session=_Session(watch),
-        ssl_verify=authorities or True,
-    )
-
-
 def find_namespace(server: gitlab.Gitlab, group_id: int | None) -> Namespace:
     """The group, or the own namespace of the token's owner. Raises CheckinFailed when there is no such group."""
     server.auth()  # tells a token of no worth from a group that it may not see
@@ -98,8 +46,8 @@ def find_namespace(server: gitlab.Gitlab, group_id: int | None) -> Namespace:
         # A project's or group's token has a user of its own, in whose namespace nobody looks.
         if server.user and (server.user.attributes.get("bot") or _BOT.fullmatch(server.user.username)):
             raise CheckinFailed("a group access token needs the ID of its group; None is for a person's token")
-        found = server.namespaces.get(server.user.username if server.user else "")
-        return Namespace(found.id, found.full_path)
+        own = server.namespaces.get(server.user.username if server.user else "")
+        return Namespace(own.id, own.full_path)
     try:
         group = server.groups.get(group_id, with_projects=False)
     except gitlab.GitlabGetError as error:
@@ -110,10 +58,10 @@ def find_namespace(server: gitlab.Gitlab, group_id: int | None) -> Namespace:
 
 
 def find(server: gitlab.Gitlab, namespace: Namespace, name: str, description: str) -> Project | None:
-    """Our project of that name, or one left over; None when there is none. Raises CheckinFailed for somebody else's."""
+    """This stack's project of that name, or one left over; or None. Raises CheckinFailed for another's."""
     project = look_up(server, f"{namespace.path}/{name}")
     left_over = project is not None and project.description == LEFT_OVER and is_empty(project)
-    if project and not left_over and not is_ours(project, description):
+    if project and not left_over and not is_of_this_stack(project, description):
         raise CheckinFailed(
             f"{project.web_url} exists and was not created by this stack; choose another name, or rename or delete "
             "that project"
@@ -137,14 +85,14 @@ def look_up(server: gitlab.Gitlab, reference: str | int) -> Project | None:
         raise
 
 
-def is_ours(project: Project, description: str) -> bool:
+def is_of_this_stack(project: Project, description: str) -> bool:
     return description in (project.description or "")
 
 
 def find_or_create(server: gitlab.Gitlab, namespace: Namespace, name: str, description: str) -> Project:
-    """Our project of that name, private, with a protected default branch."""
+    """This stack's project of that name, private, with a protected default branch."""
     project = find(server, namespace, name, description) or _create(server, namespace, name, description)
-    if not is_ours(project, description):
+    if not is_of_this_stack(project, description):
         _update(project, description=description)
     levels = {"push_access_level": gitlab.const.AccessLevel.MAINTAINER}
     levels["merge_access_level"] = gitlab.const.AccessLevel.MAINTAINER
@@ -164,10 +112,10 @@ def _create(server: gitlab.Gitlab, namespace: Namespace, name: str, description:
         created = server.projects.create(settings)
     except gitlab.GitlabCreateError as error:
         # GitLab may have created it and its answer been lost: then it is found now.
-        found = find(server, namespace, name, description) if reasons.is_taken(error) else None
-        if found is None:
+        project = find(server, namespace, name, description) if reasons.is_taken(error) else None
+        if project is None:
             raise
-        return found
+        return project
     # An older GitLab, or what is none, drops what it does not know without a word.
     stored = {key: settings[key] for key in ("path", "description", "visibility")}
     require_stored(created.attributes, stored, f"project {namespace.path}/{name}")
@@ -193,11 +141,11 @@ def find_by_id(server: gitlab.Gitlab, project_id: int) -> Project:
 
 
 def set_variables(
-    project: Project, wanted: Iterable[variables.Attributes], withdrawn: Iterable[variables.Name] = ()
+    project: Project, requested: Iterable[variables.Attributes], withdrawn: Iterable[variables.Name] = ()
 ) -> None:
     """Create, update and remove variables, see variables.py."""
     existing = [variable.attributes for variable in project.variables.list(iterator=True)]
-    plan = variables.plan(existing, wanted, withdrawn)
+    plan = variables.plan(existing, requested, withdrawn)
     for attributes in (*plan.create, *plan.update):
         try:
             if attributes in plan.create:
@@ -272,7 +220,7 @@ def new_trigger_token(project: Project) -> ProjectTrigger:
 
 
 def revoke_trigger_tokens(project: Project, but: ProjectTrigger | None = None) -> None:
-    """Revoke those we made; also one that GitLab made although its answer to that was lost."""
+    """Revoke those of this function; also one that GitLab created although its answer to that was lost."""
     for trigger in project.triggers.list(get_all=True):
         if trigger.description == TRIGGER and (but is None or trigger.id != but.id):
             _remove(trigger.delete)

@@ -1,7 +1,4 @@
-"""The certificate authorities of a GitLab whose own certificate is signed by none that everybody trusts.
-
-Both functions have this file, each in an archive of its own; a test holds them equal.
-"""
+"""The certificate authorities of a GitLab whose own certificate is signed by none that everybody trusts."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from infra.functions.seed_checkin import projects, repositories, request
-from infra.functions.seed_checkin.reasons import CheckinFailed
+from seed_checkin import gitlab_api, gitlab_projects, request
+from seed_checkin.reasons import CheckinFailed
 
 GIVEN = {
     "GitLabServerUrl": "https://gitlab.example.com",
@@ -46,26 +46,31 @@ def test_wrong_properties_are_named(change: dict[str, str]) -> None:
     ],
 )
 def test_base_url_and_group_belong_together(base_url: str, path: str, fits: bool) -> None:
-    wanted = request.read_projects(GIVEN | {"GitLabBaseUrl": base_url})
+    properties = request.read_projects(GIVEN | {"GitLabBaseUrl": base_url})
     if fits:
-        repositories.require_base_url(wanted, path)
+        gitlab_projects.require_base_url(properties, path)
         return
     with pytest.raises(CheckinFailed, match=f"but group 42 is at https://gitlab.example.com/{path}"):
-        repositories.require_base_url(wanted, path)
+        gitlab_projects.require_base_url(properties, path)
 
 
 def test_the_answer_to_a_roll_back_is_that_of_the_creation() -> None:
     """So the resources that use it stay as they were though GitLab cannot be asked."""
-    wanted = request.read_projects(GIVEN)
-    for made in (repositories.Made(4711, 4712, by_path=False), repositories.Made(4711, 4712, by_path=True)):
-        assert repositories.identity(made.physical_id) == made
-        event = {"ResourceProperties": GIVEN, "PhysicalResourceId": made.physical_id}
-        assert repositories.unchanged(event).attributes == repositories.attributes(wanted, "data-science/ml", made)
-    assert repositories.identity("not-created-4711") is None
+    properties = request.read_projects(GIVEN)
+    for current in (
+        gitlab_projects.Identity(4711, 4712, by_path=False),
+        gitlab_projects.Identity(4711, 4712, by_path=True),
+    ):
+        assert gitlab_projects.identity(current.physical_id) == current
+        event = {"ResourceProperties": GIVEN, "PhysicalResourceId": current.physical_id}
+        assert gitlab_projects.unchanged(event).attributes == gitlab_projects.attributes(
+            properties, "data-science/ml", current
+        )
+    assert gitlab_projects.identity("not-created-4711") is None
 
 
 def test_a_project_that_gitlab_is_about_to_delete_is_left_alone() -> None:
     """Deletion takes days, and asking for it again is an error."""
     project = Mock(attributes={"marked_for_deletion_on": "2026-11-22"})
-    projects.give_up(project)
+    gitlab_api.give_up(project)
     project.delete.assert_not_called()
