@@ -29,7 +29,8 @@ def access_token(secret: str, server_url: str) -> str:
     try:
         return tokens.token(_secret(secret, server_url))
     except tokens.Unreadable as error:
-        raise CheckinFailed(f"secret {secret} does not hold an access token: {error}") from error
+        how = "as its text or, in JSON, as an entry 'token'"
+        raise CheckinFailed(f"secret {secret} does not hold an access token, {how}: {error}") from error
 
 
 def authorities(secret: str, server_url: str) -> str | None:
