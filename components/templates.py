@@ -159,6 +159,7 @@ ENVIRONMENT = jinja2.Environment(  # noqa: S701 - YAML and Markdown, no HTML
 )
 ENVIRONMENT.globals |= {
     "version": __version__,
+    "pipelines": table.PIPELINES,
     "sections": _sections,
     "declared": _declared,
     "variables": _variables,
