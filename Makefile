@@ -38,7 +38,8 @@ format: setup ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-generate: setup ## Write what comes from the code: docs/reference, inputs in the components' pages, schemas
+generate: setup ## Write what comes from components/ and from the code: templates/, docs/reference, schemas
+	@$(BIN)/python -m components
 	@$(BIN)/python -m release.docs
 
 lock: setup ## Pin the requirements anew, with hashes

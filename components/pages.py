@@ -1,4 +1,4 @@
-"""Renders what people read about the components: a README for each, docs/components.md, the table of the front page."""
+"""Renders what people read about the components: their READMEs, docs/reference/components.md, the front page's table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ci_scripts import __version__
 from components import table
 from components.templates import ENVIRONMENT, Part, parsed, rendered
 
-PAGE = Path("docs/components.md")
+PAGE = Path("docs/reference/components.md")
 FRONT_PAGE = Path("README.md")
 _PAGE = """\
 # Components
@@ -40,7 +40,7 @@ def readme(name: str) -> str:
 
 
 def components_page() -> str:
-    """`docs/components.md`."""
+    """`docs/reference/components.md`."""
     return _PAGE + "".join(f"\n{_section(name)}" for name in table.NAMES)
 
 

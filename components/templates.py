@@ -37,7 +37,7 @@ class Part(NamedTuple):
 class Pipeline:
     """A component of several jobs: their inputs as its own, and how each job receives them.
 
-    What is the same for all jobs is one input. Names begin with `prefix`. Stage, rules and time limit are the job's own:
+    What is the same for all jobs is one input. Names begin with `prefix`. Stage, rules and time limit are a job's own:
     `build_stage`. Jobs of the same environment share its input: `staging_environment`.
     """
 
@@ -48,12 +48,12 @@ class Pipeline:
         """The header; `heading` is what stands above the inputs that only some jobs have."""
         if len(self.parts) == 1:
             return self.parts[0].sections
-        shared = self._shared()
-        first, *others = table.HEADINGS
-        titles = {"all jobs": table.HEADINGS[first]} | {title: table.HEADINGS[title] for title in others}
-        titles[heading] = table.OWN
-        sections = {title: {name: shared[name] for name in names if name in shared} for title, names in titles.items()}
-        sections["all jobs"] = {name: _lines(name, table.INPUTS[name]) for name in table.OF_A_PIPELINE} | sections["all jobs"]
+        shared = {name: _lines(name, table.INPUTS[name]) for name in table.OF_A_PIPELINE} | self._shared()
+        (_, of_the_job), *others = table.HEADINGS.items()
+        headings = {"all jobs": table.OF_A_PIPELINE + of_the_job, **dict(others), heading: table.OWN}
+        sections = {
+            title: {name: shared[name] for name in names if name in shared} for title, names in headings.items()
+        }
         declared: set[str] = set()
         for part in self.parts:
             of_part = {_name(part, name): (name, lines) for name, lines in _flat(part).items() if _is_own(name)}
@@ -115,6 +115,17 @@ def parsed(name: str) -> Part:
         heading: {match[1]: match[0] for match in _INPUT.finditer(lines)} for heading, lines in _SECTION.findall(text)
     }
     return Part(name, sections, yaml.safe_load(text)["spec"]["inputs"])
+
+
+def job(name: str) -> dict[str, Any]:
+    """The job of a component of one."""
+    (keywords,) = list(yaml.safe_load_all(rendered(name)))[1].values()
+    return keywords  # type: ignore[no-any-return]
+
+
+def command(name: str) -> str:
+    """What the component calls `sagemaker-ci` with, such as `deploy --stage prod`."""
+    return str(job(name)["script"][-1]).removeprefix("sagemaker-ci ")
 
 
 # --- what the bodies call ------------------------------------------------------------------------------------------

@@ -11,19 +11,15 @@ import inspect
 import json
 import os
 import re
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import yaml
-
-from ci_scripts import __version__, errors
+from ci_scripts import errors
 from ci_scripts.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
-COMPONENTS = "model-build model-deploy training build staging-deploy test-staging prod-deploy".split()
 SCHEMAS = {
     "stage-config": "ci_scripts/deployment/stage-config.schema.json",
     "quality": "ci_scripts/testing/quality.schema.json",
@@ -72,104 +68,6 @@ def error_page() -> str:
         if each.hint:
             page += f"\n**What to do:** {each.hint}\n"
     return page
-
-
-# --- components.md, and the inputs in templates/*/README.md --------------------------------------------------------
-
-_COMPONENTS = """\
-# Components
-
-Two components are whole pipelines, the others one job each. Every input is optional.
-Each component's own page says what it leaves behind and how to change it.
-"""
-_TABLE = "| input | default | meaning |\n|---|---|---|\n"
-# What every job has besides its own inputs; a component's own page shows these folded.
-_COMMON = """
-    job_name stage image image_registry install_from tags rules timeout artifacts_access
-    aws_region aws_role_arn oidc_audience environment
-    sagemaker_project_name sagemaker_project_id sagemaker_project_arn artifact_bucket folder
-""".split()
-
-
-def components_page() -> str:
-    """`docs/reference/components.md`, from the headers of `templates/*/template.yml`."""
-    return _COMPONENTS + "".join(f"\n{_component(name)}" for name in COMPONENTS)
-
-
-def _component(name: str) -> str:
-    text = _template(name)
-    purpose = " ".join(line.removeprefix("#").strip() for line in text.split("spec:")[0].splitlines())
-    inputs = _inputs(name)
-    return (
-        f"## {name}\n\n{purpose}\nMore: [{name}](../../templates/{name}/README.md).\n\n"
-        "```yaml\ninclude:\n"
-        f"  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/{name}@{__version__}\n"
-        "    inputs:\n"
-        "      image_registry: $CI_REGISTRY/mlops/sagemaker-components\n"
-        f"```\n\n{_table(inputs, rules='below')}"
-        + "".join(
-            f"\nDefault of `{key}`:\n\n```yaml\n{_written(text, key)}```\n"
-            for key, spec in inputs.items()
-            if spec.get("type") == "array" and spec["default"]
-        )
-    )
-
-
-def component_readme(name: str) -> str:
-    """`templates/<name>/README.md` as it is, its section "Inputs" from the header of the template."""
-    page = (ROOT / "templates" / name / "README.md").read_text(encoding="utf-8")
-    inputs = _inputs(name)
-    own = {key: spec for key, spec in inputs.items() if key not in _COMMON}
-    common = {key: spec for key, spec in inputs.items() if key in _COMMON}
-    rules = f"[rules](../../docs/reference/components.md#{name})"
-    section = (
-        f"{_table(own, rules)}\n<details>\n<summary>And those of every component: image, runner, access to AWS, "
-        f"SageMaker project</summary>\n\n{_table(common, rules)}\n</details>\n"
-    )
-    before, heading, after = page.partition("\n## Inputs\n")
-    _, following, rest = after.partition("\n## ")
-    return f"{before}{heading}\n{section}{following}{rest}"
-
-
-def _template(name: str) -> str:
-    return (ROOT / "templates" / name / "template.yml").read_text(encoding="utf-8")
-
-
-def _inputs(name: str) -> dict[str, dict[str, Any]]:
-    return next(yaml.safe_load_all(_template(name)))["spec"]["inputs"]  # type: ignore[no-any-return]
-
-
-def _table(inputs: Mapping[str, Mapping[str, Any]], rules: str) -> str:
-    """`rules` is where the reader finds a default that is too long for a cell."""
-    rows = (f"| `{key}` | {_default(spec, rules)} | {_meaning(spec)} |\n" for key, spec in inputs.items())
-    return _TABLE + "".join(rows)
-
-
-def _default(spec: Mapping[str, Any], rules: str) -> str:
-    if "default" not in spec:
-        return "required"
-    default = spec["default"]
-    if isinstance(default, list) and default:
-        return rules
-    return f"`{json.dumps(default) if isinstance(default, list | bool) else default}`" if default != "" else ""
-
-
-def _meaning(spec: Mapping[str, Any]) -> str:
-    text = str(spec["description"])
-    if kind := {"array": "A list.", "boolean": "`true` or `false`.", "number": "A number."}.get(spec.get("type", "")):
-        text += f" {kind}"
-    if options := spec.get("options"):
-        text += f" One of {', '.join(f'`{option}`' for option in options if option != '')}."
-    if regex := spec.get("regex"):
-        text += f" Matches `{regex}`."
-    return text.replace("|", "\\|")
-
-
-def _written(template: str, key: str) -> str:
-    """The default of an input as the template writes it, comments included."""
-    default = re.compile(rf"^    {key}:\n(?:      .*\n)*?      default:\n((?:        .*\n)+)", re.MULTILINE)
-    (lines,) = default.findall(template)
-    return textwrap.dedent(lines)
 
 
 # --- configuration.md ----------------------------------------------------------------------------------------------
@@ -338,8 +236,6 @@ def pages() -> dict[Path, str]:
     schemas = {name: (ROOT / path).read_text(encoding="utf-8") for name, path in SCHEMAS.items()}
     return {
         _REFERENCE / "errors.md": error_page(),
-        _REFERENCE / "components.md": components_page(),
-        **{Path(f"templates/{name}/README.md"): component_readme(name) for name in COMPONENTS},
         _REFERENCE / "configuration.md": configuration_page(),
         _REFERENCE / "commands.md": commands_page(),
         **{_REFERENCE / "schemas" / f"{name}.schema.json": text for name, text in schemas.items()},

@@ -201,7 +201,6 @@ def variables(rows: Sequence[Mapping[str, Any]], *, deploys: bool) -> Iterator[V
 # --- component version ---------------------------------------------------------------------------------------------
 
 _INCLUDED = re.compile(r"""^\s*(?:-\s*)?component:\s*["']?[^\s"'/]+/([^\s"'@]+)/([\w-]+)@([^\s"'#]+)""", re.MULTILINE)
-_NAMES = {"training", "build", "staging-deploy", "test-staging", "prod-deploy", "model-build", "model-deploy"}
 _EXACT = re.compile(r"\d+\.\d+\.\d+")
 _PRE_RELEASE = re.compile(r"\d+\.\d+\.\d+-[\w.]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -217,8 +216,12 @@ class Component(NamedTuple):
 
 def components(text: str) -> list[Component]:
     """This project's components in a `.gitlab-ci.yml`; found without parsing, which its two documents complicate."""
+    import json
+    from importlib.resources import files
+
+    names = json.loads(files("ci_scripts.doctor").joinpath("components.json").read_text("utf-8"))
     found = [Component(*match) for match in _INCLUDED.findall(text)]
-    return [component for component in found if component.name in _NAMES]
+    return [component for component in found if component.name in names]
 
 
 def newest(tags: Sequence[str]) -> str | None:

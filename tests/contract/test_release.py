@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ci_scripts import __version__
+from components import table
 from release import changelog, versions
 from release.versions import ReleaseError
 from tests.checkout import ENVIRON, ROOT, commit, copy, git
@@ -22,8 +23,7 @@ def test_every_place_that_names_the_version_names_the_same() -> None:
     assert [mention for mention in found if mention.version != __version__] == []
     named = {str(mention.path) for mention in found}
     assert {"ci_scripts/__init__.py", "README.md", "seed-build/.gitlab-ci.yml", "seed-deploy/.gitlab-ci.yml"} <= named
-    jobs = ("training", "build", "staging-deploy", "test-staging", "prod-deploy")
-    assert {f"templates/{job}/template.yml" for job in jobs} <= named
+    assert {str(table.template(job)) for job in table.JOBS} <= named
 
 
 @pytest.mark.parametrize(

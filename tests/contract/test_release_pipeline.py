@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 import yaml
 
+from components import self_test, table
 from release import package, versions
 from sandbox.gitlab.config.compiler import compile_pipeline
 from sandbox.gitlab.config.errors import InvalidConfiguration, NoPipeline
@@ -168,9 +169,9 @@ def test_a_release_waits_for_every_test_and_every_component(of_a_tag: Jobs) -> N
 def test_every_component_is_included_from_the_commit_under_test(repository: Repository, of_a_tag: Jobs) -> None:
     text = (ROOT / "release" / "self-test.yml").read_text()
     included = re.findall(r"component: \$CI_SERVER_FQDN/\$CI_PROJECT_PATH/([\w-]+)@\$CI_COMMIT_SHA\n", text)
-    assert set(included) == {path.parent.name for path in (ROOT / "templates").glob("*/template.yml")}
+    assert set(included) == set(table.NAMES)
     tested = [job for name, job in of_a_tag.items() if name.startswith("self-test-")]
-    assert len(tested) == 11
+    assert {job.name for job in tested} == self_test.jobs().keys()
     for job in tested:
         image = "training-sdk-v3" if "run-pipeline" in job.config["script"][-1] else "deploy"
         assert job.config["image"]["name"] == f"$CI_REGISTRY_IMAGE/{image}:$CI_PIPELINE_ID"

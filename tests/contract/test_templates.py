@@ -14,22 +14,14 @@ import yaml
 
 from ci_scripts import __version__
 from ci_scripts.cli import COMMANDS
+from components import table, templates
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "templates"
-JOBS = ["training", "build", "staging-deploy", "test-staging", "prod-deploy"]
-AGGREGATES = ["model-build", "model-deploy"]
-COMPONENTS = JOBS + AGGREGATES
-# Every component has these, in this order; then come its own.
-COMMON = """
-    job_name stage image image_registry install_from tags rules timeout artifacts_access
-    aws_region aws_role_arn oidc_audience environment
-    sagemaker_project_name sagemaker_project_id sagemaker_project_arn artifact_bucket folder
-""".split()
-# These are keywords of the job. The others become variables, the only way for a value to reach a command.
-KEYWORDS = """
-    job_name stage image tags rules timeout artifacts_access oidc_audience environment build_job_name
-""".split()
+JOBS = list(table.JOBS)
+AGGREGATES = list(table.PIPELINES)
+LATER_JOBS = [name for name in JOBS if "build_job_name" in templates.parsed(name).inputs]
+DEPLOYMENTS = [name for name in JOBS if templates.command(name).startswith("deploy ")]
 INSTALL = (
     '[ -z "$SMCI_INSTALL_FROM" ] || pip install --quiet --disable-pip-version-check --root-user-action ignore '
     "--require-hashes --requirement "
@@ -58,10 +50,10 @@ def _gitlab_ci_schema() -> dict[str, Any]:
 
 
 def test_these_are_all_the_components() -> None:
-    assert sorted(path.parent.name for path in TEMPLATES.glob("*/template.yml")) == sorted(COMPONENTS)
+    assert sorted(path.name for path in TEMPLATES.iterdir()) == sorted(table.NAMES)
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("component", table.NAMES)
 def test_the_header_follows_gitlabs_schema(component: str) -> None:
     jsonschema.validate(_documents(component)[0], _gitlab_ci_schema())
 
@@ -83,22 +75,22 @@ def test_an_aggregate_only_includes_other_components(component: str) -> None:
 
 @pytest.mark.parametrize("component", JOBS)
 def test_every_component_starts_with_the_same_inputs(component: str) -> None:
-    assert list(_inputs(component))[: len(COMMON)] == COMMON
+    assert list(_inputs(component))[: len(table.COMMON)] == table.COMMON
 
 
 def test_a_whole_pipeline_of_one_job_has_the_inputs_of_that_job() -> None:
     assert _documents("model-build")[0] == _documents("training")[0]
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("component", table.NAMES)
 def test_an_input_means_the_same_on_every_component(component: str) -> None:
     meaning = {name: spec for job in reversed(JOBS) for name, spec in _inputs(job).items()}
     for name, spec in _inputs(component).items():
-        if name == "prefix":  # of an aggregate alone: its parts have names of their own
+        if name in table.OF_A_PIPELINE:
             continue
         base = meaning[_base(name) if component in AGGREGATES else name]
-        if name == "model_package_arn" and component in ("staging-deploy", "test-staging", "prod-deploy"):
-            base = _inputs("prod-deploy")[name]  # `build` chooses, these three compare
+        if name == "model_package_arn" and component in LATER_JOBS:
+            base = _inputs(LATER_JOBS[0])[name]  # `build` chooses, these compare
         for key in ("description", "type", "regex", "options"):
             assert spec.get(key) == base.get(key), f"{name}: {key}"
 
@@ -120,7 +112,7 @@ def test_an_aggregate_has_the_defaults_of_its_parts(component: str) -> None:
             assert written == part[name]["default"], name
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("component", table.NAMES)
 def test_every_input_is_described_optional_and_used(component: str) -> None:
     used = set(re.findall(r"\$\[\[ inputs\.(\w+)(?: \| expand_vars)? \]\]", json.dumps(_documents(component)[1])))
     assert used == set(_inputs(component))
@@ -130,7 +122,7 @@ def test_every_input_is_described_optional_and_used(component: str) -> None:
         assert "default" in spec, name
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("component", table.NAMES)
 def test_what_must_not_be_empty_has_a_pattern_and_what_may_be_has_none(component: str) -> None:
     """An empty string never passes a `regex` in GitLab, whatever the pattern."""
     for name, spec in _inputs(component).items():
@@ -145,7 +137,8 @@ def test_what_must_not_be_empty_has_a_pattern_and_what_may_be_has_none(component
 
 @pytest.mark.parametrize("component", JOBS)
 def test_an_input_is_a_keyword_or_a_variable_of_the_same_name(component: str) -> None:
-    expected = {f"SMCI_{name.upper()}": f"$[[ inputs.{name} ]]" for name in _inputs(component) if name not in KEYWORDS}
+    names = [name for name in _inputs(component) if name not in table.KEYWORDS]
+    expected = {f"SMCI_{name.upper()}": f"$[[ inputs.{name} ]]" for name in names}
     variables = {name: text for name, text in _job(component)["variables"].items() if name.startswith("SMCI_")}
     fixed = {"SMCI_COMPONENT_VERSION": __version__}
     if component == "training":
@@ -180,7 +173,7 @@ def test_the_script_is_one_command_without_any_input(component: str) -> None:
     assert not job.keys() & {"before_script", "after_script", "hooks"}
 
 
-@pytest.mark.parametrize("component", ["staging-deploy", "test-staging", "prod-deploy"])
+@pytest.mark.parametrize("component", LATER_JOBS)
 def test_a_job_receives_the_exports_and_variables_of_its_own_build_alone(component: str) -> None:
     assert _job(component)["dependencies"] == ["$[[ inputs.build_job_name ]]"]
     assert _inputs(component)["build_job_name"]["default"] == _inputs("build")["job_name"]["default"]
@@ -209,7 +202,7 @@ def test_reports_are_kept_when_the_job_fails(component: str) -> None:
     assert all(path.startswith(reports) for path in artifacts["reports"].values())
 
 
-@pytest.mark.parametrize("component", ["staging-deploy", "prod-deploy"])
+@pytest.mark.parametrize("component", DEPLOYMENTS)
 def test_a_deployment_is_made_from_artifacts_alone_and_one_at_a_time(component: str) -> None:
     job = _job(component)
     assert job["variables"]["GIT_STRATEGY"] == "empty"
@@ -224,14 +217,14 @@ def test_the_staging_endpoint_does_not_change_while_it_is_tested() -> None:
     assert _inputs("test-staging")["environment"]["default"] == _inputs("staging-deploy")["environment"]["default"]
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("component", table.NAMES)
 def test_the_image_has_the_version_of_the_component(component: str) -> None:
     image = "training-sdk-$SMCI_SAGEMAKER_SDK" if component in ("training", "model-build") else "deploy"
     assert _inputs(component)["image"]["default"] == f"$SMCI_IMAGE_REGISTRY/{image}:$SMCI_COMPONENT_VERSION"
     assert _inputs(component)["image_registry"]["default"] == "$CI_REGISTRY/mlops/sagemaker-components"
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("component", table.NAMES)
 def test_the_readme_includes_the_component_at_this_version(component: str) -> None:
     readme = (TEMPLATES / component / "README.md").read_text()
     included = re.findall(r"component: \$CI_SERVER_FQDN/mlops/sagemaker-components/([\w-]+)@(\S+)", readme)

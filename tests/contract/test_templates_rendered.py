@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from components import table
 from sandbox.gitlab.config.errors import InvalidConfiguration
 from sandbox.gitlab.jobspec import CompiledJob
 from tests.contract.rendering import (
@@ -23,9 +24,8 @@ from tests.contract.rendering import (
     render,
 )
 
-JOBS = ["training", "build", "staging-deploy", "test-staging", "prod-deploy"]
-DEPLOY_JOBS = JOBS[1:]
-ALL = [*JOBS, "model-build", "model-deploy"]
+JOBS = list(table.JOBS)
+DEPLOY_JOBS = table.PIPELINES["model-deploy"]
 
 KINDS = {
     "push": {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main"},
@@ -106,7 +106,7 @@ def test_the_exports_of_build_are_artifacts() -> None:
     assert {"./staging-config-export.json", "./prod-config-export.json"} <= set(paths)
 
 
-@pytest.mark.parametrize("component", ALL)
+@pytest.mark.parametrize("component", table.NAMES)
 def test_the_pipelines_in_a_readme_are_valid(component: str) -> None:
     readme = (ROOT / "templates" / component / "README.md").read_text()
     examples = [block for block in re.findall(r"```yaml\n(.+?)```", readme, re.DOTALL) if "\ninclude:" in block]
@@ -132,7 +132,7 @@ def named_apart(component: str, number: int) -> Config:
     return {"prefix": f"{number}-"} if component == "model-deploy" else {"job_name": f"job-{number}"}
 
 
-@pytest.mark.parametrize("component", ALL)
+@pytest.mark.parametrize("component", table.NAMES)
 def test_defaults_every_option_and_every_changed_input_make_a_valid_pipeline_and_can_be_seen_in_it(
     component: str,
 ) -> None:
@@ -184,7 +184,7 @@ def test_tags_replace_the_default_ones_also_when_there_are_none() -> None:
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("component", ALL)
+@pytest.mark.parametrize("component", table.NAMES)
 def test_what_an_input_cannot_be_is_refused(component: str) -> None:
     wrong: list[tuple[str, Any, str]] = [("jobname", "x", "unknown input arguments: jobname")]
     for name, spec in inputs_of(component).items():
@@ -201,7 +201,7 @@ def test_what_an_input_cannot_be_is_refused(component: str) -> None:
             render(configuration((component, {name: value})))
 
 
-@pytest.mark.parametrize("component", ALL)
+@pytest.mark.parametrize("component", table.NAMES)
 def test_an_input_that_is_missing_has_its_default(component: str) -> None:
     for name in inputs_of(component):
         assert include(component, {name: None}) == include(component, {})
@@ -223,7 +223,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("component", ALL)
+@pytest.mark.parametrize("component", table.NAMES)
 def test_a_value_never_becomes_part_of_a_script(component: str, value: str) -> None:
     specs = {name: spec for name, spec in inputs_of(component).items() if spec.get("type") != "array"}
     # Those that anything may be given to, and those that GitLab checks; `prefix` ends up in names that are checked.

@@ -18,6 +18,7 @@ import pytest
 import requests
 import yaml
 
+from components import self_test
 from sandbox.processes import Server
 from tests import release_programs
 from tests.checkout import ENVIRON, commit, copy, git
@@ -27,11 +28,8 @@ VERSION = "98.7.6"
 CUT_SHORT = ("lint", "unit", "contract", "sandbox", "demo")
 TESTS = {*CUT_SHORT[:-1], *(f"demo: [{version}]" for version in ("3.11.0", "3.11.2", "3.14"))}
 RELEASE = ("version", "wheel", "images", "sign", "publish-package", "publish-images", "release")
-PARTS = ("build", "staging-deploy", "test-staging", "prod-deploy")
-SELF_TESTS = {
-    f"self-test-{job}" for job in ("training", "model-build", *PARTS, *(f"model-deploy-{job}" for job in PARTS[:-1]))
-}
 PLAYED = {"self-test-manual-prod-deploy", "self-test-model-deploy-prod-deploy"}
+SELF_TESTS = self_test.jobs().keys() - PLAYED
 BIN = Path(sys.executable).parent
 
 
