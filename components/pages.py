@@ -1,4 +1,4 @@
-"""Renders what people read about the components: their READMEs, docs/reference/components.md, the front page's table."""
+"""Renders what people read about the components: a README each, the reference page, the table of the front page."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from components.templates import ENVIRONMENT, Part, job, parsed
 
 FILE = Path("release/self-test.yml")
 PREFIX = "self-test-"
+_WAITS = "*production"
 
 
 class Include(NamedTuple):
@@ -34,6 +35,11 @@ def includes() -> list[Include]:
 def jobs() -> dict[str, str]:
     """The names of all jobs in the pipeline and what each extends."""
     return {name: extends for include in includes() for name, extends in include.jobs.items()}
+
+
+def waiting() -> set[str]:
+    """The names of the jobs that wait for a person: the release does not wait for them."""
+    return {name for name, extends in jobs().items() if extends == _WAITS}
 
 
 def is_manual(name: str) -> bool:
@@ -92,5 +98,5 @@ def _image(part: Part) -> str:
 
 def _extends(name: str, *, runs: bool) -> str:
     if not runs:
-        return "*production"
+        return _WAITS
     return "*deployment" if job(name)["variables"]["GIT_STRATEGY"] == "empty" else "{extends: .self-test}"

@@ -97,7 +97,7 @@ def test_an_input_means_the_same_on_every_component(component: str) -> None:
 
 def _base(name: str) -> str:
     """`prod_deploy_stage` of an aggregate is the `stage` of its prod-deploy component."""
-    return re.sub(r"^(build|staging_deploy|test_staging|prod_deploy|staging|prod)_(?=\w)", "", name)
+    return re.sub(r"^\w+_(?=(stage|rules|timeout|environment)$)", "", name)
 
 
 @pytest.mark.parametrize("component", AGGREGATES)
@@ -141,11 +141,11 @@ def test_an_input_is_a_keyword_or_a_variable_of_the_same_name(component: str) ->
     expected = {f"SMCI_{name.upper()}": f"$[[ inputs.{name} ]]" for name in names}
     variables = {name: text for name, text in _job(component)["variables"].items() if name.startswith("SMCI_")}
     fixed = {"SMCI_COMPONENT_VERSION": __version__}
-    if component == "training":
-        for name in ("SMCI_PIPELINE_KWARGS", "SMCI_PIPELINE_PARAMETERS"):
-            assert variables[name] == {"value": expected.pop(name), "expand": False}, "a dollar in JSON is a dollar"
-            del variables[name]
-    else:  # `rules` look into these, where GitLab looks into no variable by itself
+    for name in [name for name in names if table.INPUTS[name].get("becomes") == "text"]:
+        variable = f"SMCI_{name.upper()}"
+        assert variables[variable] == {"value": expected.pop(variable), "expand": False}, "a dollar in JSON is a dollar"
+        del variables[variable]
+    if "model_package_arn" in names:  # `rules` look into these, where GitLab looks into no variable by itself
         name, number = (f"$[[ inputs.sagemaker_project_{part} | expand_vars ]]" for part in ("name", "id"))
         fixed["SMCI_MODEL_PACKAGES"] = rf"/:model-package\/{name}-{number}\/|\z{name}{number}/i"
         fixed["SMCI_MODEL_PACKAGE_ARN"] = "$[[ inputs.model_package_arn | expand_vars ]]"
@@ -166,7 +166,9 @@ def test_the_script_is_one_command_without_any_input(component: str) -> None:
     job = _job(component)
     install, line = job["script"]
     # The file that a release publishes for the image of this job.
-    assert install == INSTALL.format(suffix="-training-sdk-$SMCI_SAGEMAKER_SDK" if component == "training" else "")
+    assert install == INSTALL.format(
+        suffix="-training-sdk-$SMCI_SAGEMAKER_SDK" if "sagemaker_sdk" in _inputs(component) else ""
+    )
     command, subcommand, *options = line.split()
     assert (command, subcommand in COMMANDS) == ("sagemaker-ci", True)
     assert options in ([], ["--stage", "staging"], ["--stage", "prod"])
@@ -219,7 +221,7 @@ def test_the_staging_endpoint_does_not_change_while_it_is_tested() -> None:
 
 @pytest.mark.parametrize("component", table.NAMES)
 def test_the_image_has_the_version_of_the_component(component: str) -> None:
-    image = "training-sdk-$SMCI_SAGEMAKER_SDK" if component in ("training", "model-build") else "deploy"
+    image = "training-sdk-$SMCI_SAGEMAKER_SDK" if "sagemaker_sdk" in _inputs(component) else "deploy"
     assert _inputs(component)["image"]["default"] == f"$SMCI_IMAGE_REGISTRY/{image}:$SMCI_COMPONENT_VERSION"
     assert _inputs(component)["image_registry"]["default"] == "$CI_REGISTRY/mlops/sagemaker-components"
 

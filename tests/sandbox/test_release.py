@@ -28,7 +28,7 @@ VERSION = "98.7.6"
 CUT_SHORT = ("lint", "unit", "contract", "sandbox", "demo")
 TESTS = {*CUT_SHORT[:-1], *(f"demo: [{version}]" for version in ("3.11.0", "3.11.2", "3.14"))}
 RELEASE = ("version", "wheel", "images", "sign", "publish-package", "publish-images", "release")
-PLAYED = {"self-test-manual-prod-deploy", "self-test-model-deploy-prod-deploy"}
+PLAYED = self_test.waiting()
 SELF_TESTS = self_test.jobs().keys() - PLAYED
 BIN = Path(sys.executable).parent
 

@@ -1,0 +1,164 @@
+"""The components come from one source: what is generated is current, and a new one is a line, a body and a command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components import table
+from components.__main__ import files
+from tests.checkout import ENVIRON, ROOT, copy
+
+COMMAND = '''\
+"""`teardown`: only there to be a command."""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stage", required=True, help="the stage that is removed")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    raise NotImplementedError
+'''
+BODY = """\
+{% extends "shared/job.yml.j2" %}
+{% set command = "teardown --stage staging" %}
+{% set heading = "what is removed" %}
+{% set inputs = ["model_package_arn", "build_job_name", "poll_seconds"] %}
+{% set defaults = {"timeout": "20m", "environment": "staging"} %}
+{% block purpose %}
+# Removes the staging endpoint when somebody asks for it.
+{% endblock %}
+{% block environment %}
+    action: stop
+{% endblock %}
+{% block rules %}
+        - if: $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH
+          when: manual
+{% endblock %}
+{% block checkout %}
+    GIT_STRATEGY: empty
+{% endblock %}
+"""
+PIPELINE = """\
+{% extends "shared/pipeline.yml.j2" %}
+{% set heading = "what is removed" %}
+{% block purpose %}
+# The whole pipeline of a repository that removes.
+{% endblock %}
+"""
+
+
+def test_every_generated_file_is_current() -> None:
+    stale = [str(path) for path, text in files().items() if (ROOT / path).read_text() != text]
+    assert stale == [], "edited by hand, or older than components/: run `make generate`"
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=folder, env=ENVIRON, capture_output=True, text=True, check=False)
+
+
+def insert(file: Path, before: str, line: str) -> None:
+    text = file.read_text()
+    assert text.count(before) == 1
+    file.write_text(text.replace(before, f"{line}\n{before}"))
+
+
+def add_body(folder: Path, component: str, body: str) -> None:
+    (folder / "components" / component).mkdir()
+    (folder / "components" / component / "template.yml.j2").write_text(body)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of this project with a component of one job more, and a pipeline that ends with it."""
+    folder = copy(tmp_path_factory.mktemp("project"))
+    # The three things that a new component takes: a line in the table, a body, and its command.
+    insert(
+        folder / "components/inputs.yml", "\n# A component that is the whole", "  teardown: remove the staging endpoint"
+    )
+    add_body(folder, "teardown", BODY)
+    insert(
+        folder / "ci_scripts/cli.py", '    "doctor": (', '    "teardown": ("ci_scripts.teardown.command", "remove"),'
+    )
+    (folder / "ci_scripts/teardown").mkdir()
+    (folder / "ci_scripts/teardown/command.py").write_text(COMMAND)
+    # And a pipeline: a line and a body.
+    insert(folder / "components/inputs.yml", "\n# What an input has in GitLab", "  model-removal: [build, teardown]")
+    add_body(folder, "model-removal", PIPELINE)
+    for program in ("components", "release.docs"):  # make generate
+        done = run(folder, program)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_new_component_is_in_every_list(project: Path) -> None:
+    job = yaml.safe_load((project / "release/self-test.yml").read_text())
+    for component in ("teardown", "model-removal"):
+        assert (project / "templates" / component / "template.yml").is_file()
+        assert f"/{component}@" in (project / "templates" / component / "README.md").read_text()
+        assert f"\n## {component}\n" in (project / "docs/reference/components.md").read_text()
+        assert f"[`{component}`](templates/{component})" in (project / "README.md").read_text()
+        assert component in json.loads((project / "ci_scripts/doctor/components.json").read_text())
+        assert f"$CI_SERVER_FQDN/$CI_PROJECT_PATH/{component}@$CI_COMMIT_SHA" in [
+            include["component"] for include in job["include"]
+        ]
+    assert "\n## sagemaker-ci teardown\n" in (project / "docs/reference/commands.md").read_text()
+    assert {
+        "self-test-teardown", "self-test-manual-teardown", "self-test-model-removal-teardown"
+    } < set(job["self-test"]["needs"])  # fmt: skip
+
+
+def test_a_new_component_changes_no_other(project: Path) -> None:
+    for component in table.NAMES:
+        path = table.template(component)
+        assert (project / path).read_bytes() == (ROOT / path).read_bytes()
+
+
+def test_a_new_component_keeps_what_every_component_promises(project: Path) -> None:
+    names = ("templates", "templates_rendered", "release_pipeline", "docs")
+    tests = [f"tests/contract/test_{name}.py" for name in names]
+    done = run(project, "pytest", "-q", *tests, "-k", "teardown or removal or component or generated")
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
+def test_an_edit_by_hand_turns_a_test_red_that_says_what_to_run(tmp_path: Path) -> None:
+    folder = copy(tmp_path)
+    edited = folder / "templates/build/template.yml"
+    edited.write_text(
+        edited.read_text().replace("timeout: 15m", "timeout: 16m").replace("default: 15m", "default: 16m")
+    )
+    done = run(folder, "pytest", "-q", "tests/contract/test_generate.py", "-k", "current")
+    assert done.returncode == 1
+    assert "templates/build/template.yml" in done.stdout
+    assert "make generate" in done.stdout
+    assert run(folder, "components").returncode == 0
+    assert edited.read_text() == (ROOT / "templates/build/template.yml").read_text()
+
+
+def test_jobs_that_differ_in_an_input_of_a_whole_pipeline_are_refused(tmp_path: Path) -> None:
+    folder = copy(tmp_path)
+    insert(folder / "components/inputs.yml", "\n# What an input has in GitLab", "  mixed: [training, build]")
+    add_body(folder, "mixed", PIPELINE)
+    done = run(folder, "components")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: training and build differ in the input image: ")
+    assert not (folder / "templates/mixed").exists(), "nothing is written"
+
+
+def test_a_default_is_written_as_yaml_reads_it_back(tmp_path: Path) -> None:
+    folder = copy(tmp_path)
+    table_file = folder / "components/inputs.yml"
+    table_file.write_text(table_file.read_text().replace("default: quality.yml", 'default: "a: [1] # no comment"'))
+    assert run(folder, "components").returncode == 0
+    header = next(yaml.safe_load_all((folder / "templates/build/template.yml").read_text()))
+    assert header["spec"]["inputs"]["quality"]["default"] == "a: [1] # no comment"
