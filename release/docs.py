@@ -1,6 +1,6 @@
 """Write the pages, and parts of pages, that come from the code: `make generate`. A test checks that they are current.
 
-Sources: the error classes, the headers of the templates, the JSON Schemas, the parsers of the subcommands.
+Sources: the error classes, the JSON Schemas, the parsers of the subcommands. Pages of components: `python -m components`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from unittest import mock
 
 from ci_scripts import errors
 from ci_scripts.cli import COMMANDS
+from components import table, templates
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMAS = {
@@ -205,6 +206,9 @@ def commands_page() -> str:
     page = _COMMANDS
     for name, (module, summary) in COMMANDS.items():
         page += f"\n## sagemaker-ci {name}\n\n{summary[:1].upper()}{summary[1:]}.\n"
+        components = [each for each in table.JOBS if templates.command(each).split()[0] == name]
+        if components:
+            page += f"Run by {', '.join(f'[{each}](components.md#{each})' for each in components)}.\n"
         rows = "".join(_option(action) for action in _options(module))
         if rows:
             page += f"\n| option | variable | meaning |\n|---|---|---|\n{rows}"

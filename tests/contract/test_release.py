@@ -116,6 +116,8 @@ def test_a_release_is_one_commit_that_leaves_no_old_version_behind(clone: Path) 
     assert f"model-deploy@{NEXT}\n" in (clone / f"tests/fixtures/releases/{NEXT}.yml").read_text()
     assert {mention.version for mention in versions.mentions(clone)} == {NEXT}
     assert make_check(clone, NEXT).returncode == 0
+    subprocess.run([sys.executable, "-m", "components"], cwd=clone, env=ENVIRON, check=True)
+    assert state(clone)[1] == "", "the templates are those that their source makes of this version"
     assert make_check(clone, "98.7.7").returncode == 1, "a tag of another name is no release"
     # Whatever still says the old version in the product's own files was not told to be a mention.
     files = [str(path) for path in versions.files(clone)]
