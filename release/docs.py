@@ -1,6 +1,6 @@
 """Write the pages, and parts of pages, that come from the code: `make generate`. A test checks that they are current.
 
-Sources: the error classes, the JSON Schemas, the parsers of the subcommands. Pages of components: `python -m components`.
+Sources: the error classes, the JSON Schemas, the parsers of the subcommands. Pages of components: `components.pages`.
 """
 
 from __future__ import annotations
