@@ -573,3 +573,13 @@ class RegionLacksPart(SagemakerCiError):
 
     code = "SMCI-806"
     hint = "Choose another region. The lists are AWS's as of this version's release, and may lag behind AWS."
+
+
+class GitLabAddressUnusable(SagemakerCiError):
+    """AWS takes GitLab for an identity provider, and its repositories for a project's, at https on port 443 alone."""
+
+    code = "SMCI-807"
+    hint = (
+        "Put a reverse proxy with https on port 443 before GitLab and make that its external URL, or set the "
+        "repositories up by hand with static access keys."
+    )

@@ -144,6 +144,19 @@ def _of_one_project(environ: Mapping[str, str]) -> Mapping[str, str]:
     return {name: content for name, content in environ.items() if name not in names}
 
 
+def issuer_problem(url: str) -> str | None:
+    """Why GitLab at this address cannot be an identity provider of AWS; None when it can.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme != "https":
+        return f"{url} is not https"
+    if ":" in rest.partition("/")[0]:
+        return f"{url} has a port"
+    return None
+
+
 def role_arn(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """An IAM role's ARN from a variable. Raises InvalidSettings when it is missing or not the ARN of a role."""
     found = value(environ, name)

@@ -32,7 +32,8 @@ def play(folder: Path, console: Console | None = None) -> dict[str, Any]:
     begun = time.monotonic()
     with the.running(folder, images) as world:
         with story.act("A platform team installs the product"):
-            story.say(f"AWS at {world.aws_url}, GitLab at {world.gitlab_url} (loopback only)")
+            story.say(f"AWS at {world.aws_url}, GitLab at {world.local_gitlab_url} (loopback only)")
+            story.say(f"jobs and functions know this GitLab as {world.gitlab_url}, by a proxy on loopback")
             the.install(world, story.say)
         with story.act("A data scientist creates a project"):
             the.create_project(world, story.say)

@@ -30,7 +30,8 @@ class Place(ABC):
     """An AWS account and a GitLab group that people work in, what things are called there, and how fast it is.
 
     `look_seconds` pass between two looks at something that goes on; what starts by itself is waited for
-    `patience_seconds`, a job of GitLab `job_seconds`.
+    `patience_seconds`, a job of GitLab `job_seconds`. `authorities_secret` names the secret with the
+    authorities of GitLab's certificate, empty where everybody trusts it.
     """
 
     account: str
@@ -44,6 +45,7 @@ class Place(ABC):
     platform_stack: str
     platform_bucket: str
     token_secret: str
+    authorities_secret: str
     look_seconds: float
     patience_seconds: float
     job_seconds: float
@@ -116,6 +118,7 @@ def project_form(place: Place) -> dict[str, str]:
         "GitLabSecretName": place.token_secret,
         "ComponentProjectPath": place.components,
         "ComponentVersion": place.version,
+        "GitLabCaSecretName": place.authorities_secret,
     }
 
 

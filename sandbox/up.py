@@ -54,7 +54,7 @@ def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
         console.print(
             _GUIDE.format(
                 aws=world.aws_url,
-                gitlab=world.gitlab_url,
+                gitlab=world.local_gitlab_url,
                 token=world.gitlab_token,
                 access_key=ROOT_KEYS["AWS_ACCESS_KEY_ID"],
                 secret_key=ROOT_KEYS["AWS_SECRET_ACCESS_KEY"],

@@ -25,11 +25,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import gitlab
 from botocore.config import Config
 from botocore.exceptions import WaiterError
 
 from sandbox import job_images, people
 from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
+from sandbox.loopback import GITLAB_URL
 from sandbox.people import Place, Say, failures
 from sandbox.people import outputs as outputs_of
 from sandbox.processes import Server
@@ -39,6 +41,7 @@ PROJECT_NAME, PROJECT_ID = "abalone", "p-sandbox01"
 PROJECT_STACK = f"SP-{PROJECT_NAME}-{PROJECT_ID}"  # SP- is how SageMaker begins the names of such stacks
 PLATFORM_BUCKET = f"mlops-platform-{ACCOUNT}"
 TOKEN_SECRET = "gitlab/access-token"  # noqa: S105 - the secret's name
+AUTHORITIES_SECRET = "gitlab/authorities"  # noqa: S105 - the secret's name
 COMPONENTS = job_images.COMPONENTS
 SAMPLE_DATA = f"sagemaker-servicecatalog-seedcode-{REGION}"
 GROUP = "data-science"
@@ -48,10 +51,19 @@ VERSION = (ROOT / "ci_scripts" / "__init__.py").read_text().split('__version__ =
 
 @dataclass(frozen=True)
 class World(Place):
-    """A running sandbox: where its two servers answer, and the folder of its state."""
+    """A running sandbox: where its two servers answer, and the folder of its state.
+
+    `gitlab_url` is GitLab's own idea of its address, which jobs and functions reach by `network`, the environment of
+    a program behind the gateway; people ask it at `local_gitlab_url`.
+    """
 
     folder: Path
     aws_url: str
+    local_gitlab_url: str
+    network: dict[str, str]
+
+    def gitlab(self) -> gitlab.Gitlab:
+        return gitlab.Gitlab(self.local_gitlab_url, private_token=self.gitlab_token)
 
     def aws(self, service: str) -> Any:
         """A boto3 client with the sandbox's administrator keys."""
@@ -79,12 +91,13 @@ class World(Place):
         )
 
 
-def _world(folder: Path, aws_url: str, gitlab_url: str, token: str) -> World:
+def _world(folder: Path, aws_url: str, local_gitlab_url: str) -> World:
+    state = folder / "gitlab"
     return World(
         account=ACCOUNT,
         region=REGION,
-        gitlab_url=gitlab_url,
-        gitlab_token=token,
+        gitlab_url=GITLAB_URL,
+        gitlab_token=(state / "root-token").read_text().strip(),
         group=GROUP,
         components=COMPONENTS,
         version=VERSION,
@@ -92,12 +105,20 @@ def _world(folder: Path, aws_url: str, gitlab_url: str, token: str) -> World:
         platform_stack="sagemaker-ci",
         platform_bucket=PLATFORM_BUCKET,
         token_secret=TOKEN_SECRET,
+        authorities_secret=AUTHORITIES_SECRET,
         look_seconds=0.25,
         patience_seconds=60,
         job_seconds=600,
         folder=folder,
         aws_url=aws_url,
+        local_gitlab_url=local_gitlab_url,
+        network=_network(state),
     )
+
+
+def _network(state: Path) -> dict[str, str]:
+    network: dict[str, str] = json.loads((state / "network.json").read_text())
+    return network
 
 
 @contextmanager
@@ -115,13 +136,12 @@ def running(folder: Path, images: Path, ports: tuple[int, int] = (0, 0)) -> Iter
             raise SystemExit(f"a sandbox is running in {folder}: end it, or give this one another --folder") from None
         for name in ("aws", "gitlab"):
             shutil.rmtree(folder / name, ignore_errors=True)
-        aws = stack.enter_context(Server("sandbox.aws", folder / "aws", "--port", str(ports[0])))
-        gitlab_state = folder / "gitlab"
-        server = stack.enter_context(
-            Server("sandbox.gitlab", gitlab_state, "--port", str(ports[1]), "--images", str(images))
-        )
-        token = (gitlab_state / "root-token").read_text().strip()
-        yield _world(folder, aws.url, server.url, token)
+        state = folder / "gitlab"
+        server = stack.enter_context(Server("sandbox.gitlab", state, "--port", str(ports[1]), "--images", str(images)))
+        network = _network(state)
+        way = ("--gateway", network["HTTPS_PROXY"], "--authorities", network["SSL_CERT_FILE"])
+        aws = stack.enter_context(Server("sandbox.aws", folder / "aws", "--port", str(ports[0]), *way))
+        yield _world(folder, aws.url, server.url)
 
 
 def set_up(world: World, say: Say) -> None:
@@ -210,6 +230,12 @@ def create_group(world: World) -> None:
     for key, value in (("AWS_ENDPOINT_URL", world.aws_url), ("POLL_SECONDS", "0.5")):
         group.variables.create({"key": key, "value": value})
     create_secret(world, TOKEN_SECRET, world.gitlab_token)
+    create_secret(world, AUTHORITIES_SECRET, authority(world))
+
+
+def authority(world: World) -> str:
+    """The certificate of the authority that has signed GitLab's, in PEM form."""
+    return (world.folder / "gitlab" / "authority.pem").read_text()
 
 
 def create_secret(place: Place, name: str, text: str, gitlab_url: str = "") -> None:

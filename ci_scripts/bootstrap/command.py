@@ -86,7 +86,7 @@ def run(arguments: Namespace) -> None:
 
 
 def _check(arguments: Namespace) -> None:
-    """Raises InvalidOption with every option that cannot be right."""
+    """Raises InvalidOption with every option that cannot be right, GitLabAddressUnusable when it is that alone."""
     expected = (
         ("--bucket", arguments.bucket, _BUCKET, "the name of a bucket without dots"),
         *(("--input-bucket", each, settings.BUCKET, "the name of a bucket") for each in arguments.input_buckets),
@@ -98,5 +98,11 @@ def _check(arguments: Namespace) -> None:
     wrong = [
         f"{flag} is {value!r}, expected {what}" for flag, value, rule, what in expected if not re.fullmatch(rule, value)
     ]
+    url = arguments.gitlab_url.rstrip("/")
+    unfit = settings.issuer_problem(url) if re.fullmatch(_URL, url) else None
+    if unfit and wrong:
+        wrong.append(f"--gitlab-url: {unfit}, which AWS does not take")
     if wrong:
         raise errors.InvalidOption("; ".join(wrong), hint="See `sagemaker-ci bootstrap --help`.")
+    if unfit:
+        raise errors.GitLabAddressUnusable(f"--gitlab-url: {unfit}")

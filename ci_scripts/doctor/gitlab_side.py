@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ci_scripts import __version__, repository
+from ci_scripts import __version__, repository, settings
 from ci_scripts.doctor import verdicts
 from ci_scripts.doctor.verdicts import Verdict
 
@@ -30,6 +30,10 @@ class GitLab(NamedTuple):
     project: str
     token: str
     job_token: str
+    server: str = ""
+    """GitLab's external URL, the issuer of its ID tokens; known in a job alone."""
+    oidc: bool = False
+    """Whether the job is to enter AWS by an ID token."""
 
     def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON of an answer; 0 and why when there is none."""
@@ -57,7 +61,9 @@ def _trust(api: str) -> ssl.SSLContext | None:
 
 
 def examine(gitlab: GitLab, *, deploys: bool) -> Iterator[Verdict]:
-    """Every check on GitLab: the project's protection and variables, and the components that it includes."""
+    """Every check on GitLab: its address, the project's protection and variables, the components that it includes."""
+    if gitlab.server:
+        yield verdicts.issuer(gitlab.server, settings.issuer_problem(gitlab.server), oidc=gitlab.oidc)
     if not gitlab.api or not gitlab.project:
         yield verdicts.skipped("GitLab project", "outside a job, tell --gitlab-api and --gitlab-project")
     elif not gitlab.token:
@@ -126,4 +132,11 @@ def _newest(gitlab: GitLab, project: str) -> str | None:
 
 def surroundings(environ: Mapping[str, str], api: str | None, project: str | None) -> GitLab:
     """Where to ask: the options, which fall back to GitLab's predefined variables."""
-    return GitLab(api or "", project or "", environ.get("GITLAB_TOKEN", ""), environ.get("CI_JOB_TOKEN", ""))
+    return GitLab(
+        api=api or "",
+        project=project or "",
+        token=environ.get("GITLAB_TOKEN", ""),
+        job_token=environ.get("CI_JOB_TOKEN", ""),
+        server=environ.get("CI_SERVER_URL", ""),
+        oidc=bool(settings.value(environ, "AWS_ROLE_ARN") and environ.get("AWS_ID_TOKEN")),
+    )

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ci_scripts import errors
+
 
 class Verdict(NamedTuple):
     """One line of the examination. Only `FAILED` makes the command fail."""
@@ -154,6 +156,16 @@ def dead_letters(name: str, waiting: int) -> Verdict:
 
 
 # --- GitLab --------------------------------------------------------------------------------------------------------
+
+
+def issuer(url: str, problem: str | None, *, oidc: bool) -> Verdict:
+    """Whether AWS takes GitLab at this address for an identity provider; `oidc` tells that the job needs it to."""
+    if problem is None:
+        return ok("GitLab address", url)
+    error = errors.GitLabAddressUnusable(problem)
+    if oidc:
+        return failed("GitLab address", f"{error.code}: {error.message}. {error.hint}")
+    return hint("GitLab address", f"{problem}: no job can enter AWS by OIDC")
 
 
 def protection(branch: str, *, protected: bool) -> Verdict:

@@ -71,6 +71,7 @@ def of(environ: Mapping[str, str], run: str) -> Account:
         platform_stack=f"sagemaker-ci-{run}",
         platform_bucket=f"sagemaker-ci-{run}-{account}",
         token_secret=f"sagemaker-ci/{run}",
+        authorities_secret=environ.get("GITLAB_CA_SECRET", ""),
         look_seconds=look,
         patience_seconds=900,
         job_seconds=2 * 3600,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from sandbox.aws import server
@@ -12,7 +13,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sandbox.aws", description="AWS on loopback, for the sandbox.")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--state", type=Path, required=True, help="directory for logs and working files")
+    parser.add_argument("--gateway", default="", metavar="URL", help="proxy to https addresses of the sandbox")
+    parser.add_argument("--authorities", default="", metavar="FILE", help="certificates that are trusted there")
     arguments = parser.parse_args()
+    os.environ |= {"SANDBOX_AWS_GATEWAY": arguments.gateway, "SANDBOX_AWS_AUTHORITIES": arguments.authorities}
     server.run(arguments.port, arguments.state.resolve())
 
 

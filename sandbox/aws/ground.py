@@ -11,6 +11,16 @@ ROOT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000", "AWS_SECRET_ACCESS_KEY
 """Static keys of the account's root, for the person or program that sets the sandbox up."""
 
 
+def gateway() -> str:
+    """The proxy by which functions and STS reach https addresses of the sandbox; empty where there is none."""
+    return os.environ.get("SANDBOX_AWS_GATEWAY", "")
+
+
+def authorities() -> str:
+    """A file with the certificates that STS trusts, those of the gateway among them."""
+    return os.environ.get("SANDBOX_AWS_AUTHORITIES", "")
+
+
 def state() -> Path:
     """The directory in which this process may write."""
     return Path(os.environ["SANDBOX_AWS_STATE"])

@@ -26,7 +26,8 @@ from moto.sts.models import AssumedRole, sts_backends
 from moto.sts.responses import TokenResponse
 
 from sandbox.aws import policies
-from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
+from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS, authorities, gateway
+from sandbox.loopback import DOMAIN
 
 _ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512"]
 _CONDITION_CLAIMS = ("aud", "sub", "amr", "email", "oaud")  # of an identity provider of one's own, IAM knows no others
@@ -97,15 +98,10 @@ def verify_token(token: str) -> tuple[dict[str, Any], OpenIDConnectProvider]:
 
 
 def _signing_key(issuer: str, key_id: str | None) -> Any:
-    """The issuer's public key, by OpenID Connect discovery. Only issuers on loopback are asked: nothing leaves."""
+    """The issuer's public key, by OpenID Connect discovery. Only the sandbox's issuers are asked: nothing leaves."""
     try:
-        if urlsplit(issuer).hostname not in ("127.0.0.1", "localhost", "::1"):
-            raise requests.ConnectionError(f"{issuer} is not on loopback")
-        configuration = requests.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration", timeout=5)
-        configuration.raise_for_status()
-        keys = requests.get(configuration.json()["jwks_uri"], timeout=5)
-        keys.raise_for_status()
-        for key in jwt.PyJWKSet.from_dict(keys.json()).keys:
+        configuration = _read(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+        for key in jwt.PyJWKSet.from_dict(_read(configuration["jwks_uri"])).keys:
             if key_id is None or key.key_id == key_id:
                 return key.key
     except (requests.RequestException, jwt.InvalidTokenError, jwt.PyJWKSetError, KeyError, ValueError) as error:
@@ -115,6 +111,15 @@ def _signing_key(issuer: str, key_id: str | None) -> Any:
             "AssumeRoleWithWebIdentity documentation for requirements",
         ) from error
     raise TokenRefused("InvalidIdentityToken", "No matching key found in the identity provider's key set")
+
+
+def _read(url: str) -> Any:
+    address = urlsplit(url)
+    if address.scheme != "https" or not (address.hostname or "").endswith(f".{DOMAIN}") or not gateway():
+        raise requests.ConnectionError(f"{url} is not in the sandbox")
+    answer = requests.get(url, timeout=5, proxies={"https": gateway()}, verify=authorities())
+    answer.raise_for_status()
+    return answer.json()
 
 
 def trusts(policy: Mapping[str, Any], provider_arn: str, claims: Mapping[str, Any]) -> bool:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sandbox.aws import logs
-from sandbox.aws.ground import REGION, state
+from sandbox.aws.ground import REGION, gateway, state
 
 _INIT_SECONDS = 30.0  # Lambda allows 10; two busy cores need more
 _LIFETIME_SECONDS = 45 * 60  # its credentials live for an hour
@@ -84,6 +84,8 @@ class Environment:
             "AWS_LAMBDA_LOG_STREAM_NAME": stream,
             "_HANDLER": settings.handler,
         }
+        # Where functions run there is no name service for the sandbox's names, but there is a proxy.
+        network = {"HTTPS_PROXY": gateway(), "NO_PROXY": "127.0.0.1,localhost"} if gateway() else {}
         # -S and -P: no site-packages and no folder of ours, the archive must bring what it imports.
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-P", str(Path(__file__).with_name("lambda_runner.py"))],
@@ -93,7 +95,7 @@ class Environment:
             text=True,
             errors="replace",
             cwd=task_root,
-            env=dict(settings.variables) | own | credentials,
+            env=network | dict(settings.variables) | own | credentials,
             start_new_session=True,
         )
         self._lines: queue.Queue[str | None] = queue.Queue()

@@ -205,6 +205,7 @@ class Execution:
         for other in self.previous:
             dotenv |= other.dotenv
         return {
+            **self.server.runner,
             **self.commit_variables,
             **variables.of_job(job, self.server, str(self.folder)),
             **job.spec.variables,

@@ -1,10 +1,16 @@
-"""The HTTP server: the REST API, git, and GitLab's OpenID discovery, on one loopback port."""
+"""The HTTP server: the REST API, git, and GitLab's OpenID discovery, on one loopback port for people and tests.
+
+Jobs, functions and AWS know the same server as `GITLAB_URL`, over TLS and through the gateway.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
+import ssl
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +20,7 @@ from flask import Flask, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from sandbox.gateway import Gateway
 from sandbox.gitlab import git_http, graphql, rest
 from sandbox.gitlab.api import Api, Encoded
 from sandbox.gitlab.entities import Entities
@@ -23,7 +30,7 @@ from sandbox.gitlab.runner import Images
 from sandbox.gitlab.store import Store
 from sandbox.gitlab.tokens import Issuer
 from sandbox.gitlab.variables import Server
-from sandbox.loopback import HOST, programs_only
+from sandbox.loopback import GITLAB_NAMES, GITLAB_URL, HOST, programs_only
 
 
 class _Handler(WSGIRequestHandler):
@@ -41,29 +48,44 @@ class GitLab:
         self.store = Store(folder)
         issuer = Issuer()
         application = Flask("sandbox-gitlab")
-        self._server: BaseWSGIServer = make_server(
-            HOST,
-            port,
-            programs_only(_keep_encoded_slashes(application.wsgi_app)),
-            threaded=True,
-            request_handler=_Handler,
-        )
-        # Clients wait for small answers: do not hold them back for more.
-        self._server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.url = issuer.url = f"http://{HOST}:{self._server.server_port}"
-        self.engine = Engine(self.store, Server(self.url), images, issuer, concurrency)
-        _add_routes(application, Api(self.store, self.engine), Entities(self.url), issuer)
+        guarded = programs_only(_keep_encoded_slashes(application.wsgi_app))
+        self._server = _listen(port, guarded)
+        self._gateway = Gateway()
+        self._secure = _listen(0, guarded, self._gateway.certificate(*GITLAB_NAMES))
+        for name in GITLAB_NAMES:
+            self._gateway.lead(name, self._secure.server_port)
+        self.url = f"http://{HOST}:{self._server.server_port}"
+        issuer.url = GITLAB_URL
+        network = self._gateway.write_authority(folder)
+        (folder / "network.json").write_text(json.dumps(network))
+        authority = {"CI_SERVER_TLS_CA_FILE": str(folder / "authority.pem")}
+        self.engine = Engine(self.store, Server(GITLAB_URL, network | authority), images, issuer, concurrency)
+        _add_routes(application, Api(self.store, self.engine), Entities(), issuer)
         root = self.store.add_user("root", "Administrator", admin=True)
         token = self.store.add_token(root, "root", ["api", "sudo"])
         _write_private(folder / "root-token", token.value)
 
     def serve(self) -> None:
+        threading.Thread(target=self._secure.serve_forever, daemon=True).start()
         self._server.serve_forever()
 
     def stop(self) -> None:
         """End the server and every job."""
         self._server.shutdown()
+        self._secure.shutdown()
+        self._gateway.stop()
         self.engine.close()
+
+
+def _listen(port: int, application: Callable[..., Iterable[bytes]], context: ssl.SSLContext | None = None) -> Any:
+    server: BaseWSGIServer = make_server(HOST, port, application, threaded=True, request_handler=_Handler)
+    # Clients wait for small answers: do not hold them back for more.
+    server.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if context:
+        # Not by make_server, whose handshakes would keep other clients waiting.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        server.ssl_context = context
+    return server
 
 
 def _add_routes(application: Flask, api: Api, entities: Entities, issuer: Issuer) -> None:

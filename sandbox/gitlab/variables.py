@@ -7,7 +7,7 @@ https://docs.gitlab.com/ci/variables/#cicd-variable-precedence.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -19,9 +19,10 @@ VERSION = "19.0.0"
 
 
 class Server(NamedTuple):
-    """The address by which jobs and people reach this GitLab."""
+    """The address by which jobs reach this GitLab, and the environment that the administrator of the runner sets."""
 
     url: str
+    runner: Mapping[str, str]
 
     @property
     def fqdn(self) -> str:
@@ -74,7 +75,7 @@ def of_server(server: Server) -> dict[str, str]:
         "CI_SERVER_URL": server.url,
         "CI_SERVER_HOST": server.host,
         "CI_SERVER_FQDN": server.fqdn,
-        "CI_SERVER_PORT": str(address.port),
+        "CI_SERVER_PORT": str(address.port or 443),
         "CI_SERVER_PROTOCOL": address.scheme,
         "CI_API_V4_URL": f"{server.url}/api/v4",
         "CI_API_GRAPHQL_URL": f"{server.url}/api/graphql",

@@ -16,6 +16,7 @@ import pytest
 
 from sandbox.aws.authorities import violations
 from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
+from sandbox.gateway import Gateway
 from sandbox.processes import ROOT, Server
 
 __all__ = ["ACCOUNT", "REGION", "ROOT"]
@@ -69,9 +70,18 @@ def no_violation(authorities: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+def gateway() -> Iterator[Gateway]:
+    """By which AWS reaches the https servers of tests: give one a name there, and a certificate."""
+    gateway = Gateway()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory, gateway: Gateway) -> Iterator[Aws]:
     state = tmp_path_factory.mktemp("aws")
-    server = Server("sandbox.aws", state)
+    trusted = gateway.write_authority(state)["SSL_CERT_FILE"]
+    server = Server("sandbox.aws", state, "--gateway", gateway.url, "--authorities", trusted)
     environ = {
         "AWS_ENDPOINT_URL": server.url,
         "AWS_REGION": REGION,

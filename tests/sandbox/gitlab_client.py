@@ -22,10 +22,6 @@ class GitLab(NamedTuple):
     client: gitlab.Gitlab
     state: Path
 
-    @property
-    def host(self) -> str:
-        return self.url.removeprefix("http://")
-
     def user(self, project_or_group: Any, level: int, scopes: tuple[str, ...] = ("api",)) -> gitlab.Gitlab:
         """A client of a new member with this access level."""
         name = f"user-{uuid.uuid4().hex[:8]}"

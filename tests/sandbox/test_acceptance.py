@@ -33,12 +33,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def environ(world: World) -> dict[str, str]:
     """What a person sets for the run: four variables, and how AWS knows them."""
-    return world.environ() | {
-        "GITLAB_URL": world.gitlab_url,
-        "GITLAB_TOKEN": world.gitlab_token,
-        "GITLAB_GROUP": the.GROUP,
-        "COMPONENTS": f"{the.COMPONENTS}@{the.VERSION}",
-    }
+    return (
+        world.environ()
+        | world.network
+        | {
+            "GITLAB_URL": world.gitlab_url,
+            "GITLAB_CA_SECRET": the.AUTHORITIES_SECRET,
+            "GITLAB_TOKEN": world.gitlab_token,
+            "GITLAB_GROUP": the.GROUP,
+            "COMPONENTS": f"{the.COMPONENTS}@{the.VERSION}",
+        }
+    )
 
 
 def start(settings: Mapping[str, str], folder: Path, *options: str) -> subprocess.Popen[str]:
@@ -64,7 +69,7 @@ def assert_nothing_is_left(world: World) -> None:
     assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
     assert sagemaker.list_pipelines()["PipelineSummaries"] == []
     secrets = {secret["Name"] for secret in world.aws("secretsmanager").list_secrets()["SecretList"]}
-    assert secrets == {the.TOKEN_SECRET}
+    assert secrets == {the.TOKEN_SECRET, the.AUTHORITIES_SECRET}
     assert world.aws("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
     paths = {project.path_with_namespace for project in world.gitlab().projects.list(get_all=True)}
     assert paths == {the.COMPONENTS}

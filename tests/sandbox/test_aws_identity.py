@@ -15,6 +15,8 @@ import pytest
 from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from sandbox.gateway import Gateway
+from sandbox.loopback import DOMAIN
 from tests.sandbox.conftest import ACCOUNT, Aws
 
 SUBJECT = "project_path:ml/model-deploy:ref_type:branch:ref:main"
@@ -22,9 +24,9 @@ AUDIENCE = "https://gitlab.example.com"
 
 
 class Issuer:
-    """An OpenID Connect issuer on loopback with one key."""
+    """An OpenID Connect issuer with one key, on loopback behind the gateway."""
 
-    def __init__(self) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key())) | {"kid": "one", "use": "sig"}
         issuer = self
@@ -41,12 +43,11 @@ class Issuer:
                 """Nothing to tell."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.host = f"issuer-{uuid.uuid4().hex[:8]}.{DOMAIN}"
+        self.url = f"https://{self.host}"
+        self.server.socket = gateway.certificate(self.host).wrap_socket(self.server.socket, server_side=True)
+        gateway.lead(self.host, self.server.server_port)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def host(self) -> str:
-        return self.url.removeprefix("http://")
 
     def token(self, key: Any = None, **claims: Any) -> str:
         now = int(time.time())
@@ -55,8 +56,8 @@ class Issuer:
 
 
 @pytest.fixture
-def issuer(aws: Aws) -> Iterator[Issuer]:
-    issuer = Issuer()
+def issuer(aws: Aws, gateway: Gateway) -> Iterator[Issuer]:
+    issuer = Issuer(gateway)
     aws.client("iam").create_open_id_connect_provider(Url=issuer.url, ClientIDList=[AUDIENCE])
     yield issuer
     issuer.server.shutdown()
@@ -147,10 +148,29 @@ def test_a_token_that_is_not_what_it_says_is_refused(aws: Aws, issuer: Issuer) -
     other_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     assert refusal(aws, arn, issuer.token(key=other_key)) == "InvalidIdentityToken"
     assert refusal(aws, arn, issuer.token(aud="https://somebody.else")) == "InvalidIdentityToken"
-    assert refusal(aws, arn, issuer.token(iss="http://127.0.0.1:9")) == "InvalidIdentityToken"
+    assert refusal(aws, arn, issuer.token(iss=f"https://nobody.{DOMAIN}")) == "InvalidIdentityToken"
     assert refusal(aws, arn, "no token at all") == "InvalidIdentityToken"
     assert refusal(aws, arn, issuer.token(exp=int(time.time()) - 1)) == "ExpiredTokenException"
     assert refusal(aws, arn, issuer.token(nbf=int(time.time()) + 600)) == "InvalidIdentityToken"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://gitlab.example.com", "https://gitlab.example.com:8443", "https://gitlab.example.com:443", "gitlab"]
+)
+def test_an_issuer_that_is_not_at_https_without_a_port_is_refused(aws: Aws, url: str) -> None:
+    with pytest.raises(ClientError, match=r"ValidationError.*Invalid Open ID Connect Provider URL"):
+        aws.client("iam").create_open_id_connect_provider(Url=url, ClientIDList=[AUDIENCE])
+
+
+def test_an_issuer_whose_certificate_nobody_knows_is_not_asked(aws: Aws, issuer: Issuer, gateway: Gateway) -> None:
+    stranger = Gateway()
+    impostor = Issuer(stranger)
+    gateway.lead(issuer.host, impostor.server.server_port)
+    try:
+        assert refusal(aws, role(aws, issuer, EXACT), issuer.token()) == "InvalidIdentityToken"
+    finally:
+        impostor.server.shutdown()
+        stranger.stop()
 
 
 def test_a_role_that_does_not_exist_is_refused(aws: Aws, issuer: Issuer) -> None:

@@ -320,7 +320,7 @@ def serve_packages(released: Released, name: str, folder: Path) -> str:
     for file in folder.iterdir():
         project.generic_packages.upload(package.NAME, __version__, file.name, path=str(file))
     path = project.path_with_namespace.replace("/", "%2F")
-    return f"http://gitlab-ci-token:$CI_JOB_TOKEN@$CI_SERVER_FQDN/api/v4/projects/{path}"
+    return f"https://gitlab-ci-token:$CI_JOB_TOKEN@$CI_SERVER_FQDN/api/v4/projects/{path}"
 
 
 class Installed(NamedTuple):

@@ -16,6 +16,7 @@ import pytest
 
 from ci_scripts import __version__
 from sandbox.aws.quotas import code
+from sandbox.gateway import Gateway
 from tests.sandbox.conftest import ACCOUNT, REGION, ROOT, Aws, Project, create_role, register, sagemaker_ci
 from tests.sandbox.gitlab_client import GitLab, commit
 from tests.sandbox.test_aws_identity import EXACT, Issuer, issuer, role  # noqa: F401 - the fixture
@@ -196,14 +197,16 @@ def test_a_job_that_may_not_look_says_so_check_by_check_and_at_the_end(
     assert re.search(r"^\d+ checks: 3 ok, \d+ skipped: the lines say what looking takes", done.stdout, re.MULTILINE)
 
 
-def test_the_doctor_policy_shows_everything_of_aws(aws: Aws, project: Project, tmp_path: Path) -> None:
+def test_the_doctor_policy_shows_everything_of_aws(
+    aws: Aws, gateway: Gateway, project: Project, tmp_path: Path
+) -> None:
     iam, name = aws.client("iam"), f"doctor-{project.name}"
     iam.create_user(UserName=name)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     create_trigger(aws, project)
     register(aws, project.group)
     fill_with_seeds(tmp_path)
-    with deployed(aws, project.name, project.id, project.bucket) as roles:
+    with deployed(aws, gateway, project.name, project.id, project.bucket) as roles:
         iam.attach_user_policy(UserName=name, PolicyArn=roles.outputs["DoctorPolicyArn"])
         environ = {
             "AWS_ACCESS_KEY_ID": key["AccessKeyId"],

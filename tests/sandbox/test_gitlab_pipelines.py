@@ -12,6 +12,7 @@ import jwt
 import pytest
 from gitlab.exceptions import GitlabJobPlayError, GitlabJobRetryError
 
+from sandbox.loopback import GITLAB_NAMES, GITLAB_URL
 from sandbox.processes import Server
 from tests.sandbox.gitlab_client import (
     GitLab,
@@ -389,7 +390,7 @@ elsewhere:
     assert "\n2 for prod\n" in log
     assert "\n3 [[MASKED]] true\n" in log
     assert "\n4 in a file aproject a-project\n".replace("aproject", "a$FROM") in log
-    assert f"\n5 clean push {gitlab_server.host} {gitlab_server.url}/api/v4\n" in log
+    assert f"\n5 clean push {GITLAB_NAMES[0]} {GITLAB_URL}/api/v4\n" in log
     assert "\n6 for *\n" in log_of(repository, pipeline, "elsewhere")
     feature = commit(repository, {"x": "y"}, branch="feature", start_branch="main")
     pipeline = settled(repository, pipeline_of(repository, feature.id))
@@ -632,8 +633,8 @@ job:
     job = job_of(repository, pipeline, "job")
     token = job.artifact("token.txt").decode()
     assert "token: [MASKED]" in job.trace().decode()
-    url = gitlab_server.url
-    key = jwt.PyJWKClient(f"{url}/oauth/discovery/keys").get_signing_key_from_jwt(token)
+    url = GITLAB_URL
+    key = jwt.PyJWKClient(f"{gitlab_server.url}/oauth/discovery/keys").get_signing_key_from_jwt(token)
     claims = jwt.decode(token, key.key, algorithms=["RS256"], audience=url, issuer=url)
     path = f"{group.path}/demo"
     assert claims["sub"] == f"project_path:{path}:ref_type:branch:ref:main"

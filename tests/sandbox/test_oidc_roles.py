@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 from botocore.exceptions import ClientError
 
+from sandbox.gateway import Gateway
 from tests.sandbox.conftest import ROOT, Aws
 from tests.sandbox.test_aws_identity import Issuer
 
@@ -47,15 +48,15 @@ class Roles(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def roles(aws: Aws) -> Iterator[Roles]:
-    with deployed(aws, "abalone", "p-sandbox01", "artifacts") as roles:
+def roles(aws: Aws, gateway: Gateway) -> Iterator[Roles]:
+    with deployed(aws, gateway, "abalone", "p-sandbox01", "artifacts") as roles:
         yield roles
 
 
 @contextmanager
-def deployed(aws: Aws, project_name: str, project_id: str, bucket: str) -> Iterator[Roles]:
+def deployed(aws: Aws, gateway: Gateway, project_name: str, project_id: str, bucket: str) -> Iterator[Roles]:
     """The stack of a project's roles, which trust a GitLab of their own; gone afterwards."""
-    gitlab = Issuer()
+    gitlab = Issuer(gateway)
     cloudformation = aws.client("cloudformation")
     name = f"gitlab-oidc-{uuid.uuid4().hex[:8]}"
     parameters = {

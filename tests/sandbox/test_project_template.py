@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-import trustme
 from botocore.exceptions import ClientError
 
 from sandbox import job_images
 from sandbox import world as the
+from sandbox.loopback import GITLAB_NAMES, GITLAB_URL
 from sandbox.world import World
 from tests.sandbox.gitlab_client import commit, first_pipeline, job_of, pipeline_of, settled
 
@@ -43,9 +43,9 @@ def end(world: World, name: str, seconds: float = 120) -> str:
 def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
     """Another value for every parameter but the two that SageMaker gives a project for life."""
     group = world.gitlab().groups.create({"name": "Elsewhere", "path": f"elsewhere-{uuid.uuid4().hex[:6]}"})
-    url = world.gitlab_url.replace("127.0.0.1", "localhost")  # another name of the same server
+    url = f"https://{GITLAB_NAMES[1]}"  # another name of the same server
     token, keys, authority = f"token-{group.path}", f"keys-{group.path}", f"authority-{group.path}"
-    the.create_secret(world, authority, trustme.CA().cert_pem.bytes().decode(), url)
+    the.create_secret(world, authority, the.authority(world), url)
     the.create_secret(world, token, f'{{"token": "{world.gitlab_token}"}}', url)
     key = '{"AccessKeyId": "AKIAEXAMPLEEXAMPLE00", "SecretAccessKey": "secret/0123456789abcdef"}'
     the.create_secret(world, keys, key, url)
@@ -193,15 +193,15 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     ("change", "reason"),
     [
         (
-            {"GitLabBaseUrl": "http://elsewhere/ada"},
-            "the base URL for the repositories is http://elsewhere/ada, but group",
+            {"GitLabBaseUrl": "https://elsewhere/ada"},
+            "the base URL for the repositories is https://elsewhere/ada, but group",
         ),
         ({"GitLabGroupId": "424242"}, "there is no such group, or the access token may not see it"),
         ({"GitLabSecretName": "worthless-token"}, "GitLab refused the access token: it is wrong, expired or revoked"),
         ({"GitLabSecretName": "no-such-secret"}, "secret no-such-secret does not exist, or is not tagged as meant for"),
         (
             {"GitLabSecretName": "of-another-gitlab"},
-            "tag-resource --secret-id of-another-gitlab --tags Key=sagemaker-ci:gitlab,Value=http://127.0.0.1:",
+            f"tag-resource --secret-id of-another-gitlab --tags Key=sagemaker-ci:gitlab,Value={GITLAB_URL}",
         ),
         ({"ModelBuildRepositoryName": "taken"}, "exists and was not created by this stack; choose another name"),
     ],

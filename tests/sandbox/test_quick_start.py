@@ -91,6 +91,8 @@ def empty_account(folder: Path, components: str) -> Iterator[Place]:
             "AWS_ACCESS_KEY_ID": ROOT_KEYS["AWS_ACCESS_KEY_ID"],
             "AWS_SECRET_ACCESS_KEY": ROOT_KEYS["AWS_SECRET_ACCESS_KEY"],
         }
+        the.create_secret(world, the.AUTHORITIES_SECRET, the.authority(world))
+        environ |= world.network
         environ |= {f"GIT_{role}_NAME": "Ada" for role in ("AUTHOR", "COMMITTER")}
         environ |= {f"GIT_{role}_EMAIL": "ada@example.com" for role in ("AUTHOR", "COMMITTER")}
         with Shell(folder / "checkout", environ) as shell:
@@ -168,6 +170,10 @@ def _filled_in(text: str, place: Place) -> str:
     """What a person puts in: the address of GitLab, a token, and where the components are."""
     text = text.replace("GITLAB=https://gitlab.com\n", f"GITLAB={place.world.gitlab_url}\n")
     text = text.replace("COMPONENTS=mlops/sagemaker-components\n", f"COMPONENTS={place.components}\n")
+    # What the README of infra/ says for a certificate that an authority of one's own has signed.
+    text = text.replace(
+        "GitLabProjectId=$DEPLOY_ID", f"GitLabProjectId=$DEPLOY_ID GitLabCaSecretName={the.AUTHORITIES_SECRET}"
+    )
     return text.replace("glpat-...", place.world.gitlab_token)
 
 

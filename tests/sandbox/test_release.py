@@ -191,7 +191,7 @@ include:
   - component: $CI_SERVER_FQDN/mlops/sagemaker-components/build@{VERSION.rpartition(".")[0]}
     inputs:
       image: mirror/python:3.13-slim
-      install_from: http://gitlab-ci-token:$CI_JOB_TOKEN@$CI_SERVER_FQDN/api/v4/projects/mlops%2Fsagemaker-components
+      install_from: https://gitlab-ci-token:$CI_JOB_TOKEN@$CI_SERVER_FQDN/api/v4/projects/mlops%2Fsagemaker-components
 """
 
 

@@ -8,11 +8,13 @@ import json
 import os
 import subprocess
 import uuid
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from sandbox import job_images
+from sandbox.gateway import Gateway
 from tests.sandbox.conftest import REGION, create_role
 from tests.sandbox.test_oidc_roles import BUILD, Roles, deployed
 from tests.sandbox.test_run_pipeline import MEASURE, PIPELINE, Repository, one_line, repository  # noqa: F401
@@ -102,8 +104,10 @@ def test_a_check_is_red_where_the_training_job_could_not_upload(repository: Repo
     assert allowed.returncode == 0, allowed.stderr
 
 
-def test_an_upload_that_is_denied_says_where_the_job_may_write(repository: Repository, sdk: str) -> None:
-    with deployed(repository.aws, repository.project.name, repository.project.id, repository.project.bucket) as roles:
+def test_an_upload_that_is_denied_says_where_the_job_may_write(
+    repository: Repository, gateway: Gateway, sdk: str
+) -> None:
+    with roles_of(repository, gateway) as roles:
         module = UPLOADS.replace("BUCKET", "default_bucket=default_bucket").replace("EXTRA", "bucket=default_bucket")
         done = run(repository, sdk, module, **as_job(roles, "Training"))
         assert "PutObject" in one_line(done, "204")
@@ -113,6 +117,11 @@ def test_an_upload_that_is_denied_says_where_the_job_may_write(repository: Repos
         below = run(repository, sdk, module.replace(", bucket=default_bucket", ""), **as_job(roles, "Training"), **own)
         assert "SMCI-204" not in below.stderr
         assert objects(repository) == [f"{repository.project.group}/code/code.py"]
+
+
+def roles_of(repository: Repository, gateway: Gateway) -> AbstractContextManager[Roles]:
+    project = repository.project
+    return deployed(repository.aws, gateway, project.name, project.id, project.bucket)
 
 
 def as_job(roles: Roles, role: str) -> dict[str, str]:
@@ -156,11 +165,13 @@ def get_pipeline(default_bucket, pipeline_name):
 """
 
 
-def test_a_check_makes_no_lambda_function_and_says_what_the_job_will_make(repository: Repository, sdk2: str) -> None:
+def test_a_check_makes_no_lambda_function_and_says_what_the_job_will_make(
+    repository: Repository, gateway: Gateway, sdk2: str
+) -> None:
     name = f"notify-{uuid.uuid4().hex[:8]}"
     role = create_role(repository.aws, name, "lambda.amazonaws.com")
     module = LAMBDA.replace("NAME", name).replace("ROLE", role)
-    with deployed(repository.aws, repository.project.name, repository.project.id, repository.project.bucket) as roles:
+    with roles_of(repository, gateway) as roles:
         checked = run(repository, sdk2, module, "--check", **as_job(roles, "Check"))
         assert checked.returncode == 0, checked.stderr
         assert f"  lambda:CreateFunction {name}" in checked.stdout
@@ -277,14 +288,16 @@ def test_a_long_traceback_ends_with_its_cause_in_the_error(repository: Repositor
     assert len(done.stderr.splitlines()[0]) < 1000
 
 
-def test_data_that_the_pipelines_role_may_not_read_is_answered_by_where_data_may_lie(repository: Repository) -> None:
+def test_data_that_the_pipelines_role_may_not_read_is_answered_by_where_data_may_lie(
+    repository: Repository, gateway: Gateway
+) -> None:
     other = f"elsewhere-{uuid.uuid4().hex[:8]}"
     s3 = repository.aws.client("s3")
     s3.create_bucket(Bucket=other, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket=other, Key="data/rows.csv", Body=b"1")
     path = repository.path / "pipelines" / "abalone" / "pipeline.py"
     path.write_text(PIPELINE.replace('f"s3://{bucket}/data"', f'"s3://{other}/data"'))
-    with deployed(repository.aws, repository.project.name, repository.project.id, repository.project.bucket) as roles:
+    with roles_of(repository, gateway) as roles:
         done = run_plain(repository, SAGEMAKER_PIPELINE_ROLE_ARN=roles.outputs["PipelineRoleArn"])
     one_line(done, "310")
     hint = done.stderr.splitlines()[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -45,6 +46,18 @@ def install() -> None:
         delete(self, policy_arn)
 
     backend.delete_policy = checked_delete
+    responses.create_open_id_connect_provider = _with_issuer(responses.create_open_id_connect_provider)
+
+
+def _with_issuer(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    @wraps(call)
+    def checked(self: Any) -> Any:
+        # https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html
+        if not re.fullmatch(r"https://[^/?#:@]+(/[^?#]*)?", self._get_param("Url") or ""):
+            raise InvalidParameters("ValidationError", "Invalid Open ID Connect Provider URL")
+        return call(self)
+
+    return checked
 
 
 def _with_json(call: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -19,8 +19,6 @@ from sandbox.aws.cloudformation import schemas
 from sandbox.aws.cloudformation.dynamic_references import REFERENCE
 from sandbox.aws.cloudformation.evaluator import UNKNOWN
 
-_LOOPBACK = re.compile(r"http://(127\.0\.0\.1|localhost)(:\d+)?")
-"""The sandbox's own servers, which stand for services on https."""
 _NAMES = {"object": "JSONObject", "array": "JSONArray"}
 # Keywords whose texts the registry shows; others could give a value away and are only named.
 # https://github.com/aws-cloudformation/cloudformation-resource-schema
@@ -101,8 +99,6 @@ def _skipping(keyword: str) -> Any:
             return
         if keyword in ("oneOf", "anyOf") and all(each.keys() <= {"required"} for each in wanted):
             return  # cfn-lint's own additions among them; the services say it themselves
-        if keyword == "pattern" and isinstance(instance, str):
-            instance = _LOOPBACK.sub("https://sandbox", instance)
         try:
             yield from original(validator, wanted, instance, rule) or ()
         except re.error:

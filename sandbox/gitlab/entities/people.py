@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from flask import request as http_request
+
 from sandbox.gitlab.parameters import Json, stamp
 from sandbox.gitlab.store import Group, Project, Token, User
 
 
 class People:
-    """What every other kind of record refers to."""
+    """What every other kind of record refers to; links lead to the address by which one asks, as behind a proxy."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    @property
+    def url(self) -> str:
+        return http_request.host_url.rstrip("/")
 
     def user(self, user: User) -> Json:
         return {
