@@ -54,6 +54,18 @@ def test_cfn_lint_has_nothing_to_say() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("name", ["gitlab-oidc.yml", "product.yml", "project.yml"])
+def test_an_issuer_is_at_https_and_has_no_port(name: str) -> None:
+    """As IAM wants it: https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateOpenIDConnectProvider.html."""
+    parameter = cfn_yaml.load(str(TEMPLATE.with_name(name)))["Parameters"]["GitLabServerUrl"]
+    for url in ("https://gitlab.com", "https://git.example-1.com/gitlab"):
+        assert re.fullmatch(parameter["AllowedPattern"], url), url
+    for url in ("http://gitlab.com", "https://gitlab.com:443", "https://gitlab.com:8443/x", "https://a:b@gitlab.com"):
+        assert not re.fullmatch(parameter["AllowedPattern"], url), url
+    assert "no port" in parameter["ConstraintDescription"]
+    assert "reverse proxy" in " ".join(parameter["ConstraintDescription"].split())
+
+
 def test_it_can_be_sent_without_a_bucket() -> None:
     assert TEMPLATE.stat().st_size <= 51_200
 

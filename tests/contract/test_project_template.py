@@ -75,12 +75,18 @@ def test_the_form_has_the_labels_of_the_article(project: dict[str, Any]) -> None
         (
             "GitLabServerUrl",
             ["https://gitlab.com", "https://example.com/gitlab"],
-            ["gitlab.com", "https://gitlab.com/"],
+            [
+                "gitlab.com",
+                "https://gitlab.com/",
+                "http://gitlab.com",
+                "https://gitlab.com:8443",
+                "https://gitlab.com:443",
+            ],
         ),
         (
             "GitLabBaseUrl",
             ["https://gitlab.com/ada", "https://gitlab.com/a/b.c"],
-            ["https://gitlab.com", "https://g/a/"],
+            ["https://gitlab.com", "https://g/a/", "http://gitlab.com/ada", "https://gitlab.com:8443/ada"],
         ),
         ("ModelBuildRepositoryName", ["model-build", "_x"], ["model build", "-x", "a/b", ""]),
         ("GitLabGroupId", ["None", "42"], ["0", "-1", "my-group", ""]),

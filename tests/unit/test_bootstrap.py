@@ -158,3 +158,23 @@ def test_every_wrong_option_is_named_at_once(monkeypatch: pytest.MonkeyPatch) ->
         command.run(arguments)
     flags = ("--bucket", "--input-bucket", "--region", "--gitlab-url", "--studio-role")
     assert all(f"{flag} is" in caught.value.message for flag in flags)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://gitlab.example.com", "is not https"),
+        ("http://gitlab.example.com:8080/", "is not https"),
+        ("https://gitlab.example.com:8443", "has a port"),
+        ("https://gitlab.example.com:443/gitlab", "has a port"),
+    ],
+)
+def test_a_gitlab_that_aws_cannot_take_for_an_identity_provider_is_refused_up_front(url: str, why: str) -> None:
+    parser = ArgumentParser()
+    command.add_arguments(parser)
+    right = ["--bucket", "platform", "--region", "eu-west-1", "--gitlab-url", url]
+    with pytest.raises(errors.GitLabAddressUnusable, match=why) as caught:
+        command.run(parser.parse_args(right))
+    assert (caught.value.code, "reverse proxy" in caught.value.hint) == ("SMCI-807", True)
+    with pytest.raises(errors.InvalidOption, match=why):  # with everything else that is wrong
+        command.run(parser.parse_args([*right, "--studio-role", "Studio"]))

@@ -228,3 +228,24 @@ def test_a_file_that_cannot_be_read_names_no_component(
         file.write_bytes(content)
     verdict, *more = gitlab_side._components(gitlab_side.GitLab("", "", "", ""), file)
     assert (verdict.status, more) == ("skipped", [])
+
+
+@pytest.mark.parametrize(
+    ("url", "oidc", "status"),
+    [
+        ("https://gitlab.example.com/gitlab", True, "ok"),
+        ("http://gitlab.example.com", True, "FAILED"),
+        ("https://gitlab.example.com:8443", True, "FAILED"),
+        ("http://gitlab.example.com", False, "hint"),
+    ],
+)
+def test_the_address_of_gitlab_is_one_that_aws_takes(url: str, oidc: bool, status: str) -> None:
+    environ = {"CI_SERVER_URL": url} | ({"AWS_ROLE_ARN": "arn", "AWS_ID_TOKEN": "token"} if oidc else {})
+    verdict = next(gitlab_side.examine(gitlab_side.surroundings(environ, None, None), deploys=False))
+    assert (verdict.check, verdict.status) == ("GitLab address", status)
+    assert ("SMCI-807" in verdict.text) == (status == "FAILED")
+
+
+def test_outside_a_job_nobody_knows_gitlabs_own_address() -> None:
+    gitlab = gitlab_side.surroundings({}, "http://127.0.0.1/api/v4", None)
+    assert "GitLab address" not in {verdict.check for verdict in gitlab_side.examine(gitlab, deploys=False)}
