@@ -357,3 +357,18 @@ def test_an_update_that_the_handler_cannot_make_is_refused_by_name(aws: Aws) -> 
     stacks.create(template % git)
     with pytest.raises(ClientError, match="does not have updates of the property GitConfig"):
         stacks.update(template % f"{git}, SecretArn: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:s-123456'")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8929/a.git", "http://localhost/a.git", "http://gitlab.example.com/a"]
+)
+def test_a_code_repository_that_is_not_at_https_is_refused_loopback_included(aws: Aws, url: str) -> None:
+    """By CloudFormation before it makes anything, and by SageMaker."""
+    stacks = Stacks(aws)
+    template = (
+        "Resources: {Code: {Type: AWS::SageMaker::CodeRepository, Properties: {GitConfig: {RepositoryUrl: '%s'}}}}"
+    )
+    stacks.create(template % url)
+    assert stacks.describe()["StackStatus"] == "ROLLBACK_COMPLETE"
+    with pytest.raises(ClientError, match="gitConfig.repositoryUrl"):
+        aws.client("sagemaker").create_code_repository(CodeRepositoryName="code", GitConfig={"RepositoryUrl": url})

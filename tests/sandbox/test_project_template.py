@@ -136,7 +136,7 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     outputs = the.create_stack(world, STACK, parameters)
     server = world.gitlab()
     build, deploy = (server.projects.get(f"{the.GROUP}/{name}-{round_number}") for name in ("build", "deploy"))
-    assert outputs["ModelBuildRepositoryUrl"] == build.web_url
+    assert outputs["ModelBuildRepositoryUrl"] == f"{GITLAB_URL}/{build.path_with_namespace}"
     assert {protected.name for protected in build.protectedbranches.list(get_all=True)} == {"main"}
     found = variables(build)
     assert found["AWS_ROLE_ARN", "*"].protected
@@ -240,6 +240,7 @@ def test_a_failure_names_its_cause_in_the_stack_event_and_leaves_nothing(
         ({"StaticKeysSecretName": "keys"}, "With OIDC no keys are stored"),
         ({"InputDataBucket": "somebody-elses-data"}, "InputDataBucket. must be one of AllowedValues"),
         ({"SubnetIds": "subnet-0123abcd"}, "Subnets and security groups go together"),
+        ({"GitLabServerUrl": "http://127.0.0.1:8929"}, "AWS asks GitLab on port 443 alone"),
         ({"GitLabGroupId": "my-group"}, "The number on the group's overview page, or None"),
     ],
 )
