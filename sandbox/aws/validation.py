@@ -27,9 +27,6 @@ _CODES = {
 }
 """Services that answer so, and their code for it. S3, SQS and others have words of their own for each parameter."""
 
-_OWN_GITLAB = ("http://127.0.0.1:", "http://localhost:")
-"""The sandbox's GitLab has no TLS; code repositories elsewhere need https."""
-
 
 class InvalidParameters(ServiceException):
     """The code is the service's."""
@@ -45,11 +42,7 @@ def check(response: Any) -> None:
     shape = model.operation_model(operation).input_shape if operation in model.operation_names else None
     if shape is None:
         return
-    found = [
-        _worded(problem)
-        for problem in shapes.problems(shape, _parameters(response, model, operation))
-        if not (problem.path == "GitConfig.RepositoryUrl" and str(problem.value).startswith(_OWN_GITLAB))
-    ]
+    found = [_worded(problem) for problem in shapes.problems(shape, _parameters(response, model, operation))]
     if found:
         count = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
         raise InvalidParameters(_CODES[service], f"{count}: {'; '.join(found)}")

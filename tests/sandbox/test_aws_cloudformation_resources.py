@@ -370,5 +370,5 @@ def test_a_code_repository_that_is_not_at_https_is_refused_loopback_included(aws
     )
     stacks.create(template % url)
     assert stacks.describe()["StackStatus"] == "ROLLBACK_COMPLETE"
-    with pytest.raises(ClientError, match="gitConfig.repositoryUrl"):
+    with pytest.raises(ClientError, match=r"gitConfig\.repositoryUrl"):
         aws.client("sagemaker").create_code_repository(CodeRepositoryName="code", GitConfig={"RepositoryUrl": url})
