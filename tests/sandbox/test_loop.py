@@ -229,8 +229,9 @@ def test_a_second_pipeline_of_one_approval_deploys_nothing(loop: Loop) -> None:
     job = next(job for job in second.jobs.list(get_all=True) if job.name == "prod-deploy")
     loop.deploy.jobs.get(job.id).play()
     finished(loop.deploy, lambda each: each.id == second.id, {"success"})
+    address = f"{loop.world.gitlab_url}/{the.DEPLOY_REPOSITORY}/-/pipelines/{owner.id}"
     for name in ("build", "staging-deploy", "test-staging", "prod-deploy"):
-        assert f"belongs to {owner.web_url}" in log(loop.deploy, second, name)
+        assert f"belongs to {address}" in log(loop.deploy, second, name)
     assert stack_events(loop) == before
 
 

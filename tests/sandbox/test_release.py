@@ -125,7 +125,9 @@ def test_the_release_says_what_the_changelog_says_and_links_what_is_published(re
     assert release.description.strip()
     assert described.strip().startswith(release.description.strip())
     for link in release.assets["links"]:
-        answer = requests.get(link["url"], headers={"PRIVATE-TOKEN": released.token}, timeout=30)
+        assert link["url"].startswith(f"{GITLAB_URL}/")
+        address = link["url"].replace(GITLAB_URL, released.project.manager.gitlab.url)
+        answer = requests.get(address, headers={"PRIVATE-TOKEN": released.token}, timeout=30)
         assert answer.status_code == 200, link
 
 
