@@ -19,6 +19,7 @@ import requests
 import yaml
 
 from components import self_test
+from sandbox.loopback import GITLAB_URL
 from sandbox.processes import Server
 from tests import release_programs
 from tests.checkout import ENVIRON, commit, copy, git
