@@ -28,8 +28,7 @@ from typing import Any, NamedTuple
 
 import boto3
 
-from ci_scripts import job
-from ci_scripts.deployment import claim
+from ci_scripts import approval_claim, job
 from ci_scripts.settings import Project
 from sandbox.aws.server import REGION, ROOT_KEYS
 from sandbox.processes import Server
@@ -205,7 +204,7 @@ def _claimed(dynamodb: Any, started: list[tuple[str, str, str]]) -> list[tuple[s
     def deploys(pipeline: tuple[int, tuple[str, str, str]]) -> bool:
         number, (project, arn, approval) = pipeline
         settings = Project(REGION, "burst", project, None, "unused")
-        return not claim.claim(dynamodb, settings, arn, approval, job.current({"CI_PIPELINE_ID": str(number)}))
+        return not approval_claim.claim(dynamodb, settings, arn, approval, job.current({"CI_PIPELINE_ID": str(number)}))
 
     with ThreadPoolExecutor(8) as pool:
         return [each for each, wins in zip(started, pool.map(deploys, enumerate(started, 1)), strict=True) if wins]

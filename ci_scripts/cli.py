@@ -16,10 +16,10 @@ from ci_scripts import __version__
 from ci_scripts.errors import JobCancelled, SagemakerCiError
 
 COMMANDS = {
-    "run-pipeline": ("ci_scripts.training.command", "compile, upsert, start and follow a SageMaker pipeline"),
-    "build": ("ci_scripts.deployment.build", "pin the approved model package, validate and export the stage configs"),
-    "deploy": ("ci_scripts.deployment.deploy", "deploy an exported stage config through CloudFormation"),
-    "test": ("ci_scripts.testing.command", "test a stage's endpoint with pytest and quality thresholds"),
+    "run-pipeline": ("ci_scripts.run_pipeline.command", "compile, upsert, start and follow a SageMaker pipeline"),
+    "build": ("ci_scripts.build.command", "pin the approved model package, validate and export the stage configs"),
+    "deploy": ("ci_scripts.deploy.command", "deploy an exported stage config through CloudFormation"),
+    "test": ("ci_scripts.test.command", "test a stage's endpoint with pytest and quality thresholds"),
     "doctor": ("ci_scripts.doctor.command", "check everything the jobs depend on: ok, or what to do"),
     "bootstrap": ("ci_scripts.bootstrap.command", "offer the project template of a clone in SageMaker Studio"),
 }

@@ -22,9 +22,9 @@ from components import table, templates
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMAS = {
-    "stage-config": "ci_scripts/deployment/stage-config.schema.json",
-    "quality": "ci_scripts/testing/quality.schema.json",
-    "export": "ci_scripts/deployment/export.schema.json",
+    "stage-config": "ci_scripts/build/stage-config.schema.json",
+    "quality": "ci_scripts/quality.schema.json",
+    "export": "ci_scripts/export.schema.json",
 }
 _REFERENCE = Path("docs/reference")
 _IN_SEED = ("stage-config", "quality")  # files that people edit, and editors complete

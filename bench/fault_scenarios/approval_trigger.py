@@ -11,8 +11,7 @@ from typing import Any
 
 from bench.fault_proxy import Call, Fault, FaultProxy
 from bench.fault_scenarios.base import FunctionScenario, Played
-from ci_scripts import job, settings
-from ci_scripts.deployment import claim
+from ci_scripts import approval_claim, job, settings
 from sandbox.processes import ROOT
 from tests.sandbox.conftest import Aws, create_project
 from tests.sandbox.gitlab_client import commit
@@ -152,7 +151,9 @@ class Trigger(FunctionScenario):
         """What is not as it should be: pipelines started for the approval, those that deploy, the record."""
         started = [pipeline for pipeline in self._pipelines() if pipeline.id not in known]
         owners = [
-            claim.claim(self.dynamodb, self.settings, arn, "1", job.current({"CI_PIPELINE_ID": str(pipeline.id)}))
+            approval_claim.claim(
+                self.dynamodb, self.settings, arn, "1", job.current({"CI_PIPELINE_ID": str(pipeline.id)})
+            )
             for pipeline in started
         ]
         problems = [] if owners.count("") == 1 else [f"{owners.count('')} of {len(started)} pipelines deploy it"]

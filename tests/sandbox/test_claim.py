@@ -12,8 +12,7 @@ from subprocess import CompletedProcess
 import pytest
 from botocore.exceptions import ClientError
 
-from ci_scripts import job, settings
-from ci_scripts.deployment import claim
+from ci_scripts import approval_claim, job, settings
 from tests.sandbox.conftest import Aws, Project, register, sagemaker_ci
 from tests.sandbox.test_build import EXPORTS, repository  # noqa: F401 - the fixture
 from tests.sandbox.test_iam import Job
@@ -63,7 +62,7 @@ def test_a_second_pipeline_of_one_approval_ends_green_and_deploys_nothing(
     assert f"belongs to {owner}: this pipeline deploys nothing" in second.stdout
     assert exports(repository) == set()
     handed_on = dotenv(repository)
-    assert handed_on == {claim.OWNER: owner}
+    assert handed_on == {approval_claim.OWNER: owner}
     # What GitLab hands on to the later jobs.
     for command in (["deploy", "--stage", "staging"], ["test", "--stage", "staging"], ["deploy", "--stage", "prod"]):
         later = sagemaker_ci(*command, environ=project.environ | JOB | handed_on, cwd=repository)
@@ -110,7 +109,7 @@ def test_one_of_many_builds_at_once_gets_the_approval(aws: Aws, project: Project
     pipelines = {f"pipeline {number}": job.current({"CI_PIPELINE_ID": str(number)}) for number in range(100, 112)}
 
     def attempt(this: job.Job) -> str:
-        return claim.claim(dynamodb, settings.load_project(project.environ), arn, "1", this)
+        return approval_claim.claim(dynamodb, settings.load_project(project.environ), arn, "1", this)
 
     with ThreadPoolExecutor(len(pipelines)) as pool:
         owners = dict(zip(pipelines, pool.map(attempt, pipelines.values()), strict=True))

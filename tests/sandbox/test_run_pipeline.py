@@ -20,7 +20,7 @@ import pytest
 from ci_scripts import aws as clients
 from ci_scripts import job, settings
 from ci_scripts.errors import JobCancelled
-from ci_scripts.training import run
+from ci_scripts.run_pipeline import run
 from sandbox import job_images
 from tests.sandbox.conftest import REGION, ROOT, Aws, Project, sagemaker_ci
 from tests.waiting import wait_for

@@ -14,11 +14,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ci_scripts import cli, documents, schemas
-from ci_scripts.deployment import pattern, stage_config
-from ci_scripts.deployment import template as endpoint_template
+from ci_scripts import cli, documents, quality, schemas
+from ci_scripts.build import pattern, stage_config
+from ci_scripts.build import template as endpoint_template
 from ci_scripts.documents import Malformed, Unquoted, parse_config, parse_json, parse_template, parse_yaml
-from ci_scripts.testing import quality
 
 # --- values as written ---------------------------------------------------------------------------------------------
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_scripts import errors
-from ci_scripts.deployment import export
+from ci_scripts import errors, export
 from ci_scripts.settings import Project
 
 PROJECT = Project("eu-west-1", "abalone", "p-1", None, "bucket")

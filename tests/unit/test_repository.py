@@ -83,7 +83,7 @@ def test_reports_that_are_links_are_removed_and_never_written_through(checkout: 
 def test_exports_that_are_links_are_replaced_and_never_written_through(
     checkout: Path, elsewhere: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ci_scripts.deployment import export
+    from ci_scripts import export
 
     (checkout / "staging-config-export.json").symlink_to(elsewhere / "id_rsa")
     export.write_all({"staging": b"{}"}, checkout)
@@ -125,7 +125,7 @@ def test_tests_and_thresholds_outside_are_refused(
     option: list[str],
     path: str,
 ) -> None:
-    from ci_scripts.deployment import export
+    from ci_scripts import export
 
     project(monkeypatch)
     arn = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/abalone-p-1/1"

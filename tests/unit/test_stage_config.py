@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ci_scripts.deployment import stage_config, template
+from ci_scripts.build import stage_config, template
 from ci_scripts.documents import Malformed, parse_config, parse_template
 
 SEED = Path(__file__).parents[2] / "seed-deploy"

@@ -163,7 +163,7 @@ def trigger(model_package_arn: str, ordinal: int) -> str:
     Raises PipelineNotStarted, or requests' errors.
     """
     inputs = {"model_package_arn": model_package_arn}
-    # By this `build` tells a second pipeline of the same approval, see ci_scripts/deployment/claim.py.
+    # By this `build` tells a second pipeline of the same approval, see ci_scripts/approval_claim.py.
     numbered = inputs | {"approval_number": str(ordinal)}
     try:
         return ask(numbered)

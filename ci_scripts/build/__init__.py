@@ -1,0 +1,1 @@
+"""`sagemaker-ci build`: the approved model package pinned, the stage configs checked and exported."""

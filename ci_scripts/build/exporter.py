@@ -1,0 +1,197 @@
+"""The work of `sagemaker-ci build`: check every stage configuration, choose the model package, write the exports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sized
+from pathlib import Path
+
+from ci_scripts import approval_claim, aws, errors, export, job, quality, registry, text
+from ci_scripts.build import stage_config, template
+from ci_scripts.build.template import Problem, Template
+from ci_scripts.export import STAGES, Export
+from ci_scripts.registry import ModelPackage
+from ci_scripts.settings import Project
+
+_MOST_LINES = 200  # of problems in the job log
+
+
+def run(
+    project: Project,
+    model_role: str,
+    model_package_arn: str | None,
+    folder: Path,
+    thresholds: str = quality.FILE,
+    *,
+    approval_number: str | None = None,
+) -> None:
+    """Export both stages into `folder`, pinned to one model package; None: the newest approved one.
+
+    `thresholds` names quality.yml, which is checked, too. Writes both files or none. Exports nothing when the approval
+    that started the pipeline belongs to another one: see approval_claim.py.
+    Raises InvalidOption for an ARN that GitLab has not put in, InvalidStageConfig after naming every problem, or what
+    registry raises.
+    """
+    export.discard(folder)
+    if model_package_arn and model_package_arn.startswith("$[["):
+        raise errors.InvalidOption(
+            f"the model package to deploy is {model_package_arn!r}: GitLab has not put the pipeline's input in",
+            hint="Begin .gitlab-ci.yml with its header: `spec:` that declares the input, then a line `---`. "
+            "templates/model-deploy/README.md shows it.",
+        )
+    with job.section("Stage configurations"):
+        drafts = _drafts(folder, project, model_role, thresholds)
+    with job.section("Model package"):
+        package = _model_package(model_package_arn, project)
+        if package and approval_number and (owner := _owner(project, package, approval_number)):
+            _report_owner(package, owner)
+            return
+    if package is None:
+        return
+    with job.section("Exports"):
+        contents = {draft.stage: export.to_bytes(_pinned(draft, package)) for draft in drafts}
+        export.write_all(contents, folder)
+        for stage in contents:
+            job.say(f"{export.file_name(stage)}: {package} to the endpoint {project.endpoint(stage)}")
+    _report(package, contents)
+
+
+# --- the stage configurations --------------------------------------------------------------------------------------
+
+
+def supplied_parameters(project: Project, stage: str, role: str) -> dict[str, str | None]:
+    """The template parameters that build sets, when the template declares them; None: the version is not known yet."""
+    return {
+        **export.named_parameters(stage, project, ""),
+        "ModelPackageName": None,
+        "ModelExecutionRoleArn": role,
+        "DataCaptureUploadPath": f"s3://{project.artifact_bucket}/datacapture-{stage}",
+    }
+
+
+def stage_tags(project: Project, stage: str) -> dict[str, str]:
+    """Tags by which SageMaker Studio shows the endpoint on the project's page."""
+    return project.tags() | {"sagemaker:deployment-stage": stage}
+
+
+def _drafts(folder: Path, project: Project, role: str, thresholds: str) -> list[Export]:
+    """Every stage's export, without the model package. Raises InvalidStageConfig after naming every problem."""
+    filled, problems = template.load(folder)
+    drafts = []
+    for stage in STAGES:
+        draft, found = _draft(folder, project, stage, role, filled)
+        problems += found
+        if draft is not None:
+            drafts.append(draft)
+    problems += _quality_problems(folder, thresholds)
+    if problems:
+        lines = list(dict.fromkeys(str(problem) for problem in problems))  # both stages may find the same one
+        for line in lines[:_MOST_LINES]:
+            job.say(line)
+        if len(lines) > _MOST_LINES:
+            job.say(f"... and {len(lines) - _MOST_LINES:,} more")
+        raise errors.InvalidStageConfig(
+            f"{len(lines)} problem{'s' if len(lines) > 1 else ''} in the configuration files, nothing is exported"
+        )
+    return drafts
+
+
+def _quality_problems(folder: Path, name: str) -> list[Problem]:
+    """What is wrong with the thresholds, which `test` would find only after staging was deployed."""
+    if name == quality.FILE and not os.path.lexists(folder / name):  # it may be missing
+        return []
+    return [Problem(name, "", problem) for problem in quality.problems_of(folder / name, folder)]
+
+
+def _draft(
+    folder: Path, project: Project, stage: str, role: str, filled: Template | None
+) -> tuple[Export | None, list[Problem]]:
+    path, problems = stage_config.find(folder, stage)
+    if path is None:
+        return None, problems
+    content, problems = stage_config.load(path)
+    supplied = supplied_parameters(project, stage, role)
+    given = {key: stage_config.as_text(value) for key, value in content.get("Parameters", {}).items()}
+    tags = {key: stage_config.as_text(value) for key, value in content.get("Tags", {}).items()}
+    tags |= stage_tags(project, stage)
+    if filled is not None and (content or not problems):  # a file that cannot be read lacks nothing else
+        problems += stage_config.problems(path.name, content, filled.parameters, supplied)
+        problems += stage_config.supply_problems(filled.parameters, supplied)
+    problems += stage_config.tag_problems(path.name, tags)
+    job.say(f"{path.name}: {_count(given, 'parameter')}, {_count(tags, 'tag')}, {_count(problems, 'problem')}")
+    if filled is None:
+        return None, problems
+    known = {key: value for key, value in supplied.items() if value is not None and key in filled.parameters}
+    return (
+        export.Export(
+            stage=stage,
+            stack_name=project.stack(stage),
+            endpoint_name=project.endpoint(stage),
+            model_package_arn="",
+            template=filled.text,
+            parameters=given | known,
+            tags=tags,
+        ),
+        problems,
+    )
+
+
+def _count(things: Sized, noun: str) -> str:
+    return f"{len(things) or 'no'} {noun}{'' if len(things) == 1 else 's'}"
+
+
+# --- the model package ---------------------------------------------------------------------------------------------
+
+
+def _model_package(arn: str | None, project: Project) -> ModelPackage | None:
+    """The version to deploy; None for a merge request in a project that has no approved version yet."""
+    job.say(str(aws.log_in(project.region)))
+    sagemaker = aws.client("sagemaker", project.region)
+    group = project.model_package_group
+    try:
+        if arn:
+            package = registry.require_approved(sagemaker, arn, group)
+        else:
+            package = registry.latest_approved(sagemaker, group)
+    except errors.NoApprovedModelPackage as error:
+        if job.current().pipeline_source != "merge_request_event":
+            raise
+        # A merge request deploys nothing: its configurations are right, and that is all it asks.
+        job.say(f"{error.message}: the stage configurations are valid, nothing is exported")
+        return None
+    job.say(f"{package}{'' if arn else ', the newest approved one'}: {package.arn}")
+    return package
+
+
+def _owner(project: Project, package: ModelPackage, approval_number: str) -> str:
+    """The pipeline that the approval belongs to, empty when it is this one."""
+    dynamodb = aws.client("dynamodb", project.region)
+    owner = approval_claim.claim(dynamodb, project, package.arn, approval_number, job.current())
+    whose = f"belongs to {owner}: this pipeline deploys nothing" if owner else "is this pipeline's"
+    job.say(f"approval {approval_number} of {package} {whose}")
+    return owner
+
+
+def _pinned(draft: Export, package: ModelPackage) -> Export:
+    parameters = {**draft.parameters, "ModelPackageName": package.arn}
+    return draft._replace(model_package_arn=package.arn, parameters=parameters)
+
+
+def _report_owner(package: ModelPackage, owner: str) -> None:
+    job.write_dotenv({approval_claim.OWNER: owner})
+    job.write_summary([f"## Build: {package}", "", f"Nothing is exported: its approval belongs to {owner}."])
+
+
+def _report(package: ModelPackage, contents: Mapping[str, bytes]) -> None:
+    digests = {export.digest_variable(stage): export.digest(content) for stage, content in contents.items()}
+    job.write_dotenv(
+        {"MODEL_PACKAGE_ARN": package.arn, "MODEL_PACKAGE_VERSION": str(package.version), **digests},
+    )
+    job.write_summary(
+        [
+            f"## Build: {package}",
+            "",
+            f"- model package: {text.code(package.arn)}",
+            *(f"- {export.file_name(stage)}: sha256 `{export.digest(content)}`" for stage, content in contents.items()),
+        ]
+    )

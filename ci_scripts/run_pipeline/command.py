@@ -1,0 +1,92 @@
+"""`sagemaker-ci run-pipeline`: the job of the `training` component.
+
+Called by cli.py, which imports this module for `--help` too: boto3 and the SageMaker SDK wait until settings are known.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from ci_scripts.run_pipeline.options import Options, add_arguments, read_options, read_surroundings
+from ci_scripts.settings import Project
+
+if TYPE_CHECKING:
+    from ci_scripts.run_pipeline.calls import Seen
+
+__all__ = ["add_arguments", "run"]
+
+
+def run(arguments: Namespace) -> None:
+    """Compile, then check or run. Raises a SagemakerCiError for everything that can be expected to fail."""
+    project, role, poll_seconds = read_surroundings(os.environ)
+    options = read_options(arguments, os.environ)
+
+    from ci_scripts import aws, job
+    from ci_scripts.run_pipeline import calls, definition
+    from ci_scripts.run_pipeline.run import Compiled, execute
+
+    # Any branch can be checked by a merge request: a role of its own may read, and change nothing.
+    credentials = aws.log_in(project.region, "AWS_CHECK_ROLE_ARN" if options.check else "AWS_ROLE_ARN")
+    job.say(str(credentials))
+    # boto3 reads only this name, and the SageMaker SDK makes clients without a region while it is imported.
+    os.environ["AWS_DEFAULT_REGION"] = project.region
+    with job.section(f"Compile {options.module}"):
+        with calls.watched(check=options.check, region=project.region, account=credentials.account) as seen:
+            text = _compiled(project, role, options, seen)
+        parsed = definition.parse(text)
+        definition.check_parameters(parsed, options.parameters)
+        job.say(f"pipeline {project.pipeline}: {', '.join(definition.steps(parsed))} ({len(text)} bytes)")
+        parameters = definition.parameter_values(parsed, options.parameters)
+        elsewhere = definition.registered_elsewhere(parsed, parameters, project.model_package_group)
+        for line in elsewhere:
+            job.say(f"warning: {line}")
+    job.raise_if_cancelled()  # the consumer's code may have swallowed it
+    if options.check:
+        _check(project, text, [*elsewhere, *seen.told()])
+    else:
+        execute(project, role, Compiled(text, parsed, options.parameters), poll_seconds)
+
+
+def _compiled(project: Project, role: str, options: Options, seen: Seen) -> str:
+    """The definition. Raises UploadRefused in a check of a pipeline whose uploads the training job could not make."""
+    from ci_scripts import errors, job
+    from ci_scripts.run_pipeline import advice, calls, compile
+
+    try:
+        text = compile.compile_pipeline(options.module, project, role, options.kwargs)
+    except errors.GetPipelineFailed as error:
+        if seen.others:
+            error.hint = f"{advice.held_back(list(seen.others))} {error.hint}"
+        raise
+    finally:
+        for line in seen.told():
+            job.say(line)
+    if refused := calls.outside(list(seen.uploads), project, options.upload_places):
+        raise errors.UploadRefused(
+            f"get_pipeline uploads to {', '.join(map(str, refused))}: the role of the training job writes below "
+            f"s3://{project.artifact_bucket}/{project.pipeline}/ alone"
+        )
+    return text
+
+
+def _check(project: Project, text: str, remarks: list[str]) -> None:
+    from ci_scripts import aws, job
+    from ci_scripts.run_pipeline import definition, upsert
+
+    deployed = upsert.deployed(aws.client("sagemaker", project.region), project.pipeline)
+    lines: list[str] = []
+    if deployed is None:
+        verdict = f"pipeline {project.pipeline} does not exist yet and would be created"
+    elif definition.same(deployed.definition, text):
+        verdict = f"pipeline {project.pipeline} would stay as it is deployed"
+    else:
+        verdict = f"pipeline {project.pipeline} would be updated"
+        lines = definition.difference(deployed.definition, text)
+        with job.section("Difference to the deployed definition"):
+            for line in lines:
+                job.say(line)
+    job.say(f"checked: {verdict}; nothing was started")
+    told = ["", "```", *remarks, "```"] if remarks else []
+    job.write_summary([f"Checked: {verdict}.", *told, *(["", "```diff", *lines, "```"] if lines else [])])

@@ -1,0 +1,73 @@
+"""What a training job leaves behind: dotenv, links, metrics and a Markdown summary.
+
+Called by run.py: `write_links` as soon as there is an execution, `write` when it has ended.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from ci_scripts import aws, job, text
+from ci_scripts.run_pipeline.condition import Condition, words
+from ci_scripts.run_pipeline.execution import Result
+from ci_scripts.run_pipeline.progress import Step, clock
+
+# Pages of the SageMaker console that need no Studio domain.
+_JOB_PAGES = {"processing-job": "processing-jobs", "training-job": "jobs", "transform-job": "transform-jobs"}
+
+
+def write_links(region: str, arn: str, steps: Mapping[str, Step], packages: Sequence[str]) -> None:
+    """Annotations and dotenv: the execution, its jobs and what it registered."""
+    console = f"sagemaker/home?region={region}#"
+    # Executions have a page in Studio only, whose address depends on the domain.
+    links = {
+        f"Pipeline execution {arn.rpartition('/')[2]} (Studio)": aws.console_url(region, f"{console}/studio-landing")
+    }
+    for step in steps.values():
+        kind, _, name = step.job_arn.rpartition(":")[2].partition("/")
+        if kind in _JOB_PAGES:
+            links[f"Step {step.name}"] = aws.console_url(region, f"{console}/{_JOB_PAGES[kind]}/{name}")
+    for package in packages:
+        name = package.rpartition(":model-package/")[2]
+        links[f"Model package {name}"] = aws.console_url(region, f"{console}/model-packages/{name}")
+    job.write_annotations(links)
+    job.write_dotenv({"PIPELINE_EXECUTION_ARN": arn} | ({"MODEL_PACKAGE_ARN": packages[-1]} if packages else {}))
+
+
+def write(
+    region: str,
+    result: Result,
+    packages: Sequence[str],
+    conditions: Mapping[str, Sequence[Condition]],
+    verdict: str,
+) -> None:
+    """All reports of an execution that has ended; `verdict` is the sentence that the job log ends with."""
+    write_links(region, result.arn, result.steps, packages)
+    job.write_metrics(metrics(result.steps, conditions))
+    job.write_summary(summary(result, conditions, verdict))
+
+
+def metrics(steps: Mapping[str, Step], conditions: Mapping[str, Sequence[Condition]]) -> dict[str, float]:
+    """Measured values by the path they were read from, and the seconds of each step, under OpenMetrics names."""
+    measured = [each for held in conditions.values() for part in held for each in part.measured]
+    values = {
+        re.sub(r"\W+", "_", f"measured_{each.path}", flags=re.ASCII).strip("_"): float(each.value)
+        for each in measured
+        if isinstance(each.value, int | float)
+    }
+    seconds = {
+        f'step_seconds{{step="{name}"}}': step.seconds for name, step in steps.items() if step.seconds is not None
+    }
+    return values | seconds
+
+
+def summary(result: Result, conditions: Mapping[str, Sequence[Condition]], verdict: str) -> list[str]:
+    """The result in Markdown."""
+    lines = [f"## Pipeline execution: {result.status}", "", text.cell(verdict), "", text.code(result.arn), ""]
+    lines += ["| Step | Type | Status | Duration | |", "|---|---|---|---:|---|"]
+    for name, step in result.steps.items():
+        held = f"{step.outcome}: {words(conditions[name])}" if name in conditions else step.reason
+        duration = "cached" if step.cached else clock(step.seconds) if step.seconds is not None else ""
+        lines.append(f"| {text.cell(name)} | {step.kind} | {step.status} | {duration} | {text.cell(held)} |")
+    return lines

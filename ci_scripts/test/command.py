@@ -1,0 +1,275 @@
+"""`sagemaker-ci test`: prove that a stage's endpoint answers well enough, before a person may promote it.
+
+Runs the consumer's pytest folder and the thresholds of quality.yml in one pytest session of this process.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ci_scripts import errors, job, repository, settings
+from ci_scripts.settings import Project
+
+if TYPE_CHECKING:
+    from ci_scripts.export import Export
+    from ci_scripts.quality import Quality
+    from ci_scripts.test.held_out import HeldOut
+    from ci_scripts.test.plugin import Run, Work
+    from ci_scripts.test.report import Report
+    from ci_scripts.test.shared import Measured
+    from ci_scripts.test.target import Endpoint, Measurement
+
+_TESTS, _QUALITY = "tests", "quality.yml"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--stage", required=True, choices=("staging", "prod"), help="the deployed stage to test")
+    settings.add_option(
+        parser,
+        "--tests",
+        "SMCI_TESTS",
+        f"folder or file of pytest tests (default: {_TESTS}, which may be missing)",
+        default=_TESTS,
+        metavar="PATH",
+    )
+    settings.add_option(
+        parser,
+        "--quality",
+        "SMCI_QUALITY",
+        f"file of quality thresholds (default: {_QUALITY}, which may be missing)",
+        default=_QUALITY,
+        metavar="PATH",
+    )
+
+
+def run(arguments: Namespace) -> None:
+    from ci_scripts import approval_claim
+
+    if approval_claim.is_anothers(os.environ):
+        return
+    project = settings.load_project()
+    poll_seconds = settings.poll_seconds()
+
+    from ci_scripts import aws, export
+
+    exported = export.load(arguments.stage, project, os.environ, Path.cwd())
+    tests, quality_path = _tests(arguments.tests), Path(arguments.quality).absolute()
+    quality = _quality(arguments.quality)
+    if tests is None and not (quality and quality.thresholds):
+        raise errors.NothingTested(f"there are neither tests in {arguments.tests} nor checks in {arguments.quality}")
+
+    os.environ["AWS_DEFAULT_REGION"] = project.region  # the only name that clients of the consumer's tests read
+    with job.section(f"Endpoint {exported.endpoint_name}"):
+        job.say(str(aws.log_in(project.region)))
+        package = _verify(exported, project, poll_seconds)
+    prepared = _prepare(exported, project, quality, quality_path)
+    with job.section(f"Tests against {exported.endpoint_name}"):
+        paths = [*([tests] if tests else []), *([quality_path] if quality and quality.thresholds else [])]
+        run, exit_code = _pytest(prepared.work, paths)
+    report = _report(prepared, run, exit_code, exported, package, project)
+    _say(report)
+    _judge(report, exit_code, prepared.failure)
+
+
+def _tests(path: str) -> Path | None:
+    """The consumer's tests; None when the default folder is not there. Raises OutsideRepository."""
+    repository.require(path)
+    if Path(path).exists():
+        return Path(path).absolute()
+    if path != _TESTS:
+        raise errors.NothingTested(f"there are no tests at {path}")
+    return None
+
+
+def _quality(path: str) -> Quality | None:
+    """The thresholds; None when the default file is not there."""
+    from ci_scripts import quality
+
+    if path == _QUALITY and not os.path.lexists(path):
+        return None
+    return quality.load(Path(path), Path.cwd())
+
+
+def _verify(exported: Export, project: Project, poll_seconds: float) -> dict[str, Any]:
+    """The description of the model package that the endpoint is proven to serve: the exported one."""
+    from ci_scripts import aws, endpoint, registry
+
+    sagemaker = aws.client("sagemaker", project.region)
+    package = registry.describe(sagemaker, exported.model_package_arn)
+    try:
+        # No configurations to compare with: whether the stack's newest is in service was the deploy job's to prove.
+        endpoint.verify(sagemaker, exported.endpoint_name, package, (), poll_seconds, also=exported.text)
+    except errors.EndpointServesOtherModel as error:
+        # The deploy job of this pipeline has proven the opposite: the resource group was free in between.
+        raise errors.EndpointServesOtherModel(
+            error.message,
+            hint=f"Another pipeline has deployed to {exported.stage} since: go on there. To test this version after "
+            f"all, run this pipeline's deployment to {exported.stage} again, then this job.",
+        ) from None
+    job.say(f"{exported.endpoint_name} is InService and serves {exported.model_package_arn}")
+    return package
+
+
+class Prepared(NamedTuple):
+    """What the tests work on, and what its making came to."""
+
+    work: Work
+    measurement: Measurement | None
+    failure: errors.SagemakerCiError | None
+    """Why there is no measurement."""
+
+
+def _prepare(exported: Export, project: Project, quality: Quality | None, quality_path: Path) -> Prepared:
+    from ci_scripts import aws
+    from ci_scripts.quality import Request
+    from ci_scripts.test import held_out, shared
+    from ci_scripts.test.plugin import Work
+
+    endpoint = shared.endpoint(
+        project.region,
+        exported.endpoint_name,
+        exported.stage,
+        exported.model_package_arn,
+        quality.request if quality else Request(),
+    )
+    if quality is None:
+        return Prepared(Work(endpoint, None, quality_path, None, {}), None, None)
+    with job.section("Held-out data"):
+        sagemaker, s3 = aws.client("sagemaker", project.region), aws.client("s3", project.region)
+        data = held_out.load(quality.data, exported.model_package_arn, sagemaker, s3)
+        job.say(f"{len(data.labels)} of {data.total} rows of {data.source}")
+        measured, measurement, failure = _measured(endpoint, quality, data)
+    return Prepared(Work(endpoint, quality, quality_path, data, measured), measurement, failure)
+
+
+def _measured(
+    endpoint: Endpoint, quality: Quality, data: HeldOut
+) -> tuple[dict[str, Measured], Measurement | None, errors.SagemakerCiError | None]:
+    """What each metric comes to; asked for once and before the tests, which may run in parallel."""
+    from ci_scripts.test import metrics
+    from ci_scripts.test.shared import Measured
+    from ci_scripts.test.target import measure
+
+    names = list(dict.fromkeys(threshold.metric for threshold in quality.thresholds))
+    if not names:
+        return {}, None, None
+    try:
+        measurement = measure(endpoint, data, once=all(name in metrics.LATENCY for name in names))
+    except errors.SagemakerCiError as error:
+        return dict.fromkeys(names, Measured(None, f"error {error.code}: {error.message}")), None, error
+    if measurement.answers:
+        job.say(f"the endpoint answered {len(data.labels)} rows in the format {measurement.answers.format}")
+    if measurement.repeated:
+        job.say(
+            f"warning: {measurement.repeated} requests were throttled, reset or answered 5xx and sent a second time; "
+            "they do not count as latencies"
+        )
+    measured: dict[str, Measured] = {}
+    undefined: list[errors.SagemakerCiError] = []
+    for name in names:
+        try:
+            measured[name] = Measured(measurement.value(name, data, declared=bool(quality.data.classes)))
+        except errors.SagemakerCiError as error:
+            measured[name] = Measured(None, f"error {error.code}: {error.message}")
+            undefined.append(error)
+    return measured, measurement, undefined[0] if len(undefined) == len(names) else None
+
+
+def _pytest(work: Work, paths: list[Path]) -> tuple[Run, int]:
+    import pytest
+
+    from ci_scripts.test.plugin import Run
+
+    run = Run(work)
+    exit_code = pytest.main(
+        [
+            *(str(path) for path in paths),
+            f"--rootdir={Path.cwd()}",
+            f"--junitxml={job.reports_folder() / 'junit.xml'}",
+            # This family names each test's file, which GitLab links to.
+            "--override-ini=junit_family=xunit1",
+            f"--color={'yes' if job.current().in_gitlab else 'auto'}",
+            "-p",
+            "ci_scripts.test.plugin",
+        ],
+        plugins=[run],
+    )
+    return run, int(exit_code)
+
+
+def _report(
+    prepared: Prepared, run: Run, exit_code: int, exported: Export, package: dict[str, Any], project: Project
+) -> Report:
+    import pytest
+
+    from ci_scripts import aws
+    from ci_scripts.test import metrics
+    from ci_scripts.test.report import Check, Report, write
+
+    work = prepared.work
+    thresholds = work.quality.thresholds if work.quality else ()
+    classes = work.held_out.known if work.held_out else ()
+    report = Report(
+        stage=exported.stage,
+        endpoint=exported.endpoint_name,
+        endpoint_url=aws.endpoint_url(project.region, exported.endpoint_name),
+        model_package=f"{package['ModelPackageGroupName']} version {package['ModelPackageVersion']}",
+        model_package_arn=exported.model_package_arn,
+        checks=[Check(threshold, run.values.get(threshold.metric)) for threshold in thresholds],
+        outcomes=run.outcomes,
+        complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED),
+        held_out=work.held_out,
+        measurement=prepared.measurement,
+        job=job.current(),
+        doubts=[
+            doubt
+            for threshold in thresholds
+            if (doubt := metrics.doubts(threshold.metric, threshold.limit, threshold.comparison, classes))
+        ],
+    )
+    write(report)
+    return report
+
+
+def _say(report: Report) -> None:
+    from ci_scripts.test.report import bound, number
+
+    for check in report.checks:
+        job.say(f"{check.threshold.metric} {number(check.measured)}, {bound(check.threshold)}: {check.outcome}")
+    for doubt in report.doubts:
+        job.say(f"warning: {doubt}")
+    job.say(f"{report.endpoint}: {report.tally}")
+
+
+def _judge(report: Report, exit_code: int, failure: errors.SagemakerCiError | None) -> None:
+    """Raise what the pytest session comes to, unless it is green and has tested something."""
+    import pytest
+
+    from ci_scripts.test.report import number
+
+    broken = report.broken
+    if broken:
+        if failure and all(each.name.startswith("quality: ") for each in broken):
+            raise failure  # one cause, and its own hint is the better one
+        named = ", ".join(each.name for each in broken[:3]) + (
+            f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        )
+        raise errors.TestsFailed(f"{len(broken)} of {len(report.outcomes)} tests failed: {named}")
+    if exit_code == pytest.ExitCode.INTERRUPTED:
+        raise errors.JobCancelled("the tests were interrupted")
+    if exit_code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise errors.TestsFailed(f"pytest ended with exit code {exit_code}", hint="Its own message is above.")
+    if report.unmet:  # pytest is content all the same: it was told to deselect, to skip or to expect the failure
+        named = ", ".join(
+            f"{each.threshold} ({'not measured' if each.measured is None else number(each.measured)})"
+            for each in report.unmet
+        )
+        raise errors.TestsFailed(
+            f"{len(report.unmet)} of {len(report.checks)} thresholds not met: {named}",
+            hint="Let your pytest configuration (addopts, PYTEST_ADDOPTS, conftest.py) run every test of quality.yml.",
+        )
+    if report.verdict != "passed":
+        raise errors.NothingTested(f"not one test ran against {report.endpoint}: {report.tally}")

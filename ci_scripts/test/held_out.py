@@ -1,0 +1,293 @@
+"""Held-out data: rows the model was not trained on, from S3 or the repository, as features and labels.
+
+Called by the test command; the fixture `held_out` hands it to the consumer's tests.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import heapq
+import io
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+from ci_scripts import aws, registry, repository, text
+from ci_scripts.errors import HeldOutDataInvalid, HeldOutDataMissing, OutsideRepository
+from ci_scripts.quality import Data
+
+Cell = int | float | str | None
+
+MOST_CLASSES = 100
+"""Different labels of a file up to which they can be classes."""
+_LONGEST_CELL = 6 * 1024 * 1024  # bytes of a whole request
+_LONGEST_NUMBER = 300  # characters
+
+_S3_URI = re.compile(r"s3://([^/]+)/(.+)", re.DOTALL)
+_INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+# A field as csv.reader reads it: a quote counts only where the field begins.
+_FIELD = re.compile(r'"(?:[^"]|"")*"?[^,]*|[^,]*')
+
+
+class Row(list[Cell]):
+    """A row's features. CSV requests send the cells that nobody has changed as they stand in the file."""
+
+    def __init__(self, cells: Sequence[str], written: Sequence[str]) -> None:
+        super().__init__(cell(each) for each in cells)
+        self.source = (list(cells), list(written))
+        """The cells of the file: their content, and how it is written."""
+        self._read = tuple(self)
+
+    def written(self) -> list[str] | None:
+        """The cells as text; None when there are other ones than the file's."""
+        _, written = self.source
+        if len(self) != len(written):
+            return None
+        return [
+            raw if value is read or (type(value), value) == (type(read), read) else csv_field(value)
+            for value, read, raw in zip(self, self._read, written, strict=True)
+        ]
+
+
+class HeldOut(NamedTuple):
+    """Held-out rows, in the order of the file."""
+
+    features: Sequence[list[Cell]]
+    """The columns other than the label: numbers, text where it is not a number, None where it is empty."""
+    labels: list[float]
+    source: str
+    """Where the rows come from: an S3 URI or a path."""
+    total: int
+    """How many rows there are at the source; `features` holds a sample when there are more than `rows`."""
+    classes: tuple[float, ...] | None = None
+    """The labels that there are: those of quality.yml, else of all rows of the file, sampled or not.
+
+    Empty when they are too many or no whole numbers, so that they cannot be classes; None: those of `labels`.
+    """
+
+    @property
+    def known(self) -> Sequence[float]:
+        """What decides whether labels are classes 0 and 1, or others."""
+        return self.labels if self.classes is None else self.classes
+
+
+def load(data: Data, model_package_arn: str, sagemaker: Any, s3: Any) -> HeldOut:
+    """Read the data that quality.yml names. Raises HeldOutDataMissing, HeldOutDataInvalid or OutsideRepository."""
+    if data.path is not None:
+        try:
+            with repository.open_file(data.path, data.base or data.path.parent) as file:
+                return _parse_file(file, data, str(data.path))
+        except repository.Missing:
+            raise HeldOutDataMissing(f"there is no held-out data at {data.path}") from None
+        except repository.Outside:
+            raise OutsideRepository(f"data.path in quality.yml leads out of the repository: {data.path}") from None
+        except repository.Unreadable as error:
+            raise HeldOutDataMissing(f"{data.path} {error}") from None
+    uri = data.uri or _uri_of_package(sagemaker, model_package_arn, str(data.from_model_package))
+    with _download(s3, uri) as file:
+        return _parse_file(file, data, uri)
+
+
+def _parse_file(file: BinaryIO, data: Data, source: str) -> HeldOut:
+    with io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as lines:
+        return parse(lines, data, source)
+
+
+class Record(NamedTuple):
+    """One record of the CSV file."""
+
+    line: int
+    """Where it ends, counted from 1."""
+    cells: list[str]
+    written: str
+    """Its text, without the line break."""
+
+
+def parse(lines: Iterable[str], data: Data, source: str) -> HeldOut:
+    """Features and labels of CSV lines, at most `data.rows` of them.
+
+    Raises HeldOutDataInvalid for what is not CSV, a row that is shorter or longer than the first, a label that is not
+    a finite number or none of the classes of quality.yml, and no rows at all; rows that are not sampled count, too.
+    """
+    labels = _Labels(data, source)
+    try:
+        records = _records(lines)
+        header = next(records, Record(0, [], "")).cells if data.header else None
+        labels.header = header
+        sampled = sample(labels.checked(records), data.rows)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise HeldOutDataInvalid(f"{source} is not CSV in UTF-8: {text.short(str(error), 200)}") from error
+    if not sampled:
+        raise HeldOutDataInvalid(f"{source} holds no rows")
+    column = labels.column
+    features = []
+    for record in sampled:
+        written = [found[0] for found in _fields(record.written)]
+        if len(written) != len(record.cells):  # an unusual quotation: quoted anew
+            written = [csv_field(each) for each in record.cells]
+        others = [position for position in range(len(record.cells)) if position != column]
+        features.append(Row([record.cells[each] for each in others], [written[each] for each in others]))
+    values = [labels.value(record) for record in sampled]
+    return HeldOut(features, values, source, labels.count, data.classes or labels.classes())
+
+
+class _Labels:
+    """Passes records on, checks them and remembers which labels there are."""
+
+    def __init__(self, data: Data, source: str) -> None:
+        self.data, self.source = data, source
+        self.header: list[str] | None = None
+        self.count, self.column, self.width = 0, 0, 0
+        self.seen: set[float] = set()
+
+    def checked(self, records: Iterator[Record]) -> Iterator[Record]:
+        for record in records:
+            if not self.count:
+                self.column = _label_position(self.data.label_column, self.header, self.source)
+                self.width = len(self.header or record.cells)
+                if self.column >= self.width:
+                    raise HeldOutDataInvalid(
+                        f"{self.source} has {self.width} columns, label_column {self.column} is none of them"
+                    )
+            self.count += 1
+            if len(record.cells) != self.width:
+                raise HeldOutDataInvalid(
+                    f"{self.source}, line {record.line}: {len(record.cells)} columns, expected {self.width}"
+                )
+            if len(self.seen) <= MOST_CLASSES:
+                self.seen.add(self.value(record))
+            yield record
+
+    def value(self, record: Record) -> float:
+        """The label of a row."""
+        written = record.cells[self.column]
+        label = cell(written)
+        if not isinstance(label, int | float):
+            raise HeldOutDataInvalid(
+                f"{self.source}, line {record.line}: the label {text.quoted(written)} is not a finite number"
+            )
+        if self.data.classes and label not in self.data.classes:
+            known = ", ".join(f"{each:g}" for each in self.data.classes)
+            raise HeldOutDataInvalid(
+                f"{self.source}, line {record.line}: the label {label:g} is none of the classes of quality.yml, {known}"
+            )
+        return float(label)
+
+    def classes(self) -> tuple[float, ...]:
+        if len(self.seen) > MOST_CLASSES or not all(label.is_integer() for label in self.seen):
+            return ()
+        return tuple(sorted(self.seen))
+
+
+def sample(records: Iterable[Record], most: int) -> list[Record]:
+    """At most `most` records, in their order: those whose hashed position is smallest.
+
+    The same file gives the same rows on every run and every Python version, a sorted file no biased ones, and only
+    `most` records are held in memory.
+    """
+    chosen = heapq.nsmallest(most, enumerate(records), key=lambda pair: hashlib.sha256(b"%d" % pair[0]).digest())
+    return [record for _, record in sorted(chosen, key=lambda pair: pair[0])]
+
+
+def cell(written: str) -> Cell:
+    """A CSV cell as a number where it is one, else as it stands: `007`, `1_000`, `nan` and `1e999` are text."""
+    stripped = written.strip()
+    if not stripped:
+        return None
+    if len(stripped) > _LONGEST_NUMBER:
+        return written
+    if _INTEGER.fullmatch(stripped):
+        return int(stripped)
+    if _DECIMAL.fullmatch(stripped) and math.isfinite(number := float(stripped)):
+        return number
+    return written
+
+
+def csv_field(value: Any) -> str:
+    """One value as a field of CSV, quoted where it must be; nothing for None."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow([value, ""])  # a field alone, if empty, would be quoted
+    return buffer.getvalue()[:-1]
+
+
+def _records(lines: Iterable[str]) -> Iterator[Record]:
+    """Every record that is not a blank line."""
+    csv.field_size_limit(_LONGEST_CELL)
+    read: list[str] = []
+
+    def remembered() -> Iterator[str]:
+        for line in lines:
+            read.append(line)
+            yield line
+
+    reader = csv.reader(remembered())
+    for cells in reader:
+        written = "".join(read).rstrip("\r\n")
+        read.clear()
+        if any(each.strip() for each in cells):
+            yield Record(reader.line_num, cells, written)
+
+
+def _fields(written: str) -> Iterator[re.Match[str]]:
+    position = 0
+    while True:
+        field = _FIELD.match(written, position)
+        assert field is not None  # noqa: S101 - the pattern also matches nothing
+        yield field
+        position = field.end() + 1
+        if position > len(written):
+            return
+
+
+def _label_position(label_column: int | str, header: list[str] | None, source: str) -> int:
+    if isinstance(label_column, int):
+        return label_column
+    names = [name.strip() for name in header or []]
+    if label_column not in names:
+        known = text.short(", ".join(names), 300) or "an empty header"
+        raise HeldOutDataInvalid(f"{source} has no column {text.quoted(label_column)}, only {known}")
+    return names.index(label_column)
+
+
+def _uri_of_package(sagemaker: Any, arn: str, key: str) -> str:
+    properties = registry.describe(sagemaker, arn).get("CustomerMetadataProperties", {})
+    uri = str(properties.get(key, ""))
+    if not _S3_URI.fullmatch(uri):
+        found = (
+            f"the value {text.quoted(uri)}"
+            if uri
+            else f"only {', '.join(sorted(properties))}"
+            if properties
+            else "none at all"
+        )
+        raise HeldOutDataMissing(
+            f"model package {arn} has no S3 URI under {key} in its CustomerMetadataProperties ({found})"
+        )
+    return uri
+
+
+def _download(s3: Any, uri: str) -> BinaryIO:
+    """The object as a temporary file: sampling wants no more than a few rows in memory."""
+    from botocore.exceptions import ClientError
+
+    bucket, key = re.fullmatch(_S3_URI, uri).groups()  # type: ignore[union-attr] # the schema and _uri_of_package check it
+    try:
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"]
+    except ClientError as error:
+        if aws.error_code(error) in ("NoSuchKey", "NoSuchBucket"):
+            raise HeldOutDataMissing(f"there is no held-out data at {uri}") from error
+        if aws.error_code(error) in aws.DENIED:  # S3's answer for a missing key, too, to who may not list the bucket
+            raise HeldOutDataMissing(
+                f"the held-out data at {uri} is not there, or may not be read: {aws.error_text(error)}",
+                hint=f"{HeldOutDataMissing.hint} Reading takes s3:GetObject; to tell the two apart, s3:ListBucket.",
+            ) from error
+        raise
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    shutil.copyfileobj(body, file)
+    file.seek(0)
+    return file

@@ -1,0 +1,221 @@
+"""The pytest plugin: fixtures for the consumer's tests, and one test for every threshold of quality.yml.
+
+Loaded by `sagemaker-ci test` alone, by name, so that pytest-xdist's workers load it, too; being installed beside other
+projects' tests must not change them. `pytest -p ci_scripts.test.plugin --fixtures` lists what it offers.
+PYTEST_DONT_REWRITE
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from ci_scripts import text
+from ci_scripts.errors import SagemakerCiError
+from ci_scripts.quality import Quality, Threshold
+from ci_scripts.test import shared
+from ci_scripts.test.held_out import HeldOut
+from ci_scripts.test.shared import Measured
+from ci_scripts.test.target import Endpoint
+
+
+class Outcome(NamedTuple):
+    """How one test ended, for the reports."""
+
+    name: str
+    outcome: str
+    """passed, failed, error or skipped."""
+    seconds: float
+    message: str
+
+
+class Work(NamedTuple):
+    """What the tests of one `sagemaker-ci test` work on, in its own process or in a worker of pytest-xdist."""
+
+    endpoint: Endpoint
+    quality: Quality | None
+    quality_path: Path
+    held_out: HeldOut | None
+    measured: Mapping[str, Measured]
+    """What every metric of quality.yml came to, before the first test: tests in parallel do not disturb latencies."""
+
+
+class Run:
+    """One pytest session: hands its work to the tests, and collects what comes of them."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.outcomes: list[Outcome] = []
+        self.values: dict[str, float] = {}
+        """The metrics whose tests ran."""
+
+    # pytest and pytest-xdist call these on whatever is registered as a plugin.
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[WORK] = self.work
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput[_INPUT] = json.dumps(shared.to_json(self.work))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and _QUALITY in report.nodeid:
+            self.values |= {
+                str(name): value for name, value in report.user_properties if isinstance(value, int | float)
+            }
+        outcome = "error" if report.failed and report.when != "call" else report.outcome
+        if report.when == "call" or outcome != "passed":
+            self.outcomes.append(Outcome(_name(report.nodeid), outcome, report.duration, _message(report)))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.outcomes.append(Outcome(_name(report.nodeid), "error", 0, _message(report)))
+
+
+WORK = pytest.StashKey[Work]()
+_INPUT = "sagemaker_ci"
+_QUALITY = "::quality: "
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In a worker of pytest-xdist: take over the work of the process that started it."""
+    given = getattr(config, "workerinput", {}).get(_INPUT)
+    if given:
+        config.stash[WORK] = shared.from_json(json.loads(given))
+
+
+# --- fixtures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def endpoint(request: pytest.FixtureRequest) -> Endpoint:
+    """The deployed endpoint.
+
+    endpoint.name, endpoint.stage, endpoint.model_package_arn
+    endpoint.predict([[0.4, 0.3], [0.5, 0.4]]) -> [9.1, 10.3]    one prediction per row of features
+    endpoint.invoke(b"0.4,0.3", "text/csv") -> b"9.1"            one request, the container's own answer
+    """
+    return _work(request).endpoint
+
+
+@pytest.fixture(scope="session")
+def endpoint_name(endpoint: Endpoint) -> str:
+    """The deployed endpoint's name, for tests with clients of their own; the tests of AWS's samples ask for it."""
+    return endpoint.name
+
+
+@pytest.fixture(scope="session")
+def held_out(request: pytest.FixtureRequest) -> HeldOut:
+    """The held-out data of quality.yml, sampled to at most `rows`.
+
+    held_out.features -> list of rows, held_out.labels -> list of numbers, in the same order
+    """
+    data = _work(request).held_out
+    if data is None:
+        pytest.fail("the fixture held_out needs a quality.yml that names the data", pytrace=False)
+    return data
+
+
+@pytest.fixture(scope="session")
+def thresholds(request: pytest.FixtureRequest) -> dict[str, dict[str, float]]:
+    """The thresholds of quality.yml: {"mse": {"max": 6.0}}. Empty when there are none."""
+    quality = _work(request).quality
+    limits: dict[str, dict[str, float]] = {}
+    for metric, comparison, limit in quality.thresholds if quality else ():
+        limits.setdefault(metric, {})["max" if comparison == "<=" else "min"] = limit
+    return limits
+
+
+@pytest.fixture(scope="session")
+def quality(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The whole quality.yml as a dictionary. Empty when there is no such file."""
+    document = _work(request).quality
+    return document.content if document else {}
+
+
+def _work(request: pytest.FixtureRequest) -> Work:
+    work = request.config.stash.get(WORK, None)
+    if work is None:
+        pytest.fail("this fixture asks a deployed endpoint: run `sagemaker-ci test --stage staging`", pytrace=False)
+    return work
+
+
+# --- thresholds as tests -------------------------------------------------------------------------------------------
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    work = parent.config.stash.get(WORK, None)
+    if work and file_path == work.quality_path:
+        return QualityFile.from_parent(parent, path=file_path)
+    return None
+
+
+class QualityFile(pytest.File):
+    """quality.yml as a file of tests."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        work = self.config.stash[WORK]
+        for threshold in work.quality.thresholds if work.quality else ():
+            yield QualityTest.from_parent(
+                self, name=f"quality: {threshold}", threshold=threshold, measured=work.measured[threshold.metric]
+            )
+
+
+class QualityTest(pytest.Item):
+    """One threshold as a test."""
+
+    def __init__(self, *, threshold: Threshold, measured: Measured, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.threshold, self.measured = threshold, measured
+
+    def runtest(self) -> None:
+        if self.measured.value is None:
+            raise NotMeasured(self.measured.problem)
+        self.user_properties.append((self.threshold.metric, self.measured.value))
+        if not self.threshold.holds(self.measured.value):
+            raise BelowThreshold(
+                f"{self.threshold.metric} is {self.measured.value:.6g}, the threshold is {self.threshold}"
+            )
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, BelowThreshold | NotMeasured):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, self.name
+
+
+class BelowThreshold(AssertionError):
+    """A measured metric misses its threshold."""
+
+
+class NotMeasured(Exception):
+    """A metric has no value; the message says why."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_exception_interact(call: pytest.CallInfo[Any]) -> Iterator[None]:
+    """Let what a container answered into pytest's output only as text that cannot act on a job log."""
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, SagemakerCiError):
+        error.args = (text.line(error.message),)
+    return (yield)
+
+
+def _name(nodeid: str) -> str:
+    # The threshold's own name says enough without the path of quality.yml.
+    return nodeid[nodeid.index(_QUALITY) + 2 :] if _QUALITY in nodeid else nodeid
+
+
+def _message(report: pytest.TestReport | pytest.CollectReport) -> str:
+    if report.outcome == "passed":
+        return ""
+    if isinstance(report.longrepr, tuple):  # a skip: (path, line, reason)
+        return str(report.longrepr[2])
+    return report.longreprtext

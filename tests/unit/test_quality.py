@@ -1,0 +1,134 @@
+"""quality.yml: what is accepted, and that every mistake is named at once with its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ci_scripts import quality
+from ci_scripts.errors import InvalidQuality
+from ci_scripts.quality import Threshold
+from ci_scripts.test.metrics import CLASSIFICATION, LATENCY, REGRESSION
+
+GOOD: dict[str, Any] = {"data": {"path": "held_out.csv"}, "checks": [{"metric": "mse", "max": 6.0}]}
+
+PROBLEMS: list[tuple[Any, list[str]]] = [
+    (GOOD, []),
+    ({"data": {"from_model_package": "HeldOutDataUri"}}, []),
+    ({"data": {"uri": "s3://bucket/key.csv", "header": True, "label_column": "rings"}}, []),
+    (GOOD | {"data": {"path": "a", "classes": [0, 1, 2]}, "request": {"answer": "label", "labels": {"NO": 0}}}, []),
+    (GOOD | {"data": {"path": "a", "classes": [1]}}, ["data.classes: has 1 entries, at least 2 are needed"]),
+    (
+        GOOD | {"request": {"answer": "lable", "labels": {"NO": "zero"}}},
+        [
+            'request.answer: "lable" is not one of number, score, scores, predicted_label, label (did you mean label?)',
+            "request.labels.NO: \"zero\" is not of type 'integer'",
+        ],
+    ),
+    (GOOD | {"request": {"content_type": "application/json", "rows_per_request": 1}}, []),
+    (None, ["null is not of type 'object'"]),
+    ({}, ["lacks data"]),
+    ({"data": {}}, ["data: needs exactly one of from_model_package, uri and path"]),
+    ({"data": {"path": "a", "uri": "s3://bucket/a"}}, ["data: needs exactly one of from_model_package, uri and path"]),
+    ({"data": {"uri": "https://x"}}, ['data.uri: "https://x" does not match ^s3://[a-z0-9][a-z0-9.-]+/.+$']),
+    (GOOD | {"check": []}, ["there is no field 'check' (did you mean checks?)"]),
+    (GOOD | {"checks": [{"metric": "mse"}]}, ["checks.0: needs min or max"]),
+    (GOOD | {"checks": [{"max": 6.0}]}, ["checks.0: lacks metric"]),
+    (GOOD | {"checks": [{"metric": "mse", "min": 2, "max": 1}]}, ["checks.0: min is greater than max"]),
+    (GOOD | {"checks": [{"metric": "mse", "max": float("nan")}]}, ["checks.0: min and max must be finite numbers"]),
+    (
+        GOOD | {"data": {"path": "a", "label_column": "rings"}},
+        ["data.label_column: a name needs `header: true`; without a header it is a number"],
+    ),
+    (
+        {
+            "data": {"path": "a", "label_column": -1, "rows": 0},
+            "request": {"content_type": "text/plain", "rows_per_request": "many"},
+            "checks": [{"metric": "mse", "max": "six"}],
+        },
+        [
+            "checks.0.max: \"six\" is not of type 'number'",
+            "data.label_column: -1 is less than the minimum of 0",
+            "data.rows: 0 is less than the minimum of 1",
+            'request.content_type: "text/plain" is not one of text/csv, application/json',
+            "request.rows_per_request: \"many\" is not of type 'integer'",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "expected"), PROBLEMS)
+def test_every_problem_is_found_with_its_path(content: Any, expected: list[str]) -> None:
+    assert quality.find_problems(content) == expected
+
+
+def test_the_schema_lists_exactly_the_metrics_there_are() -> None:
+    listed = quality.schema()["properties"]["checks"]["items"]["properties"]["metric"]["enum"]
+    assert listed == [*REGRESSION, *CLASSIFICATION, *LATENCY]
+
+
+def test_what_the_file_leaves_out_has_the_defaults_of_the_schema(tmp_path: Path) -> None:
+    parsed = quality.parse({"data": {"path": "held_out.csv"}}, tmp_path)
+    assert parsed.data == (None, None, tmp_path / "held_out.csv", 0, False, 500, (), tmp_path)
+    assert parsed.request == ("text/csv", 100, "", {})
+    assert parsed.thresholds == ()
+    properties = quality.schema()["properties"]
+    assert properties["data"]["properties"]["rows"]["default"] == 500
+    assert properties["request"]["properties"]["rows_per_request"]["default"] == 100
+
+
+def test_a_check_with_both_bounds_is_two_thresholds() -> None:
+    content = {"data": {"path": "a"}, "checks": [{"metric": "r2", "min": 0.4, "max": 0.9}, {"metric": "mse", "max": 6}]}
+    assert [str(each) for each in quality.parse(content, Path()).thresholds] == ["r2 >= 0.4", "r2 <= 0.9", "mse <= 6"]
+
+
+@pytest.mark.parametrize(
+    ("comparison", "measured", "passes"),
+    [
+        ("<=", 5.9, True),
+        ("<=", 6.0, True),
+        ("<=", 6.1, False),
+        (">=", 6.0, True),
+        (">=", 5.9, False),
+        ("<=", float("nan"), False),
+        (">=", float("nan"), False),
+        ("<=", float("inf"), False),
+    ],
+)
+def test_a_threshold_includes_its_limit_and_never_passes_nan(comparison: str, measured: float, passes: bool) -> None:
+    assert Threshold("mse", comparison, 6.0).holds(measured) is passes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "quality.yml is missing"),
+        ("data: [", r"quality.yml: line \d: not YAML"),
+        ("data: {path: a}\ndata: {path: b}\n", "'data' is there twice"),
+        (
+            "data: {path: a, rows: 0, header: 3}\n",
+            "2 problems in .*quality.yml: data.header: 3 is not of type 'boolean'",
+        ),
+    ],
+)
+def test_a_broken_file_is_one_error_that_names_it(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "quality.yml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InvalidQuality, match=message):
+        quality.load(path)
+
+
+def test_all_problems_of_a_file_are_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "quality.yml"
+    path.write_text("data: {path: a, rows: 0}\nchecks: [{metric: mse}, {metric: magic, max: 1}]\n")
+    with pytest.raises(InvalidQuality):
+        quality.load(path)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.removeprefix(f"{path}: ").split(":")[0] for line in printed] == [
+        "checks.0",
+        "checks.1.metric",
+        "data.rows",
+    ]

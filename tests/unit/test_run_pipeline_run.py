@@ -1,0 +1,388 @@
+"""Decisions of `run-pipeline` over values: arguments, requests, steps, reports."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from argparse import ArgumentParser
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.session import get_session
+from botocore.validate import ParamValidator
+
+from ci_scripts import errors, job, settings
+from ci_scripts.run_pipeline import advice, compile, execution, jobs, options, progress, report, run
+from ci_scripts.run_pipeline.condition import Condition, Measured
+from ci_scripts.run_pipeline.execution import Result
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+JOB = job.Job(
+    id="11",
+    name="training",
+    url="https://gitlab.example.com/ds/build/-/jobs/11",
+    pipeline_id="5",
+    pipeline_source="push",
+    project_id="7",
+    project_path="ds/build",
+    project_url="https://gitlab.example.com/ds/build",
+    ref="main",
+    commit="3f786850e387550fdab836ed7e6dc881de23001b",
+)
+PROJECT = settings.Project("eu-west-1", "abalone", "p-1", None, "artifacts")
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/abalone-p-1/execution/x1"
+
+# --- arguments of get_pipeline -------------------------------------------------------------------------------------
+
+OFFERED = {"region": "eu-west-1", "role": "arn"}
+
+
+def _all(**more: Any) -> None: ...
+def _some(region: str, colour: str = "red") -> None: ...
+def _none() -> None: ...
+
+
+TAKEN = [
+    (_all, {}, OFFERED),
+    (_all, {"colour": "blue"}, OFFERED | {"colour": "blue"}),
+    (_some, {}, {"region": "eu-west-1"}),
+    (_some, {"region": "us-east-1", "colour": "blue"}, {"region": "us-east-1", "colour": "blue"}),
+    (_none, {}, {}),
+]
+
+
+@pytest.mark.parametrize(("function", "asked", "taken"), TAKEN)
+def test_get_pipeline_is_offered_what_it_takes(
+    function: Callable[..., None], asked: dict[str, str], taken: dict[str, str]
+) -> None:
+    assert compile.accepted(inspect.signature(function), OFFERED, asked) == taken
+
+
+def test_every_argument_that_does_not_fit_is_named() -> None:
+    def needs(depth: int) -> None: ...
+
+    with pytest.raises(errors.GetPipelineArguments) as raised:
+        compile.accepted(inspect.signature(needs), OFFERED, {"colour": "red"})
+    assert raised.value.message == "get_pipeline(depth) does not take 'colour'; needs 'depth', which nobody gives"
+
+
+class _Pipeline:
+    def definition(self) -> str:
+        return '{"Steps": []}'
+
+
+@pytest.mark.parametrize("pipeline", [_Pipeline(), {"Steps": []}, '{"Steps": []}'])
+def test_a_pipeline_is_an_sdk_object_or_a_dict_or_text(pipeline: object) -> None:
+    assert compile.definition_text(pipeline) == '{"Steps": []}'
+
+
+@pytest.mark.parametrize("pipeline", [None, 3, [], {"Steps": {1}}])
+def test_anything_else_is_no_pipeline(pipeline: object) -> None:
+    with pytest.raises(errors.NotAPipeline):
+        compile.definition_text(pipeline)
+
+
+# --- options -------------------------------------------------------------------------------------------------------
+
+
+def read(*argv: str, environ: dict[str, str] | None = None) -> options.Options:
+    parser = ArgumentParser()
+    options.add_arguments(parser)
+    return options.read_options(parser.parse_args(argv), environ or {})
+
+
+def test_a_parameter_on_the_command_line_wins_over_the_variable() -> None:
+    environ = {"SMCI_PIPELINE_PARAMETERS": '{"Mse": 4.5, "Spot": true, "Data": "s3://a=b"}'}
+    found = read("--parameter", "Mse=5", "--parameter", "Query=a=b", environ=environ)
+    assert found.parameters == {"Mse": "5", "Spot": "True", "Data": "s3://a=b", "Query": "a=b"}
+
+
+@pytest.mark.parametrize("written", ["1.10", "1e-3", "0.12345678901234567890", "12345678901234567890123", "6.0"])
+def test_a_parameter_is_sent_as_it_is_written(written: str) -> None:
+    found = read(environ={"SMCI_PIPELINE_PARAMETERS": f'{{"Mse": {written}}}'})
+    assert found.parameters == {"Mse": written}
+
+
+@pytest.mark.parametrize(("argv", "check"), [([], False), (["--check"], True), (["--check", "false"], False)])
+def test_check_is_a_flag_that_also_takes_a_value(argv: list[str], check: bool) -> None:
+    assert read(*argv).check is check
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ"),
+    [
+        (["--kwargs", "[]"], {}),
+        (["--kwargs", "{"], {}),
+        (["--parameter", "=5"], {}),
+        (["--parameter", "Mse"], {}),
+        (["--check", "maybe"], {}),
+        ([], {"SMCI_PIPELINE_PARAMETERS": "5"}),
+        ([], {"SMCI_PIPELINE_PARAMETERS": '{"Mse": null}'}),
+        ([], {"SMCI_PIPELINE_PARAMETERS": '{"Mse": [1]}'}),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_refused(argv: list[str], environ: dict[str, str]) -> None:
+    with pytest.raises(errors.InvalidOption):
+        read(*argv, environ=environ)
+
+
+@pytest.mark.parametrize("text", ["{:Epochs=>5}", "{Epochs: 5}", '["Epochs"]'])
+def test_a_mapping_without_quotes_is_told_to_want_them(text: str) -> None:
+    """GitLab passes a mapping given for a text input on as Ruby writes it, before 3.4 and since, and a list as well."""
+    for name, argv in (("SMCI_PIPELINE_PARAMETERS", []), ("", ["--kwargs", text])):
+        with pytest.raises(errors.InvalidOption) as caught:
+            read(*argv, environ={name: text})
+        assert "in quotes: '{" in (caught.value.hint or "")
+
+
+# --- requests ------------------------------------------------------------------------------------------------------
+
+
+def test_a_retried_job_makes_the_same_request() -> None:
+    first = execution.start_request("abalone-p-1", {"Mse": "5"}, JOB)
+    retried = execution.start_request("abalone-p-1", {"Mse": "5"}, JOB._replace(id="12", url="https://…/jobs/12"))
+    assert first == retried
+
+
+@pytest.mark.parametrize("change", [{"pipeline_id": "6"}, {"name": "training 2"}, {"project_id": "8"}])
+def test_another_job_makes_another_request(change: dict[str, str]) -> None:
+    first = execution.start_request("abalone-p-1", {}, JOB)
+    other = execution.start_request("abalone-p-1", {}, JOB._replace(**change))
+    assert first["ClientRequestToken"] != other["ClientRequestToken"]
+    assert first["PipelineExecutionDisplayName"] != other["PipelineExecutionDisplayName"]
+
+
+def test_outside_gitlab_every_run_is_a_new_execution() -> None:
+    nowhere = job.current({})
+    first, second = (execution.start_request("abalone-p-1", {}, nowhere) for _ in range(2))
+    assert first["ClientRequestToken"] != second["ClientRequestToken"]
+    assert first["PipelineExecutionDisplayName"] != second["PipelineExecutionDisplayName"]
+
+
+@pytest.mark.parametrize("where", [JOB, job.current({}), JOB._replace(commit="")])
+def test_requests_are_ones_that_sagemaker_takes(where: job.Job) -> None:
+    request = execution.start_request("abalone-p-1", {"Mse": "5"}, where)
+    model = get_session().get_service_model("sagemaker").operation_model("StartPipelineExecution")
+    assert not ParamValidator().validate(request, model.input_shape).has_errors()
+    assert 32 <= len(request["ClientRequestToken"]) <= 128
+
+
+# --- steps ---------------------------------------------------------------------------------------------------------
+
+
+def row(name: str, status: str, **more: Any) -> dict[str, Any]:
+    return {"StepName": name, "StepStatus": status, "StartTime": NOON, **more}
+
+
+def view(*rows: dict[str, Any]) -> dict[str, progress.Step]:
+    return progress.view(rows, {"Train": {"Type": "Training"}})
+
+
+def test_a_step_is_told_with_type_duration_and_reason() -> None:
+    job_arn = "arn:aws:sagemaker:eu-west-1:123456789012:training-job/t"
+    found = view(
+        row(
+            "Train",
+            "Failed",
+            EndTime=NOON + timedelta(seconds=75),
+            FailureReason="ClientError:\n no data",
+            Metadata={"TrainingJob": {"Arn": job_arn}},
+        )
+    )["Train"]
+    assert (found.kind, found.seconds, found.reason, found.job_arn) == ("Training", 75, "ClientError: no data", job_arn)
+
+
+def test_only_changes_are_told() -> None:
+    before = view(row("Train", "Executing"), row("Prepare", "Succeeded"))
+    after = view(row("Train", "Succeeded"), row("Prepare", "Succeeded"), row("Check", "Executing"))
+    assert [each.name for each in progress.changes(before, after)] == ["Train", "Check"]
+    assert progress.changes(after, after) == []
+
+
+def test_the_last_attempt_of_a_step_counts_and_turns_of_a_loop_are_kept_apart() -> None:
+    found = view(
+        row("Train", "Failed"),
+        row("Train", "Executing"),
+        row("Each", "Succeeded", IterationContext={"Index": 0}),
+        row("Each", "Failed", IterationContext={"Index": 1}),
+    )
+    assert {name: step.status for name, step in found.items()} == {
+        "Train": "Executing",
+        "Each[0]": "Succeeded",
+        "Each[1]": "Failed",
+    }
+
+
+def test_a_fail_step_gives_its_message_as_reason() -> None:
+    assert view(row("No", "Failed", Metadata={"Fail": {"ErrorMessage": "mse too high"}}))["No"].reason == "mse too high"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (7.4, "0:07"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")]
+)
+def test_a_clock_reads_as_people_write_it(seconds: float, text: str) -> None:
+    assert progress.clock(seconds) == text
+
+
+# --- how it ended --------------------------------------------------------------------------------------------------
+
+FAILED_STEP = view(row("Train", "Failed", FailureReason="ClientError: no data"))
+ENDINGS = [
+    ("Failed", FAILED_STEP, errors.PipelineExecutionFailed, "ended as Failed: step Train: ClientError: no data"),
+    ("Failed", {}, errors.PipelineExecutionFailed, "ended as Failed: quota"),
+    ("Stopped", {}, errors.PipelineExecutionStopped, "ended as Stopped: quota"),
+    (
+        "CompletedWithFailures",
+        FAILED_STEP,
+        errors.PipelineExecutionIncomplete,
+        "ended as CompletedWithFailures: step Train: ClientError: no data",
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "steps", "kind", "words"), ENDINGS)
+def test_every_bad_ending_is_an_error_that_says_which(
+    status: str, steps: dict[str, progress.Step], kind: type[errors.SagemakerCiError], words: str
+) -> None:
+    with pytest.raises(kind) as raised:
+        execution.require_success(Result(ARN, status, "quota", steps), PROJECT, causes={}, log_shown=False)
+    assert raised.value.message == f"pipeline execution {ARN} {words}"
+
+
+@pytest.mark.parametrize("status", ["Failed", "CompletedWithFailures"])
+def test_what_to_do_about_a_failed_step_depends_on_whose_fault_it_was(status: str) -> None:
+    with pytest.raises(errors.SagemakerCiError) as raised:
+        execution.require_success(Result(ARN, status, "", FAILED_STEP), PROJECT, causes={}, log_shown=False)
+    assert raised.value.hint.startswith("If your code failed, push the correction")
+    assert "retry the job" in raised.value.hint
+
+
+TRACEBACK = [
+    "Traceback (most recent call last):",
+    '  File "/opt/ml/code/train.py", line 7, in <module>',
+    "    train()",
+    "ValueError: column rings is missing",
+    "2026-11-28 10:00:00 sagemaker-training-toolkit ERROR Reporting training FAILURE",
+]
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        (TRACEBACK, "ValueError: column rings is missing"),
+        (["KeyError: 'a'", "", "During handling of the above ...", *TRACEBACK], "ValueError: column rings is missing"),
+        (["xgboost.core.XGBoostError: [10:00:00] bad label", "bye"], "xgboost.core.XGBoostError: [10:00:00] bad label"),
+        (["Traceback (most recent call last):", '  File "x"'], ""),
+        (["epoch 1", "error rate: 0.5"], ""),
+        ([], ""),
+    ],
+)
+def test_the_error_that_a_log_ends_with_is_found(lines: list[str], cause: str) -> None:
+    assert jobs.last_error(lines) == cause
+
+
+def test_a_reason_that_is_cut_off_is_completed_from_the_log() -> None:
+    reason = "AlgorithmError: ExecuteUserScriptError: " + "Traceback " * 100
+    steps = view(row("Train", "Failed", FailureReason=reason[:1024]))
+    with pytest.raises(errors.PipelineExecutionFailed) as raised:
+        execution.require_success(
+            Result(ARN, "Failed", "", steps), PROJECT, causes={"Train": "ValueError: no rings"}, log_shown=True
+        )
+    assert raised.value.message.endswith(" ... (its log ends with: ValueError: no rings)")
+    assert len(raised.value.message) < 500
+
+
+HINTS = {
+    "ResourceLimitExceeded: The account-level service limit 'ml.m5.xlarge for training job usage' is 0 Instances": (
+        "quota 'ml.m5.xlarge for training job usage' is used up"
+    ),
+    "ClientError: An error occurred (AccessDenied) when calling the GetObject operation: Access Denied": (
+        "below s3://artifacts/abalone-p-1/, and read the bucket of its parameter InputDataBucket"
+    ),
+    "ClientError: Failed to download data. 403 Forbidden: HeadObject": "PipelineRole",
+    'ClientError: Data download failed:No S3 objects found under S3 URL "s3://my-data/a.csv"': "Nothing lies there",
+    "An error occurred (NoSuchKey) when calling the GetObject operation": "compare the address, letter by letter",
+    "User: x is not authorized to perform: sagemaker:CreateHyperParameterTuningJob on resource: y": (
+        "Set the parameter TuningSteps of the stack of infra/gitlab-oidc.yml: it grants "
+        "sagemaker:CreateHyperParameterTuningJob to the role of the pipeline (PipelineRole)"
+    ),
+    "User: x is not authorized to perform: lambda:InvokeFunction on resource: y": "parameter LambdaFunctions",
+    "User: x is not authorized to perform: sagemaker:CreateModel on resource: y": (
+        "Grant sagemaker:CreateModel to the role of the pipeline (PipelineRole)"
+    ),
+    "User: x is not authorized to perform: iam:PassRole on resource: y": "take `role` of get_pipeline for every step",
+    "CapacityError: Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity": "Retry the",
+    "AlgorithmError: ValueError: bad split": "If your code failed, push the correction",
+}
+
+
+@pytest.mark.parametrize(("reason", "hint"), HINTS.items(), ids=[each[:40] for each in HINTS])
+def test_what_to_do_about_a_failed_step_fits_its_reason(reason: str, hint: str) -> None:
+    steps = view(row("Train", "Failed", FailureReason=reason))
+    with pytest.raises(errors.PipelineExecutionFailed) as raised:
+        execution.require_success(Result(ARN, "Failed", "", steps), PROJECT, causes={}, log_shown=False)
+    assert hint in raised.value.hint
+
+
+def test_every_parameter_that_a_hint_names_is_one_of_the_stack() -> None:
+    template = (Path(__file__).parents[2] / "infra" / "gitlab-oidc.yml").read_text()
+    named = {name for text in advice._PARAMETERS.values() for name in re.findall(r"[A-Z][a-z]+[A-Z]\w+", text)}
+    assert len(named) > 3
+    assert [name for name in sorted(named) if f"\n  {name}:\n" not in template] == []
+
+
+def test_every_status_that_sagemaker_has_is_known() -> None:
+    statuses = get_session().get_service_model("sagemaker").shape_for("PipelineExecutionStatus").enum
+    endings = {status for status, *_ in ENDINGS} | {"Succeeded"}
+    assert set(statuses) == endings | {"Executing", "Stopping"}
+
+
+def test_nothing_registered_is_explained() -> None:
+    held = {"Check": [Condition("mse 7 <= Max 6", [Measured("mse", 7)])], "Other": [Condition("1 == 1", [])]}
+    steps = view(
+        row("Check", "Succeeded", Metadata={"Condition": {"Outcome": "False"}}),
+        row("Other", "Succeeded", Metadata={"Condition": {"Outcome": "True"}}),
+    )
+    found = run.conclusion(Result(ARN, "Succeeded", "", steps), [], held)
+    assert found == "No model package was registered: condition Check is false: mse 7 <= Max 6."
+    assert "no step of this pipeline" in run.conclusion(Result(ARN, "Succeeded", "", {}), [], {})
+
+
+def test_lineage_leads_back_to_the_commit_and_leaves_out_what_is_unknown() -> None:
+    assert run.lineage(JOB, ARN)["GitLabPipeline"] == "https://gitlab.example.com/ds/build/-/pipelines/5"
+    assert run.lineage(job.current({}), ARN) == {"PipelineExecutionArn": ARN}
+
+
+# --- reports -------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_are_the_measured_values_and_the_seconds_of_each_step() -> None:
+    held = {"Check": [Condition("", [Measured("metrics['f1-macro']", 0.5), Measured("name", "abalone")])]}
+    steps = view(row("Train", "Succeeded", EndTime=NOON + timedelta(seconds=3)), row("Check", "Executing"))
+    assert report.metrics(steps, held) == {"measured_metrics_f1_macro": 0.5, 'step_seconds{step="Train"}': 3}
+
+
+@pytest.mark.parametrize(
+    ("kind", "group"),
+    [("processing-job", "ProcessingJobs"), ("training-job", "TrainingJobs"), ("transform-job", "TransformJobs")],
+)
+def test_a_jobs_log_is_where_sagemaker_writes_it(kind: str, group: str) -> None:
+    arn = f"arn:aws:sagemaker:eu-west-1:123456789012:{kind}/pipelines-x1-Train-abc"
+    assert jobs.log_place(arn) == (f"/aws/sagemaker/{group}", "pipelines-x1-Train-abc/")
+
+
+@pytest.mark.parametrize("kind", ["QualityCheck", "ClarifyCheck"])
+def test_the_log_of_a_check_is_that_of_its_processing_job(kind: str) -> None:
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012:processing-job/pipelines-x1-Check-abc"
+    step = view(row("Check", "Failed", Metadata={kind: {"CheckType": "DATA_QUALITY", "CheckJobArn": arn}}))["Check"]
+    assert jobs.log_place(step.job_arn) == ("/aws/sagemaker/ProcessingJobs", "pipelines-x1-Check-abc/")
+
+
+def test_a_tuning_job_has_no_log_of_its_own_and_names_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    arn = "arn:aws:sagemaker:eu-west-1:123456789012:hyper-parameter-tuning-job/x"
+    step = view(row("Tune", "Failed", Metadata={"TuningJob": {"Arn": arn}}))["Tune"]
+    assert not jobs.show_log(None, step)
+    assert capsys.readouterr().out == f"step Tune has no log of its own, only the jobs that it started: {arn}\n"

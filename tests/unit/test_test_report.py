@@ -1,0 +1,168 @@
+"""The reports: what they say, that nothing in them can break the page, and that the plots are sound."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+
+from ci_scripts.job import Job
+from ci_scripts.quality import Threshold
+from ci_scripts.test import plots, report
+from ci_scripts.test.held_out import HeldOut
+from ci_scripts.test.plugin import Outcome
+from ci_scripts.test.report import Check, Report
+from ci_scripts.test.target import Measurement
+
+PASSED = Outcome("tests/test_endpoint.py::test_age", "passed", 0.1, "")
+FAILED = Outcome("tests/test_endpoint.py::test_batch", "failed", 0.2, "assert 1 == 2")
+SKIPPED = Outcome("tests/test_endpoint.py::test_later", "skipped", 0, "Skipped: later")
+MSE = Check(Threshold("mse", "<=", 6.0), 4.5)
+
+
+def build(
+    *outcomes: Outcome,
+    checks: tuple[Check, ...] = (),
+    labels: tuple[float, ...] = (),
+    predictions: tuple[float, ...] = (),
+) -> Report:
+    return Report(
+        stage="staging",
+        endpoint="abalone-staging",
+        endpoint_url="https://eu-west-1.console.aws.amazon.com/sagemaker/home#/endpoints/abalone-staging",
+        model_package="abalone-p-1 version 3",
+        model_package_arn="arn:aws:sagemaker:eu-west-1:123456789012:model-package/abalone-p-1/3",
+        checks=checks,
+        outcomes=outcomes,
+        complete=True,
+        held_out=HeldOut([[0.1]] * len(labels), list(labels), "s3://bucket/test.csv", 627) if labels else None,
+        measurement=Measurement(list(predictions), [10.0, 20.0]) if predictions else None,
+        job=Job("7", "test-staging", "https://gitlab.example/j/7", "1", "push", "2", "team/deploy", "", "main", "abc"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict", "tally"),
+    [
+        ((PASSED,), "passed", "1 passed"),
+        ((PASSED, FAILED), "failed", "1 passed, 1 failed"),
+        ((PASSED, SKIPPED), "passed", "1 passed, 1 skipped"),
+        ((SKIPPED,), "failed", "1 skipped"),
+        ((), "failed", "no tests"),
+    ],
+)
+def test_the_verdict_is_passed_only_when_something_passed_and_nothing_failed(
+    outcomes: tuple[Outcome, ...], verdict: str, tally: str
+) -> None:
+    found = build(*outcomes)
+    assert (found.verdict, found.tally) == (verdict, tally)
+
+
+def test_the_verdict_of_a_run_that_was_cut_short_is_failed() -> None:
+    assert build(PASSED)._replace(complete=False).verdict == "failed"
+
+
+@pytest.mark.parametrize(("measured", "verdict"), [(4.5, "passed"), (6.5, "failed"), (None, "failed")])
+def test_the_verdict_is_passed_only_when_every_threshold_holds(measured: float | None, verdict: str) -> None:
+    assert build(PASSED, checks=(Check(MSE.threshold, measured),)).verdict == verdict
+
+
+@pytest.mark.parametrize(("measured", "outcome"), [(4.5, "passed"), (6.5, "failed"), (None, "error")])
+def test_a_check_without_a_measurement_is_an_error(measured: float | None, outcome: str) -> None:
+    assert Check(Threshold("mse", "<=", 6.0), measured).outcome == outcome
+
+
+def test_the_metrics_are_named_by_stage() -> None:
+    found = build(PASSED, FAILED, checks=(MSE,), labels=(9.0, 10.0), predictions=(9.5, 9.5))
+    assert report.measured(found) == {
+        "staging_latency_p50_ms": 10.0,
+        "staging_latency_p95_ms": 20.0,
+        "staging_mse": 4.5,
+        "staging_tests": 2.0,
+        "staging_tests_failed": 1.0,
+    }
+
+
+def test_the_summary_names_version_thresholds_and_failures() -> None:
+    text = "\n".join(report.summary(build(PASSED, FAILED, checks=(MSE,), labels=(9.0,), predictions=(9.5,))))
+    assert "## Test of abalone-staging: failed" in text
+    assert "abalone-p-1 version 3" in text
+    assert "1 of 627 rows of `s3://bucket/test.csv`" in text
+    assert "| mse | 4.5 | at most 6.0 | passed |" in text
+    assert "- `tests/test_endpoint.py::test_batch`" in text
+
+
+def test_what_a_test_or_a_model_says_cannot_break_the_page() -> None:
+    nasty = Outcome("tests/t.py::test[<script>]", "failed", 0, "\x1b[31m</pre><script>alert(1)</script>\x00 $title")
+    page = report.html(build(nasty, checks=(MSE,)))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; $title" in page
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", page)
+
+
+def test_the_page_loads_nothing_from_elsewhere() -> None:
+    page = report.html(build(PASSED, checks=(MSE,), labels=(9.0, 10.0), predictions=(9.5, 9.5)))
+    assert not re.search(r"src=|url\(|@import|<link|<script", page)
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_regression_is_shown_as_scatter_and_residuals() -> None:
+    page = report.html(build(PASSED, checks=(MSE,), labels=(9.0, 10.0), predictions=(9.5, 9.5)))
+    assert page.count("<svg") == 2
+    assert "<title>actual 9, predicted 9.5</title>" in page
+    assert "predicted - actual" in page
+
+
+def test_binary_classification_is_shown_as_scores_and_confusion() -> None:
+    check = Check(Threshold("f1", ">=", 0.5), 0.8)
+    page = report.html(build(PASSED, checks=(check,), labels=(0.0, 1.0, 1.0), predictions=(0.1, 0.9, 0.2)))
+    assert page.count("<svg") == 1
+    assert '<td class="right">1</td><td class="wrong">0</td>' in page
+    assert '<td class="wrong">1</td><td class="right">1</td>' in page
+
+
+def test_classes_are_shown_as_confusion_alone() -> None:
+    check = Check(Threshold("accuracy", ">=", 0.5), 1.0)
+    page = report.html(build(PASSED, checks=(check,), labels=(0.0, 1.0, 2.0), predictions=(0.0, 1.0, 2.0)))
+    assert "<svg" not in page
+    assert page.count('<td class="right">1</td>') == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "predictions"),
+    [
+        ((9.0,), (9.0,)),
+        ((9.0, 9.0), (9.0, 9.0)),
+        ((0.0, 1.0), (1e300, -1e308)),
+        ((1e12, 1e12 + 1e-3), (1e12, 1e12)),
+        ((-1e-9, 1e-9), (0.0, 0.0)),
+    ],
+    ids=["one row", "all the same", "huge", "nearly the same", "tiny"],
+)
+def test_odd_numbers_do_not_break_the_report(labels: tuple[float, ...], predictions: tuple[float, ...]) -> None:
+    page = report.html(build(PASSED, checks=(MSE,), labels=labels, predictions=predictions))
+    assert "nan" not in page
+    assert "inf" not in re.sub(r"<style>.*</style>", "", page, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "about", "expected"),
+    [
+        (0, 10, 5, [0, 2, 4, 6, 8, 10]),
+        (3.1, 28.7, 6, [0, 5, 10, 15, 20, 25, 30]),
+        (-0.35, 0.4, 4, [-0.4, -0.2, 0, 0.2, 0.4]),
+        (7, 7, 6, [6.4, 6.6, 6.8, 7, 7.2, 7.4, 7.6]),
+    ],
+)
+def test_ticks_are_round_and_enclose_the_values(low: float, high: float, about: int, expected: list[float]) -> None:
+    ticks = plots.nice_ticks(low, high, about)
+    assert ticks == expected
+    assert ticks[0] <= low <= high <= ticks[-1]
+
+
+def test_every_value_falls_into_one_bin() -> None:
+    edges = [0.0, 1.0, 2.0, 3.0]
+    assert plots.count([0.0, 0.99, 1.0, 2.5, 3.0], edges) == [2, 1, 2]
+    values = list(itertools.chain.from_iterable([value / 10] * 3 for value in range(31)))
+    assert sum(plots.count(values, edges)) == len(values)
