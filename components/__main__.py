@@ -13,6 +13,9 @@ FOR_DOCTOR = Path("ci_scripts/doctor/components.json")
 
 def files() -> dict[Path, str]:
     """Every generated file, relative to the project's root. Raises ComponentError."""
+    bodies = {path.parent.name for path in table.FOLDER.glob("*/template.yml.j2")}
+    if unknown := sorted(bodies - set(table.NAMES)):
+        raise table.ComponentError(f"inputs.yml does not list {', '.join(unknown)}")
     return {
         **{table.template(name): templates.rendered(name) for name in table.NAMES},
         **{table.template(name).with_name("README.md"): pages.readme(name) for name in table.NAMES},
@@ -26,7 +29,7 @@ def files() -> dict[Path, str]:
 def main() -> int:
     try:
         written = files()
-    except templates.ComponentError as error:
+    except table.ComponentError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for path, text in written.items():

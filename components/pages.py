@@ -12,7 +12,8 @@ from typing import Any
 
 from ci_scripts import __version__
 from components import table
-from components.templates import ENVIRONMENT, Part, parsed, rendered
+from components.pipeline import Part
+from components.templates import ENVIRONMENT, parsed, rendered
 
 PAGE = Path("docs/reference/components.md")
 FRONT_PAGE = Path("README.md")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components import table
-from components.templates import ENVIRONMENT, Part, job, parsed
+from components.pipeline import Part
+from components.templates import ENVIRONMENT, job, parsed
 
 FILE = Path("release/self-test.yml")
 PREFIX = "self-test-"

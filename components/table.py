@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,29 @@ INPUTS: dict[str, dict[str, Any]] = {
 HEADINGS = {heading: list(inputs) for heading, inputs in _HEADINGS.items()}
 """The inputs that every job has, under their headings and in their order."""
 
+_FOR_THE_GENERATOR = ("becomes", "later")
+
 COMMON = [name for names in HEADINGS.values() for name in names]
 OWN = list(_TABLE["own"])
 OF_A_PIPELINE = list(_TABLE["pipeline"])
 KEYWORDS = [name for name, spec in INPUTS.items() if spec.get("becomes") == "keyword"]
 """The inputs that stand in the job itself; the others are variables of it."""
+
+
+class ComponentError(Exception):
+    """A source that cannot become a component; the message says why."""
+
+
+def lines(name: str, spec: Mapping[str, Any]) -> str:
+    """An input as the header of a template declares it."""
+    keys = [key for key in spec if key not in _FOR_THE_GENERATOR]
+    return f"    {name}:\n" + "".join(f"      {key}: {_written(spec[key])}\n" for key in keys)
+
+
+def _written(value: Any) -> str:
+    if value == "":
+        return '""'
+    return yaml.dump(value, default_flow_style=True, width=float("inf")).removesuffix("\n").removesuffix("\n...")
 
 
 def template(name: str) -> Path:

@@ -12,7 +12,7 @@ import yaml
 
 from components import table
 from components.__main__ import files
-from tests.checkout import ENVIRON, ROOT, copy
+from tests.checkout import ENVIRON, ROOT, copy, git
 
 COMMAND = '''\
 """`teardown`: only there to be a command."""
@@ -131,34 +131,72 @@ def test_a_new_component_keeps_what_every_component_promises(project: Path) -> N
     assert " passed" in done.stdout
 
 
-def test_an_edit_by_hand_turns_a_test_red_that_says_what_to_run(tmp_path: Path) -> None:
-    folder = copy(tmp_path)
-    edited = folder / "templates/build/template.yml"
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy(tmp_path_factory.mktemp("copied"))
+
+
+@pytest.fixture
+def pristine(copied: Path) -> Path:
+    """A copy of this project as it stands."""
+    git(copied, "reset", "--quiet", "--hard")
+    git(copied, "clean", "--quiet", "--force", "-dx")
+    return copied
+
+
+def test_an_edit_by_hand_turns_a_test_red_that_says_what_to_run(pristine: Path) -> None:
+    edited = pristine / "templates/build/template.yml"
     edited.write_text(
         edited.read_text().replace("timeout: 15m", "timeout: 16m").replace("default: 15m", "default: 16m")
     )
-    done = run(folder, "pytest", "-q", "tests/contract/test_generate.py", "-k", "current")
+    done = run(pristine, "pytest", "-q", "tests/contract/test_generate.py", "-k", "current")
     assert done.returncode == 1
     assert "templates/build/template.yml" in done.stdout
     assert "make generate" in done.stdout
-    assert run(folder, "components").returncode == 0
+    assert run(pristine, "components").returncode == 0
     assert edited.read_text() == (ROOT / "templates/build/template.yml").read_text()
 
 
-def test_jobs_that_differ_in_an_input_of_a_whole_pipeline_are_refused(tmp_path: Path) -> None:
-    folder = copy(tmp_path)
-    insert(folder / "components/inputs.yml", "\n# What an input has in GitLab", "  mixed: [training, build]")
-    add_body(folder, "mixed", PIPELINE)
-    done = run(folder, "components")
+WITHOUT_TIMEOUT = BODY.replace('"timeout": "20m", ', "")
+A_JOB = ("\n# A component that is the whole", "  new: does something")
+A_PIPELINE = ("\n# What an input has in GitLab", "  new: [training, build]")
+
+
+@pytest.mark.parametrize(
+    ("line", "body", "message"),
+    [
+        (None, BODY, "inputs.yml does not list new"),
+        (A_JOB, None, "components/new/template.yml.j2 does not exist"),
+        (
+            A_JOB,
+            BODY.replace("poll_", "pol_"),
+            "new/template.yml.j2: the body names inputs that inputs.yml does not have",
+        ),
+        (A_JOB, WITHOUT_TIMEOUT, "new/template.yml.j2: the body has no default for timeout"),
+        (A_JOB, BODY.replace("command", "comand"), "new/template.yml.j2: 'command' is undefined"),
+        (A_JOB, BODY.replace("endblock", "endblok"), "new/template.yml.j2: Encountered unknown tag 'endblok'"),
+        (A_PIPELINE, PIPELINE, "new/template.yml.j2: training and build differ in the input image: "),
+    ],
+)
+def test_what_cannot_become_a_component_is_refused_in_one_line(
+    pristine: Path, line: tuple[str, str] | None, body: str | None, message: str
+) -> None:
+    if line:
+        insert(pristine / "components/inputs.yml", *line)
+    if body:
+        add_body(pristine, "new", body)
+    done = run(pristine, "components")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: training and build differ in the input image: ")
-    assert not (folder / "templates/mixed").exists(), "nothing is written"
+    assert message in done.stderr
+    assert (done.stderr.startswith("error: "), done.stderr.count("\n")) == (True, 1)
+    assert git(pristine, "status", "--porcelain", "templates", "docs", "release", "README.md") == "", (
+        "nothing is written"
+    )
 
 
-def test_a_default_is_written_as_yaml_reads_it_back(tmp_path: Path) -> None:
-    folder = copy(tmp_path)
-    table_file = folder / "components/inputs.yml"
+def test_a_default_is_written_as_yaml_reads_it_back(pristine: Path) -> None:
+    table_file = pristine / "components/inputs.yml"
     table_file.write_text(table_file.read_text().replace("default: quality.yml", 'default: "a: [1] # no comment"'))
-    assert run(folder, "components").returncode == 0
-    header = next(yaml.safe_load_all((folder / "templates/build/template.yml").read_text()))
+    assert run(pristine, "components").returncode == 0
+    header = next(yaml.safe_load_all((pristine / "templates/build/template.yml").read_text()))
     assert header["spec"]["inputs"]["quality"]["default"] == "a: [1] # no comment"
