@@ -16,7 +16,7 @@ from sandbox import people
 from sandbox.people import Place
 
 _INSTALL = '$ [ -z "$SMCI_INSTALL_FROM" ]'
-DEPLOY_JOBS = ("build", "staging-deploy", "test-staging")
+_PRODUCTION = "prod-deploy"
 
 
 class Story:
@@ -61,12 +61,12 @@ def run(place: Place, story: Story, events_sent: Callable[[str], int | None] = l
     with story.act("A person approves the model version"):
         approval, pipeline = _approve(place, story, deploy, training["model_package_arn"], events_sent)
     with story.act("The approved version goes to staging and is tested"):
-        jobs = [_follow(place, story, deploy, pipeline, name) for name in DEPLOY_JOBS]
+        jobs = [_follow(place, story, deploy, pipeline, name) for name in _before_production(pipeline)]
         staging = _endpoint(place, story, "staging")
     with story.act("A person presses play: production"):
-        story.say("prod-deploy waits as a manual job; pressing play")
-        people.play(place, deploy, pipeline, "prod-deploy")
-        jobs.append(_follow(place, story, deploy, pipeline, "prod-deploy"))
+        story.say(f"{_PRODUCTION} waits as a manual job; pressing play")
+        people.play(place, deploy, pipeline, _PRODUCTION)
+        jobs.append(_follow(place, story, deploy, pipeline, _PRODUCTION))
         prod = _endpoint(place, story, "prod")
     # Counted at the end: a copy of the event that started a second pipeline would have done so by now.
     approval["pipelines_started"] = sum(each.source == "trigger" for each in deploy.pipelines.list(get_all=True))
@@ -122,6 +122,12 @@ def _approve(
     copies = "" if sent is None else f"{sent} copies of the event sent, "
     story.say(f"{copies}the deploy pipeline started after {seconds:.1f} s")
     return {"events_sent": sent, "seconds": round(seconds, 2)}, pipeline
+
+
+def _before_production(pipeline: Any) -> list[str]:
+    """The jobs that lead to production, in their order."""
+    names = [job.name for job in sorted(pipeline.jobs.list(get_all=True), key=lambda job: job.id)]
+    return names[: names.index(_PRODUCTION)]
 
 
 def _follow(place: Place, story: Story, project: Any, pipeline: Any, name: str) -> dict[str, Any]:

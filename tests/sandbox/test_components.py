@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from ci_scripts import __version__
+from components import table
 from release import package
 from sandbox import job_images
 from sandbox.processes import Server
@@ -396,7 +397,7 @@ def two_models(models: dict[str, Model]) -> dict[str, str]:
         for name, model in models.items()
     ]
     header = {"spec": {"inputs": {"model_package_arn": {"default": ""}}}}
-    stages = ["build", "staging-deploy", "test-staging", "prod-deploy"]
+    stages = table.PIPELINES["model-deploy"]
     # What most repositories of Python give their own jobs, and must not reach those of the components.
     of_all_jobs = {"default": {"before_script": ["cat requirements.txt"]}, "variables": {"GIT_STRATEGY": "none"}}
     content = {"stages": stages, "include": include, **of_all_jobs}
