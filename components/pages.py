@@ -23,6 +23,7 @@ _PAGE = """\
 Two components are whole pipelines, the others one job each. Every input is optional.
 Each component's own page says what it leaves behind and how to change it.
 """
+_COMPONENTS = re.compile(r"(^\| component \|.*\n\|---.*\n)(?:\|.*\n)+", re.MULTILINE)
 _TABLE = "| input | default | meaning |\n|---|---|---|\n"
 
 
@@ -46,12 +47,16 @@ def components_page() -> str:
 
 
 def front_page() -> str:
-    """`README.md` as it is, with the table of the components."""
+    """`README.md` as it is, with the table of the components. Raises ComponentError."""
     page = (table.ROOT / FRONT_PAGE).read_text(encoding="utf-8")
-    rows = {f"[`{name}`](templates/{name})": does for name, does in table.JOBS.items()}
-    rows[", ".join(f"[`{name}`](templates/{name})" for name in table.PIPELINES)] = "the whole pipeline of a repository"
+    links = {name: f"[`{name}`]({table.template(name).with_name('README.md')})" for name in table.NAMES}
+    rows = {links[name]: does for name, does in table.JOBS.items()}
+    rows[", ".join(links[name] for name in table.PIPELINES)] = "the whole pipeline of a repository"
     lines = "".join(f"| {link} | {does} |\n" for link, does in rows.items())
-    return re.sub(r"(\| component \|.*\n\|---.*\n)(?:\|.*\n)+", lambda match: match[1] + lines, page)
+    text, tables = _COMPONENTS.subn(lambda match: match[1] + lines, page)
+    if tables != 1:
+        raise table.ComponentError(f"{FRONT_PAGE} has {tables} tables with the column `component`, not one")
+    return text
 
 
 def _purpose(name: str) -> list[str]:
