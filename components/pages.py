@@ -88,8 +88,8 @@ def _folded(part: Part) -> str:
     own = {key: spec for key, spec in part.inputs.items() if key not in table.COMMON}
     common = {key: spec for key, spec in part.inputs.items() if key in table.COMMON}
     rules = f"[rules]({os.path.relpath(PAGE, table.template(part.name).parent)}#{part.name})"
-    return (
-        f"{_rows(own, rules)}\n<details>\n<summary>And those of every component: image, runner, access to AWS, "
+    return (f"{_rows(own, rules)}\n" if own else "") + (
+        f"<details>\n<summary>And those of every component: image, runner, access to AWS, "
         f"SageMaker project</summary>\n\n{_rows(common, rules)}\n</details>"
     )
 

@@ -41,7 +41,9 @@ class Pipeline:
         (_, of_the_job), *others = table.HEADINGS.items()
         headings = {"all jobs": table.OF_A_PIPELINE + of_the_job, **dict(others), heading: table.OWN}
         sections = {
-            title: {name: shared[name] for name in names if name in shared} for title, names in headings.items()
+            title: {name: shared[name] for name in names if name in shared}
+            for title, names in headings.items()
+            if not shared.keys().isdisjoint(names)
         }
         declared: set[str] = set()
         for part in self.parts:

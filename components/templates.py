@@ -46,7 +46,7 @@ def _sections(heading: str, inputs: Sequence[str]) -> dict[str, list[str]]:
     """The headings of a job's inputs and what stands under them; `inputs` are its own. Raises ComponentError."""
     if unknown := [name for name in inputs if name not in table.OWN]:
         raise ComponentError(f"the body names inputs that inputs.yml does not have under `own`: {', '.join(unknown)}")
-    return table.HEADINGS | {heading: [name for name in table.OWN if name in inputs]}
+    return table.HEADINGS | ({heading: [name for name in table.OWN if name in inputs]} if inputs else {})
 
 
 def _declared(name: str, inputs: Sequence[str], defaults: Mapping[str, str]) -> str:

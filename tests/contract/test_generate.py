@@ -47,6 +47,15 @@ BODY = """\
     GIT_STRATEGY: empty
 {% endblock %}
 """
+SMALLEST_BODY = """\
+{% extends "shared/job.yml.j2" %}
+{% set command = "doctor" %}
+{% set inputs = [] %}
+{% set defaults = {"timeout": "5m", "environment": "staging"} %}
+{% block purpose %}
+# Looks at everything that the jobs depend on.
+{% endblock %}
+"""
 PIPELINE = """\
 {% extends "shared/pipeline.yml.j2" %}
 {% set heading = "what is removed" %}
@@ -54,6 +63,12 @@ PIPELINE = """\
 # The whole pipeline of a repository that removes.
 {% endblock %}
 """
+
+
+def test_the_table_says_only_what_the_generator_reads() -> None:
+    assert {spec.get("becomes") for spec in table.INPUTS.values()} == {None, "keyword", "expanded", "text"}
+    assert len(table.INPUTS) == len(table.COMMON) + len(table.OWN) + len(table.OF_A_PIPELINE), "each input once"
+    assert {part for parts in table.PIPELINES.values() for part in parts} <= table.JOBS.keys()
 
 
 def test_every_generated_file_is_current() -> None:
@@ -94,6 +109,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # And a pipeline: a line and a body.
     insert(folder / "components/inputs.yml", "\n# What an input has in GitLab", "  model-removal: [build, teardown]")
     add_body(folder, "model-removal", PIPELINE)
+    # The smallest one: no inputs of its own, and a command that is there.
+    insert(folder / "components/inputs.yml", "\n# A component that is the whole", "  examination: see what is missing")
+    add_body(folder, "examination", SMALLEST_BODY)
     for program in ("components", "release.docs"):  # make generate
         done = run(folder, program)
         assert done.returncode == 0, done.stderr
@@ -102,7 +120,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_new_component_is_in_every_list(project: Path) -> None:
     job = yaml.safe_load((project / "release/self-test.yml").read_text())
-    for component in ("teardown", "model-removal"):
+    for component in ("teardown", "model-removal", "examination"):
         assert (project / "templates" / component / "template.yml").is_file()
         assert f"/{component}@" in (project / "templates" / component / "README.md").read_text()
         assert f"\n## {component}\n" in (project / "docs/reference/components.md").read_text()
@@ -126,7 +144,7 @@ def test_a_new_component_changes_no_other(project: Path) -> None:
 def test_a_new_component_keeps_what_every_component_promises(project: Path) -> None:
     names = ("templates", "templates_rendered", "release_pipeline", "docs")
     tests = [f"tests/contract/test_{name}.py" for name in names]
-    done = run(project, "pytest", "-q", *tests, "-k", "teardown or removal or component or generated")
+    done = run(project, "pytest", "-q", *tests, "-k", "teardown or removal or examination or component or generated")
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
 
