@@ -1,8 +1,10 @@
 # Every target sets itself up: a fresh clone needs Python 3.11 or newer, git and make, nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+SITE ?= .docs/site
+DOCS_PORT ?= 8000
 
-.PHONY: help demo sandbox acceptance check test bench lint format generate lock regions release clean setup
+.PHONY: help demo sandbox acceptance check test bench lint format docs site generate lock regions release clean setup
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,12 +40,19 @@ format: setup ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: site ## Show the documentation, with its search, on this machine
+	@echo "http://127.0.0.1:$(DOCS_PORT) until Ctrl-C"
+	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory $(SITE) $(DOCS_PORT)
+
+site: .docs/.ready ## Build the documentation as a site, in .docs/site
+	@.docs/venv/bin/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . $(SITE)
+
 generate: setup ## Write what comes from components/ and from the code: templates/, docs/reference, schemas
 	@$(BIN)/python -m components
 	@$(BIN)/python -m release.docs
 
 lock: setup ## Pin the requirements anew, with hashes
-	@for name in deploy training-sdk-v3 training-sdk-v2 dev uv checkov release; do \
+	@for name in deploy training-sdk-v3 training-sdk-v2 dev uv checkov release docs; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 
@@ -55,7 +64,7 @@ release: ## Commit a release: make release VERSION=1.2.3
 	@$(PYTHON) -m release prepare "$(VERSION)"
 
 clean: ## Remove everything the targets above created
-	rm -rf .venv .sandbox .mypy_cache .pytest_cache .ruff_cache bench/results
+	rm -rf .venv .docs .sandbox .mypy_cache .pytest_cache .ruff_cache bench/results
 
 # --- environments -----------------------------------------------------------------------------------------------
 
@@ -68,4 +77,11 @@ setup: .venv/.ready
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Sphinx needs a newer docutils than awscli takes: an environment of its own.
+.docs/.ready: requirements/docs.txt
+	@echo "Setting up .docs/venv (the first time) ..."
+	@$(PYTHON) -m venv --clear .docs/venv
+	@.docs/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@

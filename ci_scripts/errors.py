@@ -137,7 +137,7 @@ class InvalidCredentials(SagemakerCiError):
 
 
 class OtherIdentity(SagemakerCiError):
-    """AWS takes the job for somebody else than the role or the key that its variables announce."""
+    """AWS takes the job for another identity than the role or the key that its variables announce."""
 
     code = "SMCI-208"
     hint = (
@@ -236,7 +236,7 @@ class PipelineExecutionFailed(SagemakerCiError):
 
 
 class PipelineExecutionStopped(SagemakerCiError):
-    """The pipeline execution ended as Stopped: somebody else stopped it."""
+    """The pipeline execution ended as Stopped: not by this job, but by a person or another program."""
 
     code = "SMCI-311"
     hint = "Retry the job to resume the execution where it stopped."

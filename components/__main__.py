@@ -21,6 +21,7 @@ def files() -> dict[Path, str]:
         **{table.template(name).with_name("README.md"): pages.readme(name) for name in table.NAMES},
         pages.PAGE: pages.components_page(),
         pages.FRONT_PAGE: pages.front_page(),
+        pages.INDEX: pages.index(),
         self_test.FILE: self_test.text(),
         FOR_DOCTOR: json.dumps(table.NAMES) + "\n",
     }

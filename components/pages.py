@@ -17,6 +17,7 @@ from components.templates import ENVIRONMENT, parsed, rendered
 
 PAGE = Path("docs/reference/components.md")
 FRONT_PAGE = Path("README.md")
+INDEX = Path("docs/README.md")
 _PAGE = """\
 # Components
 
@@ -24,6 +25,7 @@ Two components are whole pipelines, the others one job each. Every input is opti
 Each component's own page says what it leaves behind and how to change it.
 """
 _COMPONENTS = re.compile(r"(^\| component \|.*\n\|---.*\n)(?:\|.*\n)+", re.MULTILINE)
+_LIST = re.compile(r"(^## Components\b.*\n\n)(?:- .*\n)+", re.MULTILINE)
 _TABLE = "| input | default | meaning |\n|---|---|---|\n"
 
 
@@ -56,6 +58,18 @@ def front_page() -> str:
     text, tables = _COMPONENTS.subn(lambda match: match[1] + lines, page)
     if tables != 1:
         raise table.ComponentError(f"{FRONT_PAGE} has {tables} tables with the column `component`, not one")
+    return text
+
+
+def index() -> str:
+    """`docs/README.md` as it is, with the list of the components. Raises ComponentError."""
+    page = (table.ROOT / INDEX).read_text(encoding="utf-8")
+    does = dict.fromkeys(table.PIPELINES, "the whole pipeline of a repository") | table.JOBS
+    links = {name: os.path.relpath(table.template(name).with_name("README.md"), INDEX.parent) for name in does}
+    lines = "".join(f"- [{name}]({links[name]}): {text}.\n" for name, text in does.items())
+    text, lists = _LIST.subn(lambda match: match[1] + lines, page)
+    if lists != 1:
+        raise table.ComponentError(f"{INDEX} has {lists} lists under a heading `Components`, not one")
     return text
 
 

@@ -84,7 +84,7 @@ readers of YAML take for different things (`yes`, `NO`, `True`; in `quality.yml`
 `true` or `false`, quote text, leave out leading zeros. A file is UTF-8 and has at most 1 MB; what it names, and links
 in its place, must not lead out of the repository.
 
-Editors complete and check them with the schemas in [`schemas/`](schemas). `seed-deploy/` brings a copy in `.schemas/`
+Editors complete and check them with the schemas that each section names. `seed-deploy/` brings a copy in `.schemas/`
 and refers to it: JSON files by `"$schema"`, YAML files by a comment in their first line.
 
 ```yaml

@@ -92,7 +92,9 @@ def bucket(name: str, found_in: str, expected: str, *, may_look: bool = True) ->
     if found_in == expected:
         if may_look:
             return ok("bucket", f"{name} in {found_in}")
-        return skipped("bucket", f"{name} is somebody else's, or we are not allowed to look, which takes s3:ListBucket")
+        return skipped(
+            "bucket", f"{name} is another account's, or we are not allowed to look, which takes s3:ListBucket"
+        )
     return failed("bucket", f"{name} is in {found_in}: SageMaker needs ARTIFACT_BUCKET in AWS_REGION, {expected}")
 
 

@@ -90,6 +90,8 @@ def test_make_knows_how_to_do_what_is_written(command: str) -> None:
         "bench": "-m bench",
         "lint": "ruff check",
         "release": "-m release",
+        "generate": "-m components",
+        "docs": "-m http.server --bind 127.0.0.1",
     }
     assert does[words[0]] in done.stdout
 

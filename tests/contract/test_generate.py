@@ -125,6 +125,7 @@ def test_a_new_component_is_in_every_list(project: Path) -> None:
         assert f"/{component}@" in (project / "templates" / component / "README.md").read_text()
         assert f"\n## {component}\n" in (project / "docs/reference/components.md").read_text()
         assert f"[`{component}`](templates/{component}/README.md)" in (project / "README.md").read_text()
+        assert f"- [{component}](../templates/{component}/README.md)" in (project / "docs/README.md").read_text()
         assert component in json.loads((project / "ci_scripts/doctor/components.json").read_text())
         assert f"$CI_SERVER_FQDN/$CI_PROJECT_PATH/{component}@$CI_COMMIT_SHA" in [
             include["component"] for include in job["include"]

@@ -36,6 +36,7 @@ PLAYED = self_test.waiting()
 TESTS = {"lint", "unit", "contract", "sandbox"}
 DEMOS = {f"demo: [{version}]" for version in ("3.11.0", "3.11.2", "3.14")}  # the oldest and the newest Python
 BUILDS = {"wheel", "images"}
+SITE = {"pages"}
 RELEASE = {"version", "sign", "publish-package", "publish-images", "release"}
 BRANCH = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main"}
 MERGE_REQUEST = {"CI_PIPELINE_SOURCE": "merge_request_event"}
@@ -104,15 +105,20 @@ def without_components(jobs: Jobs) -> set[str]:
 
 
 def test_a_commit_and_a_merge_request_are_tested_and_publish_nothing(repository: Repository) -> None:
-    for source in (BRANCH, MERGE_REQUEST):
-        assert without_components(pipeline(repository, source)) == TESTS | DEMOS | BUILDS
+    assert without_components(pipeline(repository, MERGE_REQUEST)) == TESTS | DEMOS | BUILDS
+    assert without_components(pipeline(repository, BRANCH)) == TESTS | DEMOS | BUILDS | SITE
 
 
 def test_a_tag_is_tested_the_same_and_then_released(repository: Repository, of_a_tag: Jobs) -> None:
     assert without_components(of_a_tag) == TESTS | DEMOS | BUILDS | RELEASE
-    assert (
-        of_a_tag.keys() - RELEASE == pipeline(repository, BRANCH).keys() == pipeline(repository, MERGE_REQUEST).keys()
-    )
+    tested = pipeline(repository, MERGE_REQUEST).keys()
+    assert of_a_tag.keys() - RELEASE == pipeline(repository, BRANCH).keys() - SITE == tested
+
+
+def test_the_default_branch_publishes_the_documentation(repository: Repository) -> None:
+    config = pipeline(repository, BRANCH)["pages"].config
+    assert "make site SITE=public" in config["script"]
+    assert config["artifacts"]["paths"] == ["public"], "what GitLab Pages publishes"
 
 
 def test_the_tests_end_soon_or_fail(repository: Repository) -> None:

@@ -193,7 +193,7 @@ def test_a_job_that_may_not_look_says_so_check_by_check_and_at_the_end(
     found, done = doctor(environ | token, tmp_path)
     assert done.returncode == 0, done.stderr
     assert {check for check, status in found.items() if status == "ok"} == {"variables", "region", "credentials"}
-    assert f"{project.bucket} is somebody else's, or we are not allowed to look" in done.stdout
+    assert f"{project.bucket} is another account's, or we are not allowed to look" in done.stdout
     assert re.search(r"^\d+ checks: 3 ok, \d+ skipped: the lines say what looking takes", done.stdout, re.MULTILINE)
 
 
