@@ -79,9 +79,8 @@ setup: .venv/.ready
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Sphinx needs a newer docutils than awscli takes: an environment of its own.
+# Sphinx needs a newer docutils than awscli takes: an environment of its own, made anew only when the pins have changed.
 .docs/.ready: requirements/docs.txt
-	@echo "Setting up .docs/venv (the first time) ..."
-	@$(PYTHON) -m venv --clear .docs/venv
-	@.docs/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@cmp -s $< .docs/pins.txt || { echo "Setting up .docs/venv (the first time) ..." && $(PYTHON) -m venv --clear .docs/venv && \
+	  .docs/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && cp $< .docs/pins.txt; }
 	@touch $@

@@ -73,6 +73,16 @@ def test_every_page_can_be_reached_from_the_front_page() -> None:
     assert [str(page) for page in DOCS if page != index and f"({page.relative_to(index.parent)})" not in listed] == []
 
 
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "STYLE.md", ".gitlab/CODEOWNERS"])
+def test_a_file_that_contributors_are_sent_to_is_there(name: str) -> None:
+    text = (ROOT / name).read_text()
+    pattern = r"^/(\S+)$" if name.endswith("CODEOWNERS") else r"`((?:[\w.-]+/)+[\w.-]*)`"
+    paths = set(re.findall(pattern, text, re.MULTILINE))
+    assert paths or name == "STYLE.md"
+    folders = (ROOT, ROOT / "tests")
+    assert [path for path in sorted(paths) if not any((folder / path).exists() for folder in folders)] == []
+
+
 # --- examples -------------------------------------------------------------------------------------------------------
 
 
