@@ -20,6 +20,30 @@ STUDIO_PREFIX = f"{PREFIX}/studio/"
 SAMPLE_DATA = "sagemaker-servicecatalog-seedcode"
 """Amazon's public bucket: what a project starts with, and may always read."""
 
+
+class Choice(NamedTuple):
+    """A parameter of the project template whose values the platform team admits."""
+
+    name: str
+    """In infra/project.yml."""
+    kept_as: str
+    """The parameter of infra/product.yml that keeps what was admitted, separated by commas."""
+    default: str
+    """Admitted in any case."""
+
+    def admitted(self, text: str) -> list[str]:
+        """The values that are kept as `text`."""
+        return list(dict.fromkeys([self.default, *text.split(",")])) if text else [self.default]
+
+
+CHOICES = (
+    Choice("InputDataBucket", "InputDataBuckets", SAMPLE_DATA),
+    Choice("TuningSteps", "TuningSteps", "false"),
+    Choice("LambdaFunctions", "LambdaFunctions", ""),
+    Choice("LambdaRoleArn", "LambdaRoleArns", ""),
+    Choice("ReadableParameters", "ReadableParameters", ""),
+)
+
 _PLACEHOLDER = "filled-in-by-bootstrap"
 _ARCHIVES = {
     "SeedCheckinKey": "seed_checkin",
@@ -53,8 +77,11 @@ def require_source(folder: Path) -> Path:
     return folder.resolve()
 
 
-def build(source: Path, bucket: str, input_buckets: Sequence[str], workspace: Path) -> Artifacts:
-    """Build the archives and fill in the project template; `workspace` is an empty folder. Raises ArchiveNotBuilt."""
+def build(source: Path, bucket: str, choices: Mapping[str, Sequence[str]], workspace: Path) -> Artifacts:
+    """Build the archives and fill in the project template, with the values that its parameters may have.
+
+    `workspace` is an empty folder. Raises ArchiveNotBuilt.
+    """
     keys: dict[str, str] = {}
     others = []
     for name, archive in _ARCHIVES.items():
@@ -66,7 +93,8 @@ def build(source: Path, bucket: str, input_buckets: Sequence[str], workspace: Pa
         others.append(Artifact(f"{PREFIX}/templates/{addressed(template, content)}", content))
         keys[name] = others[-1].key
     text = fill_in((source / "infra" / "project.yml").read_text(encoding="utf-8"), {"Bucket": bucket, **keys})
-    text = admit(text, input_buckets)
+    for name, values in choices.items():
+        text = admit(text, name, values)
     content = text.encode()
     return Artifacts(Artifact(STUDIO_PREFIX + addressed("mlops-gitlab.yml", content), content), others)
 
@@ -96,12 +124,13 @@ def fill_in(template: str, values: Mapping[str, str]) -> str:
     return filled
 
 
-def admit(template: str, input_buckets: Sequence[str]) -> str:
-    """The project template with the buckets that its projects may read; the one with the sample data is the default."""
-    before, here, after = template.partition(f"AllowedValues: [{SAMPLE_DATA}]")
-    if not here:
-        raise errors.SourceMissing("infra/project.yml has no place for the buckets of input data")
-    return f"{before}AllowedValues: {json.dumps(list(input_buckets))}{after}"
+def admit(template: str, parameter: str, values: Sequence[str]) -> str:
+    """The project template with the values that its projects may choose for this parameter."""
+    place = re.compile(rf"^(  {parameter}:\n(?:    .*\n)*?    AllowedValues: )\[[^\]\n]*\]", re.MULTILINE)
+    admitted, places = place.subn(lambda match: match[1] + json.dumps(list(values)), template)
+    if places != 1:
+        raise errors.SourceMissing(f"infra/project.yml has no place for the values of {parameter}")
+    return admitted
 
 
 def _archive(source: Path, name: str, workspace: Path) -> Path:

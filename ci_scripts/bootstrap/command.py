@@ -12,6 +12,10 @@ from ci_scripts import errors, settings
 
 _BUCKET = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"  # CloudFormation reads it at NAME.s3...: no certificate covers dots
 _STACK = r"[a-zA-Z][a-zA-Z0-9-]{0,127}"
+# What infra/gitlab-oidc.yml takes.
+_FUNCTIONS = r"([a-zA-Z0-9_-]{1,63}\*?)?"
+_ROLE = rf"({settings.ROLE_ARN.replace(',', '')})?"  # infra/product.yml keeps them in a list with commas
+_PARAMETERS = r"([a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*(/?\*)?)?"
 _URL = r"https?://[a-zA-Z0-9.:-]+(/[a-zA-Z0-9._-]+)*"
 
 
@@ -44,6 +48,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--studio-role", metavar="ARN", default="", help="execution role of the people in SageMaker Studio"
     )
+    _add_choices(parser)
+    parser.add_argument(
+        "--source", metavar="DIR", default=".", help="clone of the component project (default: this folder)"
+    )
+    parser.add_argument(
+        "--stack-name", metavar="NAME", default="sagemaker-ci", help="name of the stack (default: sagemaker-ci)"
+    )
+    settings.add_option(parser, "--region", "AWS_REGION", "AWS region", metavar="REGION")
+
+
+def _add_choices(parser: ArgumentParser) -> None:
+    """What projects may choose; see artifacts.CHOICES."""
     parser.add_argument(
         "--input-bucket",
         dest="input_buckets",
@@ -53,12 +69,33 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="bucket that projects may read their input data from, beside the sample data; repeat for more",
     )
     parser.add_argument(
-        "--source", metavar="DIR", default=".", help="clone of the component project (default: this folder)"
+        "--tuning-steps",
+        choices=["true", "false"],
+        default="",
+        help="whether projects may have tuning steps: their roles then see and stop all tuning jobs of the account",
     )
     parser.add_argument(
-        "--stack-name", metavar="NAME", default="sagemaker-ci", help="name of the stack (default: sagemaker-ci)"
+        "--lambda-functions",
+        action="append",
+        metavar="NAME",
+        default=[],
+        help="functions that Lambda steps of projects may call, for example abalone-*; repeat for more, '' for none",
     )
-    settings.add_option(parser, "--region", "AWS_REGION", "AWS region", metavar="REGION")
+    parser.add_argument(
+        "--lambda-role",
+        dest="lambda_roles",
+        action="append",
+        metavar="ARN",
+        default=[],
+        help="role of functions that Lambda steps of projects bring along as scripts; repeat for more, '' for none",
+    )
+    parser.add_argument(
+        "--readable-parameters",
+        action="append",
+        metavar="NAME",
+        default=[],
+        help="parameters of Systems Manager that projects may read, for example mlops/*; repeat for more, '' for none",
+    )
 
 
 def run(arguments: Namespace) -> None:
@@ -77,8 +114,14 @@ def run(arguments: Namespace) -> None:
             offer=arguments.offer,
             gitlab_url=arguments.gitlab_url.rstrip("/"),
             studio_role=arguments.studio_role,
-            input_buckets=tuple(arguments.input_buckets),
             stack_name=arguments.stack_name,
+            choices={
+                "InputDataBucket": tuple(arguments.input_buckets),
+                "TuningSteps": (arguments.tuning_steps,) if arguments.tuning_steps else (),
+                "LambdaFunctions": tuple(arguments.lambda_functions),
+                "LambdaRoleArn": tuple(arguments.lambda_roles),
+                "ReadableParameters": tuple(arguments.readable_parameters),
+            },
         ),
         require_source(Path(arguments.source)),
         poll_seconds,
@@ -90,6 +133,15 @@ def _check(arguments: Namespace) -> None:
     expected = (
         ("--bucket", arguments.bucket, _BUCKET, "the name of a bucket without dots"),
         *(("--input-bucket", each, settings.BUCKET, "the name of a bucket") for each in arguments.input_buckets),
+        *(
+            ("--lambda-functions", each, _FUNCTIONS, "a name, or its beginning and *")
+            for each in arguments.lambda_functions
+        ),
+        *(("--lambda-role", each, _ROLE, "the ARN of a role") for each in arguments.lambda_roles),
+        *(
+            ("--readable-parameters", each, _PARAMETERS, "a name without its first slash, or its beginning and *")
+            for each in arguments.readable_parameters
+        ),
         ("--region", arguments.region or "", settings.REGION, "something like eu-west-1"),
         ("--stack-name", arguments.stack_name, _STACK, "letters, digits and hyphens, a letter first"),
         ("--gitlab-url", arguments.gitlab_url.rstrip("/"), f"({_URL})?", "something like https://gitlab.com"),

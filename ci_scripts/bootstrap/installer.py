@@ -22,8 +22,8 @@ class Request(NamedTuple):
     gitlab_url: str
     studio_role: str
     stack_name: str
-    input_buckets: tuple[str, ...] = ()
-    """From which projects may read their input data, beside the sample data."""
+    choices: Mapping[str, tuple[str, ...]] = {}
+    """What projects may choose, by the parameter of infra/project.yml; see artifacts.CHOICES."""
 
     @property
     def in_studio(self) -> bool:
@@ -41,7 +41,7 @@ def run(request: Request, source: Path, poll_seconds: float) -> None:
     request = completed(request, before)
     provider = identity_provider(aws.client("iam", request.region), request.gitlab_url, before)
     with job.section("Build"), tempfile.TemporaryDirectory() as workspace:
-        made = artifacts.build(source, request.bucket, request.input_buckets, Path(workspace))
+        made = artifacts.build(source, request.bucket, request.choices, Path(workspace))
         job.say(f"project template {made.project.key.rpartition('/')[2]} of {source}")
     with job.section("Upload"):
         for each in (*made.others, made.project):  # the template last: it must not name what is not there yet
@@ -89,13 +89,17 @@ def completed(request: Request, before: Mapping[str, str]) -> Request:
     offer = before.get("Offer", request.offer or "S3Template")
     if request.offer not in ("", offer):
         raise errors.OfferFixed(f"stack {request.stack_name} offers projects as {offer}, not as {request.offer}")
-    given = before.get("InputDataBuckets", artifacts.SAMPLE_DATA).split(",")
     return request._replace(
         offer=offer,
         gitlab_url=request.gitlab_url or before.get("GitLabServerUrl", ""),
         studio_role=request.studio_role or before.get("StudioRoleArn", ""),
-        input_buckets=tuple(dict.fromkeys([artifacts.SAMPLE_DATA, *(request.input_buckets or given)])),
+        choices={choice.name: _admitted(choice, request, before) for choice in artifacts.CHOICES},
     )
+
+
+def _admitted(choice: artifacts.Choice, request: Request, before: Mapping[str, str]) -> tuple[str, ...]:
+    values = request.choices.get(choice.name) or choice.admitted(before.get(choice.kept_as, ""))
+    return tuple(dict.fromkeys([choice.default, *values]))
 
 
 def identity_provider(iam: Any, gitlab_url: str, before: Mapping[str, str]) -> str:
@@ -126,7 +130,7 @@ def parameters(request: Request, template_key: str) -> dict[str, str]:
         "TemplateVersion": f"{__version__}-{digest[:8]}",
         "StudioRoleArn": request.studio_role,
         "StudioRoleName": request.studio_role.rpartition("/")[2],
-        "InputDataBuckets": ",".join(request.input_buckets),
+        **{each.kept_as: ",".join(filter(None, request.choices[each.name])) for each in artifacts.CHOICES},
     }
 
 

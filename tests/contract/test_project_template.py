@@ -13,6 +13,7 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from ci_scripts import __version__
+from ci_scripts.bootstrap import artifacts
 from seed_checkin import aws, handler
 
 INFRA = Path(__file__).parents[2] / "infra"
@@ -106,6 +107,48 @@ def test_nonsense_is_refused_before_anything_is_created(
 
 def test_the_repositories_start_with_this_version_of_the_components(project: dict[str, Any]) -> None:
     assert project["Parameters"]["ComponentVersion"]["Default"] == __version__
+
+
+def test_every_parameter_of_the_roles_and_the_trigger_is_passed_on_or_does_not_concern_a_project(
+    project: dict[str, Any],
+) -> None:
+    fixed = {
+        "gitlab-oidc.yml": {"Audience", "DefaultBranch"},  # as the components and the seed check-in have them
+        "trigger.yml": {"GitLabRef"},
+    }
+    for resource, template in (("Roles", "gitlab-oidc.yml"), ("Trigger", "trigger.yml")):
+        passed = set(project["Resources"][resource]["Properties"]["Parameters"])
+        assert passed == set(load(template)["Parameters"]) - fixed[template], template
+
+
+def test_what_grants_more_than_its_own_project_is_chosen_from_what_the_platform_team_admits(
+    project: dict[str, Any],
+) -> None:
+    for choice in artifacts.CHOICES:
+        assert project["Parameters"][choice.name]["AllowedValues"] == [choice.default], choice.name
+
+
+@pytest.mark.parametrize(
+    ("parameter", "good", "bad"),
+    [
+        ("LambdaFunctions", ["", "abalone-*", "a,b-*"], ["a b", "a*b", "a,", "*"]),
+        (
+            "LambdaRoleArns",
+            ["", "arn:aws:iam::123456789012:role/a,arn:aws-cn:iam::123456789012:role/path/b"],
+            ["role/a", "arn:aws:iam::123456789012:user/a", "arn:aws:iam::123456789012:role/a,"],
+        ),
+        ("ReadableParameters", ["", "mlops/abalone/*", "a,b/c*"], ["/mlops", "a//b", "a b", "*"]),
+    ],
+)
+def test_what_projects_may_choose_has_the_form_that_the_roles_take(
+    product: dict[str, Any], parameter: str, good: list[str], bad: list[str]
+) -> None:
+    pattern = product["Parameters"][parameter]["AllowedPattern"]
+    assert [value for value in good if not re.fullmatch(pattern, value)] == []
+    assert [value for value in bad if re.fullmatch(pattern, value)] == []
+    own = load("gitlab-oidc.yml")["Parameters"][parameter.removesuffix("s") if "Role" in parameter else parameter]
+    for value in good:  # each of the list is one of theirs
+        assert [each for each in value.split(",") if not re.fullmatch(own["AllowedPattern"], each)] == []
 
 
 def test_the_artifact_bucket_is_encrypted_versioned_private_and_kept(project: dict[str, Any]) -> None:

@@ -18,13 +18,19 @@ from tests.sandbox.gitlab_client import commit, first_pipeline, job_of, pipeline
 
 pytestmark = pytest.mark.timeout(300)
 STACK = the.PROJECT_STACK
+FUNCTION_ROLE = "arn:aws:iam::123456789012:role/abalone-functions"
+ADMITTED = [
+    *("--input-bucket", "our-own-data", "--tuning-steps", "true", "--lambda-functions", "abalone-*"),
+    *("--lambda-role", FUNCTION_ROLE, "--readable-parameters", "mlops/abalone/*"),
+]
+"""What `sagemaker-ci bootstrap` is told that projects may choose."""
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     images = job_images.build(print)
     with the.running(tmp_path_factory.mktemp("project"), images) as world:
-        the.install(world, print, "--input-bucket", "our-own-data")
+        the.install(world, print, *ADMITTED)
         yield world
 
 
@@ -61,6 +67,10 @@ def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
         "AwsAccess": "Static keys",
         "StaticKeysSecretName": keys,
         "InputDataBucket": "our-own-data",
+        "TuningSteps": "true",
+        "LambdaFunctions": "abalone-*",
+        "LambdaRoleArn": FUNCTION_ROLE,
+        "ReadableParameters": "mlops/abalone/*",
         "SubnetIds": "subnet-0123abcd,subnet-4567abcd",
         "SecurityGroupIds": "sg-0123abcd",
         "GitLabCaSecretName": authority,
@@ -85,6 +95,14 @@ def trigger_token(world: World, parameters: dict[str, str]) -> str:
 def nested(world: World, stack: str = STACK) -> list[str]:
     resources = world.aws("cloudformation").list_stack_resources(StackName=stack)["StackResourceSummaries"]
     return [each["PhysicalResourceId"] for each in resources if each["ResourceType"] == "AWS::CloudFormation::Stack"]
+
+
+def optional_policies(world: World) -> set[str]:
+    """Which of the policies the project's roles have that a parameter of the template grants."""
+    iam = world.aws("iam")
+    names = [each["RoleName"] for each in iam.list_roles()["Roles"] if each["RoleName"].startswith(STACK)]
+    policies = {policy for name in names for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]}
+    return policies & {"tune", "call-functions", "make-functions", "read-parameters"}
 
 
 class Holders(NamedTuple):
@@ -146,6 +164,8 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     assert first_pipeline(build) == "success"
     assert first_pipeline(deploy) == "skipped"  # there is nothing to deploy yet
 
+    assert optional_policies(world) == set()
+
     cloudformation = world.aws("cloudformation")
     [old_token] = [each.token for each in deploy.triggers.list(get_all=True)]
     new = changed(world, parameters)
@@ -171,6 +191,8 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     assert [each["VpcConfig"]["SubnetIds"] for each in functions] == [new["SubnetIds"].split(",")] * 2
     groups = world.aws("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/sagemaker-")["logGroups"]
     assert {each["retentionInDays"] for each in groups} == {30}
+
+    assert optional_policies(world) == {"tune", "call-functions", "make-functions", "read-parameters"}
 
     stacks = [STACK, *nested(world)]
     holders = give_policies_to_people(world, stacks)
@@ -239,6 +261,13 @@ def test_a_failure_names_its_cause_in_the_stack_event_and_leaves_nothing(
         ({"AwsAccess": "Static keys"}, "Static keys come from a secret"),
         ({"StaticKeysSecretName": "keys"}, "With OIDC no keys are stored"),
         ({"InputDataBucket": "somebody-elses-data"}, "InputDataBucket. must be one of AllowedValues"),
+        ({"LambdaFunctions": "*"}, "LambdaFunctions. must be one of AllowedValues"),
+        ({"ReadableParameters": "*"}, "ReadableParameters. must be one of AllowedValues"),
+        (
+            {"LambdaFunctions": "abalone-*", "LambdaRoleArn": "arn:aws:iam::123456789012:role/administrator"},
+            "LambdaRoleArn. must be one of AllowedValues",
+        ),
+        ({"LambdaRoleArn": FUNCTION_ROLE}, "choose Lambda functions, too, or no role"),
         ({"SubnetIds": "subnet-0123abcd"}, "Subnets and security groups go together"),
         ({"GitLabServerUrl": "http://127.0.0.1:8929"}, "AWS asks GitLab on port 443 alone"),
         ({"GitLabGroupId": "my-group"}, "The number on the group's overview page, or None"),

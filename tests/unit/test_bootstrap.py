@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cfnlint.decode import cfn_yaml
 
 from ci_scripts import errors
 from ci_scripts.bootstrap import artifacts, bucket, command, installer
@@ -39,9 +40,24 @@ def test_the_project_template_is_filled_in_completely_and_changed_nowhere_else()
 
 def test_the_project_template_lists_the_buckets_that_projects_may_read() -> None:
     text = (ROOT / "infra" / "project.yml").read_text()
-    admitted = artifacts.admit(text, [SAMPLE, "123456"])
+    admitted = artifacts.admit(text, "InputDataBucket", [SAMPLE, "123456"])
     [line] = [new for old, new in zip(text.splitlines(), admitted.splitlines(), strict=True) if old != new]
     assert yaml.safe_load(line) == {"AllowedValues": [SAMPLE, "123456"]}
+
+
+def test_every_choice_of_the_project_template_has_a_place_and_begins_with_its_default() -> None:
+    text = (ROOT / "infra" / "project.yml").read_text()
+    for choice in artifacts.CHOICES:
+        assert artifacts.admit(text, choice.name, [choice.default]).splitlines() == [
+            line if "AllowedValues" not in line else line.replace(f"[{choice.default}]", f'["{choice.default}"]')
+            for line in text.splitlines()
+        ]
+        admitted = artifacts.admit(text, choice.name, [choice.default, "*: [#"])
+        parameters = cfn_yaml.loads(admitted)["Parameters"]
+        assert parameters[choice.name]["AllowedValues"] == [choice.default, "*: [#"]
+        assert parameters[choice.name]["Default"] == choice.default
+    with pytest.raises(errors.SourceMissing, match="no place for the values of GitLabGroupId"):
+        artifacts.admit(text, "GitLabGroupId", ["1"])
 
 
 @pytest.mark.parametrize(
@@ -77,7 +93,8 @@ def test_cors_rules_that_admit_studio_already_are_left_alone(rules: list[dict[st
 
 
 def test_the_stack_gets_the_template_by_its_hash() -> None:
-    found = installer.parameters(REQUEST._replace(studio_role="arn:aws:iam::123456789012:role/path/Studio"), KEY)
+    request = REQUEST._replace(studio_role="arn:aws:iam::123456789012:role/path/Studio")
+    found = installer.parameters(installer.completed(request, {}), KEY)
     assert found["TemplateKey"] == KEY
     assert found["TemplateVersion"].endswith("-01234567")
     assert found["StudioRoleName"] == "Studio"
@@ -120,7 +137,34 @@ def test_what_is_not_asked_for_stays_as_it_is(
 def test_the_sample_data_may_be_read_beside_the_buckets_that_were_asked_for_last(
     asked: tuple[str, ...], before: dict[str, str], expected: tuple[str, ...]
 ) -> None:
-    assert installer.completed(REQUEST._replace(input_buckets=asked), before).input_buckets == expected
+    completed = installer.completed(REQUEST._replace(choices={"InputDataBucket": asked}), before)
+    assert completed.choices["InputDataBucket"] == expected
+
+
+@pytest.mark.parametrize(
+    ("requested", "before", "expected"),
+    [
+        ({}, {}, {}),
+        ({"TuningSteps": ("true",)}, {}, {"TuningSteps": "false,true"}),
+        ({}, {"TuningSteps": "false,true"}, {"TuningSteps": "false,true"}),
+        ({"TuningSteps": ("false",)}, {"TuningSteps": "false,true"}, {}),
+        ({"LambdaFunctions": ("a-*", "b")}, {"LambdaFunctions": "c"}, {"LambdaFunctions": "a-*,b"}),
+        ({}, {"LambdaFunctions": "a-*,b"}, {"LambdaFunctions": "a-*,b"}),
+        ({"LambdaFunctions": ("",)}, {"LambdaFunctions": "a-*,b"}, {}),
+        (
+            {"LambdaRoleArn": ("arn:1",)},
+            {"ReadableParameters": "p"},
+            {"LambdaRoleArns": "arn:1", "ReadableParameters": "p"},
+        ),
+    ],
+)
+def test_what_projects_may_choose_stays_until_something_else_is_said(
+    requested: dict[str, tuple[str, ...]], before: dict[str, str], expected: dict[str, str]
+) -> None:
+    nothing = {"InputDataBuckets": SAMPLE, "TuningSteps": "false"}
+    nothing |= dict.fromkeys(("LambdaFunctions", "LambdaRoleArns", "ReadableParameters"), "")
+    parameters = installer.parameters(installer.completed(REQUEST._replace(choices=requested), before), KEY)
+    assert {name: parameters[name] for name in nothing} == nothing | expected
 
 
 def test_an_offer_that_projects_live_by_is_not_changed() -> None:
@@ -153,10 +197,12 @@ def test_every_wrong_option_is_named_at_once(monkeypatch: pytest.MonkeyPatch) ->
     parser = ArgumentParser()
     command.add_arguments(parser)
     given = "--bucket no.dots --input-bucket B --gitlab-url gitlab.com --studio-role Studio"
+    given += " --lambda-functions ab* --lambda-functions a*b --lambda-role R --readable-parameters /ab"
     arguments = parser.parse_args(given.split())
     with pytest.raises(errors.InvalidOption) as caught:
         command.run(arguments)
     flags = ("--bucket", "--input-bucket", "--region", "--gitlab-url", "--studio-role")
+    flags += ("--lambda-functions", "--lambda-role", "--readable-parameters")
     assert all(f"{flag} is" in caught.value.message for flag in flags)
 
 
