@@ -124,9 +124,16 @@ def create_project(aws: Aws) -> Project:
     return Project(name, project_id, bucket, group, pipeline_role, model_role, environ)
 
 
-def register(aws: Aws, group: str, status: str = "Approved", model: str = "", **settings: Any) -> str:
-    """Register a version of a model of XGBoost: CSV in, CSV out. `model` is its archive in S3, where that matters."""
-    container = {"Image": IMAGE} | ({"ModelDataUrl": model} if model else {})
+def register(
+    aws: Aws, group: str, status: str = "Approved", model: str = "", program: str = "", **settings: Any
+) -> str:
+    """Register a version of a model of XGBoost: CSV in, CSV out.
+
+    `model` is its archive in S3, and `program` the script in it that serves, where these matter.
+    """
+    container: dict[str, Any] = {"Image": IMAGE} | ({"ModelDataUrl": model} if model else {})
+    if program:
+        container["Environment"] = {"SAGEMAKER_PROGRAM": program}
     answer = aws.client("sagemaker").create_model_package(
         ModelPackageGroupName=group,
         ModelApprovalStatus=status,

@@ -6,8 +6,9 @@ import io
 import tarfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy
@@ -29,12 +30,12 @@ def archive(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def model_predicting(number: float) -> bytes:
-    """An archive whose model answers `number` to every row of three features."""
+def model_predicting(number: float, more: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
+    """An archive whose model answers `number` to every row of three features, and `more` files."""
     rows = numpy.zeros((4, 3))
     labels = numpy.full(4, number)
     booster = xgboost.train({"base_score": number}, xgboost.DMatrix(rows, label=labels), 1)
-    return archive({"xgboost-model": bytes(booster.save_raw("ubj"))})
+    return archive({"xgboost-model": bytes(booster.save_raw("ubj")), **more})
 
 
 class Hosting(NamedTuple):

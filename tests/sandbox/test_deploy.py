@@ -23,6 +23,21 @@ from tests.sandbox.conftest import IMAGE, ROOT, Aws, Project, create_role, regis
 from tests.sandbox.test_aws_endpoints import archive, model_predicting
 from tests.waiting import wait_for
 
+SLOW_TO_START = b"""
+import time
+
+import xgboost
+
+
+def model_fn(folder):
+    time.sleep(6)
+    return xgboost.Booster(model_file=folder + "/xgboost-model")
+
+
+def output_fn(predictions, accept):
+    return "\\n".join(map(str, predictions)), "text/csv"
+"""
+
 
 class Deployment(NamedTuple):
     """A model-deploy repository of a fresh project, and what a person would look at."""
@@ -36,6 +51,13 @@ class Deployment(NamedTuple):
         key = f"models/{time.monotonic_ns()}/model.tar.gz"
         self.aws.client("s3").put_object(Bucket=self.project.bucket, Key=key, Body=content)
         return register(self.aws, self.project.group, status, f"s3://{self.project.bucket}/{key}")
+
+    def register_slow(self, answer: float) -> None:
+        """Register a version whose container takes its time to start: so long is its endpoint under way."""
+        key = f"models/{time.monotonic_ns()}/model.tar.gz"
+        content = model_predicting(answer, {"code/inference.py": SLOW_TO_START})
+        self.aws.client("s3").put_object(Bucket=self.project.bucket, Key=key, Body=content)
+        register(self.aws, self.project.group, model=f"s3://{self.project.bucket}/{key}", program="inference.py")
 
     def build(self, arn: str = "") -> None:
         result = self.run("build", SMCI_MODEL_PACKAGE_ARN=arn)
@@ -568,7 +590,7 @@ def test_a_template_too_long_for_a_request_goes_through_the_artifact_bucket(depl
 
 
 def test_a_stack_that_is_busy_with_another_update_is_waited_for(deployment: Deployment) -> None:
-    deployment.register(model_predicting(4.0))
+    deployment.register_slow(4.0)
     deployment.build()
     first = start(deployment)
     wait_for(lambda: (deployment.stack() or {}).get("StackStatus") == "CREATE_IN_PROGRESS")
@@ -610,7 +632,7 @@ def finished(job: subprocess.Popen[str]) -> CompletedProcess[str]:
 
 
 def test_a_cancelled_job_says_what_the_stack_is_doing_and_the_next_run_takes_over(deployment: Deployment) -> None:
-    deployment.register(model_predicting(4.0))
+    deployment.register_slow(4.0)
     deployment.build()
     job = start(deployment)
     wait_for(lambda: (deployment.stack() or {}).get("StackStatus") == "CREATE_IN_PROGRESS")
@@ -625,7 +647,7 @@ def test_a_cancelled_job_says_what_the_stack_is_doing_and_the_next_run_takes_ove
 
 
 def test_a_cancelled_job_stays_one_when_nobody_may_look_at_the_stack(deployment: Deployment) -> None:
-    deployment.register(model_predicting(4.0))
+    deployment.register_slow(4.0)
     deployment.build()
     user, keys = create_user(deployment.aws)
     job = start(deployment, **keys)
@@ -637,11 +659,11 @@ def test_a_cancelled_job_stays_one_when_nobody_may_look_at_the_stack(deployment:
 
 def cancel_an_update(deployment: Deployment) -> subprocess.CompletedProcess[str]:
     """Deploy twice and cancel the second deployment in the console, while SageMaker already moves the endpoint."""
-    for answer in (4.0, 9.0):
-        deployment.register(model_predicting(answer))
-        deployment.build()
-        if answer == 4.0:
-            succeeded(deployment.deploy())
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    succeeded(deployment.deploy())
+    deployment.register_slow(9.0)
+    deployment.build()
     job = start(deployment)
     cloudformation = deployment.aws.client("cloudformation")
     wait_for(lambda: deployment.endpoint_status() == "Updating")
@@ -669,7 +691,7 @@ def test_a_stack_whose_rollback_failed_is_refused_with_the_way_out_of_it(deploym
 
 
 def test_a_stack_that_somebody_else_deletes_meanwhile_ends_the_job_with_that_cause(deployment: Deployment) -> None:
-    deployment.register(model_predicting(4.0))
+    deployment.register_slow(4.0)
     deployment.build()
     job = start(deployment)
     wait_for(lambda: "CREATE_IN_PROGRESS Endpoint" in deployment.events())
