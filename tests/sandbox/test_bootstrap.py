@@ -32,13 +32,15 @@ class Platform(NamedTuple):
         given = ("--bucket", self.bucket, "--stack-name", self.stack, "--source", str(self.source))
         return sagemaker_ci("bootstrap", *given, *options, environ=self.aws.environ, cwd=self.source)
 
+    def operations(self) -> list[str]:
+        rows = map(json.loads, (self.aws.state / "requests.jsonl").read_text().splitlines())
+        return [row["operation"] for row in rows if row["service"] != "sqs"]  # queues of other tests are polled
+
     def calls(self) -> int:
-        return len((self.aws.state / "requests.jsonl").read_text().splitlines())
+        return len(self.operations())
 
     def changes_since(self, calls: int) -> list[str]:
-        lines = (self.aws.state / "requests.jsonl").read_text().splitlines()[calls:]
-        rows = [row for row in map(json.loads, lines) if row["service"] != "sqs"]  # queues of other tests are polled
-        return [row["operation"] for row in rows if not row["operation"].startswith(LOOKS)]
+        return [operation for operation in self.operations()[calls:] if not operation.startswith(LOOKS)]
 
     def visible(self) -> list[str]:
         s3 = self.aws.client("s3")
