@@ -30,7 +30,7 @@ import boto3
 
 from ci_scripts import approval_claim, job
 from ci_scripts.settings import Project
-from sandbox.aws.server import REGION, ROOT_KEYS
+from sandbox.aws.ground import REGION, ROOT_KEYS
 from sandbox.processes import Server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -195,7 +195,7 @@ def _functions(server: int) -> list[int]:
                 return True
         return False
 
-    return [int(pid) for pid, _, command in rows if "lambda_runner" in command and is_below(int(pid))]
+    return [int(pid) for pid, _, command in rows if "functions/runner.py" in command and is_below(int(pid))]
 
 
 def _claimed(dynamodb: Any, started: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:

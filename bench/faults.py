@@ -23,7 +23,7 @@ from typing import NamedTuple
 from bench.fault_proxy import CANCELS, FUNCTION_KINDS, KILLS, KINDS, Call, Fault, FaultProxy
 from bench.fault_scenarios import FUNCTIONS, SCENARIOS
 from bench.fault_scenarios.base import FunctionScenario, Scenario
-from sandbox.aws.server import REGION, ROOT_KEYS
+from sandbox.aws.ground import REGION, ROOT_KEYS
 from sandbox.processes import ROOT, Server
 from tests.sandbox.conftest import Aws
 

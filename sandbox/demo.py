@@ -13,10 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sandbox import job_images, loop
-from sandbox import world as the
-from sandbox.loop import Story
-from sandbox.world import World
+from sandbox import job_images
+from sandbox.world import installed, loop
+from sandbox.world.installed import World
+from sandbox.world.loop import Story
 
 
 def play(folder: Path, console: Console | None = None) -> dict[str, Any]:
@@ -30,18 +30,18 @@ def play(folder: Path, console: Console | None = None) -> dict[str, Any]:
     images = job_images.build(story.say, folder=job_images.folder_for(folder))
     setup_seconds = time.monotonic() - begun
     begun = time.monotonic()
-    with the.running(folder, images) as world:
+    with installed.running(folder, images) as world:
         with story.act("A platform team installs the product"):
             story.say(f"AWS at {world.aws_url}, GitLab at {world.local_gitlab_url} (loopback only)")
             story.say(f"jobs and functions know this GitLab as {world.gitlab_url}, by a proxy on loopback")
-            the.install(world, story.say)
+            installed.install(world, story.say)
         with story.act("A data scientist creates a project"):
-            the.create_project(world, story.say)
+            installed.create_project(world, story.say)
         result = loop.run(world, story, lambda arn: _events_sent(world, arn)) | {
             "wall_seconds": round(time.monotonic() - begun, 2),
             "setup_seconds": round(setup_seconds, 2),
         }
-    the.write_json(folder / "demo.json", result)
+    installed.write_json(folder / "demo.json", result)
     _summary(story.console, result, folder / "demo.json")
     return result
 

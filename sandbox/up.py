@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sandbox import job_images, people
-from sandbox import world as the
-from sandbox.aws.server import REGION, ROOT_KEYS
+from sandbox import job_images
+from sandbox.aws.ground import REGION, ROOT_KEYS
+from sandbox.world import installed, people
 
 _GUIDE = """
 [bold]AWS[/bold]     {aws}
@@ -47,10 +47,12 @@ Ctrl-C ends it all.
 def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
     """Install the product, create a project, then wait for Ctrl-C (KeyboardInterrupt)."""
     images = job_images.build(console.print, folder=job_images.folder_for(folder))
-    with the.running(folder, images, ports) as world:
-        the.set_up(world, console.print)
+    with installed.running(folder, images, ports) as world:
+        installed.set_up(world, console.print)
         server = world.gitlab()
-        build, deploy = (server.projects.get(path) for path in (the.BUILD_REPOSITORY, the.DEPLOY_REPOSITORY))
+        build, deploy = (
+            server.projects.get(path) for path in (installed.BUILD_REPOSITORY, installed.DEPLOY_REPOSITORY)
+        )
         console.print(
             _GUIDE.format(
                 aws=world.aws_url,

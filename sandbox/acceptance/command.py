@@ -15,13 +15,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from gitlab.exceptions import GitlabError
 from rich.console import Console
 
-from sandbox import loop, people
-from sandbox import world as the
 from sandbox.acceptance import place as places
 from sandbox.acceptance import questions, report
 from sandbox.acceptance.place import Account
 from sandbox.acceptance.removal import remove
-from sandbox.loop import Story
+from sandbox.world import installed, loop, people
+from sandbox.world.loop import Story
 
 _PLAN = """
 [bold]This makes real things and costs money.[/bold]
@@ -55,7 +54,7 @@ def run(folder: Path, console: Console, yes: bool, remove_run: str) -> int:
     outcome: dict[str, Any] = {
         "run": place.run,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {"checkout": the.VERSION, "components": place.version, "gitlab": place.gitlab().version()[0]},
+        "versions": {"checkout": installed.VERSION, "components": place.version, "gitlab": place.gitlab().version()[0]},
         "place": {key: names[key] for key in ("account", "region", "gitlab", "group", "components")},
     }
     story = Story(console)
@@ -80,8 +79,8 @@ def run(folder: Path, console: Console, yes: bool, remove_run: str) -> int:
 def _play(place: Account, story: Story, state: _State) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     started = datetime.now(UTC)
     with story.act("A platform team installs the product"):
-        the.create_secret(place, place.token_secret, place.gitlab_token)
-        the.bootstrap(place)
+        installed.create_secret(place, place.token_secret, place.gitlab_token)
+        installed.bootstrap(place)
         story.say("sagemaker-ci bootstrap: the project template is offered in SageMaker Studio")
     with story.act("A data scientist creates a project"):
         project = people.create_project(place, made=lambda number: state.keep(project_id=number))

@@ -12,7 +12,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from gitlab.exceptions import GitlabError
 
-from sandbox.people import Place
+from sandbox.world.people import Place
 
 VARIABLES = {
     "GITLAB_URL": "the GitLab, for example https://gitlab.com",

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 from gitlab.exceptions import GitlabError
 
-from sandbox import people
 from sandbox.acceptance.place import Account
 from sandbox.processes import ROOT
+from sandbox.world import people
 
 PAGE = ROOT / "docs" / "design" / "open-questions.md"
 

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from gitlab.exceptions import GitlabError, GitlabGetError
 
 from sandbox.acceptance.place import Account
-from sandbox.people import STAGES, Say
+from sandbox.world.people import STAGES, Say
 
 _GONE = {
     "ValidationError",  # CloudFormation: no such stack

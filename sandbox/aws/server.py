@@ -1,7 +1,7 @@
 """The process that is AWS in the sandbox: moto behind one loopback port, our patches, a log of every call.
 
 `python -m sandbox.aws` calls `run`. Patches find the server as any program finds AWS: AWS_ENDPOINT_URL is set for
-this process and its children before they are installed; `STATE` is where they may write.
+this process and its children before they are installed; `ground.state` says where they may write.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import threading
 import time
 from pathlib import Path
 
-from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS, state
+from sandbox.aws.ground import REGION, ROOT_KEYS
 from sandbox.processes import serve_until_told
 
-__all__ = ["ACCOUNT", "REGION", "ROOT_KEYS", "run", "state"]
-
 PATCHES = (
-    "authorization identity access.iam access.sts buckets queues secrets tables log_groups events "
-    "functions lambda_api cloudformation jobkinds pipelines registry endpoints code_repositories servicecatalog "
-    "sagemaker.images sagemaker.projects sagemaker.transform sagemaker.tuning quotas"
+    "access.authorization access.identity access.iam access.sts s3 sqs secretsmanager dynamodb logs.groups events "
+    "functions cloudformation sagemaker.jobkinds sagemaker.pipelines sagemaker.registry sagemaker.endpoints "
+    "sagemaker.code_repositories servicecatalog sagemaker.images sagemaker.projects sagemaker.transform "
+    "sagemaker.tuning sagemaker.quotas"
 ).split()
 """Modules of this package that add what moto lacks; each has an `install()`."""
 
@@ -37,7 +36,7 @@ def run(port: int, folder: Path) -> None:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
-    from sandbox.aws.requestlog import RequestLog
+    from sandbox.aws.access.requestlog import RequestLog
     from sandbox.loopback import HOST, programs_only
 
     class Handler(MotoRequestHandler):

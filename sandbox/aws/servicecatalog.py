@@ -17,7 +17,7 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.servicecatalog.exceptions import ResourceNotFoundException
 from moto.servicecatalog.responses import ServiceCatalogResponse
 
-from sandbox.aws import identity
+from sandbox.aws.access import identity
 from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
 
 _TEMPLATES = f"sc-templates-{REGION}"

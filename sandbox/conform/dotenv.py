@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sandbox.conform.verdicts import Verdict
-from sandbox.gitlab.artifacts import InvalidReport, parse_dotenv
+from sandbox.gitlab.run.artifacts import InvalidReport, parse_dotenv
 
 
 def recognises(document: Any) -> bool:

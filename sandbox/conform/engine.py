@@ -14,7 +14,7 @@ from sandbox.gitlab.config.errors import InvalidConfiguration, NoPipeline
 from sandbox.gitlab.config.includes import merged
 from sandbox.gitlab.config.substitution import Variable
 from sandbox.gitlab.config.surroundings import Files, Source, Surroundings
-from sandbox.gitlab.jobspec import CompiledJob
+from sandbox.gitlab.records.jobspec import CompiledJob
 
 _ROOT = Path(__file__).parents[2]
 _FILE = ".gitlab-ci.yml"

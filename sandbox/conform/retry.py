@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox.conform.verdicts import Verdict
 from sandbox.gitlab.config.normal import retry
-from sandbox.gitlab.scheduling import retries_left
+from sandbox.gitlab.run.scheduling import retries_left
 
 
 def recognises(document: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sandbox.conform.verdicts import Verdict
-from sandbox.gitlab.scheduling import COMPLETED, JobState, composite
+from sandbox.gitlab.run.scheduling import COMPLETED, JobState, composite
 
 
 def recognises(document: Any) -> bool:

@@ -8,7 +8,7 @@ import os
 import threading
 from pathlib import Path
 
-from sandbox.gitlab.runner import Images
+from sandbox.gitlab.run.runner import Images
 from sandbox.gitlab.server import GitLab
 from sandbox.processes import serve_until_told
 

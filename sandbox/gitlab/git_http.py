@@ -12,12 +12,12 @@ import subprocess
 from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.merging import MergeRefused, open_merge_request
-from sandbox.gitlab.push_options import Asked, UnknownOption, parse
-from sandbox.gitlab.pushes import after_push
-from sandbox.gitlab.repositories import ENVIRONMENT, NO_COMMIT
-from sandbox.gitlab.store import DEVELOPER, Project, User
+from sandbox.gitlab.records.git import ENVIRONMENT, NO_COMMIT
+from sandbox.gitlab.records.store import DEVELOPER, Project, User
+from sandbox.gitlab.rest.api import Api
+from sandbox.gitlab.run.merging import MergeRefused, open_merge_request
+from sandbox.gitlab.run.push_options import Asked, UnknownOption, parse
+from sandbox.gitlab.run.pushes import after_push
 
 _SERVICES = ("git-upload-pack", "git-receive-pack")
 _READ_SCOPES, _WRITE_SCOPES = {"api", "read_repository", "write_repository"}, {"api", "write_repository"}
@@ -73,7 +73,7 @@ def blueprint(api: Api) -> Blueprint:
         with project.repository.lock:
             before = project.repository.refs()
             output = _git(project, service, body)
-        after_push(api, project, user, before, asked.pipeline)
+        after_push(api.engine, project, user, before, asked.pipeline)
         said = [_opened(api, project, user, ref, asked) for ref in refs] if asked.merge_request is not None else []
         return _answer(_messages(said) + output, f"application/x-{service}-result")
 

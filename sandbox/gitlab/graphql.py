@@ -6,9 +6,9 @@ import re
 
 from flask import Blueprint, jsonify, request
 
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.parameters import ApiError, Json
-from sandbox.gitlab.store import OWNER
+from sandbox.gitlab.records.store import OWNER
+from sandbox.gitlab.rest.api import Api
+from sandbox.gitlab.rest.parameters import ApiError, Json
 
 _CREATE = re.compile(r'catalogResourcesCreate\s*\(\s*input:\s*\{\s*projectPath:\s*("(?P<path>[^"]+)"|\$(?P<name>\w+))')
 _DENIED = "The resource that you are attempting to access does not exist or you don't have permission"

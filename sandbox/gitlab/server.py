@@ -21,15 +21,16 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from sandbox.gateway import Gateway
-from sandbox.gitlab import git_http, graphql, rest
-from sandbox.gitlab.api import Api, Encoded
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import lacking
-from sandbox.gitlab.pipelines import Engine
-from sandbox.gitlab.runner import Images
-from sandbox.gitlab.store import Store
-from sandbox.gitlab.tokens import Issuer
-from sandbox.gitlab.variables import Server
+from sandbox.gitlab import git_http, graphql
+from sandbox.gitlab.records.store import Store
+from sandbox.gitlab.rest import routes
+from sandbox.gitlab.rest.api import Api, Encoded
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import lacking
+from sandbox.gitlab.run.id_tokens import Issuer
+from sandbox.gitlab.run.pipelines import Engine
+from sandbox.gitlab.run.runner import Images
+from sandbox.gitlab.run.variables import Server
 from sandbox.loopback import GITLAB_NAMES, GITLAB_URL, HOST, programs_only
 
 
@@ -90,7 +91,7 @@ def _listen(port: int, application: Callable[..., Iterable[bytes]], context: ssl
 
 def _add_routes(application: Flask, api: Api, entities: Entities, issuer: Issuer) -> None:
     application.url_map.converters["encoded"] = Encoded
-    rest.register(api, entities)
+    routes.register(api, entities)
     application.register_blueprint(api.blueprint, url_prefix="/api/v4")
     application.register_blueprint(git_http.blueprint(api))
     application.register_blueprint(graphql.blueprint(api))

@@ -18,7 +18,7 @@ from sandbox.gitlab.config.errors import NoPipeline
 from sandbox.gitlab.config.includes import merged
 from sandbox.gitlab.config.substitution import Variable
 from sandbox.gitlab.config.surroundings import Entry, Source, Surroundings
-from sandbox.gitlab.jobspec import CompiledJob
+from sandbox.gitlab.records.jobspec import CompiledJob
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENTS = "mlops/sagemaker-components"

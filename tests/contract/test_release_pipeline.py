@@ -25,8 +25,8 @@ from sandbox.gitlab.config.errors import InvalidConfiguration, NoPipeline
 from sandbox.gitlab.config.includes import merged
 from sandbox.gitlab.config.substitution import Variable
 from sandbox.gitlab.config.surroundings import Source, Surroundings
-from sandbox.gitlab.jobspec import CompiledJob
-from sandbox.gitlab.repositories import Repository
+from sandbox.gitlab.records.git import Repository
+from sandbox.gitlab.records.jobspec import CompiledJob
 from tests import release_programs
 from tests.checkout import ROOT, copy
 

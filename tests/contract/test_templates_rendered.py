@@ -12,7 +12,7 @@ import pytest
 
 from components import table
 from sandbox.gitlab.config.errors import InvalidConfiguration
-from sandbox.gitlab.jobspec import CompiledJob
+from sandbox.gitlab.records.jobspec import CompiledJob
 from tests.contract.rendering import (
     ROOT,
     Config,

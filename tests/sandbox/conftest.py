@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from sandbox.aws.authorities import violations
-from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
+from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
 from sandbox.gateway import Gateway
 from sandbox.processes import ROOT, Server
 

@@ -14,20 +14,20 @@ from pathlib import Path
 import pytest
 
 from sandbox import job_images
-from sandbox import world as the
 from sandbox.acceptance import questions
 from sandbox.processes import ROOT
-from sandbox.world import World
+from sandbox.world import installed
+from sandbox.world.installed import World
 
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with the.running(tmp_path_factory.mktemp("acceptance"), job_images.build(print)) as world:
-        the.publish_components(world)
-        the.upload_abalone(world)
-        the.create_group(world)
+    with installed.running(tmp_path_factory.mktemp("acceptance"), job_images.build(print)) as world:
+        installed.publish_components(world)
+        installed.upload_abalone(world)
+        installed.create_group(world)
         yield world
 
 
@@ -38,10 +38,10 @@ def environ(world: World) -> dict[str, str]:
         | world.network
         | {
             "GITLAB_URL": world.gitlab_url,
-            "GITLAB_CA_SECRET": the.AUTHORITIES_SECRET,
+            "GITLAB_CA_SECRET": installed.AUTHORITIES_SECRET,
             "GITLAB_TOKEN": world.gitlab_token,
-            "GITLAB_GROUP": the.GROUP,
-            "COMPONENTS": f"{the.COMPONENTS}@{the.VERSION}",
+            "GITLAB_GROUP": installed.GROUP,
+            "COMPONENTS": f"{installed.COMPONENTS}@{installed.VERSION}",
         }
     )
 
@@ -63,21 +63,21 @@ def assert_nothing_is_left(world: World) -> None:
     assert world.aws("cloudformation").describe_stacks()["Stacks"] == []
     buckets = {bucket["Name"] for bucket in world.aws("s3").list_buckets()["Buckets"]}
     own = {name for name in buckets if not name.startswith("cloudformation-custom-resource-response")}  # that is AWS's
-    assert own == {the.SAMPLE_DATA}
+    assert own == {installed.SAMPLE_DATA}
     sagemaker = world.aws("sagemaker")
     assert sagemaker.list_endpoints()["Endpoints"] == []
     assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"] == []
     assert sagemaker.list_pipelines()["PipelineSummaries"] == []
     secrets = {secret["Name"] for secret in world.aws("secretsmanager").list_secrets()["SecretList"]}
-    assert secrets == {the.TOKEN_SECRET, the.AUTHORITIES_SECRET}
+    assert secrets == {installed.TOKEN_SECRET, installed.AUTHORITIES_SECRET}
     assert world.aws("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"] == []
     paths = {project.path_with_namespace for project in world.gitlab().projects.list(get_all=True)}
-    assert paths == {the.COMPONENTS}
+    assert paths == {installed.COMPONENTS}
 
 
 def test_the_loop_passes_the_questions_are_asked_and_everything_is_taken_away(world: World, tmp_path: Path) -> None:
     process = start(environ(world), tmp_path)
-    output, _ = process.communicate(f"{the.ACCOUNT}\n")
+    output, _ = process.communicate(f"{installed.ACCOUNT}\n")
     assert process.returncode == 0, output[-6000:]
     outcome = json.loads((tmp_path / "acceptance" / "acceptance.json").read_text())
     assert outcome["result"]["endpoints"]["prod"]["status"] == "InService"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.aws import container, images
+from sandbox.aws.containers import container, images
 from sandbox.aws.containers.archive import unpack
 from sandbox.aws.containers.xgboost import formats, hyperparameters, models
 from tests.sandbox.conftest import ROOT
@@ -111,7 +111,7 @@ def test_ending_a_container_ends_what_it_started(tmp_path: Path) -> None:
 @needs_namespaces
 def test_a_container_dies_with_a_server_that_was_killed(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from sandbox.aws import container\n"
+        "import sys, time; from pathlib import Path; from sandbox.aws.containers import container\n"
         f"task = container.Container({SKLEARN!r}, Path({str(tmp_path)!r}), ['sh', '-c', 'echo up; sleep 60'], {{}})\n"
         "process = container.start(task, lambda line: print(process.pid, flush=True))\n"
         "time.sleep(60)\n"

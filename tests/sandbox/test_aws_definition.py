@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.aws import definition
+from sandbox.aws.sagemaker import definition
 
 KNOWN = {
     "Parameters": {"Count": 2, "Flag": True},

@@ -16,7 +16,8 @@ import pytest
 import xgboost
 from botocore.exceptions import ClientError
 
-from sandbox.aws import container, fleet
+from sandbox.aws.containers import container
+from sandbox.aws.sagemaker import fleet
 from tests.sandbox.conftest import IMAGE, Aws, Project, register
 
 

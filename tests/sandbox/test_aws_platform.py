@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from sandbox.aws.server import ROOT_KEYS
+from sandbox.aws.ground import ROOT_KEYS
 from sandbox.processes import ROOT, Server
 from tests.sandbox.conftest import Aws, Project, create_role
 from tests.sandbox.gitlab_client import GitLab

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ci_scripts import __version__
-from sandbox.aws.quotas import code
+from sandbox.aws.sagemaker.quotas import code
 from sandbox.gateway import Gateway
 from tests.sandbox.conftest import ACCOUNT, REGION, ROOT, Aws, Project, create_role, register, sagemaker_ci
 from tests.sandbox.gitlab_client import GitLab, commit

@@ -12,13 +12,13 @@ import gitlab
 import pytest
 
 from sandbox import job_images
-from sandbox import world as the
-from sandbox.world import World
+from sandbox.world import installed
+from sandbox.world.installed import World
 from tests.sandbox import permissions
 
 pytestmark = pytest.mark.timeout(300)
-GROUP = f"{the.PROJECT_NAME}-{the.PROJECT_ID}"
-PERMISSIONS = the.ROOT / ".sandbox" / "permissions.md"  # for a reviewer; the pipeline keeps it
+GROUP = f"{installed.PROJECT_NAME}-{installed.PROJECT_ID}"
+PERMISSIONS = installed.ROOT / ".sandbox" / "permissions.md"  # for a reviewer; the pipeline keeps it
 FINISHED = {"success", "failed", "canceled", "skipped", "manual"}
 
 
@@ -47,10 +47,12 @@ class Loop(NamedTuple):
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
     images = job_images.build(print)
-    with the.running(tmp_path_factory.mktemp("loop"), images) as world:
-        the.set_up(world, print)
+    with installed.running(tmp_path_factory.mktemp("loop"), images) as world:
+        installed.set_up(world, print)
         server = world.gitlab()
-        build, deploy = (server.projects.get(path) for path in (the.BUILD_REPOSITORY, the.DEPLOY_REPOSITORY))
+        build, deploy = (
+            server.projects.get(path) for path in (installed.BUILD_REPOSITORY, installed.DEPLOY_REPOSITORY)
+        )
         yield Loop(world, build, deploy, finished(build, lambda pipeline: pipeline.source == "push"))
 
 
@@ -98,7 +100,7 @@ def test_a_registered_version_tells_which_commit_and_job_it_comes_from(loop: Loo
     package = loop.world.aws("sagemaker").describe_model_package(ModelPackageName=loop.packages()[0])
     properties = package["CustomerMetadataProperties"]
     assert properties["GitLabCommit"] == loop.trained.sha
-    assert properties["GitLabProject"] == the.BUILD_REPOSITORY
+    assert properties["GitLabProject"] == installed.BUILD_REPOSITORY
     assert properties["GitLabJob"].startswith(loop.world.gitlab_url)
 
 
@@ -229,7 +231,7 @@ def test_a_second_pipeline_of_one_approval_deploys_nothing(loop: Loop) -> None:
     job = next(job for job in second.jobs.list(get_all=True) if job.name == "prod-deploy")
     loop.deploy.jobs.get(job.id).play()
     finished(loop.deploy, lambda each: each.id == second.id, {"success"})
-    address = f"{loop.world.gitlab_url}/{the.DEPLOY_REPOSITORY}/-/pipelines/{owner.id}"
+    address = f"{loop.world.gitlab_url}/{installed.DEPLOY_REPOSITORY}/-/pipelines/{owner.id}"
     for name in statuses(second):
         assert f"belongs to {address}" in log(loop.deploy, second, name)
     assert stack_events(loop) == before
@@ -277,7 +279,7 @@ def test_no_secret_stands_in_a_log_an_event_an_output_or_a_parameter(loop: Loop)
 def secrets_of(loop: Loop) -> dict[str, str]:
     """What must be nowhere but in its own place, by what it is."""
     manager = loop.world.aws("secretsmanager")
-    names = {"access token": the.TOKEN_SECRET, "trigger token": f"sagemaker/{GROUP}/trigger-token"}
+    names = {"access token": installed.TOKEN_SECRET, "trigger token": f"sagemaker/{GROUP}/trigger-token"}
     found = {kind: manager.get_secret_value(SecretId=name)["SecretString"] for kind, name in names.items()}
     return found | {"root key": "sandbox-root-secret"}
 

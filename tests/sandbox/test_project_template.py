@@ -11,13 +11,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox import job_images
-from sandbox import world as the
 from sandbox.loopback import GITLAB_NAMES, GITLAB_URL
-from sandbox.world import World
+from sandbox.world import installed
+from sandbox.world.installed import World
 from tests.sandbox.gitlab_client import commit, first_pipeline, job_of, pipeline_of, settled
 
 pytestmark = pytest.mark.timeout(300)
-STACK = the.PROJECT_STACK
+STACK = installed.PROJECT_STACK
 FUNCTION_ROLE = "arn:aws:iam::123456789012:role/abalone-functions"
 ADMITTED = [
     *("--input-bucket", "our-own-data", "--tuning-steps", "true", "--lambda-functions", "abalone-*"),
@@ -29,8 +29,8 @@ ADMITTED = [
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     images = job_images.build(print)
-    with the.running(tmp_path_factory.mktemp("project"), images) as world:
-        the.install(world, print, *ADMITTED)
+    with installed.running(tmp_path_factory.mktemp("project"), images) as world:
+        installed.install(world, print, *ADMITTED)
         yield world
 
 
@@ -51,10 +51,10 @@ def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
     group = world.gitlab().groups.create({"name": "Elsewhere", "path": f"elsewhere-{uuid.uuid4().hex[:6]}"})
     url = f"https://{GITLAB_NAMES[1]}"  # another name of the same server
     token, keys, authority = f"token-{group.path}", f"keys-{group.path}", f"authority-{group.path}"
-    the.create_secret(world, authority, the.authority(world), url)
-    the.create_secret(world, token, f'{{"token": "{world.gitlab_token}"}}', url)
+    installed.create_secret(world, authority, installed.authority(world), url)
+    installed.create_secret(world, token, f'{{"token": "{world.gitlab_token}"}}', url)
     key = '{"AccessKeyId": "AKIAEXAMPLEEXAMPLE00", "SecretAccessKey": "secret/0123456789abcdef"}'
-    the.create_secret(world, keys, key, url)
+    installed.create_secret(world, keys, key, url)
     new = parameters | {
         "GitLabServerUrl": url,
         "GitLabBaseUrl": f"{url}/{group.full_path}",
@@ -146,14 +146,14 @@ def give_policies_to_people(world: World, stacks: list[str]) -> Holders:
 
 @pytest.mark.parametrize("round_number", [1, 2])
 def test_a_project_is_created_changed_in_everything_and_deleted(world: World, round_number: int) -> None:
-    parameters = the.project_parameters(world) | {
+    parameters = installed.project_parameters(world) | {
         "SageMakerProjectId": f"p-round{round_number}",
         "ModelBuildRepositoryName": f"build-{round_number}",
         "ModelDeployRepositoryName": f"deploy-{round_number}",
     }
-    outputs = the.create_stack(world, STACK, parameters)
+    outputs = installed.create_stack(world, STACK, parameters)
     server = world.gitlab()
-    build, deploy = (server.projects.get(f"{the.GROUP}/{name}-{round_number}") for name in ("build", "deploy"))
+    build, deploy = (server.projects.get(f"{installed.GROUP}/{name}-{round_number}") for name in ("build", "deploy"))
     assert outputs["ModelBuildRepositoryUrl"] == f"{GITLAB_URL}/{build.path_with_namespace}"
     assert {protected.name for protected in build.protectedbranches.list(get_all=True)} == {"main"}
     found = variables(build)
@@ -169,8 +169,8 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     cloudformation = world.aws("cloudformation")
     [old_token] = [each.token for each in deploy.triggers.list(get_all=True)]
     new = changed(world, parameters)
-    cloudformation.update_stack(StackName=STACK, **the.stack_request(world, new))
-    assert end(world, STACK) == "UPDATE_COMPLETE", the.failures(world, STACK)
+    cloudformation.update_stack(StackName=STACK, **installed.stack_request(world, new))
+    assert end(world, STACK) == "UPDATE_COMPLETE", installed.failures(world, STACK)
 
     build, deploy = server.projects.get(build.id), server.projects.get(deploy.id)
     namespace = new["GitLabBaseUrl"].rpartition("/")[2]
@@ -198,7 +198,7 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     holders = give_policies_to_people(world, stacks)
     ids = [cloudformation.describe_stacks(StackName=each)["Stacks"][0]["StackId"] for each in stacks]
     cloudformation.delete_stack(StackName=STACK)
-    assert end(world, ids[0]) == "DELETE_COMPLETE", the.failures(world, ids[0])
+    assert end(world, ids[0]) == "DELETE_COMPLETE", installed.failures(world, ids[0])
     assert {end(world, each) for each in ids} == {"DELETE_COMPLETE"}
     assert holders.attached(world) == []
     # People's work stays; nothing else does.
@@ -232,26 +232,30 @@ def test_a_failure_names_its_cause_in_the_stack_event_and_leaves_nothing(
     world: World, change: dict[str, str], reason: str
 ) -> None:
     server = world.gitlab()
-    group = server.groups.get(the.GROUP)
+    group = server.groups.get(installed.GROUP)
     if change.get("GitLabSecretName") == "worthless-token":
-        the.create_secret(world, "worthless-token", "glpat-worthless0123456")
+        installed.create_secret(world, "worthless-token", "glpat-worthless0123456")
     if change.get("GitLabSecretName") == "of-another-gitlab":
-        the.create_secret(world, "of-another-gitlab", world.gitlab_token, "https://elsewhere.example.com")
+        installed.create_secret(world, "of-another-gitlab", world.gitlab_token, "https://elsewhere.example.com")
     if change.get("ModelBuildRepositoryName") == "taken":
         server.projects.create({"name": "taken", "namespace_id": group.id})
     names = {"ModelBuildRepositoryName": "new-build", "ModelDeployRepositoryName": "new-deploy"}
-    parameters = the.project_parameters(world) | {"SageMakerProjectId": f"p-{uuid.uuid4().hex[:8]}"} | names | change
+    parameters = (
+        installed.project_parameters(world) | {"SageMakerProjectId": f"p-{uuid.uuid4().hex[:8]}"} | names | change
+    )
     before = {each.id for each in server.projects.list(get_all=True)}
 
     with pytest.raises(SystemExit) as caught:
-        the.create_stack(world, STACK, parameters)
+        installed.create_stack(world, STACK, parameters)
 
     assert reason in str(caught.value)
-    assert end(world, STACK) == "ROLLBACK_COMPLETE", the.failures(world, STACK)
+    assert end(world, STACK) == "ROLLBACK_COMPLETE", installed.failures(world, STACK)
     assert {each.id for each in server.projects.list(get_all=True)} == before
     world.aws("cloudformation").delete_stack(StackName=STACK)
     with pytest.raises(ClientError):
-        world.aws("s3").head_bucket(Bucket=f"sagemaker-{parameters['SageMakerProjectId']}-{the.ACCOUNT}-{the.REGION}")
+        world.aws("s3").head_bucket(
+            Bucket=f"sagemaker-{parameters['SageMakerProjectId']}-{installed.ACCOUNT}-{installed.REGION}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -274,7 +278,7 @@ def test_a_failure_names_its_cause_in_the_stack_event_and_leaves_nothing(
     ],
 )
 def test_nonsense_is_refused_before_anything_is_created(world: World, change: dict[str, str], reason: str) -> None:
-    request = the.stack_request(world, the.project_parameters(world) | change)
+    request = installed.stack_request(world, installed.project_parameters(world) | change)
     with pytest.raises(ClientError, match=reason):
         world.aws("cloudformation").create_stack(StackName="refused", **request)
 
@@ -292,8 +296,8 @@ class Standing(NamedTuple):
 
 @pytest.fixture(scope="module")
 def standing(world: World) -> Standing:
-    the.create_secret(world, "standing-token", world.gitlab_token)
-    parameters = the.project_parameters(world) | {
+    installed.create_secret(world, "standing-token", world.gitlab_token)
+    parameters = installed.project_parameters(world) | {
         "SageMakerProjectName": "standing",
         "SageMakerProjectId": "p-standing1",
         "ModelBuildRepositoryName": "standing-build",
@@ -301,7 +305,7 @@ def standing(world: World) -> Standing:
         "GitLabSecretName": "standing-token",
     }
     return Standing(
-        "SP-standing-p-standing1", parameters, the.create_stack(world, "SP-standing-p-standing1", parameters)
+        "SP-standing-p-standing1", parameters, installed.create_stack(world, "SP-standing-p-standing1", parameters)
     )
 
 
@@ -325,7 +329,7 @@ def id_token(project: Any, configuration: str) -> str:
 def test_an_unprotected_default_branch_gets_no_role_that_changes_anything(
     world: World, standing: Standing, repository: str, scope: str
 ) -> None:
-    project = world.gitlab().projects.get(f"{the.GROUP}/{repository}")
+    project = world.gitlab().projects.get(f"{installed.GROUP}/{repository}")
     request = {"RoleArn": variables(project)["AWS_ROLE_ARN", scope].value, "RoleSessionName": "gitlab-job"}
     configuration = SHOW.format(environment="environment: {name: staging}" if scope == "staging" else "tags: []")
     sts = world.aws("sts")
@@ -341,11 +345,15 @@ def test_an_access_token_of_no_worth_stops_no_update_but_of_the_repositories(wor
     world.aws("secretsmanager").put_secret_value(SecretId="standing-token", SecretString="glpat-expired0123456789")
     cloudformation = world.aws("cloudformation")
     changes = {"InputDataBucket": "our-own-data", "ComponentVersion": "1.2.3", "LogRetentionDays": "30"}
-    cloudformation.update_stack(StackName=standing.stack, **the.stack_request(world, standing.parameters | changes))
-    assert end(world, standing.stack) == "UPDATE_COMPLETE", the.failures(world, standing.stack)
+    cloudformation.update_stack(
+        StackName=standing.stack, **installed.stack_request(world, standing.parameters | changes)
+    )
+    assert end(world, standing.stack) == "UPDATE_COMPLETE", installed.failures(world, standing.stack)
 
     changes |= {"ModelBuildRepositoryName": "renamed", "LogRetentionDays": "90"}
-    cloudformation.update_stack(StackName=standing.stack, **the.stack_request(world, standing.parameters | changes))
-    assert end(world, standing.stack) == "UPDATE_ROLLBACK_COMPLETE", the.failures(world, standing.stack)
-    assert "GitLab refused the access token" in "".join(the.failures(world, standing.stack))
-    assert the.outputs_of(world, standing.stack) == standing.outputs
+    cloudformation.update_stack(
+        StackName=standing.stack, **installed.stack_request(world, standing.parameters | changes)
+    )
+    assert end(world, standing.stack) == "UPDATE_ROLLBACK_COMPLETE", installed.failures(world, standing.stack)
+    assert "GitLab refused the access token" in "".join(installed.failures(world, standing.stack))
+    assert installed.outputs_of(world, standing.stack) == standing.outputs

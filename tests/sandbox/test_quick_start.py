@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from sandbox import job_images
-from sandbox import world as the
-from sandbox.aws.server import ROOT_KEYS
-from sandbox.world import World
+from sandbox.aws.ground import ROOT_KEYS
+from sandbox.world import installed
+from sandbox.world.installed import World
 from seed_checkin import seed
 from tests.sandbox.documented_commands import ROOT, Block, Shell, blocks
 from tests.waiting import wait_for
@@ -34,7 +34,7 @@ SECONDS = 120
 DOCTOR = f"""
 look:
   stage: build
-  image: $CI_REGISTRY/platform/ml-components/deploy:{the.VERSION}
+  image: $CI_REGISTRY/platform/ml-components/deploy:{installed.VERSION}
   id_tokens:
     AWS_ID_TOKEN: {{aud: $CI_SERVER_URL}}
   script: [sagemaker-ci doctor]
@@ -76,9 +76,9 @@ def empty_account(folder: Path, components: str) -> Iterator[Place]:
     (folder / "hurry" / "sitecustomize.py").write_text(
         "import time\nsleep = time.sleep\ntime.sleep = lambda seconds: sleep(min(seconds, 0.5))\n"
     )
-    with the.running(folder, job_images.build(print, components=components)) as world:
-        the.publish_components(world, components)
-        the.upload_abalone(world)
+    with installed.running(folder, job_images.build(print, components=components)) as world:
+        installed.publish_components(world, components)
+        installed.upload_abalone(world)
         group = world.gitlab().groups.create({"name": "Data science", "path": "data-science"})
         # Where this AWS is, and that it throttles nobody: the two things that the sandbox's jobs need to be told.
         for key, value in (("AWS_ENDPOINT_URL", world.aws_url), ("POLL_SECONDS", "0.5")):
@@ -91,7 +91,7 @@ def empty_account(folder: Path, components: str) -> Iterator[Place]:
             "AWS_ACCESS_KEY_ID": ROOT_KEYS["AWS_ACCESS_KEY_ID"],
             "AWS_SECRET_ACCESS_KEY": ROOT_KEYS["AWS_SECRET_ACCESS_KEY"],
         }
-        the.create_secret(world, the.AUTHORITIES_SECRET, the.authority(world))
+        installed.create_secret(world, installed.AUTHORITIES_SECRET, installed.authority(world))
         environ |= world.network
         environ |= {f"GIT_{role}_NAME": "Ada" for role in ("AUTHOR", "COMMITTER")}
         environ |= {f"GIT_{role}_EMAIL": "ada@example.com" for role in ("AUTHOR", "COMMITTER")}
@@ -161,7 +161,7 @@ def test_the_check_in_of_a_studio_project_writes_the_same_pipelines(place: Place
     for repository in ("model-build", "model-deploy"):
         name = ".gitlab-ci.yml"
         file = seed.SeedFile(name, (ROOT / repository.replace("model", "seed") / name).read_bytes(), executable=False)
-        (filled,) = seed.fill_in([file], place.components, the.VERSION)
+        (filled,) = seed.fill_in([file], place.components, installed.VERSION)
         committed = place.gitlab_project(repository).files.get(file_path=name, ref="main").decode()
         assert filled.content == committed
 
@@ -172,7 +172,7 @@ def _filled_in(text: str, place: Place) -> str:
     text = text.replace("COMPONENTS=mlops/sagemaker-components\n", f"COMPONENTS={place.components}\n")
     # What the README of infra/ says for a certificate that an authority of one's own has signed.
     text = text.replace(
-        "GitLabProjectId=$DEPLOY_ID", f"GitLabProjectId=$DEPLOY_ID GitLabCaSecretName={the.AUTHORITIES_SECRET}"
+        "GitLabProjectId=$DEPLOY_ID", f"GitLabProjectId=$DEPLOY_ID GitLabCaSecretName={installed.AUTHORITIES_SECRET}"
     )
     return text.replace("glpat-...", place.world.gitlab_token)
 
@@ -226,12 +226,12 @@ def set_variables(place: Place, repository: str, names: set[str]) -> None:
     (stack,) = place.world.aws("cloudformation").describe_stacks(StackName=f"{NAME}-gitlab-oidc")["Stacks"]
     roles = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     everywhere = {
-        "AWS_REGION": the.REGION,
+        "AWS_REGION": installed.REGION,
         "AWS_ROLE_ARN": roles["BuildRoleArn" if repository == "model-deploy" else "TrainingRoleArn"],
         "AWS_CHECK_ROLE_ARN": roles["CheckRoleArn"],
         "SAGEMAKER_PROJECT_NAME": NAME,
         "SAGEMAKER_PROJECT_ID": ID,
-        "ARTIFACT_BUCKET": f"sagemaker-{NAME}-{the.ACCOUNT}",
+        "ARTIFACT_BUCKET": f"sagemaker-{NAME}-{installed.ACCOUNT}",
         "SAGEMAKER_PIPELINE_ROLE_ARN": roles["PipelineRoleArn"],
         "MODEL_EXECUTION_ROLE_ARN": roles["ModelExecutionRoleArn"],
     }
@@ -247,7 +247,7 @@ def set_variables(place: Place, repository: str, names: set[str]) -> None:
 
 
 def test_the_readmes_four_steps_end_in_production(tmp_path: Path) -> None:
-    with empty_account(tmp_path, the.COMPONENTS) as place:
+    with empty_account(tmp_path, installed.COMPONENTS) as place:
         assert "[steps 1 to 6](docs/guides/get-started.md#1-say-what-is-yours)" in quick_start()
         page = sections(PAGE)
         for number in ("1", "3", "4", "5", "6"):
@@ -259,7 +259,7 @@ def test_the_readmes_four_steps_end_in_production(tmp_path: Path) -> None:
             project = place.gitlab_project(repository)
             set_variables(place, repository, names[repository])
             skip = " [skip ci]" if repository == "model-deploy" else ""
-            the.commit_seed(project, f"seed-{repository.removeprefix('model-')}", "Start from the seed [skip ci]")
+            installed.commit_seed(project, f"seed-{repository.removeprefix('model-')}", "Start from the seed [skip ci]")
             commit(project, {".gitlab-ci.yml": files[repository]}, f"As in the README{skip}")
         wait_for_job(place.gitlab_project("model-build"), "training", "success")
         sagemaker = place.world.aws("sagemaker")

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox import job_images
-from sandbox import world as the
-from sandbox.world import World
+from sandbox.world import installed
+from sandbox.world.installed import World
 from tests.sandbox.gitlab_client import first_pipeline
 
 pytestmark = pytest.mark.timeout(300)
@@ -19,20 +19,20 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     images = job_images.build(print)
-    with the.running(tmp_path_factory.mktemp("catalog"), images) as world:
-        the.publish_components(world)
-        the.upload_abalone(world)
-        the.create_group(world)
-        the.bootstrap(world, "--service-catalog")
+    with installed.running(tmp_path_factory.mktemp("catalog"), images) as world:
+        installed.publish_components(world)
+        installed.upload_abalone(world)
+        installed.create_group(world)
+        installed.bootstrap(world, "--service-catalog")
         yield world
 
 
 def launch(world: World) -> str:
     """What SageMaker does for a person in Studio; the name of the stack that comes of it."""
     service = world.aws("servicecatalog")
-    product = the.outputs_of(world, "sagemaker-ci")["ProductId"]
+    product = installed.outputs_of(world, "sagemaker-ci")["ProductId"]
     [version] = service.describe_product(Id=product)["ProvisioningArtifacts"]
-    parameters = the.project_parameters(world)
+    parameters = installed.project_parameters(world)
     record = service.provision_product(
         ProductId=product,
         ProvisioningArtifactId=version["Id"],
@@ -40,7 +40,7 @@ def launch(world: World) -> str:
         ProvisioningParameters=[{"Key": key, "Value": value} for key, value in parameters.items()],
         Tags=[{"Key": "sagemaker:project-name", "Value": parameters["SageMakerProjectName"]}],
     )["RecordDetail"]
-    return f"SC-{the.ACCOUNT}-{record['ProvisionedProductId']}"
+    return f"SC-{installed.ACCOUNT}-{record['ProvisionedProductId']}"
 
 
 def end(world: World, stack: str) -> str:
@@ -56,16 +56,18 @@ def end(world: World, stack: str) -> str:
 
 def test_the_product_creates_a_project_whose_first_pipeline_trains(world: World) -> None:
     stack = launch(world)
-    assert end(world, stack) == "CREATE_COMPLETE", the.failures(world, stack)
-    assert first_pipeline(world.gitlab().projects.get(the.BUILD_REPOSITORY)) == "success"
+    assert end(world, stack) == "CREATE_COMPLETE", installed.failures(world, stack)
+    assert first_pipeline(world.gitlab().projects.get(installed.BUILD_REPOSITORY)) == "success"
     cloudformation = world.aws("cloudformation")
     number = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackId"]
     cloudformation.delete_stack(StackName=stack)
-    assert end(world, number) == "DELETE_COMPLETE", the.failures(world, number)
+    assert end(world, number) == "DELETE_COMPLETE", installed.failures(world, number)
 
 
 def test_people_in_studio_get_no_right_to_make_stacks(world: World) -> None:
-    assert "StudioPolicyArn" not in the.outputs_of(world, "sagemaker-ci")
-    trust = world.aws("iam").get_role(RoleName=the.outputs_of(world, "sagemaker-ci")["LaunchRoleArn"].split("/")[1])
+    assert "StudioPolicyArn" not in installed.outputs_of(world, "sagemaker-ci")
+    trust = world.aws("iam").get_role(
+        RoleName=installed.outputs_of(world, "sagemaker-ci")["LaunchRoleArn"].split("/")[1]
+    )
     principals = [each["Principal"] for each in trust["Role"]["AssumeRolePolicyDocument"]["Statement"]]
     assert principals == [{"Service": "servicecatalog.amazonaws.com"}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.gitlab.catalog import find
+from sandbox.gitlab.config.catalog import find
 
 VERSIONS = dict.fromkeys(["0.9.0", "1.0.0", "1.0.2", "1.0.10", "1.2.0", "2.0.0-rc.1", "1.3.0-alpha"], "sha")
 

@@ -16,9 +16,9 @@ from sandbox.gitlab.config.interpolation import Context, interpolate
 from sandbox.gitlab.config.patterns import Pattern
 from sandbox.gitlab.config.substitution import Variable, all_expanded, expanded, ring
 from sandbox.gitlab.config.surroundings import Source, Surroundings
-from sandbox.gitlab.expansion import expand, expand_all
-from sandbox.gitlab.jobspec import CompiledJob
-from sandbox.gitlab.variables import slug, tier
+from sandbox.gitlab.records.jobspec import CompiledJob
+from sandbox.gitlab.run.expansion import expand, expand_all
+from sandbox.gitlab.run.variables import slug, tier
 
 
 class Entry(NamedTuple):

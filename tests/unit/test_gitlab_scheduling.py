@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.gitlab.scheduling import JobState, changes, composite, retries_left, revived, superseded
+from sandbox.gitlab.run.scheduling import JobState, changes, composite, retries_left, revived, superseded
 
 
 def job(name: str, stage: int, status: str = "created", **more: Any) -> JobState:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.aws.policies import allows, conditions_hold
+from sandbox.aws.access.policies import allows, conditions_hold
 
 READ = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": "arn:aws:s3:::bucket/*"}
 DENY = {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::bucket/secret/*"}

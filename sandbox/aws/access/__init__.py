@@ -1,1 +1,1 @@
-"""IAM and STS: what moto lacks of their APIs. Who may call what is authorization.py's."""
+"""IAM and STS: who called (identity.py), who may (authorization.py), and what moto lacks of their APIs."""

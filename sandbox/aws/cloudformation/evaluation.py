@@ -15,8 +15,8 @@ from sandbox.aws.cloudformation.references import references
 from sandbox.aws.cloudformation.resources.handler import Properties, handler_of
 from sandbox.aws.cloudformation.stack import Resource, StackState
 from sandbox.aws.cloudformation.template import functions
+from sandbox.aws.ground import ACCOUNT
 from sandbox.aws.lacking import Lacking
-from sandbox.aws.server import ACCOUNT
 
 
 def evaluator(

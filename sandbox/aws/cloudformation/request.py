@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, BaseResponse
 
-from sandbox.aws import identity
+from sandbox.aws.access import identity
 from sandbox.aws.cloudformation import evaluation
 from sandbox.aws.cloudformation.errors import CloudFormationError, TokenAlreadyExists, ValidationError
 from sandbox.aws.cloudformation.operations import Stack

@@ -17,7 +17,7 @@ from sandbox.aws.cloudformation.errors import ValidationError
 from sandbox.aws.cloudformation.plan import EMPTY, Plan
 from sandbox.aws.cloudformation.resources.handler import Made, Properties
 from sandbox.aws.cloudformation.validation import Problem
-from sandbox.aws.server import ACCOUNT
+from sandbox.aws.ground import ACCOUNT
 
 
 def now() -> datetime:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from sandbox.aws.access.policies import as_list, like
 from sandbox.aws.cloudformation.errors import ValidationError
-from sandbox.aws.policies import as_list, like
 
 _ACTIONS = ("Update:*", "Update:Modify", "Update:Replace", "Update:Delete")
 

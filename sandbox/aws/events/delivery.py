@@ -14,7 +14,7 @@ from moto.core.exceptions import ServiceException
 from moto.events.models import Rule
 from moto.sqs.models import sqs_backends
 
-from sandbox.aws import policies
+from sandbox.aws.access import policies
 from sandbox.aws.events import transform
 
 _log = logging.getLogger(__name__)

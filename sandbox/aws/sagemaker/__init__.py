@@ -1,1 +1,1 @@
-"""SageMaker beyond moto, by idea."""
+"""SageMaker: pipelines and their jobs, the model registry, endpoints, all of it really running; moto keeps the rest."""

@@ -13,9 +13,10 @@ from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import Model, SageMakerModelBackend
 from moto.sagemaker.utils import arn_formatter
 
-from sandbox.aws import identity, images
-from sandbox.aws.jobfiles import split
+from sandbox.aws.access import identity
+from sandbox.aws.containers import images
 from sandbox.aws.lacking import Lacking
+from sandbox.aws.sagemaker.jobfiles import split
 
 
 def create_model(

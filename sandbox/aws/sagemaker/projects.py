@@ -15,8 +15,8 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.responses import SageMakerResponse
 
-from sandbox.aws import identity
-from sandbox.aws.server import ACCOUNT, REGION, ROOT_KEYS
+from sandbox.aws.access import identity
+from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
 
 _projects: dict[str, dict[str, Any]] = {}
 _lock = threading.Lock()

@@ -15,13 +15,14 @@ import requests
 from moto.core.utils import utcnow
 from moto.sagemaker.models import SageMakerModelBackend
 
-from sandbox.aws import container, identity
-from sandbox.aws.fleet import Answer, DeploymentFailed, Fleet, Variant
-from sandbox.aws.jobkinds import install_kind
-from sandbox.aws.jobs import Job, JobFailed
+from sandbox.aws.access import identity
+from sandbox.aws.containers import container
+from sandbox.aws.ground import state
 from sandbox.aws.lacking import Lacking
+from sandbox.aws.sagemaker.fleet import Answer, DeploymentFailed, Fleet, Variant
+from sandbox.aws.sagemaker.jobkinds import install_kind
+from sandbox.aws.sagemaker.jobs import Job, JobFailed
 from sandbox.aws.sagemaker.models import resolved_containers
-from sandbox.aws.server import state
 
 _HEALTH_CHECK_SECONDS = 60.0
 _MEGABYTE = 1024 * 1024

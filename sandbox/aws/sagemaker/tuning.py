@@ -17,10 +17,10 @@ from moto.core.responses import ActionResult
 from moto.sagemaker.models import SageMakerModelBackend
 from moto.sagemaker.responses import SageMakerResponse
 
-from sandbox.aws import container
-from sandbox.aws.jobkinds import TrainingJob, install_kind
-from sandbox.aws.jobs import Job, JobFailed
+from sandbox.aws.containers import container
 from sandbox.aws.lacking import Lacking
+from sandbox.aws.sagemaker.jobkinds import TrainingJob, install_kind
+from sandbox.aws.sagemaker.jobs import Job, JobFailed
 
 
 class TuningJob(Job):

@@ -16,7 +16,7 @@ from sandbox.gitlab.config.inheritance import EDGES, extended, with_edge_stages,
 from sandbox.gitlab.config.normal import Config, normalized
 from sandbox.gitlab.config.substitution import expanded, ring
 from sandbox.gitlab.config.surroundings import Scope, Surroundings
-from sandbox.gitlab.jobspec import CompiledJob, Need
+from sandbox.gitlab.records.jobspec import CompiledJob, Need
 
 _MAX_NEEDS = 50
 

@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from sandbox.gitlab import catalog
-from sandbox.gitlab.config import checks, documents, globs, header, ruby, rule_keywords, rules
+from sandbox.gitlab.config import catalog, checks, documents, globs, header, ruby, rule_keywords, rules
 from sandbox.gitlab.config.errors import InvalidConfiguration, NotInSandbox
 from sandbox.gitlab.config.inheritance import deep_merge
 from sandbox.gitlab.config.inputs import refused, resolve

@@ -7,9 +7,10 @@ from typing import Any
 
 from flask import request
 
-from sandbox.gitlab.api import Api, current_token, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import (
+from sandbox.gitlab.records.store import GUEST, MAINTAINER, OWNER, Group, Project, Store, Token, now
+from sandbox.gitlab.rest.api import Api, current_token, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import (
     ApiError,
     Json,
     bad_request,
@@ -21,8 +22,7 @@ from sandbox.gitlab.parameters import (
     parameters,
     required,
 )
-from sandbox.gitlab.resources import Resource, add_resource
-from sandbox.gitlab.store import GUEST, MAINTAINER, OWNER, Group, Project, Store, Token, now
+from sandbox.gitlab.rest.resources import Resource, add_resource
 
 _SCOPES = {
     "api", "read_api", "read_user", "read_repository", "write_repository", "read_registry", "write_registry",

@@ -6,11 +6,11 @@ import zipfile
 
 from flask import Response, request
 
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import ApiError, Json, required
+from sandbox.gitlab.records.store import DEVELOPER, MAINTAINER, REPORTER, Job, Project
+from sandbox.gitlab.rest.api import Api
+from sandbox.gitlab.rest.entities import Entities
 from sandbox.gitlab.rest.jobs import BASE, job_of
-from sandbox.gitlab.store import DEVELOPER, MAINTAINER, REPORTER, Job, Project
+from sandbox.gitlab.rest.parameters import ApiError, Json, required
 
 
 def register(api: Api, entities: Entities) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sandbox.gitlab import releases
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import ApiError, Json, bad_parameter, mapping, not_found, parameters
-from sandbox.gitlab.store import DEVELOPER, Project
+from sandbox.gitlab.records.store import DEVELOPER, Project
+from sandbox.gitlab.rest.api import Api
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import ApiError, Json, bad_parameter, mapping, not_found, parameters
+from sandbox.gitlab.run import releases
 
 
 def register(api: Api, entities: Entities) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from flask import Response, request
 
-from sandbox.gitlab.api import Api, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import (
+from sandbox.gitlab.records.git import Action, Commit, Refused
+from sandbox.gitlab.records.store import DEVELOPER, REPORTER, Project
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import (
     ApiError,
     Json,
     bad_parameter,
@@ -24,10 +26,8 @@ from sandbox.gitlab.parameters import (
     required,
     rows,
 )
-from sandbox.gitlab.pushes import after_push
-from sandbox.gitlab.repositories import Action, Commit, Refused
-from sandbox.gitlab.resources import page_of
-from sandbox.gitlab.store import DEVELOPER, REPORTER, Project
+from sandbox.gitlab.rest.resources import page_of
+from sandbox.gitlab.run.pushes import after_push
 
 BASE = "/projects/:project/repository"
 _ACTIONS = ("create", "update", "delete", "move", "chmod")
@@ -129,7 +129,7 @@ def commit_to(api: Api, project: Project, data: Json, branch: str, message: str,
             sha = repository.write(branch, parent, actions, message, who)
         except Refused as error:
             raise ApiError(400, str(error)) from error
-    after_push(api, project, user, before)
+    after_push(api.engine, project, user, before)
     return sha
 
 

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 from flask import Response, request
 
-from sandbox.gitlab import variables
-from sandbox.gitlab.api import Api, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import (
+from sandbox.gitlab.records.store import DEVELOPER, MAINTAINER, REPORTER, Environment, Project, now
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import (
     ApiError,
     Json,
     bad_parameter,
@@ -23,8 +23,8 @@ from sandbox.gitlab.parameters import (
     parameters,
     required,
 )
-from sandbox.gitlab.resources import page_of
-from sandbox.gitlab.store import DEVELOPER, MAINTAINER, REPORTER, Environment, Project, now
+from sandbox.gitlab.rest.resources import page_of
+from sandbox.gitlab.run import variables
 
 _TIERS = ("production", "staging", "testing", "development", "other")
 _STATES = ("available", "stopping", "stopped")

@@ -7,12 +7,12 @@ import hashlib
 
 from flask import Response, jsonify, request
 
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import ApiError, Json, bad_parameter, boolean, not_found, parameters, required
-from sandbox.gitlab.repositories import Action
+from sandbox.gitlab.records.git import Action
+from sandbox.gitlab.records.store import DEVELOPER, REPORTER, Project
+from sandbox.gitlab.rest.api import Api
 from sandbox.gitlab.rest.commits import BASE, commit_to, content_of
-from sandbox.gitlab.store import DEVELOPER, REPORTER, Project
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import ApiError, Json, bad_parameter, boolean, not_found, parameters, required
 
 _HEADERS = (
     "blob_id", "commit_id", "content_sha256", "encoding", "file_name", "file_path", "last_commit_id", "ref", "size",

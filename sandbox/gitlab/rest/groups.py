@@ -7,9 +7,10 @@ from typing import Any
 
 from flask import Response, request
 
-from sandbox.gitlab.api import Api, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import (
+from sandbox.gitlab.records.store import MAINTAINER, OWNER, Group, Project, User
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import (
     ApiError,
     Json,
     boolean,
@@ -20,8 +21,7 @@ from sandbox.gitlab.parameters import (
     parameters,
     required,
 )
-from sandbox.gitlab.resources import Resource, add_resource, in_order, page_of
-from sandbox.gitlab.store import MAINTAINER, OWNER, Group, Project, User
+from sandbox.gitlab.rest.resources import Resource, add_resource, in_order, page_of
 
 PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?<!\.git)(?<!\.atom)(?<!\.)")
 VISIBILITIES = ("private", "internal", "public")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Response
 
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import (
+from sandbox.gitlab.records.store import MAINTAINER, Project
+from sandbox.gitlab.rest.api import Api
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import (
     Json,
     bad_parameter,
     bad_request,
@@ -16,8 +17,7 @@ from sandbox.gitlab.parameters import (
     parameters,
     required,
 )
-from sandbox.gitlab.resources import page_of
-from sandbox.gitlab.store import MAINTAINER, Project
+from sandbox.gitlab.rest.resources import page_of
 
 
 def register(api: Api, entities: Entities) -> None:

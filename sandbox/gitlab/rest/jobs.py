@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from sandbox.gitlab.api import Api, current_job, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import (
+from sandbox.gitlab.records.store import DEVELOPER, REPORTER, Job, Project, now
+from sandbox.gitlab.rest.api import Api, current_job, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import (
     Json,
     bad_parameter,
     bad_request,
@@ -17,11 +18,10 @@ from sandbox.gitlab.parameters import (
     parameters,
     rows,
 )
-from sandbox.gitlab.pipelines import Forbidden, Refused
-from sandbox.gitlab.resources import page_of
 from sandbox.gitlab.rest.pipelines import STATUSES, check_may_run, pipeline_of
-from sandbox.gitlab.scheduling import COMPLETED
-from sandbox.gitlab.store import DEVELOPER, REPORTER, Job, Project, now
+from sandbox.gitlab.rest.resources import page_of
+from sandbox.gitlab.run.pipelines import Forbidden, Refused
+from sandbox.gitlab.run.scheduling import COMPLETED
 
 BASE = "/projects/:project/jobs"
 

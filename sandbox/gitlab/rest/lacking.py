@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import lacking
+from sandbox.gitlab.rest.api import Api
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import lacking
 
 _LACKING = {
     "a container registry": (

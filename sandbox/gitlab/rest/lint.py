@@ -7,15 +7,15 @@ from typing import Any
 import yaml
 from flask import request
 
-from sandbox.gitlab import compilation, variables
-from sandbox.gitlab.api import Api, current_user
 from sandbox.gitlab.config.errors import InvalidConfiguration
 from sandbox.gitlab.config.surroundings import Source
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.jobspec import CompiledJob
-from sandbox.gitlab.parameters import Json, boolean, lacking, not_found, parameters, required
-from sandbox.gitlab.repositories import NO_COMMIT
-from sandbox.gitlab.store import DEVELOPER, REPORTER, Pipeline, Project
+from sandbox.gitlab.records.git import NO_COMMIT
+from sandbox.gitlab.records.jobspec import CompiledJob
+from sandbox.gitlab.records.store import DEVELOPER, REPORTER, Pipeline, Project
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import Json, boolean, lacking, not_found, parameters, required
+from sandbox.gitlab.run import compilation, variables
 
 
 class _Dumper(yaml.SafeDumper):

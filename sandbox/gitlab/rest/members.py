@@ -6,11 +6,20 @@ from typing import Any
 
 from flask import Response, request
 
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import ApiError, Json, bad_parameter, choice, integer, not_found, parameters, required
-from sandbox.gitlab.resources import Resource, add_resource, page_of
-from sandbox.gitlab.store import MAINTAINER, OWNER, Group, Project, User
+from sandbox.gitlab.records.store import MAINTAINER, OWNER, Group, Project, User
+from sandbox.gitlab.rest.api import Api
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import (
+    ApiError,
+    Json,
+    bad_parameter,
+    choice,
+    integer,
+    not_found,
+    parameters,
+    required,
+)
+from sandbox.gitlab.rest.resources import Resource, add_resource, page_of
 
 _LEVELS = (5, 10, 15, 20, 30, 40, 50)
 

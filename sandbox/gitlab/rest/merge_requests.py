@@ -7,10 +7,11 @@ from typing import Any
 
 from flask import Response, request
 
-from sandbox.gitlab.api import Api, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.merging import MergeRefused, open_merge_request
-from sandbox.gitlab.parameters import (
+from sandbox.gitlab.records.git import GitError
+from sandbox.gitlab.records.store import DEVELOPER, REPORTER, MergeRequest, Pipeline, Project, now
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import (
     ApiError,
     Json,
     boolean,
@@ -22,11 +23,10 @@ from sandbox.gitlab.parameters import (
     parameters,
     required,
 )
-from sandbox.gitlab.pipelines import Refused
-from sandbox.gitlab.pushes import after_push
-from sandbox.gitlab.repositories import GitError
-from sandbox.gitlab.resources import in_order, page_of
-from sandbox.gitlab.store import DEVELOPER, REPORTER, MergeRequest, Pipeline, Project, now
+from sandbox.gitlab.rest.resources import in_order, page_of
+from sandbox.gitlab.run.merging import MergeRefused, open_merge_request
+from sandbox.gitlab.run.pipelines import Refused
+from sandbox.gitlab.run.pushes import after_push
 
 BASE = "/projects/:project/merge_requests"
 _LACKING = (
@@ -213,7 +213,7 @@ def _change(api: Api, show: Show) -> None:
         merge_request.merged_by, merge_request.merged_at, merge_request.updated_at = user, now(), now()
         if boolean(data, "should_remove_source_branch", bool(merge_request.remove_source_branch)):
             repository.delete_ref(f"refs/heads/{merge_request.source_branch}")
-        after_push(api, project, user, before)
+        after_push(api.engine, project, user, before)
         return show(merge_request, project)
 
 

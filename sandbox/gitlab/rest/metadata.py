@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import Json
-from sandbox.gitlab.variables import VERSION
+from sandbox.gitlab.rest.api import Api
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import Json
+from sandbox.gitlab.run.variables import VERSION
 
 REVISION = "sandbox"
 

@@ -6,12 +6,21 @@ from typing import Any
 
 from flask import Response
 
-from sandbox.gitlab.api import Api, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import Json, bad_request, boolean, forbidden, lacking, not_found, parameters, required
-from sandbox.gitlab.resources import in_order, page_of
+from sandbox.gitlab.records.store import MAINTAINER, REPORTER, MergeRequest, Note, Project, now
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
 from sandbox.gitlab.rest.merge_requests import BASE, request_of
-from sandbox.gitlab.store import MAINTAINER, REPORTER, MergeRequest, Note, Project, now
+from sandbox.gitlab.rest.parameters import (
+    Json,
+    bad_request,
+    boolean,
+    forbidden,
+    lacking,
+    not_found,
+    parameters,
+    required,
+)
+from sandbox.gitlab.rest.resources import in_order, page_of
 
 _LONGEST = 1_000_000  # characters of a note
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from flask import Response, request
 
-from sandbox.gitlab.api import Api, current_job
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import ApiError, Json, choice, stamp
-from sandbox.gitlab.resources import in_order, page_of
-from sandbox.gitlab.store import DEVELOPER, MAINTAINER, REPORTER, Pipeline, Project, Store, now
+from sandbox.gitlab.records.store import DEVELOPER, MAINTAINER, REPORTER, Pipeline, Project, Store, now
+from sandbox.gitlab.rest.api import Api, current_job
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import ApiError, Json, choice, stamp
+from sandbox.gitlab.rest.resources import in_order, page_of
 
 _NAME = re.compile(r"[\w.\-+~@]+")
 _PATH = re.compile(r"[\w.\-+~@]+(/[\w.\-+~@]+)*")

@@ -7,10 +7,10 @@ from typing import Any
 
 from flask import Response, request
 
-from sandbox.gitlab.api import Api, current_user
-from sandbox.gitlab.artifacts import parse_junit
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import (
+from sandbox.gitlab.records.store import DEVELOPER, MAINTAINER, OWNER, REPORTER, Pipeline, Project, Trigger, User, now
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import (
     ApiError,
     Json,
     bad_parameter,
@@ -24,20 +24,10 @@ from sandbox.gitlab.parameters import (
     required,
     rows,
 )
-from sandbox.gitlab.pipelines import Invalid, Refused, Request
-from sandbox.gitlab.resources import in_order, page_of
-from sandbox.gitlab.scheduling import COMPLETED
-from sandbox.gitlab.store import (
-    DEVELOPER,
-    MAINTAINER,
-    OWNER,
-    REPORTER,
-    Pipeline,
-    Project,
-    Trigger,
-    User,
-    now,
-)
+from sandbox.gitlab.rest.resources import in_order, page_of
+from sandbox.gitlab.run.artifacts import parse_junit
+from sandbox.gitlab.run.pipelines import Invalid, Refused, Request
+from sandbox.gitlab.run.scheduling import COMPLETED
 
 BASE = "/projects/:project/pipelines"
 STATUSES = (

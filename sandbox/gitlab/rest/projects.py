@@ -7,10 +7,13 @@ from typing import Any
 
 from flask import Response, request
 
-from sandbox.gitlab import project_settings
-from sandbox.gitlab.api import Api, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import (
+from sandbox.gitlab.records import project_settings
+from sandbox.gitlab.records.git import Action, Repository
+from sandbox.gitlab.records.store import MAINTAINER, OWNER, Group, Project, User, now
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.groups import PATH, VISIBILITIES, find_namespace, namespaces
+from sandbox.gitlab.rest.parameters import (
     ApiError,
     Json,
     bad_parameter,
@@ -23,10 +26,7 @@ from sandbox.gitlab.parameters import (
     parameters,
     required,
 )
-from sandbox.gitlab.repositories import Action, Repository
-from sandbox.gitlab.resources import in_order, page_of
-from sandbox.gitlab.rest.groups import PATH, VISIBILITIES, find_namespace, namespaces
-from sandbox.gitlab.store import MAINTAINER, OWNER, Group, Project, User, now
+from sandbox.gitlab.rest.resources import in_order, page_of
 
 _NAME = re.compile(r"[\w\U0001F300-\U0001FAFF][\w\U0001F300-\U0001FAFF .+()\-]{0,254}")
 _SUBJECT_PROJECT = ("project_path", "project_id")

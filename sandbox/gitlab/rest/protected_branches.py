@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import request
 
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import ApiError, Json, boolean, choice, integer, lacking, required
-from sandbox.gitlab.resources import Resource, add_resource
-from sandbox.gitlab.store import MAINTAINER, Project, ProtectedBranch
+from sandbox.gitlab.records.store import MAINTAINER, Project, ProtectedBranch
+from sandbox.gitlab.rest.api import Api
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import ApiError, Json, boolean, choice, integer, lacking, required
+from sandbox.gitlab.rest.resources import Resource, add_resource
 
 _LEVELS = {
     "push_access_level": (0, 30, 40, 60),

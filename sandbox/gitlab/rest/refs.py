@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from flask import request
 
-from sandbox.gitlab.api import Api, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import ApiError, Json, choice, forbidden, lacking, required
-from sandbox.gitlab.pushes import after_push
-from sandbox.gitlab.repositories import GitError
-from sandbox.gitlab.resources import Resource, add_resource
-from sandbox.gitlab.store import DEVELOPER, REPORTER, Project
+from sandbox.gitlab.records.git import GitError
+from sandbox.gitlab.records.store import DEVELOPER, REPORTER, Project
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import ApiError, Json, choice, forbidden, lacking, required
+from sandbox.gitlab.rest.resources import Resource, add_resource
+from sandbox.gitlab.run.pushes import after_push
 
 
 class Ref(NamedTuple):
@@ -60,7 +60,7 @@ def _create(api: Api, project: Project, kind: str, name: str, ref: str, message:
         repository.tag(name, sha, message, {"name": current_user().name, "email": current_user().email})
     else:
         repository.set_ref(f"refs/{kind}/{name}", sha)
-    after_push(api, project, current_user(), before)
+    after_push(api.engine, project, current_user(), before)
     return Ref(project, name, sha)
 
 

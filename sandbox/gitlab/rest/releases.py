@@ -1,15 +1,15 @@
-"""Releases of a project: https://docs.gitlab.com/api/releases/. The rules are in `sandbox/gitlab/releases.py`."""
+"""Releases of a project: https://docs.gitlab.com/api/releases/. The rules are in `run/releases.py`."""
 
 from __future__ import annotations
 
 from flask import Response, request
 
-from sandbox.gitlab import releases
-from sandbox.gitlab.api import Api, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import ApiError, Json, lacking, mapping, moment, parameters, required, rows
-from sandbox.gitlab.resources import in_order, page_of
-from sandbox.gitlab.store import DEVELOPER, Project, Release
+from sandbox.gitlab.records.store import DEVELOPER, Project, Release
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import ApiError, Json, lacking, mapping, moment, parameters, required, rows
+from sandbox.gitlab.rest.resources import in_order, page_of
+from sandbox.gitlab.run import releases
 
 BASE = "/projects/:project/releases"
 

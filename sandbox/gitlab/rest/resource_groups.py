@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from flask import Response
 
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import Json, choice, not_found, parameters, stamp
-from sandbox.gitlab.project_settings import VALUES
-from sandbox.gitlab.resources import page_of
-from sandbox.gitlab.store import DEVELOPER, REPORTER, Project
+from sandbox.gitlab.records.project_settings import VALUES
+from sandbox.gitlab.records.store import DEVELOPER, REPORTER, Project
+from sandbox.gitlab.rest.api import Api
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import Json, choice, not_found, parameters, stamp
+from sandbox.gitlab.rest.resources import page_of
 
 BASE = "/projects/:project/resource_groups"
 _MODE = "resource_group_default_process_mode"

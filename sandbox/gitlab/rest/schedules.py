@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Response, request
 
-from sandbox.gitlab.api import Api, current_user
-from sandbox.gitlab.clock import InvalidSchedule, next_run
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import (
+from sandbox.gitlab.records.store import DEVELOPER, MAINTAINER, REPORTER, Project, Schedule, Variable, now
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import (
     ApiError,
     Json,
     bad_parameter,
@@ -21,8 +21,8 @@ from sandbox.gitlab.parameters import (
     required,
     rows,
 )
-from sandbox.gitlab.resources import page_of
-from sandbox.gitlab.store import DEVELOPER, MAINTAINER, REPORTER, Project, Schedule, Variable, now
+from sandbox.gitlab.rest.resources import page_of
+from sandbox.gitlab.run.clock import InvalidSchedule, next_run
 
 BASE = "/projects/:project/pipeline_schedules"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sandbox.gitlab.api import Api, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import Json, forbidden, moment, required
-from sandbox.gitlab.resources import Resource, add_resource
-from sandbox.gitlab.store import MAINTAINER, Project, Trigger, now
+from sandbox.gitlab.records.store import MAINTAINER, Project, Trigger, now
+from sandbox.gitlab.rest.api import Api, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import Json, forbidden, moment, required
+from sandbox.gitlab.rest.resources import Resource, add_resource
 
 
 def register(api: Api, entities: Entities) -> None:

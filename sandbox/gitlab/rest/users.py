@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from sandbox.gitlab.api import Api, current_token, current_user
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import ApiError, Json, bad_request, boolean, forbidden, not_found, parameters, required
+from sandbox.gitlab.records.store import Token
 from sandbox.gitlab.rest.access_tokens import expiry, rotated, scopes_of
-from sandbox.gitlab.store import Token
+from sandbox.gitlab.rest.api import Api, current_token, current_user
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import (
+    ApiError,
+    Json,
+    bad_request,
+    boolean,
+    forbidden,
+    not_found,
+    parameters,
+    required,
+)
 
 
 def register(api: Api, entities: Entities) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from flask import request
 
-from sandbox.gitlab.api import Api
-from sandbox.gitlab.entities import Entities
-from sandbox.gitlab.parameters import ApiError, Json, bad_parameter, boolean, choice, mapping, parameters, required
-from sandbox.gitlab.resources import Resource, add_resource
-from sandbox.gitlab.store import MAINTAINER, OWNER, Group, Project, Variable
+from sandbox.gitlab.records.store import MAINTAINER, OWNER, Group, Project, Variable
+from sandbox.gitlab.rest.api import Api
+from sandbox.gitlab.rest.entities import Entities
+from sandbox.gitlab.rest.parameters import ApiError, Json, bad_parameter, boolean, choice, mapping, parameters, required
+from sandbox.gitlab.rest.resources import Resource, add_resource
 
 _KEY = re.compile(r"[A-Za-z0-9_]{1,255}")
 _MASKABLE = re.compile(r"[a-zA-Z0-9_+=/@:.~-]{8,}")  # a raw value may hold anything but white space

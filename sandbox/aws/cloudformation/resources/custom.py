@@ -24,7 +24,7 @@ from sandbox.aws.cloudformation.resources.handler import (
     handles,
     without,
 )
-from sandbox.aws.server import REGION
+from sandbox.aws.ground import REGION
 
 _BUCKET = f"cloudformation-custom-resource-response-{REGION.replace('-', '')}"
 _DEFAULT_SECONDS = 3600

@@ -13,7 +13,7 @@ from sandbox.aws.cloudformation.resources.handler import (
     tags,
     without,
 )
-from sandbox.aws.server import ACCOUNT
+from sandbox.aws.ground import ACCOUNT
 
 
 @handles("AWS::Logs::LogGroup")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.aws.cloudformation.resources.handler import Call, Handler, Made, Properties, handles, names, without
-from sandbox.aws.server import ACCOUNT
+from sandbox.aws.ground import ACCOUNT
 
 
 @handles("AWS::SSM::Parameter")

@@ -1,0 +1,9 @@
+"""S3: moto's, with what it lacks: policies that demand TLS, refusals in AWS's words, markers of what never was."""
+
+from sandbox.aws.s3 import delete_markers, refusals, tls
+
+
+def install() -> None:
+    tls.install()
+    refusals.install()
+    delete_markers.install()

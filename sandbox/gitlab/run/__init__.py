@@ -1,0 +1,1 @@
+"""From jobs to results: pipelines are created, scheduled and run, and what follows a push."""

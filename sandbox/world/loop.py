@@ -1,0 +1,179 @@
+"""The loop as a person sees it: the first commit trains, a person approves, staging, tests, production.
+
+Called by the demo, which plays it in the sandbox, and by the acceptance run, which plays it on real services.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+from sandbox.world import people
+from sandbox.world.people import Place
+
+_INSTALL = '$ [ -z "$SMCI_INSTALL_FROM" ]'
+_PRODUCTION = "prod-deploy"
+
+
+class Story:
+    """What is printed, and how long each part took."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.act_number = 0
+
+    def say(self, text: str) -> None:
+        self.console.print(f"  {text}", highlight=False)
+
+    @contextmanager
+    def act(self, title: str) -> Iterator[Callable[[], float]]:
+        """One part of the story, with a number, a title and, at its end, its seconds."""
+        self.act_number += 1
+        started = time.monotonic()
+        self.console.rule(f"[bold]{self.act_number}. {title}", align="left", style="cyan")
+
+        def elapsed() -> float:
+            return time.monotonic() - started
+
+        yield elapsed
+        self.console.print(f"  [dim]{elapsed():.1f} s[/dim]\n", highlight=False)
+
+    def show(self, line: str) -> None:
+        """A line of a job's log, without the one that installs the program in every job."""
+        if line.strip() and not line.startswith(_INSTALL):
+            self.console.print(f"  │ {line}", style="dim", highlight=False, markup=False)
+
+
+def run(place: Place, story: Story, events_sent: Callable[[str], int | None] = lambda arn: None) -> dict[str, Any]:
+    """From the first commit of a project that was just created to a prediction of production; what happened.
+
+    `events_sent` tells how many events the registry sent for the approval of a version, where that can be known. Raises
+    SystemExit as soon as something does not go as it should, with the log of the job concerned.
+    """
+    server = place.gitlab()
+    build, deploy = server.projects.get(place.build_repository), server.projects.get(place.deploy_repository)
+    with story.act("Its first commit trains a model"):
+        training = _train(place, story, build)
+    with story.act("A person approves the model version"):
+        approval, pipeline = _approve(place, story, deploy, training["model_package_arn"], events_sent)
+    with story.act("The approved version goes to staging and is tested"):
+        jobs = [_follow(place, story, deploy, pipeline, name) for name in _before_production(pipeline)]
+        staging = _endpoint(place, story, "staging")
+    with story.act("A person presses play: production"):
+        story.say(f"{_PRODUCTION} waits as a manual job; pressing play")
+        people.play(place, deploy, pipeline, _PRODUCTION)
+        jobs.append(_follow(place, story, deploy, pipeline, _PRODUCTION))
+        prod = _endpoint(place, story, "prod")
+    # Counted at the end: a copy of the event that started a second pipeline would have done so by now.
+    approval["pipelines_started"] = sum(each.source == "trigger" for each in deploy.pipelines.list(get_all=True))
+    result = {
+        "training": training,
+        "approval": approval,
+        "deploy": {"jobs": jobs},
+        "endpoints": {"staging": staging, "prod": prod},
+        "compute_seconds": round(_compute_seconds(place, training["execution_arn"]), 2),
+    }
+    _check(result)
+    return result
+
+
+def _train(place: Place, story: Story, build: Any) -> dict[str, Any]:
+    commit = build.commits.list(get_all=False)[0]
+    story.say(f"{place.build_repository} starts with commit {commit.short_id}: {commit.title}")
+    pipeline = place.wait_for(
+        lambda: next(iter(build.pipelines.list(sha=commit.id, get_all=False)), None), "a pipeline"
+    )
+    job = _follow(place, story, build, pipeline, "training")
+    dotenv = people.artifact(build, job["id"], "sagemaker-ci-reports/job.env")
+    variables = dict(line.split("=", 1) for line in dotenv.splitlines())
+    sagemaker = place.aws("sagemaker")
+    execution = sagemaker.describe_pipeline_execution(PipelineExecutionArn=variables["PIPELINE_EXECUTION_ARN"])
+    package = sagemaker.describe_model_package(ModelPackageName=variables["MODEL_PACKAGE_ARN"])
+    arn = package["ModelPackageArn"]
+    story.say(f"registered: {arn}, {package['ModelApprovalStatus']}")
+    return {
+        "job": job["status"],
+        "execution_arn": execution["PipelineExecutionArn"],
+        "status": execution["PipelineExecutionStatus"],
+        "mse": people.metric(place, arn, "mse"),
+        "model_package_arn": arn,
+        "seconds": job["seconds"],
+    }
+
+
+def _approve(
+    place: Place, story: Story, deploy: Any, arn: str, events_sent: Callable[[str], int | None]
+) -> tuple[dict[str, Any], Any]:
+    before = {pipeline.id for pipeline in deploy.pipelines.list(get_all=True)}
+    started = time.monotonic()
+    people.approve(place, arn)
+    story.say(f"Approved: {arn}")
+
+    def new() -> Any:
+        return next((each for each in deploy.pipelines.list(get_all=True) if each.id not in before), None)
+
+    pipeline = place.wait_for(new, "the deploy pipeline", tell=lambda: people.function_logs(place))
+    seconds = time.monotonic() - started
+    sent = events_sent(arn)
+    copies = "" if sent is None else f"{sent} copies of the event sent, "
+    story.say(f"{copies}the deploy pipeline started after {seconds:.1f} s")
+    return {"events_sent": sent, "seconds": round(seconds, 2)}, pipeline
+
+
+def _before_production(pipeline: Any) -> list[str]:
+    """The jobs that lead to production, in their order."""
+    names = [job.name for job in sorted(pipeline.jobs.list(get_all=True), key=lambda job: job.id)]
+    return names[: names.index(_PRODUCTION)]
+
+
+def _follow(place: Place, story: Story, project: Any, pipeline: Any, name: str) -> dict[str, Any]:
+    """Follow a job that has to succeed."""
+    job = place.wait_for(lambda: people.job_of(project, pipeline, name), f"the job {name}")
+    story.say(f"[bold]{name}[/bold] [dim]job {job.id} of {project.path_with_namespace}[/dim]")
+    job = people.follow(place, project, pipeline, name, story.show)
+    if job.status != "success":
+        raise SystemExit(f"job {name} ended {job.status}: see its log above")
+    seconds = round(job.duration or 0.0, 2)
+    story.say(f"[green]✓[/green] {name} passed in {seconds:.1f} s")
+    return {"name": name, "status": job.status, "seconds": seconds, "id": job.id}
+
+
+def _endpoint(place: Place, story: Story, stage: str) -> dict[str, Any]:
+    endpoint = people.what_serves(place, stage)
+    prediction = people.predict(place, stage)
+    story.say(
+        f"{endpoint['name']} is {endpoint['status']} and predicts {prediction:.1f} rings for one that has "
+        f"{people.SAMPLE_RINGS}"
+    )
+    return endpoint | {"prediction": prediction}
+
+
+def _compute_seconds(place: Place, execution: str) -> float:
+    """Seconds that the execution's processing and training jobs ran; everything else is overhead."""
+    sagemaker = place.aws("sagemaker")
+    pages = sagemaker.get_paginator("list_pipeline_execution_steps").paginate(PipelineExecutionArn=execution)
+    total = 0.0
+    for metadata in (step.get("Metadata", {}) for page in pages for step in page["PipelineExecutionSteps"]):
+        if "ProcessingJob" in metadata:
+            name = metadata["ProcessingJob"]["Arn"].rpartition("/")[2]
+            job = sagemaker.describe_processing_job(ProcessingJobName=name)
+            total += (job["ProcessingEndTime"] - job["ProcessingStartTime"]).total_seconds()
+        elif "TrainingJob" in metadata:
+            name = metadata["TrainingJob"]["Arn"].rpartition("/")[2]
+            job = sagemaker.describe_training_job(TrainingJobName=name)
+            total += (job["TrainingEndTime"] - job["TrainingStartTime"]).total_seconds()
+    return total
+
+
+def _check(result: dict[str, Any]) -> None:
+    """Raises SystemExit unless the loop kept its promises: one pipeline, and the approved version everywhere."""
+    approved = result["training"]["model_package_arn"]
+    if result["approval"]["pipelines_started"] != 1:
+        raise SystemExit(f"{result['approval']['pipelines_started']} pipelines were started for one approval")
+    for endpoint in result["endpoints"].values():
+        if endpoint["status"] != "InService" or endpoint["model_package_arn"] != approved:
+            raise SystemExit(f"{endpoint['name']} does not serve {approved}: {endpoint}")
