@@ -198,6 +198,7 @@ def test_a_further_approval_of_the_same_version_starts_a_pipeline_of_its_own(loo
     sagemaker = loop.world.aws("sagemaker")
     for status in ("Rejected", "Approved"):
         sagemaker.update_model_package(ModelPackageArn=loop.packages()[0], ModelApprovalStatus=status)
+        time.sleep(0.1)  # a person is slower than the copies of an event, which are told up to 20 ms apart
     deadline = time.monotonic() + 30
     while started() < 2 and time.monotonic() < deadline:
         time.sleep(0.3)
