@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ci_scripts import errors, job
 from ci_scripts.settings import Project
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 OWNER = "APPROVAL_CLAIMED_BY"
 """The dotenv variable by which the jobs after `build` know that their pipeline deploys nothing."""
 
 
-def claim(dynamodb: Any, project: Project, model_package_arn: str, number: str, this: job.Job) -> str:
+def claim(dynamodb: DynamoDBClient, project: Project, model_package_arn: str, number: str, this: job.Job) -> str:
     """Claim the `number`-th approval of a model package for `this` job's pipeline; the address of the one that has it.
 
     Empty when it is ours, the one that a retried `build` of this very pipeline has claimed before included.
@@ -45,7 +48,8 @@ def claim(dynamodb: Any, project: Project, model_package_arn: str, number: str, 
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except dynamodb.exceptions.ConditionalCheckFailedException as error:
-        return str(error.response.get("Item", {}).get("url", {}).get("S") or "another pipeline")
+        claimed: Any = error.response.get("Item", {})
+        return str(claimed.get("url", {}).get("S") or "another pipeline")
     except dynamodb.exceptions.ResourceNotFoundException as error:
         message = f"there is no table {project.approvals_table} in {project.region}"
         raise errors.ApprovalsTableMissing(message) from error

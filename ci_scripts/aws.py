@@ -1,6 +1,7 @@
-"""AWS sessions and clients: who we are, how we retry, and what a botocore error means to a person.
+"""A region of AWS for one run: who we are there, how we retry, and the clients, each made once.
 
-The only module that decides on credentials. boto3 is imported when the first client is asked for, not before.
+The only module that decides on credentials. A command makes one `Aws` and hands it down; boto3 is imported when the
+first client is needed, not before.
 """
 
 from __future__ import annotations
@@ -8,40 +9,138 @@ from __future__ import annotations
 import atexit
 import os
 import tempfile
-from functools import cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ci_scripts import __version__, errors, job
+from ci_scripts import __version__, aws_errors, errors, job
 from ci_scripts.settings import endpoint_problems, value
 
-# Error codes by which the services say the same few things; collected from the services' API references.
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "ExpiredIdentityToken"}
-_REFUSED_TOKEN = {"InvalidIdentityToken", "IDPRejectedClaim", "IDPCommunicationError"}
-DENIED = {
-    "403",  # S3's answer to HEAD requests, which has no body to hold a code
-    "AccessDenied",
-    "AccessDeniedException",
-    "AccessDeniedFault",
-    "UnauthorizedOperation",
-    "NotAuthorized",
-    "UnauthorizedAccess",
-}
-_UNKNOWN_KEY = {
-    "InvalidClientTokenId",
-    "UnrecognizedClientException",
-    "SignatureDoesNotMatch",
-    "InvalidAccessKeyId",
-    "AuthFailure",
-    "InvalidSignatureException",
-}
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+    from mypy_boto3_service_quotas import ServiceQuotasClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sts import STSClient
 
-# The console outside the partition `aws`, by the regions' prefix.
-_CONSOLES = {
-    "cn-": "console.amazonaws.cn",
-    "us-gov-": "console.amazonaws-us-gov.com",
-    "eusc-": "console.amazonaws-eusc.eu",
-}
+
+class Aws:
+    """AWS in one region, as this run asks it: its clients with our retry and time limits, each made when first used.
+
+    Making one asks nobody. The clients send nothing once the job is cancelled.
+    """
+
+    def __init__(self, region: str) -> None:
+        self.region = region
+
+    def __repr__(self) -> str:
+        return f"<AWS in {self.region}>"
+
+    def log_in(self, role_variable: str = "AWS_ROLE_ARN") -> Credentials:
+        """Choose this process's credentials and have AWS say who they are, in one call; before any client is used.
+
+        Raises InvalidSettings, NoCredentials, InvalidAwsConfiguration, OtherIdentity when AWS takes us for anybody but
+        whom was announced, or the error that `aws_errors.explain` makes of AWS's refusal.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if problems := endpoint_problems():
+            raise errors.InvalidSettings("; ".join(problems))
+        announced = announce(role_variable)
+        _shield(announced)
+        try:
+            credentials = self.session.get_credentials()
+            if credentials is None:
+                raise errors.NoCredentials("Unable to locate credentials")
+            caller = self.sts.get_caller_identity()
+            key = credentials.access_key  # only now: a role's are fetched by the first look
+        except (BotoCoreError, ClientError) as error:
+            raise aws_errors.explain(error) or error from error
+        if problem := announced.difference(caller["Arn"], key):
+            raise errors.OtherIdentity(problem)
+        return Credentials(announced.way, caller["Arn"], caller["Account"])
+
+    @cached_property
+    def session(self) -> Any:
+        """The one boto3 session of the run."""
+        import boto3
+
+        session = boto3.Session(region_name=self.region)
+        # Before every attempt, because botocore repeats by itself what a signal has interrupted.
+        session.events.register("before-send", job.raise_if_cancelled)
+        return session
+
+    def _client(self, service: str, attempts: int = 8) -> Any:
+        """A client. Raises nothing by itself: the first call does.
+
+        Adaptive retries slow down on throttling, which Describe* and List* calls of SageMaker do meet. With one attempt
+        nothing is retried and nothing waits; with two, nothing but the second one.
+        """
+        from botocore.config import Config
+
+        config = Config(
+            retries={"mode": "adaptive" if attempts > 2 else "standard", "total_max_attempts": attempts},
+            connect_timeout=10,
+            read_timeout=70,  # seconds; a real-time endpoint may take 60 to answer
+            user_agent_extra=f"sagemaker-ci/{__version__}",
+        )
+        return self.session.client(service, config=config)
+
+    @cached_property
+    def cloudformation(self) -> CloudFormationClient:
+        return self._client("cloudformation")  # type: ignore[no-any-return]
+
+    @cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        return self._client("dynamodb")  # type: ignore[no-any-return]
+
+    @cached_property
+    def events(self) -> EventBridgeClient:
+        return self._client("events")  # type: ignore[no-any-return]
+
+    @cached_property
+    def iam(self) -> IAMClient:
+        return self._client("iam")  # type: ignore[no-any-return]
+
+    @cached_property
+    def logs(self) -> CloudWatchLogsClient:
+        return self._client("logs")  # type: ignore[no-any-return]
+
+    @cached_property
+    def s3(self) -> S3Client:
+        return self._client("s3")  # type: ignore[no-any-return]
+
+    @cached_property
+    def sagemaker(self) -> SageMakerClient:
+        return self._client("sagemaker")  # type: ignore[no-any-return]
+
+    @cached_property
+    def service_quotas(self) -> ServiceQuotasClient:
+        return self._client("service-quotas")  # type: ignore[no-any-return]
+
+    @cached_property
+    def sqs(self) -> SQSClient:
+        return self._client("sqs")  # type: ignore[no-any-return]
+
+    @cached_property
+    def sts(self) -> STSClient:
+        return self._client("sts")  # type: ignore[no-any-return]
+
+    @cached_property
+    def runtime(self) -> SageMakerRuntimeClient:
+        """Asks endpoints once: what a caller gets, not what retries make of it."""
+        return self._client("sagemaker-runtime", attempts=1)  # type: ignore[no-any-return]
+
+    @cached_property
+    def patient_runtime(self) -> SageMakerRuntimeClient:
+        """Asks endpoints a second time when the first request was throttled, reset or answered 5xx."""
+        return self._client("sagemaker-runtime", attempts=2)  # type: ignore[no-any-return]
 
 
 class Credentials(NamedTuple):
@@ -55,31 +154,6 @@ class Credentials(NamedTuple):
 
     def __str__(self) -> str:
         return f"credentials: {self.way}" if self.arn in self.way else f"credentials: {self.way} ({self.arn})"
-
-
-def log_in(region: str, role_variable: str = "AWS_ROLE_ARN") -> Credentials:
-    """Choose this process's credentials and have AWS say who they are, in one call.
-
-    Raises InvalidSettings, NoCredentials, InvalidAwsConfiguration, OtherIdentity when AWS takes us for anybody but whom
-    was announced, or the error that `explain` makes of AWS's refusal.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    if problems := endpoint_problems():
-        raise errors.InvalidSettings("; ".join(problems))
-    announced = announce(role_variable)
-    _shield(announced)
-    try:
-        credentials = session(region).get_credentials()
-        if credentials is None:
-            raise errors.NoCredentials("Unable to locate credentials")
-        caller = client("sts", region).get_caller_identity()
-        key = credentials.access_key  # only now: a role's are fetched by the first look
-    except (BotoCoreError, ClientError) as error:
-        raise explain(error) or error from error
-    if problem := announced.difference(caller["Arn"], key):
-        raise errors.OtherIdentity(problem)
-    return Credentials(announced.way, caller["Arn"], caller["Account"])
 
 
 class Announced(NamedTuple):
@@ -196,136 +270,3 @@ def _private_file(text: str) -> Path:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     return path
-
-
-@cache
-def session(region: str) -> Any:
-    """The one boto3 session of this process in `region`: its clients send nothing once the job is cancelled.
-
-    Before every attempt, because botocore repeats by itself what a signal has interrupted.
-    """
-    import boto3
-
-    made = boto3.Session(region_name=region)
-    made.events.register("before-send", job.raise_if_cancelled)
-    return made
-
-
-@cache
-def client(service: str, region: str, attempts: int = 8) -> Any:
-    """A client with our retry and time limits. Raises nothing by itself: the first call does.
-
-    Adaptive retries slow down on throttling, which Describe* and List* calls of SageMaker do meet. With one attempt
-    nothing is retried and nothing waits; with two, nothing but the second one.
-    """
-    from botocore.config import Config
-
-    config = Config(
-        retries={"mode": "adaptive" if attempts > 2 else "standard", "total_max_attempts": attempts},
-        connect_timeout=10,
-        read_timeout=70,  # seconds; a real-time endpoint may take 60 to answer
-        user_agent_extra=f"sagemaker-ci/{__version__}",
-    )
-    return session(region).client(service, config=config)
-
-
-def error_code(error: Any) -> str:
-    """The service's code for what a ClientError is about: NoSuchBucket."""
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def error_text(error: Any) -> str:
-    """The service's own words in a ClientError."""
-    return str(error.response.get("Error", {}).get("Message", ""))
-
-
-def explain(error: Exception) -> errors.SagemakerCiError | None:
-    """Translate an error that botocore raised into ours; None for an error that is not botocore's."""
-    from botocore import exceptions as botocore
-    from botocore.parsers import ResponseParserError
-
-    if isinstance(error, botocore.NoCredentialsError | botocore.PartialCredentialsError):
-        return errors.NoCredentials(str(error))
-    if isinstance(
-        error,
-        botocore.ProfileNotFound
-        | botocore.ConfigParseError
-        | botocore.ConfigNotFound
-        | botocore.InvalidConfigError
-        | botocore.InfiniteLoopConfigError
-        | botocore.CredentialRetrievalError,
-    ):
-        return errors.InvalidAwsConfiguration(" ".join(str(error).split()))
-    if isinstance(error, botocore.EndpointConnectionError | botocore.ConnectionError | botocore.HTTPClientError):
-        return errors.AwsUnreachable(str(error))
-    if isinstance(error, ResponseParserError):
-        return errors.AwsUnreachable("what answers does not speak as AWS does: a proxy, or another server")
-    if isinstance(error, botocore.ClientError):
-        return _explain_response(error_code(error), str(error), error.operation_name)
-    if isinstance(error, botocore.BotoCoreError):
-        return errors.AwsRefused(" ".join(str(error).split()))  # botocore's own checks answer in several lines
-    return None
-
-
-def explain_any(error: BaseException) -> errors.SagemakerCiError | None:
-    """`explain`, for an error that somebody's code made of AWS's own: boto3's uploads, the SDK's helpers.
-
-    Beneath another error only a lack of rights or of credentials counts as the cause, and the outer words stay.
-    """
-    cause: BaseException | None = error
-    for depth in range(5):
-        if cause is None:
-            return None
-        explained = explain(cause) if isinstance(cause, Exception) else None
-        if explained is not None and depth == 0:
-            return explained
-        if isinstance(explained, _BENEATH):
-            words = " ".join(str(error).split()) or type(error).__name__
-            explained.message = words if explained.message in words else f"{words}: {explained.message}"
-            return explained
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return None
-
-
-_BENEATH = (
-    errors.AccessDenied,
-    errors.ExpiredCredentials,
-    errors.InvalidAwsConfiguration,
-    errors.InvalidCredentials,
-    errors.NoCredentials,
-    errors.RoleRefused,
-)
-
-
-def denied_by_bucket(text: str) -> str:
-    """A hint for an upload that the bucket's own policy refuses; empty for every other denial."""
-    if "PutObject" not in text or "explicit deny" not in text:
-        return ""
-    return (
-        "The policy of the bucket refuses it, so no right of the role helps. If it demands an encryption header "
-        "(s3:x-amz-server-side-encryption, KMS), which most programs do not send: switch default encryption with that "
-        "key on for the bucket, and let the policy deny only requests that name another one (a `Null` condition)."
-    )
-
-
-def _explain_response(code: str, text: str, operation: str) -> errors.SagemakerCiError:
-    if code in _EXPIRED:
-        return errors.ExpiredCredentials(text)
-    if code in _REFUSED_TOKEN or (code in DENIED and operation == "AssumeRoleWithWebIdentity"):
-        return errors.RoleRefused(text)
-    if code in DENIED:
-        return errors.AccessDenied(text, hint=denied_by_bucket(text) or None)
-    if code in _UNKNOWN_KEY:
-        return errors.InvalidCredentials(text)
-    return errors.AwsRefused(text)
-
-
-def console_url(region: str, path: str) -> str:
-    """A link into the AWS console, for annotations; `path` starts with the service: `sagemaker/home#/endpoints`."""
-    host = next((host for prefix, host in _CONSOLES.items() if region.startswith(prefix)), "console.aws.amazon.com")
-    return f"https://{region}.{host}/{path}"
-
-
-def endpoint_url(region: str, name: str) -> str:
-    """A link to an endpoint in the AWS console."""
-    return console_url(region, f"sagemaker/home?region={region}#/endpoints/{name}")

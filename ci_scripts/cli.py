@@ -91,7 +91,7 @@ def _explain(error: Exception | KeyboardInterrupt) -> SagemakerCiError | None:
         return JobCancelled("interrupted")
     if "botocore" not in sys.modules:  # then it cannot be botocore's error, and importing botocore would be waste
         return None
-    from ci_scripts.aws import explain
+    from ci_scripts.aws_errors import explain
 
     return explain(error)
 

@@ -6,10 +6,15 @@ Called by `deploy`, which verifies after every deployment, and by `test`, which 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ci_scripts import aws, errors, job, text
+from ci_scripts import aws_errors, errors, job, text
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.type_defs import DescribeEndpointConfigOutputTypeDef, DescribeEndpointOutputTypeDef
+    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html
 _SETTLED = {"InService", "OutOfService", "Failed", "UpdateRollbackFailed"}
@@ -22,35 +27,58 @@ _ASYNCHRONOUS = (
 _INVOCATION_ERRORS = {"ModelError", "ModelNotReadyException", "ValidationError", "ThrottlingException"}
 
 
+_Description = TypeVar("_Description")
+
+
 class Served(NamedTuple):
-    """What a production variant serves."""
+    """What a production variant serves by its model, or by one of the inference components in its place."""
 
     variant: str
-    containers: list[dict[str, Any]]
-    """Those of its model or, when it has none, of its inference components; of what was deleted there are none."""
+    containers: Sequence[Mapping[str, Any]]
+    """Those of the model; of what was deleted there are none."""
+    component: str = ""
+    """The inference component; empty for the variant's own model."""
 
     def __str__(self) -> str:
         return ", ".join(dict.fromkeys(container_name(container) for container in self.containers)) or "nothing"
 
+    @property
+    def place(self) -> str:
+        """What it is called in a message."""
+        return f"variant {self.variant}" + (f", inference component {self.component}," if self.component else "")
 
-def describe(sagemaker: Any, name: str) -> dict[str, Any] | None:
+
+class Expected(NamedTuple):
+    """What an endpoint has to serve."""
+
+    package: Mapping[str, Any]
+    """The answer of DescribeModelPackage."""
+    configs: Collection[str] = ()
+    """The endpoint configurations that the stack holds now; none: whichever the endpoint runs on will do."""
+    components: Collection[str] = ()
+    """The inference components that the stack holds now: of each of them it is known what it has to serve."""
+    deployed: str = ""
+    """The text of what was deployed: beside the package, a variant may serve another model that is named there."""
+
+
+def describe(sagemaker: SageMakerClient, name: str) -> DescribeEndpointOutputTypeDef | None:
     """The answer of DescribeEndpoint; None when there is no such endpoint."""
-    return _unless_missing(sagemaker.describe_endpoint, EndpointName=name)
+    return _unless_missing(lambda: sagemaker.describe_endpoint(EndpointName=name))
 
 
-def describe_config(sagemaker: Any, name: str) -> dict[str, Any] | None:
+def describe_config(sagemaker: SageMakerClient, name: str) -> DescribeEndpointConfigOutputTypeDef | None:
     """The answer of DescribeEndpointConfig; None when there is no such configuration."""
-    return _unless_missing(sagemaker.describe_endpoint_config, EndpointConfigName=name)
+    return _unless_missing(lambda: sagemaker.describe_endpoint_config(EndpointConfigName=name))
 
 
-def _unless_missing(operation: Callable[..., dict[str, Any]], **request: str) -> dict[str, Any] | None:
+def _unless_missing(describe: Callable[[], _Description]) -> _Description | None:
     # SageMaker has no error code of its own for what does not exist.
     from botocore.exceptions import ClientError
 
     try:
-        return operation(**request)
+        return describe()
     except ClientError as error:
-        if "could not find" in aws.error_text(error).lower():
+        if "could not find" in aws_errors.text(error).lower():
             return None
         raise
 
@@ -60,7 +88,9 @@ def is_settled(endpoint: Mapping[str, Any]) -> bool:
     return endpoint["EndpointStatus"] in _SETTLED and not endpoint.get("PendingDeploymentSummary")
 
 
-def wait_until_settled(sagemaker: Any, name: str, poll_seconds: float) -> dict[str, Any] | None:
+def wait_until_settled(
+    sagemaker: SageMakerClient, name: str, poll_seconds: float
+) -> DescribeEndpointOutputTypeDef | None:
     """Wait while the endpoint is being created, updated or deleted. Returns its description, None when it is gone."""
     shown = ""
     while (endpoint := describe(sagemaker, name)) is not None and not is_settled(endpoint):
@@ -71,7 +101,7 @@ def wait_until_settled(sagemaker: Any, name: str, poll_seconds: float) -> dict[s
     return endpoint
 
 
-def require_updatable(sagemaker: Any, name: str, stack: str, poll_seconds: float) -> None:
+def require_updatable(sagemaker: SageMakerClient, name: str, stack: str, poll_seconds: float) -> None:
     """Wait until the endpoint can take an update. Raises EndpointBeyondRepair when it never will.
 
     UpdateEndpoint is refused while the endpoint changes, and permanently once it is Failed or once the configuration
@@ -94,19 +124,11 @@ def require_updatable(sagemaker: Any, name: str, stack: str, poll_seconds: float
         )
 
 
-def verify(
-    sagemaker: Any,
-    name: str,
-    package: Mapping[str, Any],
-    configs: Collection[str],
-    poll_seconds: float,
-    also: str = "",
-) -> dict[str, Any]:
-    """Wait until the endpoint is at rest and prove that it is InService and serves the model package.
+def verify(sagemaker: SageMakerClient, name: str, expected: Expected, poll_seconds: float) -> None:
+    """Wait until the endpoint is at rest and prove, variant by variant, that it is InService and serves what it has to.
 
-    `package` is the answer of DescribeModelPackage; `configs` names the endpoint configurations that the stack holds
-    now: an endpoint InService on another one was silently rolled back. `also` is the text of what was deployed: beside
-    the variants that serve the package (shadow variants answer nobody) there may be others, of the models named there.
+    An endpoint that is InService on another configuration than the stack's was silently rolled back. Shadow variants
+    answer nobody and prove nothing. What an inference component serves that is not of this deployment is told.
     Raises EndpointMissing, EndpointNotInService, EndpointRolledBack, EndpointServesOtherModel or
     InferenceComponentsUnseen.
     """
@@ -118,47 +140,54 @@ def verify(
         raise errors.EndpointNotInService(f"endpoint {name} is {endpoint['EndpointStatus']}{reason}")
     config = endpoint["EndpointConfigName"]
     # ARNs, from which the stack's names may come, hold names in lower case.
-    if configs and config.lower() not in {each.lower() for each in configs}:
+    if expected.configs and config.lower() not in {each.lower() for each in expected.configs}:
         raise errors.EndpointRolledBack(
             f"endpoint {name} is InService, but on its previous configuration {config}{reason}"
         )
-    variants = list(served(sagemaker, name, config))
-    if others := not_as_deployed(variants, package, also):
+    serving = list(served(sagemaker, name, config))
+    if others := not_as_deployed(serving, expected):
         what = (
-            f"serves {others[0]}"
-            if len(variants) <= 1
-            else "; ".join(f"variant {each.variant} serves {each}" for each in others)
+            f"serves {others[0]}" if len(serving) <= 1 else "; ".join(f"{each.place} serves {each}" for each in others)
         )
-        raise errors.EndpointServesOtherModel(f"endpoint {name} {what}, not {package['ModelPackageArn']}{reason}")
-    return endpoint
+        package = expected.package["ModelPackageArn"]
+        raise errors.EndpointServesOtherModel(f"endpoint {name} {what}, not {package}{reason}")
+    for each in serving:
+        if each.component and not is_expected(each, expected):
+            job.say(f"{each.place} serves {each}, which is not of this deployment")
 
 
-def served(sagemaker: Any, name: str, config: str) -> Iterator[Served]:
+def served(sagemaker: SageMakerClient, name: str, config: str) -> Iterator[Served]:
     """What each production variant of the endpoint `name`, which runs on the endpoint configuration `config`, serves.
 
     Raises InferenceComponentsUnseen.
     """
     # An endpoint keeps serving when its configuration or model was deleted; then nobody can say what it serves.
-    for variant in (describe_config(sagemaker, config) or {}).get("ProductionVariants", []):
-        model = variant.get("ModelName")
-        found = _model_containers(sagemaker, model) if model else _components(sagemaker, name, variant["VariantName"])
-        yield Served(variant["VariantName"], found)
+    description = describe_config(sagemaker, config)
+    for variant in description["ProductionVariants"] if description else []:
+        variant_name = variant["VariantName"]
+        if model := variant.get("ModelName"):
+            yield Served(variant_name, _model_containers(sagemaker, model))
+        else:
+            components = _components(sagemaker, name, variant_name)
+            yield from components or [Served(variant_name, [])]
 
 
-def _model_containers(sagemaker: Any, model: str) -> list[dict[str, Any]]:
-    description = _unless_missing(sagemaker.describe_model, ModelName=model) or {}
-    return description.get("Containers") or ([description["PrimaryContainer"]] if description else [])
+def _model_containers(sagemaker: SageMakerClient, model: str) -> Sequence[Mapping[str, Any]]:
+    description = _unless_missing(lambda: sagemaker.describe_model(ModelName=model))
+    if description is None:
+        return []
+    return description.get("Containers") or [description["PrimaryContainer"]]
 
 
-def _components(sagemaker: Any, endpoint_name: str, variant: str) -> list[dict[str, Any]]:
-    """The containers of a variant's inference components, which take the place of its model.
+def _components(sagemaker: SageMakerClient, endpoint_name: str, variant: str) -> list[Served]:
+    """What a variant's inference components serve, which take the place of its model.
 
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_InferenceComponentSpecification.html: either names a
     model, or a container with its artifact, or is an adapter of another component.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    containers: list[dict[str, Any]] = []
+    components: list[Served] = []
     try:
         pages = sagemaker.get_paginator("list_inference_components").paginate(
             EndpointNameEquals=endpoint_name, VariantNameEquals=variant
@@ -166,32 +195,46 @@ def _components(sagemaker: Any, endpoint_name: str, variant: str) -> list[dict[s
         for summary in [each for page in pages for each in page["InferenceComponents"]]:
             name = summary["InferenceComponentName"]
             component = sagemaker.describe_inference_component(InferenceComponentName=name).get("Specification", {})
+            containers: Sequence[Mapping[str, Any]] = []
             if component.get("ModelName"):
-                containers += _model_containers(sagemaker, component["ModelName"])
+                containers = _model_containers(sagemaker, component["ModelName"])
             elif container := component.get("Container"):
                 image = container.get("DeployedImage", {}).get("SpecifiedImage", "")
-                containers.append({"Image": image, "ModelDataUrl": container.get("ArtifactUrl", "")})
+                containers = [{"Image": image, "ModelDataUrl": container.get("ArtifactUrl", "")}]
+            elif component.get("BaseInferenceComponentName"):
+                continue  # an adapter without an artifact of its own: its base serves, and is asked itself
+            components.append(Served(variant, containers, name))
     except (BotoCoreError, ClientError) as error:
         raise errors.InferenceComponentsUnseen(
             f"variant {variant} of the endpoint {endpoint_name} has inference components, and what they serve cannot "
             f"be seen: {error}"
         ) from error
-    return containers
+    return components
 
 
-def not_as_deployed(variants: Collection[Served], package: Mapping[str, Any], also: str) -> list[Served]:
-    """The variants that serve neither the package nor another model that the text `also` names.
+def not_as_deployed(serving: Collection[Served], expected: Expected) -> list[Served]:
+    """What serves neither the package nor another model that the deployment names; all of it, when none is the package.
 
-    All of them, when none serves the package; for an endpoint without any variant, one that serves nothing.
+    A variant with inference components is right by one of them: others may have been added by somebody else, but those
+    of the stack have to be right each. For an endpoint without any variant, one that serves nothing.
     """
-    right = [each for each in variants if any(serves(container, package) for container in each.containers)]
-    if not right:
-        return list(variants) or [Served("", [])]
+    if not any(serves(container, expected.package) for each in serving for container in each.containers):
+        return list(serving) or [Served("", [])]
+    right = {each.variant for each in serving if is_expected(each, expected)}
+    own = {name.lower() for name in expected.components}
     return [
         each
-        for each in variants
-        if each not in right and not any(_names(also, container_name(container)) for container in each.containers)
+        for each in serving
+        if not is_expected(each, expected) and (each.variant not in right or each.component.lower() in own)
     ]
+
+
+def is_expected(each: Served, expected: Expected) -> bool:
+    """Whether it serves the model package, or another model that the deployment names."""
+    return any(
+        serves(container, expected.package) or _names(expected.deployed, container_name(container))
+        for container in each.containers
+    )
 
 
 def _names(text: str, name: str) -> bool:
@@ -218,7 +261,7 @@ def _image_and_data(container: Mapping[str, Any]) -> tuple[str, str]:
     return container.get("Image", ""), container.get("ModelDataUrl") or source
 
 
-def invoke(runtime: Any, endpoint_name: str, body: bytes, content_type: str) -> tuple[bytes, int]:
+def invoke(runtime: SageMakerRuntimeClient, endpoint_name: str, body: bytes, content_type: str) -> tuple[bytes, int]:
     """The endpoint's answer to one request, and how often the client `runtime` sent it again.
 
     Raises InvocationFailed with the container's own words.
@@ -232,9 +275,9 @@ def invoke(runtime: Any, endpoint_name: str, body: bytes, content_type: str) -> 
         raise errors.InvocationFailed(f"endpoint {endpoint_name} did not answer: {error}") from error
     except ClientError as error:
         status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        if status < 500 and aws.error_code(error) not in _INVOCATION_ERRORS:
+        if status < 500 and aws_errors.code(error) not in _INVOCATION_ERRORS:
             raise
-        said = text.short(error.response.get("OriginalMessage") or aws.error_text(error), 2000)
+        said = text.short(str(error.response.get("OriginalMessage") or aws_errors.text(error)), 2000)
         raise errors.InvocationFailed(
             f"endpoint {endpoint_name} answered with an error: {said}",
             hint=_ASYNCHRONOUS if refuses_as_asynchronous(error) else None,
@@ -247,4 +290,4 @@ def refuses_as_asynchronous(error: Any) -> bool:
 
     No code tells: it is a ValidationError like any other.
     """
-    return aws.error_code(error) == "ValidationError" and "async" in aws.error_text(error).lower()
+    return aws_errors.code(error) == "ValidationError" and "async" in aws_errors.text(error).lower()

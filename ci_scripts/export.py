@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ci_scripts import errors, repository, text
-from ci_scripts.settings import Project
+from ci_scripts.settings import STAGES, Project
 
-STAGES = ("staging", "prod")
+REAL_TIME = "real-time"
+"""The hosting of an export that names none."""
 
 _SCHEMA_VERSION = 1
 _MOST_BYTES = 8_000_000  # of an export: a template of at most 1 MB, escaped, and 200 parameters
@@ -35,6 +36,8 @@ class Export(NamedTuple):
     template: str
     parameters: Mapping[str, str]
     tags: Mapping[str, str]
+    hosting: str = REAL_TIME
+    """The kind of hosting, see hosting/; an export that names none is of a version that knew this one alone."""
 
     @property
     def text(self) -> str:
@@ -56,6 +59,7 @@ def to_bytes(export: Export) -> bytes:
     content = {
         "SchemaVersion": _SCHEMA_VERSION,
         "Stage": export.stage,
+        "Hosting": export.hosting,
         "StackName": export.stack_name,
         "EndpointName": export.endpoint_name,
         "ModelPackageArn": export.model_package_arn,
@@ -149,4 +153,5 @@ def load(stage: str, project: Project, environ: Mapping[str, str], folder: Path)
         template=content["Template"],
         parameters=content["Parameters"],
         tags=content["Tags"],
+        hosting=content.get("Hosting", REAL_TIME),
     )

@@ -116,7 +116,7 @@ def pause(seconds: float) -> None:
 
 
 def raise_if_cancelled(**_: object) -> None:
-    """Raise Cancelled if a signal has come. Every request to AWS asks here before it is sent: see aws.session."""
+    """Raise Cancelled if a signal has come. Every request to AWS asks here before it is sent: see Aws.session."""
     if _cancelled_by:
         raise Cancelled(f"cancelled by {_cancelled_by}")
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ci_scripts import aws
+from ci_scripts import console
+from ci_scripts.settings import STAGES
+
+if TYPE_CHECKING:
+    from mypy_boto3_service_quotas import ServiceQuotasClient
 
 _TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
 # ParameterString("TrainingInstanceType", default_value="ml.m5.large"), and what else names a type and gives one.
@@ -19,7 +23,6 @@ _DECLARED = re.compile(rf"""["']?(\w*)instance_?type["']?\s*[,=:]\s*(?:default_v
 _COUNT = re.compile(r"""InstanceCount["']?\s*:\s*["']?(\d{1,4})""")
 _DEFAULT = re.compile(rf"""^\s+Default:\s*["']?({_TYPE})["']?\s*$""", re.MULTILINE)
 _USAGES = {"process": "processing job", "train": "training job", "transform": "transform job"}
-_STAGES = ("staging", "prod")
 _LARGEST_FILE = 1_000_000  # bytes; a pipeline's source is smaller
 
 
@@ -64,7 +67,7 @@ def of_endpoints(folder: Path) -> list[Need]:
     """
     counts: dict[str, list[int]] = {}
     default = _DEFAULT.search(_text(folder / "endpoint-config-template.yml"))
-    for stage in _STAGES:
+    for stage in STAGES:
         text = "".join(_text(folder / f"{stage}-config{suffix}") for suffix in (".json", ".yml", ".yaml"))
         if not text:
             continue
@@ -81,11 +84,13 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
-def held(region: str) -> dict[str, Quota]:
+def held(service_quotas: ServiceQuotasClient) -> dict[str, Quota]:
     """SageMaker's quotas of this account by their names."""
-    pages = aws.client("service-quotas", region).get_paginator("list_service_quotas")
-    rows: list[dict[str, Any]] = [
-        row for page in pages.paginate(ServiceCode="sagemaker", MaxResults=100) for row in page["Quotas"]
+    pages = service_quotas.get_paginator("list_service_quotas")
+    rows = [
+        row
+        for page in pages.paginate(ServiceCode="sagemaker", PaginationConfig={"PageSize": 100})
+        for row in page["Quotas"]
     ]
     return {row["QuotaName"]: Quota(row["QuotaCode"], row["Value"]) for row in rows}
 
@@ -95,10 +100,10 @@ def assess(need: Need, quotas: Mapping[str, Quota], region: str) -> tuple[str, s
     quota = quotas.get(need.quota)
     pages = "servicequotas/home/services/sagemaker/quotas"
     if quota is None:
-        return "hint", f"{need.quota}: not among the account's quotas; see {aws.console_url(region, pages)}"
+        return "hint", f"{need.quota}: not among the account's quotas; see {console.url(region, pages)}"
     whole = need.number + need.more
     state = f"{need.quota} ({quota.code}) is {quota.value:g}, needed: {need.number}"
-    ask = f"ask for {whole}: {aws.console_url(region, f'{pages}/{quota.code}')}"
+    ask = f"ask for {whole}: {console.url(region, f'{pages}/{quota.code}')}"
     if quota.value < need.number:
         return "failed", f"{state}; {ask}"
     if quota.value < whole:

@@ -8,9 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ci_scripts import aws, errors
+from ci_scripts import aws_errors, errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.type_defs import DescribeModelPackageOutputTypeDef
 
 _VERSION_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/[a-zA-Z0-9-]+/\d+", re.ASCII)
 
@@ -35,7 +39,7 @@ class ModelPackage(NamedTuple):
         return f"{self.group} version {self.version}"
 
 
-def describe(sagemaker: Any, arn: str) -> dict[str, Any]:
+def describe(sagemaker: SageMakerClient, arn: str) -> DescribeModelPackageOutputTypeDef:
     """The answer of DescribeModelPackage for `arn`. Raises ModelPackageNotFound, also for a malformed ARN."""
     from botocore.exceptions import ClientError
 
@@ -45,20 +49,24 @@ def describe(sagemaker: Any, arn: str) -> dict[str, Any]:
             hint="It looks like arn:aws:sagemaker:eu-west-1:123456789012:model-package/abalone-p-abc123/7.",
         )
     try:
-        answer: dict[str, Any] = sagemaker.describe_model_package(ModelPackageName=arn)
+        return sagemaker.describe_model_package(ModelPackageName=arn)
     except ClientError as error:
         if _says_missing(error):
             raise errors.ModelPackageNotFound(f"model package {arn} does not exist") from error
         raise
-    return answer
 
 
-def require_approved(sagemaker: Any, arn: str, group: str) -> ModelPackage:
+def read(sagemaker: SageMakerClient, arn: str) -> ModelPackage:
+    """The model package `arn`, approved or not. Raises ModelPackageNotFound."""
+    return _model_package(describe(sagemaker, arn))
+
+
+def require_approved(sagemaker: SageMakerClient, arn: str, group: str) -> ModelPackage:
     """The model package `arn`, which must belong to `group` and be Approved now.
 
     Raises ModelPackageNotFound, ModelPackageOfOtherGroup or ModelPackageNotApproved.
     """
-    package = _model_package(describe(sagemaker, arn))
+    package = read(sagemaker, arn)
     if package.group != group:
         raise errors.ModelPackageOfOtherGroup(
             f"model package {arn} belongs to the group {package.group or '(none)'}, this project deploys from {group}"
@@ -68,7 +76,7 @@ def require_approved(sagemaker: Any, arn: str, group: str) -> ModelPackage:
     return package
 
 
-def latest_approved(sagemaker: Any, group: str) -> ModelPackage:
+def latest_approved(sagemaker: SageMakerClient, group: str) -> ModelPackage:
     """The newest Approved version in `group`. Raises NoApprovedModelPackage, also when the group does not exist.
 
     Newest first must be asked for (ListModelPackages sorts Ascending by default), and a page may be empty although
@@ -94,7 +102,7 @@ def latest_approved(sagemaker: Any, group: str) -> ModelPackage:
     return require_approved(sagemaker, arn, group)
 
 
-def created_between(sagemaker: Any, group: str, began: datetime, ended: datetime) -> list[str]:
+def created_between(sagemaker: SageMakerClient, group: str, began: datetime, ended: datetime) -> list[str]:
     """The ARNs of the versions that came to `group` in that time, oldest first; none when there is no such group."""
     from botocore.exceptions import ClientError
 
@@ -109,7 +117,7 @@ def created_between(sagemaker: Any, group: str, began: datetime, ended: datetime
         return []
 
 
-def stamp(sagemaker: Any, arn: str, properties: Mapping[str, str]) -> None:
+def stamp(sagemaker: SageMakerClient, arn: str, properties: Mapping[str, str]) -> None:
     """Write `properties` (where the package comes from) into its CustomerMetadataProperties, beside those it has.
 
     Values are made to fit the service's rules: other characters become `_`, at most 256 remain, none is empty.
@@ -140,5 +148,5 @@ def _model_package(answer: Mapping[str, Any]) -> ModelPackage:
 
 def _says_missing(error: Any) -> bool:
     # SageMaker has no code of its own for a missing model package or group: it answers ValidationException.
-    text = aws.error_text(error).lower()
-    return aws.error_code(error) == "ResourceNotFound" or "does not exist" in text or "not found" in text
+    text = aws_errors.text(error).lower()
+    return aws_errors.code(error) == "ResourceNotFound" or "does not exist" in text or "not found" in text

@@ -27,6 +27,10 @@ BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+"
 
 
+STAGES = ("staging", "prod")
+"""The stages of a model, in the order in which it passes them."""
+
+
 class Project(NamedTuple):
     """The SageMaker project a job works for, and the names that follow from it."""
 

@@ -6,15 +6,19 @@ Every step looks first and changes only what is not as it should be: a second ru
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ci_scripts import errors, job
 from ci_scripts.bootstrap.artifacts import STUDIO_PREFIX, Artifact
 
-VISIBLE = {"Key": "sagemaker:studio-visibility", "Value": "true"}
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CORSRuleTypeDef, TagTypeDef
+
+VISIBLE: TagTypeDef = {"Key": "sagemaker:studio-visibility", "Value": "true"}
 # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-projects-create.html: Studio reads templates in the browser.
 _STUDIO_ORIGIN = "https://*.sagemaker.aws"
-STUDIO_RULE: dict[str, Any] = {
+STUDIO_RULE: CORSRuleTypeDef = {
     "ID": "sagemaker-studio",
     "AllowedOrigins": [_STUDIO_ORIGIN],
     "AllowedMethods": ["GET", "HEAD"],
@@ -23,12 +27,12 @@ STUDIO_RULE: dict[str, Any] = {
 }
 
 
-def require(s3: Any, bucket: str, region: str) -> None:
+def require(s3: S3Client, bucket: str, region: str) -> None:
     """Raises BucketUnusable unless the bucket exists in this region and may be used."""
     from botocore.exceptions import ClientError
 
     try:
-        found = s3.head_bucket(Bucket=bucket)
+        answer = s3.head_bucket(Bucket=bucket)
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         place = error.response["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region", region)
@@ -37,12 +41,12 @@ def require(s3: Any, bucket: str, region: str) -> None:
             raise
         why = f"is in {place}, not in {region}" if place != region else reasons[status]
         raise errors.BucketUnusable(f"bucket {bucket} {why}") from error
-    place = found.get("BucketRegion") or region
+    place = answer.get("BucketRegion") or region
     if place != region:
         raise errors.BucketUnusable(f"bucket {bucket} is in {place}, not in {region}: Lambda reads code in its region")
 
 
-def upload(s3: Any, bucket: str, artifact: Artifact) -> None:
+def upload(s3: S3Client, bucket: str, artifact: Artifact) -> None:
     """Put an object where none of its key is: the key carries the hash, so what is there is the same."""
     from botocore.exceptions import ClientError
 
@@ -57,22 +61,22 @@ def upload(s3: Any, bucket: str, artifact: Artifact) -> None:
         job.say(f"unchanged {artifact.key}")
 
 
-def show_in_studio(s3: Any, bucket: str, key: str) -> None:
+def show_in_studio(s3: S3Client, bucket: str, key: str) -> None:
     """Let Studio see this template and no other of this project's. Projects made from older ones go on."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=STUDIO_PREFIX)
     for each in [entry["Key"] for page in pages for entry in page.get("Contents", [])]:
         tags = s3.get_object_tagging(Bucket=bucket, Key=each)["TagSet"]
         others = [tag for tag in tags if tag["Key"] != VISIBLE["Key"]]
-        wanted = [*others, VISIBLE] if each == key else others
-        if sorted(tags, key=str) != sorted(wanted, key=str):
-            if wanted:
-                s3.put_object_tagging(Bucket=bucket, Key=each, Tagging={"TagSet": wanted})
+        intended = [*others, VISIBLE] if each == key else others
+        if sorted(tags, key=str) != sorted(intended, key=str):
+            if intended:
+                s3.put_object_tagging(Bucket=bucket, Key=each, Tagging={"TagSet": intended})
             else:
                 s3.delete_object_tagging(Bucket=bucket, Key=each)
             job.say(f"{'shown' if each == key else 'hidden'} in SageMaker Studio: {each}")
 
 
-def allow_studio(s3: Any, bucket: str) -> None:
+def allow_studio(s3: S3Client, bucket: str) -> None:
     """Let the browser of a person in Studio read the bucket; the bucket's other CORS rules stay."""
     from botocore.exceptions import ClientError
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ci_scripts import __version__, aws, errors, job, quotas, regions, stack, stack_rules
+from ci_scripts import __version__, change_set, errors, job, quotas, regions, stack, stack_rules
+from ci_scripts.aws import Aws
 from ci_scripts.bootstrap import artifacts, bucket
 from ci_scripts.stack_rules import Action
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_iam import IAMClient
 
 
 class Request(NamedTuple):
@@ -34,50 +39,51 @@ def run(request: Request, source: Path, poll_seconds: float) -> None:
     """Bring the bucket and the stack to what the clone in `source` says. Raises a SagemakerCiError."""
     if lacking := [part for part in regions.lacking(request.region) if part in ("project", "offer")]:
         raise errors.RegionLacksPart(f"{request.region}: {'; '.join(regions.PARTS[part] for part in lacking)}")
-    job.say(str(aws.log_in(request.region)))
-    s3 = aws.client("s3", request.region)
-    bucket.require(s3, request.bucket, request.region)
-    before = _parameters(aws.client("cloudformation", request.region), request.stack_name)
+    aws = Aws(request.region)
+    job.say(str(aws.log_in()))
+    bucket.require(aws.s3, request.bucket, request.region)
+    before = _parameters(aws.cloudformation, request.stack_name)
     request = completed(request, before)
-    provider = identity_provider(aws.client("iam", request.region), request.gitlab_url, before)
+    provider = identity_provider(aws.iam, request.gitlab_url, before)
     with job.section("Build"), tempfile.TemporaryDirectory() as workspace:
-        made = artifacts.build(source, request.bucket, request.choices, Path(workspace))
-        job.say(f"project template {made.project.key.rpartition('/')[2]} of {source}")
+        built = artifacts.build(source, request.bucket, request.choices, Path(workspace))
+        job.say(f"project template {built.project.key.rpartition('/')[2]} of {source}")
     with job.section("Upload"):
-        for each in (*made.others, made.project):  # the template last: it must not name what is not there yet
-            bucket.upload(s3, request.bucket, each)
-    wanted = parameters(request, made.project.key) | {"GitLabServerUrl": provider}
-    outputs = _deploy(request, source, wanted, poll_seconds)
+        for each in (*built.others, built.project):  # the template last: it must not name what is not there yet
+            bucket.upload(aws.s3, request.bucket, each)
+    intended = parameters(request, built.project.key) | {"GitLabServerUrl": provider}
+    outputs = _deploy(aws, request, source, intended, poll_seconds)
     if request.in_studio:  # only now: before, a project could be created without its launch role
-        bucket.show_in_studio(s3, request.bucket, made.project.key)
-        bucket.allow_studio(s3, request.bucket)
-    url = f"{s3.meta.endpoint_url}/{request.bucket}/{made.project.key}"
-    for line in [*next_steps(request, url, outputs), *quotas_to_ask_for(request.region, source)]:
+        bucket.show_in_studio(aws.s3, request.bucket, built.project.key)
+        bucket.allow_studio(aws.s3, request.bucket)
+    url = f"{aws.s3.meta.endpoint_url}/{request.bucket}/{built.project.key}"
+    for line in [*next_steps(request, url, outputs), *quotas_to_ask_for(aws, source)]:
         job.say(line)
 
 
-def _parameters(cloudformation: Any, name: str) -> dict[str, str]:
+def _parameters(cloudformation: CloudFormationClient, name: str) -> dict[str, str]:
     """Those of the stack; none when there is no stack, or only what a first deployment left that never succeeded."""
-    found = stack.describe(cloudformation, name)
-    if found is None or stack_rules.next_action(found["StackStatus"]) in (Action.CREATE, Action.DELETE):
+    described = stack.describe(cloudformation, name)
+    if described is None or stack_rules.next_action(described["StackStatus"]) in (Action.CREATE, Action.DELETE):
         return {}
-    return {each["ParameterKey"]: each["ParameterValue"] for each in found.get("Parameters", [])}
+    return {each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", [])}
 
 
-def _deploy(request: Request, source: Path, wanted: dict[str, str], poll_seconds: float) -> dict[str, str]:
-    """Deploy infra/product.yml with the parameters `wanted`; the stack's outputs."""
-    cloudformation = aws.client("cloudformation", request.region)
-    plan = stack.Plan(
+def _deploy(
+    aws: Aws, request: Request, source: Path, parameters: dict[str, str], poll_seconds: float
+) -> dict[str, str]:
+    """Deploy infra/product.yml with these parameters; the stack's outputs."""
+    plan = change_set.Plan(
         stack_name=request.stack_name,
         template={"TemplateBody": (source / "infra" / "product.yml").read_text(encoding="utf-8")},
-        parameters=wanted,
+        parameters=parameters,
         tags={},
         capabilities=["CAPABILITY_IAM"],
         role_arn=None,
     )
-    stack.deploy(cloudformation, plan, poll_seconds)
-    found: Any = stack.describe(cloudformation, request.stack_name)
-    return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+    change_set.deploy(aws.cloudformation, plan, poll_seconds)
+    deployed: Any = stack.describe(aws.cloudformation, request.stack_name)
+    return {output["OutputKey"]: output["OutputValue"] for output in deployed.get("Outputs", [])}
 
 
 def completed(request: Request, before: Mapping[str, str]) -> Request:
@@ -102,7 +108,7 @@ def _admitted(choice: artifacts.Choice, request: Request, before: Mapping[str, s
     return tuple(dict.fromkeys([choice.default, *values]))
 
 
-def identity_provider(iam: Any, gitlab_url: str, before: Mapping[str, str]) -> str:
+def identity_provider(iam: IAMClient, gitlab_url: str, before: Mapping[str, str]) -> str:
     """For which GitLab the stack is to have an identity provider: none that the account has from somewhere else.
 
     Raises IdentityProviderUnusable when that one is no good to the jobs.
@@ -111,12 +117,14 @@ def identity_provider(iam: Any, gitlab_url: str, before: Mapping[str, str]) -> s
     if gitlab_url in ("", ours):
         return ours
     arns = [each["Arn"] for each in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
-    found = next((arn for arn in arns if arn.partition(":oidc-provider/")[2] == gitlab_url.partition("://")[2]), None)
-    if found is None:
+    provider = next(
+        (arn for arn in arns if arn.partition(":oidc-provider/")[2] == gitlab_url.partition("://")[2]), None
+    )
+    if provider is None:
         return gitlab_url
-    if gitlab_url not in iam.get_open_id_connect_provider(OpenIDConnectProviderArn=found)["ClientIDList"]:
-        raise errors.IdentityProviderUnusable(f"{found} does not accept ID tokens for the audience {gitlab_url}")
-    job.say(f"the account has the identity provider already: {found}")
+    if gitlab_url not in iam.get_open_id_connect_provider(OpenIDConnectProviderArn=provider)["ClientIDList"]:
+        raise errors.IdentityProviderUnusable(f"{provider} does not accept ID tokens for the audience {gitlab_url}")
+    job.say(f"the account has the identity provider already: {provider}")
     return ours
 
 
@@ -171,16 +179,16 @@ def next_steps(request: Request, template_url: str, outputs: dict[str, str]) -> 
     return ["", "What to do next", *steps]
 
 
-def quotas_to_ask_for(region: str, source: Path) -> list[str]:
+def quotas_to_ask_for(aws: Aws, source: Path) -> list[str]:
     """What a project of the seeds needs and the account may not run yet; nothing when it may."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     needs = quotas.of_pipeline(source / "seed-build") + quotas.of_endpoints(source / "seed-deploy")
     try:
-        held = quotas.held(region)
+        held = quotas.held(aws.service_quotas)
     except (BotoCoreError, ClientError) as error:
         names = ", ".join(need.quota for need in needs)
         return [f"Look at the account's quotas, which could not be seen from here ({error}): {names}"]
-    found = [quotas.assess(need, held, region) for need in needs]
-    lines = [f"    {text}" for status, text in found if status != "ok"]
+    assessed = [quotas.assess(need, held, aws.region) for need in needs]
+    lines = [f"    {text}" for status, text in assessed if status != "ok"]
     return ["Ask for service quotas before the first project is created:", *lines] if lines else []

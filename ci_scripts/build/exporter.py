@@ -6,12 +6,14 @@ import os
 from collections.abc import Mapping, Sized
 from pathlib import Path
 
-from ci_scripts import approval_claim, aws, errors, export, job, quality, registry, text
+from ci_scripts import approval_claim, errors, export, hosting, job, quality, registry, text
+from ci_scripts.aws import Aws
 from ci_scripts.build import stage_config, template
 from ci_scripts.build.template import Problem, Template
-from ci_scripts.export import STAGES, Export
+from ci_scripts.export import Export
+from ci_scripts.hosting import Hosting
 from ci_scripts.registry import ModelPackage
-from ci_scripts.settings import Project
+from ci_scripts.settings import STAGES, Project
 
 _MOST_LINES = 200  # of problems in the job log
 
@@ -41,9 +43,10 @@ def run(
         )
     with job.section("Stage configurations"):
         drafts = _drafts(folder, project, model_role, thresholds)
+    aws = Aws(project.region)
     with job.section("Model package"):
-        package = _model_package(model_package_arn, project)
-        if package and approval_number and (owner := _owner(project, package, approval_number)):
+        package = _model_package(aws, model_package_arn, project)
+        if package and approval_number and (owner := _owner(aws, project, package, approval_number)):
             _report_owner(package, owner)
             return
     if package is None:
@@ -59,16 +62,6 @@ def run(
 # --- the stage configurations --------------------------------------------------------------------------------------
 
 
-def supplied_parameters(project: Project, stage: str, role: str) -> dict[str, str | None]:
-    """The template parameters that build sets, when the template declares them; None: the version is not known yet."""
-    return {
-        **export.named_parameters(stage, project, ""),
-        "ModelPackageName": None,
-        "ModelExecutionRoleArn": role,
-        "DataCaptureUploadPath": f"s3://{project.artifact_bucket}/datacapture-{stage}",
-    }
-
-
 def stage_tags(project: Project, stage: str) -> dict[str, str]:
     """Tags by which SageMaker Studio shows the endpoint on the project's page."""
     return project.tags() | {"sagemaker:deployment-stage": stage}
@@ -76,11 +69,12 @@ def stage_tags(project: Project, stage: str) -> dict[str, str]:
 
 def _drafts(folder: Path, project: Project, role: str, thresholds: str) -> list[Export]:
     """Every stage's export, without the model package. Raises InvalidStageConfig after naming every problem."""
-    filled, problems = template.load(folder)
+    host = hosting.DEFAULT
+    filled, problems = template.load(folder, host.template_file)
     drafts = []
     for stage in STAGES:
-        draft, found = _draft(folder, project, stage, role, filled)
-        problems += found
+        draft, stage_problems = _draft(folder, project, stage, role, host, filled)
+        problems += stage_problems
         if draft is not None:
             drafts.append(draft)
     problems += _quality_problems(folder, thresholds)
@@ -104,21 +98,21 @@ def _quality_problems(folder: Path, name: str) -> list[Problem]:
 
 
 def _draft(
-    folder: Path, project: Project, stage: str, role: str, filled: Template | None
+    folder: Path, project: Project, stage: str, role: str, host: Hosting, filled: Template | None
 ) -> tuple[Export | None, list[Problem]]:
     path, problems = stage_config.find(folder, stage)
     if path is None:
         return None, problems
     content, problems = stage_config.load(path)
-    supplied = supplied_parameters(project, stage, role)
-    given = {key: stage_config.as_text(value) for key, value in content.get("Parameters", {}).items()}
+    supplied = host.parameters(project, stage, role)
+    parameters = {key: stage_config.as_text(value) for key, value in content.get("Parameters", {}).items()}
     tags = {key: stage_config.as_text(value) for key, value in content.get("Tags", {}).items()}
     tags |= stage_tags(project, stage)
     if filled is not None and (content or not problems):  # a file that cannot be read lacks nothing else
         problems += stage_config.problems(path.name, content, filled.parameters, supplied)
-        problems += stage_config.supply_problems(filled.parameters, supplied)
+        problems += stage_config.supply_problems(host.template_file, filled.parameters, supplied)
     problems += stage_config.tag_problems(path.name, tags)
-    job.say(f"{path.name}: {_count(given, 'parameter')}, {_count(tags, 'tag')}, {_count(problems, 'problem')}")
+    job.say(f"{path.name}: {_count(parameters, 'parameter')}, {_count(tags, 'tag')}, {_count(problems, 'problem')}")
     if filled is None:
         return None, problems
     known = {key: value for key, value in supplied.items() if value is not None and key in filled.parameters}
@@ -128,8 +122,9 @@ def _draft(
             stack_name=project.stack(stage),
             endpoint_name=project.endpoint(stage),
             model_package_arn="",
+            hosting=host.name,
             template=filled.text,
-            parameters=given | known,
+            parameters=parameters | known,
             tags=tags,
         ),
         problems,
@@ -143,16 +138,15 @@ def _count(things: Sized, noun: str) -> str:
 # --- the model package ---------------------------------------------------------------------------------------------
 
 
-def _model_package(arn: str | None, project: Project) -> ModelPackage | None:
+def _model_package(aws: Aws, arn: str | None, project: Project) -> ModelPackage | None:
     """The version to deploy; None for a merge request in a project that has no approved version yet."""
-    job.say(str(aws.log_in(project.region)))
-    sagemaker = aws.client("sagemaker", project.region)
+    job.say(str(aws.log_in()))
     group = project.model_package_group
     try:
         if arn:
-            package = registry.require_approved(sagemaker, arn, group)
+            package = registry.require_approved(aws.sagemaker, arn, group)
         else:
-            package = registry.latest_approved(sagemaker, group)
+            package = registry.latest_approved(aws.sagemaker, group)
     except errors.NoApprovedModelPackage as error:
         if job.current().pipeline_source != "merge_request_event":
             raise
@@ -163,10 +157,9 @@ def _model_package(arn: str | None, project: Project) -> ModelPackage | None:
     return package
 
 
-def _owner(project: Project, package: ModelPackage, approval_number: str) -> str:
+def _owner(aws: Aws, project: Project, package: ModelPackage, approval_number: str) -> str:
     """The pipeline that the approval belongs to, empty when it is this one."""
-    dynamodb = aws.client("dynamodb", project.region)
-    owner = approval_claim.claim(dynamodb, project, package.arn, approval_number, job.current())
+    owner = approval_claim.claim(aws.dynamodb, project, package.arn, approval_number, job.current())
     whose = f"belongs to {owner}: this pipeline deploys nothing" if owner else "is this pipeline's"
     job.say(f"approval {approval_number} of {package} {whose}")
     return owner

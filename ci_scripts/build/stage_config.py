@@ -16,7 +16,6 @@ from typing import Any
 
 from ci_scripts import documents, schemas, text
 from ci_scripts.build import pattern
-from ci_scripts.build.template import FILE as TEMPLATE
 from ci_scripts.build.template import Problem
 from ci_scripts.documents import Malformed
 from ci_scripts.repository import Unreadable
@@ -91,10 +90,12 @@ def _is_value(value: Any) -> bool:
     )
 
 
-def supply_problems(declared: Mapping[str, Declaration], supplied: Mapping[str, str | None]) -> list[Problem]:
-    """What the template refuses of the values that build sets."""
+def supply_problems(
+    file: str, declared: Mapping[str, Declaration], supplied: Mapping[str, str | None]
+) -> list[Problem]:
+    """What the template `file` refuses of the values that build sets."""
     return [
-        Problem(TEMPLATE, f"Parameters.{name}", f"is set by build, but {problem}")
+        Problem(file, f"Parameters.{name}", f"is set by build, but {problem}")
         for name, value in supplied.items()
         if name in declared and value is not None
         for problem in value_problems(value, declared[name])

@@ -11,9 +11,6 @@ from ci_scripts import documents, text
 from ci_scripts.documents import Malformed
 from ci_scripts.repository import Unreadable
 
-FILE = "endpoint-config-template.yml"
-"""The template of a model-deploy repository."""
-
 
 class Problem(NamedTuple):
     """Something wrong at one place of one file."""
@@ -33,38 +30,38 @@ class Template(NamedTuple):
     parameters: Mapping[str, Mapping[str, Any]]
 
 
-def load(folder: Path) -> tuple[Template | None, list[Problem]]:
-    """The template of a repository, None when there is nothing to read, and what is wrong with it."""
+def load(folder: Path, file: str) -> tuple[Template | None, list[Problem]]:
+    """The template `file` of a repository, None when there is nothing to read, and what is wrong with it."""
     try:
-        return read(documents.read_text(folder / FILE, folder))
+        return read(documents.read_text(folder / file, folder), file)
     except (Unreadable, Malformed) as error:
-        return None, [Problem(FILE, "", str(error))]
+        return None, [Problem(file, "", str(error))]
 
 
-def read(content: str) -> tuple[Template, list[Problem]]:
+def read(content: str, file: str) -> tuple[Template, list[Problem]]:
     """The template and what is wrong with its frame. Raises Malformed when it is no YAML at all."""
     document = documents.parse_template(content)
     if not isinstance(document, dict):
-        return Template(content, {}), [Problem(FILE, "", "is not a CloudFormation template")]
+        return Template(content, {}), [Problem(file, "", "is not a CloudFormation template")]
     problems = []
     transformed = re.search(r"^Resources:[ \t]*!Transform\b", content, re.MULTILINE)  # a macro makes them
     if not (isinstance(document.get("Resources"), dict) and document["Resources"]) and not transformed:
-        problems.append(Problem(FILE, "Resources", "declares no resource"))
+        problems.append(Problem(file, "Resources", "declares no resource"))
     declared = document.get("Parameters", {})
     if not isinstance(declared, dict):
-        return Template(content, {}), [*problems, Problem(FILE, "Parameters", "is not a mapping")]
+        return Template(content, {}), [*problems, Problem(file, "Parameters", "is not a mapping")]
     parameters = {}
     for name, declaration in declared.items():
         where = f"Parameters.{text.short(name)}"
         if not isinstance(declaration, dict) or not isinstance(declaration.get("Type"), str):
-            problems.append(Problem(FILE, where, "has no Type"))
+            problems.append(Problem(file, where, "has no Type"))
             continue
         if not isinstance(declaration.get("AllowedValues") or [], list):
-            problems.append(Problem(FILE, f"{where}.AllowedValues", "is not a list"))
+            problems.append(Problem(file, f"{where}.AllowedValues", "is not a list"))
             declaration = {key: each for key, each in declaration.items() if key != "AllowedValues"}
         parameters[name] = declaration
     if "ModelPackageName" not in parameters:
         problems.append(
-            Problem(FILE, "Parameters", "lacks ModelPackageName, through which build passes the approved model package")
+            Problem(file, "Parameters", "lacks ModelPackageName, through which build passes the approved model package")
         )
     return Template(content, parameters), problems

@@ -12,7 +12,7 @@ from ci_scripts import settings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--stage", required=True, choices=("staging", "prod"), help="the stage to deploy")
+    parser.add_argument("--stage", required=True, choices=settings.STAGES, help="the stage to deploy")
     settings.add_option(
         parser,
         "--cloudformation-role-arn",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from ci_scripts import aws, errors, quotas, regions, registry, settings
+from ci_scripts import aws_errors, errors, quotas, regions, registry, settings
+from ci_scripts.aws import Aws
 from ci_scripts.doctor import verdicts
 from ci_scripts.doctor.verdicts import Verdict
 from ci_scripts.settings import Project
@@ -45,27 +47,28 @@ def examine(environ: Mapping[str, str]) -> Iterator[Verdict]:
         yield verdicts.skipped("AWS", "the variables come first")
         return
     yield verdicts.ok("variables", f"project {project.name}, id {project.id}")
-    yield verdicts.region(project.region, _regions(project.region))
+    aws = Aws(project.region)
+    yield verdicts.region(aws.region, _regions(aws))
     yield from verdicts.lacking(project.region, [regions.PARTS[part] for part in regions.lacking(project.region)])
     try:
-        credentials = aws.log_in(project.region)
+        credentials = aws.log_in()
     except Exception as error:
-        failure = error if isinstance(error, errors.SagemakerCiError) else aws.explain(error)
+        failure = error if isinstance(error, errors.SagemakerCiError) else aws_errors.explain(error)
         if failure is None:
             raise
         yield verdicts.failed("credentials", f"{failure.message}. {failure.hint}")
         yield verdicts.skipped("AWS", "nothing can be seen without credentials")
         return
     yield verdicts.credentials(credentials.way, credentials.arn)
-    yield from _roles(project, environ, credentials.account)
-    yield from guarded("bucket", lambda: _bucket(project))
-    yield from guarded("bucket public access", lambda: _public_access(project))
-    yield from guarded("bucket versioning", lambda: _versioning(project))
-    yield from guarded("model package group", lambda: _group(project))
+    yield from _roles(aws, environ, credentials.account)
+    yield from guarded("bucket", lambda: _bucket(aws, project))
+    yield from guarded("bucket public access", lambda: _public_access(aws, project))
+    yield from guarded("bucket versioning", lambda: _versioning(aws, project))
+    yield from guarded("model package group", lambda: _group(aws, project))
     if deploys(environ):
-        yield from guarded("approved version", lambda: _approved(project))
-    yield from guarded("trigger", lambda: _trigger(project))
-    yield from guarded("quotas", lambda: _quotas(project, Path.cwd()))
+        yield from guarded("approved version", lambda: _approved(aws, project))
+    yield from guarded("trigger", lambda: _trigger(aws, project))
+    yield from guarded("quotas", lambda: _quotas(aws, Path.cwd()))
 
 
 def guarded(check: str, look: Callable[[], Iterator[Verdict]]) -> Iterator[Verdict]:
@@ -75,27 +78,28 @@ def guarded(check: str, look: Callable[[], Iterator[Verdict]]) -> Iterator[Verdi
     try:
         yield from look()
     except Exception as error:
-        if isinstance(error, ClientError) and aws.error_code(error) in aws.DENIED:
+        if isinstance(error, ClientError) and aws_errors.code(error) in aws_errors.DENIED:
             needed = _PERMISSIONS.get(error.operation_name, f"sagemaker:{error.operation_name}")
             yield verdicts.skipped(check, f"not allowed to look, which takes {needed}")
-        elif (failure := aws.explain(error)) is not None:
+        elif (failure := aws_errors.explain(error)) is not None:
             yield verdicts.failed(check, failure.message)
         else:
             raise
 
 
-def _regions(region: str) -> list[str]:
-    session = aws.session(region)
+def _regions(aws: Aws) -> list[str]:
     return [
-        name for part in session.get_available_partitions() for name in session.get_available_regions("sagemaker", part)
+        name
+        for part in aws.session.get_available_partitions()
+        for name in aws.session.get_available_regions("sagemaker", part)
     ]
 
 
-def _roles(project: Project, environ: Mapping[str, str], account: str) -> Iterator[Verdict]:
-    given = [name for name in _ASSUMED_BY if settings.value(environ, name)]
-    if not {_BUILD_ROLE, _DEPLOY_ROLE} & set(given):
+def _roles(aws: Aws, environ: Mapping[str, str], account: str) -> Iterator[Verdict]:
+    variables = [name for name in _ASSUMED_BY if settings.value(environ, name)]
+    if not {_BUILD_ROLE, _DEPLOY_ROLE} & set(variables):
         yield verdicts.failed("roles", f"set {_BUILD_ROLE} in model-build, {_DEPLOY_ROLE} in model-deploy")
-    for name in given:
+    for name in variables:
         try:
             arn = settings.role_arn(name, environ)
         except errors.InvalidSettings as error:
@@ -104,30 +108,30 @@ def _roles(project: Project, environ: Mapping[str, str], account: str) -> Iterat
         if arn.split(":")[4] != account:
             yield verdicts.skipped(name, f"{arn} is in another account than we are ({account})")
             continue
-        yield from guarded(name, lambda name=name, arn=arn: _role(project, name, arn))  # type: ignore[misc]
+        yield from guarded(name, lambda name=name, arn=arn: _role(aws, name, arn))  # type: ignore[misc]
 
 
-def _role(project: Project, name: str, arn: str) -> Iterator[Verdict]:
-    iam = aws.client("iam", project.region)
+def _role(aws: Aws, name: str, arn: str) -> Iterator[Verdict]:
     try:
-        found = iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]
-    except iam.exceptions.NoSuchEntityException:
+        role = aws.iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]
+        trust: Any = role["AssumeRolePolicyDocument"]  # botocore has parsed it
+    except aws.iam.exceptions.NoSuchEntityException:
         yield verdicts.failed(name, f"{arn} does not exist: deploy infra/gitlab-oidc.yml, its outputs are the roles")
         return
-    yield verdicts.role(name, arn, found["AssumeRolePolicyDocument"], _ASSUMED_BY[name])
+    yield verdicts.role(name, arn, trust, _ASSUMED_BY[name])
 
 
-def _bucket(project: Project) -> Iterator[Verdict]:
+def _bucket(aws: Aws, project: Project) -> Iterator[Verdict]:
     from botocore.exceptions import ClientError
 
     name = project.artifact_bucket
     try:
-        answer = aws.client("s3", project.region).head_bucket(Bucket=name)
+        answer: Any = aws.s3.head_bucket(Bucket=name)
     except ClientError as error:
-        if aws.error_code(error) == "404":
+        if aws_errors.code(error) == "404":
             yield verdicts.failed("bucket", f"{name} does not exist: create it, or correct ARTIFACT_BUCKET")
             return
-        if aws.error_code(error) != "403":
+        if aws_errors.code(error) != "403":
             raise
         answer = error.response
     headers, status = answer["ResponseMetadata"]["HTTPHeaders"], answer["ResponseMetadata"]["HTTPStatusCode"]
@@ -135,41 +139,41 @@ def _bucket(project: Project) -> Iterator[Verdict]:
     yield verdicts.bucket(name, found_in, project.region, may_look=status == 200)
 
 
-def _public_access(project: Project) -> Iterator[Verdict]:
+def _public_access(aws: Aws, project: Project) -> Iterator[Verdict]:
     from botocore.exceptions import ClientError
 
     name = project.artifact_bucket
     try:
-        block = aws.client("s3", project.region).get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
+        block: Mapping[str, Any] = aws.s3.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
     except ClientError as error:
-        if aws.error_code(error) == "NoSuchBucket":
+        if aws_errors.code(error) == "NoSuchBucket":
             return
-        if aws.error_code(error) != "NoSuchPublicAccessBlockConfiguration":
+        if aws_errors.code(error) != "NoSuchPublicAccessBlockConfiguration":
             raise
         block = {}
     yield verdicts.public_access(name, block)
 
 
-def _versioning(project: Project) -> Iterator[Verdict]:
+def _versioning(aws: Aws, project: Project) -> Iterator[Verdict]:
     from botocore.exceptions import ClientError
 
     try:
-        answer = aws.client("s3", project.region).get_bucket_versioning(Bucket=project.artifact_bucket)
+        answer = aws.s3.get_bucket_versioning(Bucket=project.artifact_bucket)
     except ClientError as error:
-        if aws.error_code(error) == "NoSuchBucket":
+        if aws_errors.code(error) == "NoSuchBucket":
             return
         raise
     yield verdicts.versioning(project.artifact_bucket, answer.get("Status"))
 
 
-def _group(project: Project) -> Iterator[Verdict]:
+def _group(aws: Aws, project: Project) -> Iterator[Verdict]:
     from botocore.exceptions import ClientError
 
     name = project.model_package_group
     try:
-        aws.client("sagemaker", project.region).describe_model_package_group(ModelPackageGroupName=name)
+        aws.sagemaker.describe_model_package_group(ModelPackageGroupName=name)
     except ClientError as error:
-        if aws.error_code(error) not in ("ValidationException", "ResourceNotFound"):
+        if aws_errors.code(error) not in ("ValidationException", "ResourceNotFound"):
             raise
         text = f"{name} does not exist yet: the first model that is good enough to be registered creates it"
         yield verdicts.hint("model package group", text)
@@ -177,51 +181,49 @@ def _group(project: Project) -> Iterator[Verdict]:
     yield verdicts.ok("model package group", name)
 
 
-def _approved(project: Project) -> Iterator[Verdict]:
+def _approved(aws: Aws, project: Project) -> Iterator[Verdict]:
     try:
-        package = registry.latest_approved(aws.client("sagemaker", project.region), project.model_package_group)
+        package = registry.latest_approved(aws.sagemaker, project.model_package_group)
     except errors.NoApprovedModelPackage as error:
         yield verdicts.hint("approved version", f"{error.message}. {error.hint}")
         return
     yield verdicts.ok("approved version", f"{package} is the newest")
 
 
-def _quotas(project: Project, folder: Path) -> Iterator[Verdict]:
+def _quotas(aws: Aws, folder: Path) -> Iterator[Verdict]:
     needs = quotas.of_pipeline(folder) + quotas.of_endpoints(folder)
     if not needs:
         yield verdicts.skipped("quotas", "no file here names an instance type: run doctor in the repository's folder")
         return
-    held = quotas.held(project.region)
+    held = quotas.held(aws.service_quotas)
     for need in needs:
-        yield verdicts.quota(need.usage, *quotas.assess(need, held, project.region))
+        yield verdicts.quota(need.usage, *quotas.assess(need, held, aws.region))
 
 
-def _trigger(project: Project) -> Iterator[Verdict]:
+def _trigger(aws: Aws, project: Project) -> Iterator[Verdict]:
     """The rule is known by what it watches, the queues by the rule: their names are CloudFormation's."""
-    events = aws.client("events", project.region)
     group = project.model_package_group
-    pages = events.get_paginator("list_rules").paginate()
+    pages = aws.events.get_paginator("list_rules").paginate()
     rules = [rule for page in pages for rule in page["Rules"] if verdicts.watches(rule, group)]
     yield verdicts.trigger_rule(group, rules)
     for rule in rules:
-        for target in events.list_targets_by_rule(Rule=rule["Name"])["Targets"]:
+        for target in aws.events.list_targets_by_rule(Rule=rule["Name"])["Targets"]:
             if ":sqs:" in target["Arn"]:
-                yield from _queues(project, target["Arn"])
+                yield from _queues(aws, target["Arn"])
 
 
-def _queues(project: Project, arn: str) -> Iterator[Verdict]:
+def _queues(aws: Aws, arn: str) -> Iterator[Verdict]:
     import json
 
-    waiting, attributes = _queue(project, arn)
+    waiting, attributes = _queue(aws, arn)
     yield verdicts.queue_depth(arn.rpartition(":")[2], waiting)
     dead = json.loads(attributes.get("RedrivePolicy", "{}")).get("deadLetterTargetArn")
     if dead:
-        waiting, _ = _queue(project, dead)
+        waiting, _ = _queue(aws, dead)
         yield verdicts.dead_letters(dead.rpartition(":")[2], waiting)
 
 
-def _queue(project: Project, arn: str) -> tuple[int, dict[str, str]]:
-    sqs = aws.client("sqs", project.region)
-    url = sqs.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
-    attributes: dict[str, str] = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+def _queue(aws: Aws, arn: str) -> tuple[int, Mapping[Any, str]]:
+    url = aws.sqs.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+    attributes = aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     return int(attributes["ApproximateNumberOfMessages"]), attributes

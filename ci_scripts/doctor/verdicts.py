@@ -60,7 +60,7 @@ def lacking(name: str, absences: Sequence[str]) -> Iterator[Verdict]:
 
 
 def credentials(path: str, who: str) -> Verdict:
-    """`path` is how aws.log_in() got them, `who` the ARN that AWS takes us for."""
+    """`path` is how Aws.log_in() got them, `who` the ARN that AWS takes us for."""
     if path.startswith("static"):
         return hint("credentials", f"{who}, by {path}")
     return ok("credentials", f"{who}, by {path.split(',')[0]}")

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from ci_scripts import aws
+from ci_scripts import aws_errors
 from ci_scripts.settings import Project
 
 JOB = "the role of this job (TrainingRole; in merge requests CheckRole)"
@@ -27,7 +27,7 @@ _QUOTA = re.compile(r"limit ['\"]?([\w./ -]+? for [\w ]+? usage)['\"]?")
 
 def denied(text: str, project: Project, role: str) -> str:
     """What to do about a denial in AWS's words; `role` says whose it is. Empty when nothing better is known."""
-    if by_bucket := aws.denied_by_bucket(text):
+    if by_bucket := aws_errors.denied_by_bucket(text):
         return by_bucket
     action = found[1] if (found := _ACTION.search(text)) else ""
     if action == "iam:PassRole":

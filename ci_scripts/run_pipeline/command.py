@@ -13,6 +13,7 @@ from ci_scripts.run_pipeline.options import Options, add_arguments, read_options
 from ci_scripts.settings import Project
 
 if TYPE_CHECKING:
+    from ci_scripts.aws import Aws
     from ci_scripts.run_pipeline.calls import Seen
 
 __all__ = ["add_arguments", "run"]
@@ -23,12 +24,14 @@ def run(arguments: Namespace) -> None:
     project, role, poll_seconds = read_surroundings(os.environ)
     options = read_options(arguments, os.environ)
 
-    from ci_scripts import aws, job
+    from ci_scripts import job
+    from ci_scripts.aws import Aws
     from ci_scripts.run_pipeline import calls, definition
     from ci_scripts.run_pipeline.run import Compiled, execute
 
     # Any branch can be checked by a merge request: a role of its own may read, and change nothing.
-    credentials = aws.log_in(project.region, "AWS_CHECK_ROLE_ARN" if options.check else "AWS_ROLE_ARN")
+    aws = Aws(project.region)
+    credentials = aws.log_in("AWS_CHECK_ROLE_ARN" if options.check else "AWS_ROLE_ARN")
     job.say(str(credentials))
     # boto3 reads only this name, and the SageMaker SDK makes clients without a region while it is imported.
     os.environ["AWS_DEFAULT_REGION"] = project.region
@@ -44,9 +47,9 @@ def run(arguments: Namespace) -> None:
             job.say(f"warning: {line}")
     job.raise_if_cancelled()  # the consumer's code may have swallowed it
     if options.check:
-        _check(project, text, [*elsewhere, *seen.told()])
+        _check(aws, project, text, [*elsewhere, *seen.told()])
     else:
-        execute(project, role, Compiled(text, parsed, options.parameters), poll_seconds)
+        execute(aws, project, role, Compiled(text, parsed, options.parameters), poll_seconds)
 
 
 def _compiled(project: Project, role: str, options: Options, seen: Seen) -> str:
@@ -71,11 +74,11 @@ def _compiled(project: Project, role: str, options: Options, seen: Seen) -> str:
     return text
 
 
-def _check(project: Project, text: str, remarks: list[str]) -> None:
-    from ci_scripts import aws, job
+def _check(aws: Aws, project: Project, text: str, remarks: list[str]) -> None:
+    from ci_scripts import job
     from ci_scripts.run_pipeline import definition, upsert
 
-    deployed = upsert.deployed(aws.client("sagemaker", project.region), project.pipeline)
+    deployed = upsert.deployed(aws.sagemaker, project.pipeline)
     lines: list[str] = []
     if deployed is None:
         verdict = f"pipeline {project.pipeline} does not exist yet and would be created"

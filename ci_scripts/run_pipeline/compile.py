@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ci_scripts
-from ci_scripts import aws, errors
+from ci_scripts import aws_errors, errors
 from ci_scripts.run_pipeline import advice, sdk
 from ci_scripts.settings import Project
 
@@ -158,10 +158,10 @@ def _explain(error: BaseException, project: Project) -> errors.SagemakerCiError 
     """Missing credentials, denials and the like keep their own codes, however the SDK has wrapped them."""
     from botocore.exceptions import ClientError
 
-    if isinstance(error, ClientError) and aws.error_code(error) == "NoSuchBucket":
+    if isinstance(error, ClientError) and aws_errors.code(error) == "NoSuchBucket":
         bucket = error.response["Error"].get("BucketName") or project.artifact_bucket
         return errors.BucketMissing(f"there is no bucket {bucket}")
-    explained = aws.explain_any(error)
+    explained = aws_errors.explain_any(error)
     if isinstance(explained, errors.AccessDenied):
         explained.hint = advice.denied(explained.message, project, advice.JOB) or explained.hint
     return explained

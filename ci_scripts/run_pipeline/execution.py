@@ -10,12 +10,15 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ci_scripts import errors, job
 from ci_scripts.run_pipeline import advice
 from ci_scripts.run_pipeline.progress import Step, changes, failed, view
 from ci_scripts.settings import Project
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
 
 _RUNNING = ("Executing", "Stopping")
 _LOOKS = 3  # for an execution that was started a moment ago
@@ -61,7 +64,7 @@ def start_request(pipeline: str, parameters: Mapping[str, str], where: job.Job) 
     return request
 
 
-def earlier(sagemaker: Any, request: Mapping[str, Any]) -> str:
+def earlier(sagemaker: SageMakerClient, request: Mapping[str, Any]) -> str:
     """The ARN of the execution that this request, or an earlier attempt of this GitLab job, started; empty if none.
 
     Looked up by name among the latest hundred: how long SageMaker remembers a ClientRequestToken is not documented.
@@ -77,12 +80,12 @@ def earlier(sagemaker: Any, request: Mapping[str, Any]) -> str:
     return str(found[0]["PipelineExecutionArn"]) if found else ""
 
 
-def start(sagemaker: Any, request: Mapping[str, Any]) -> str:
+def start(sagemaker: SageMakerClient, request: Mapping[str, Any]) -> str:
     """Start the execution, or learn the ARN of the one that the same request (its token) started before."""
     return str(sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"])
 
 
-def resume(sagemaker: Any, arn: str, where: job.Job, poll_seconds: float) -> str:
+def resume(sagemaker: SageMakerClient, arn: str, where: job.Job, poll_seconds: float) -> str:
     """Bring an execution of an earlier attempt of this job back to life if it ended badly; tells what was found.
 
     One that is still being stopped is waited for: SageMaker retries only what has ended.
@@ -95,7 +98,7 @@ def resume(sagemaker: Any, arn: str, where: job.Job, poll_seconds: float) -> str
     return str(status)
 
 
-def stop(sagemaker: Any, arn: str, request: Mapping[str, Any]) -> str:
+def stop(sagemaker: SageMakerClient, arn: str, request: Mapping[str, Any]) -> str:
     """Ask SageMaker to stop the execution; without its ARN, what the request has started although no answer came.
 
     Tells in words what came of it, and raises nothing that AWS answers.
@@ -121,7 +124,7 @@ def stop(sagemaker: Any, arn: str, request: Mapping[str, Any]) -> str:
 
 
 def follow(
-    sagemaker: Any,
+    sagemaker: SageMakerClient,
     arn: str,
     defined: Mapping[str, Mapping[str, Any]],
     poll_seconds: float,
@@ -168,7 +171,7 @@ def require_success(result: Result, project: Project, *, causes: Mapping[str, st
     raise error
 
 
-def period(sagemaker: Any, arn: str) -> tuple[datetime, datetime]:
+def period(sagemaker: SageMakerClient, arn: str) -> tuple[datetime, datetime]:
     """When an execution that has ended began and ended."""
     execution = _describe(sagemaker, arn)
     return execution["CreationTime"], execution["LastModifiedTime"]
@@ -183,5 +186,5 @@ def _why(reason: str, cause: str) -> str:
     return f"{reason or 'no reason given'} (its log ends with: {cause})"
 
 
-def _describe(sagemaker: Any, arn: str) -> Mapping[str, Any]:
-    return sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)  # type: ignore[no-any-return]
+def _describe(sagemaker: SageMakerClient, arn: str) -> Mapping[str, Any]:
+    return sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)

@@ -8,10 +8,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ci_scripts import job
 from ci_scripts.run_pipeline.progress import Step
+
+if TYPE_CHECKING:
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
 
 LOG_LINES = 20
 _READ_LINES = 100  # in which the error is looked for: what a program prints while it ends comes after it
@@ -33,7 +38,7 @@ def log_place(job_arn: str) -> tuple[str, str] | None:
     return (_LOG_GROUPS[kind], f"{name}/") if kind in _LOG_GROUPS else None
 
 
-def last_log_lines(logs: Any, group: str, prefix: str) -> list[str]:
+def last_log_lines(logs: CloudWatchLogsClient, group: str, prefix: str) -> list[str]:
     """The last lines of a job (see `log_place`), of the instance that wrote last; one that wrote nothing has none."""
     try:
         streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=prefix)["logStreams"]
@@ -59,7 +64,7 @@ def last_error(lines: Sequence[str]) -> str:
     return " ".join(errors[-1].split())[:_LONGEST_CAUSE] if errors else ""
 
 
-def show_log(logs: Any, step: Step) -> list[str]:
+def show_log(logs: CloudWatchLogsClient, step: Step) -> list[str]:
     """Print the last log lines of a failed step's job, in a section of their own; returns them, none if it has none."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -80,7 +85,12 @@ def show_log(logs: Any, step: Step) -> list[str]:
 
 
 def read_property_file(
-    sagemaker: Any, s3: Any, defined: Mapping[str, Mapping[str, Any]], steps: Mapping[str, Step], name: str, file: str
+    sagemaker: SageMakerClient,
+    s3: S3Client,
+    defined: Mapping[str, Mapping[str, Any]],
+    steps: Mapping[str, Step],
+    name: str,
+    file: str,
 ) -> Any:
     """The parsed JSON of a processing step's property file; None, with a line that says why, if it cannot be read."""
     from botocore.exceptions import BotoCoreError, ClientError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from ci_scripts import aws, job, text
+from ci_scripts import console, job, text
 from ci_scripts.run_pipeline.condition import Condition, words
 from ci_scripts.run_pipeline.execution import Result
 from ci_scripts.run_pipeline.progress import Step, clock
@@ -19,18 +19,16 @@ _JOB_PAGES = {"processing-job": "processing-jobs", "training-job": "jobs", "tran
 
 def write_links(region: str, arn: str, steps: Mapping[str, Step], packages: Sequence[str]) -> None:
     """Annotations and dotenv: the execution, its jobs and what it registered."""
-    console = f"sagemaker/home?region={region}#"
+    pages = f"sagemaker/home?region={region}#"
     # Executions have a page in Studio only, whose address depends on the domain.
-    links = {
-        f"Pipeline execution {arn.rpartition('/')[2]} (Studio)": aws.console_url(region, f"{console}/studio-landing")
-    }
+    links = {f"Pipeline execution {arn.rpartition('/')[2]} (Studio)": console.url(region, f"{pages}/studio-landing")}
     for step in steps.values():
         kind, _, name = step.job_arn.rpartition(":")[2].partition("/")
         if kind in _JOB_PAGES:
-            links[f"Step {step.name}"] = aws.console_url(region, f"{console}/{_JOB_PAGES[kind]}/{name}")
+            links[f"Step {step.name}"] = console.url(region, f"{pages}/{_JOB_PAGES[kind]}/{name}")
     for package in packages:
         name = package.rpartition(":model-package/")[2]
-        links[f"Model package {name}"] = aws.console_url(region, f"{console}/model-packages/{name}")
+        links[f"Model package {name}"] = console.url(region, f"{pages}/model-packages/{name}")
     job.write_annotations(links)
     job.write_dotenv({"PIPELINE_EXECUTION_ARN": arn} | ({"MODEL_PACKAGE_ARN": packages[-1]} if packages else {}))
 

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ci_scripts import aws, job, registry
+from ci_scripts import job, registry
+from ci_scripts.aws import Aws
 from ci_scripts.errors import JobCancelled
 from ci_scripts.run_pipeline import condition, definition, execution, jobs, progress, report, upsert
 from ci_scripts.run_pipeline.condition import Condition
 from ci_scripts.run_pipeline.execution import Result
 from ci_scripts.run_pipeline.progress import Step
 from ci_scripts.settings import Project
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import SageMakerClient
 
 # What a retried job does with the execution that it already has, by the status it is found in.
 _RESUMED = {
@@ -36,19 +40,19 @@ class Compiled(NamedTuple):
     parameters: Mapping[str, str]
 
 
-def execute(project: Project, role: str, pipeline: Compiled, poll_seconds: float) -> None:
+def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seconds: float) -> None:
     """Upsert, start, follow, stamp. A cancelled job stops the execution; a retried one gets it back.
 
     Raises JobCancelled, or the error that says how the execution ended if it did not succeed.
     """
-    where, sagemaker = job.current(), aws.client("sagemaker", project.region)
+    where, sagemaker = job.current(), aws.sagemaker
     request = execution.start_request(project.pipeline, pipeline.parameters, where)
     arn = ""
     try:
         arn = execution.earlier(sagemaker, request) if where.in_gitlab else ""
         resumed = bool(arn)
         if not resumed:  # a retried job must not bring back the definition of an older commit
-            state, version = upsert.upsert(sagemaker, aws.client("s3", project.region), project, role, pipeline.text)
+            state, version = upsert.upsert(sagemaker, aws.s3, project, role, pipeline.text)
             request["PipelineVersionId"] = version  # the newest one may be another job's by now
             job.say(f"pipeline {project.pipeline} {state}, version {version}")
             arn = execution.start(sagemaker, request)
@@ -58,16 +62,15 @@ def execute(project: Project, role: str, pipeline: Compiled, poll_seconds: float
             job.say(f"pipeline execution {arn} of an earlier attempt of this job {_RESUMED.get(status, _RESUMED_ELSE)}")
         else:
             job.say(f"pipeline execution {arn} started")
-        result, conditions = _follow(project, pipeline, arn, poll_seconds)
+        result, conditions = _follow(aws, project, pipeline, arn, poll_seconds)
     except job.Cancelled as cancelled:
         with job.after_cancellation():
             outcome = execution.stop(sagemaker, arn, request)
         raise JobCancelled(f"{cancelled}; {outcome}") from cancelled
-    _finish(project, pipeline, where, result, conditions)
+    _finish(aws, project, pipeline, where, result, conditions)
 
 
-def _follow(project: Project, pipeline: Compiled, arn: str, poll_seconds: float) -> tuple[Result, Conditions]:
-    sagemaker, s3 = aws.client("sagemaker", project.region), aws.client("s3", project.region)
+def _follow(aws: Aws, project: Project, pipeline: Compiled, arn: str, poll_seconds: float) -> tuple[Result, Conditions]:
     defined = definition.steps(pipeline.definition)
     parameters = definition.parameter_values(pipeline.definition, pipeline.parameters)
     conditions: dict[str, Sequence[Condition]] = {}
@@ -76,34 +79,35 @@ def _follow(project: Project, pipeline: Compiled, arn: str, poll_seconds: float)
     def tell(elapsed: float, step: Step, steps: Mapping[str, Step]) -> None:
         remark = step.reason
         if step.outcome and step.name in defined:
-            read = partial(jobs.read_property_file, sagemaker, s3, defined, steps)
+            read = partial(jobs.read_property_file, aws.sagemaker, aws.s3, defined, steps)
             conditions[step.name] = condition.explain(defined[step.name], parameters, read)
             remark = f"{step.outcome}: {condition.words(conditions[step.name])}"
         job.say(progress.row(elapsed, step, width, remark))
 
     with job.section("Follow the pipeline execution"):
         job.say(progress.heading(width))
-        result = execution.follow(sagemaker, arn, defined, poll_seconds, tell)
+        result = execution.follow(aws.sagemaker, arn, defined, poll_seconds, tell)
     return result, conditions
 
 
-def _finish(project: Project, pipeline: Compiled, where: job.Job, result: Result, conditions: Conditions) -> None:
+def _finish(
+    aws: Aws, project: Project, pipeline: Compiled, where: job.Job, result: Result, conditions: Conditions
+) -> None:
     steps = list(result.steps.values())
-    sagemaker = aws.client("sagemaker", project.region)
     packages = [step.model_package_arn for step in steps if step.model_package_arn and step.status == "Succeeded"]
     if result.status == "Succeeded" and not packages and not definition.registers(pipeline.definition):
-        packages = _registered_by_code(sagemaker, project, result)
+        packages = _registered_by_code(aws.sagemaker, project, result)
     verdict = conclusion(result, packages, conditions)
     report.write(project.region, result, packages, conditions, verdict)
-    logs = {step.name: jobs.show_log(aws.client("logs", project.region), step) for step in progress.failed(steps)}
+    logs = {step.name: jobs.show_log(aws.logs, step) for step in progress.failed(steps)}
     causes = {name: jobs.last_error(lines) for name, lines in logs.items()}
     execution.require_success(result, project, causes=causes, log_shown=any(logs.values()))
     for arn in packages:
-        registry.stamp(sagemaker, arn, lineage(where, result.arn))
+        registry.stamp(aws.sagemaker, arn, lineage(where, result.arn))
     job.say(verdict)
 
 
-def _registered_by_code(sagemaker: Any, project: Project, result: Result) -> list[str]:
+def _registered_by_code(sagemaker: SageMakerClient, project: Project, result: Result) -> list[str]:
     """Packages that a step's own code registered: those that came to the group while the execution ran.
 
     An `@step` function that calls CreateModelPackage leaves nothing of it in the execution's steps.

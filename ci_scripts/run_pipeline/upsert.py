@@ -6,10 +6,15 @@ Called by run.py, and by command.py for `--check`. The SDK's own `pipeline.upser
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ci_scripts.run_pipeline import definition
 from ci_scripts.settings import Project
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.type_defs import TagTypeDef
 
 # The SDK moves a definition to S3 above this size as well; requests of SageMaker's API are limited.
 _INLINE_BYTES = 100 * 1024
@@ -36,7 +41,7 @@ class Upserted(NamedTuple):
     version: int
 
 
-def deployed(sagemaker: Any, pipeline: str) -> Deployed | None:
+def deployed(sagemaker: SageMakerClient, pipeline: str) -> Deployed | None:
     """The deployed pipeline of that name, None if there is none."""
     try:
         return _describe(sagemaker, PipelineName=pipeline)
@@ -44,7 +49,7 @@ def deployed(sagemaker: Any, pipeline: str) -> Deployed | None:
         return None
 
 
-def upsert(sagemaker: Any, s3: Any, project: Project, role: str, text: str) -> Upserted:
+def upsert(sagemaker: SageMakerClient, s3: S3Client, project: Project, role: str, text: str) -> Upserted:
     """Create or update the project's pipeline, which other jobs of the project may do at the same moment.
 
     An unchanged one is left alone, because every update makes a new pipeline version.
@@ -54,7 +59,7 @@ def upsert(sagemaker: Any, s3: Any, project: Project, role: str, text: str) -> U
     found = deployed(sagemaker, project.pipeline)
     if found and found.holds(text, role) and (version := _newest_if_same(sagemaker, project.pipeline, text, role)):
         return Upserted("unchanged", version)
-    tags = [{"Key": key, "Value": content} for key, content in project.tags().items()]
+    tags: list[TagTypeDef] = [{"Key": key, "Value": content} for key, content in project.tags().items()]
     pipeline = {"PipelineName": project.pipeline, "RoleArn": role, **_definition(s3, project, text)}
     if not found:
         try:
@@ -70,7 +75,7 @@ def upsert(sagemaker: Any, s3: Any, project: Project, role: str, text: str) -> U
     return Upserted("updated", answer["PipelineVersionId"])
 
 
-def _newest_if_same(sagemaker: Any, pipeline: str, text: str, role: str) -> int | None:
+def _newest_if_same(sagemaker: SageMakerClient, pipeline: str, text: str, role: str) -> int | None:
     """The id of the pipeline's newest version if that holds the definition; None, too, if no versions are kept.
 
     Compared once more by its id: another job may have updated the pipeline since it was looked at.
@@ -83,12 +88,12 @@ def _newest_if_same(sagemaker: Any, pipeline: str, text: str, role: str) -> int 
     return None
 
 
-def _describe(sagemaker: Any, **which: Any) -> Deployed:
+def _describe(sagemaker: SageMakerClient, **which: Any) -> Deployed:
     answer = sagemaker.describe_pipeline(**which)
     return Deployed(answer["PipelineDefinition"], answer["RoleArn"])
 
 
-def _definition(s3: Any, project: Project, text: str) -> dict[str, Any]:
+def _definition(s3: S3Client, project: Project, text: str) -> dict[str, Any]:
     body = text.encode()
     if len(body) <= _INLINE_BYTES:
         return {"PipelineDefinition": text}

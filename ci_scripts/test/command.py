@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ci_scripts import errors, job, repository, settings
 from ci_scripts.settings import Project
 
 if TYPE_CHECKING:
+    from ci_scripts.aws import Aws
     from ci_scripts.export import Export
     from ci_scripts.quality import Quality
+    from ci_scripts.registry import ModelPackage
     from ci_scripts.test.held_out import HeldOut
     from ci_scripts.test.plugin import Run, Work
     from ci_scripts.test.report import Report
@@ -26,7 +28,7 @@ _TESTS, _QUALITY = "tests", "quality.yml"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--stage", required=True, choices=("staging", "prod"), help="the deployed stage to test")
+    parser.add_argument("--stage", required=True, choices=settings.STAGES, help="the deployed stage to test")
     settings.add_option(
         parser,
         "--tests",
@@ -53,7 +55,8 @@ def run(arguments: Namespace) -> None:
     project = settings.load_project()
     poll_seconds = settings.poll_seconds()
 
-    from ci_scripts import aws, export
+    from ci_scripts import export
+    from ci_scripts.aws import Aws
 
     exported = export.load(arguments.stage, project, os.environ, Path.cwd())
     tests, quality_path = _tests(arguments.tests), Path(arguments.quality).absolute()
@@ -62,10 +65,11 @@ def run(arguments: Namespace) -> None:
         raise errors.NothingTested(f"there are neither tests in {arguments.tests} nor checks in {arguments.quality}")
 
     os.environ["AWS_DEFAULT_REGION"] = project.region  # the only name that clients of the consumer's tests read
+    aws = Aws(project.region)
     with job.section(f"Endpoint {exported.endpoint_name}"):
-        job.say(str(aws.log_in(project.region)))
-        package = _verify(exported, project, poll_seconds)
-    prepared = _prepare(exported, project, quality, quality_path)
+        job.say(str(aws.log_in()))
+        package = _verify(aws, exported, poll_seconds)
+    prepared = _prepare(aws, exported, quality, quality_path)
     with job.section(f"Tests against {exported.endpoint_name}"):
         paths = [*([tests] if tests else []), *([quality_path] if quality and quality.thresholds else [])]
         run, exit_code = _pytest(prepared.work, paths)
@@ -93,15 +97,15 @@ def _quality(path: str) -> Quality | None:
     return quality.load(Path(path), Path.cwd())
 
 
-def _verify(exported: Export, project: Project, poll_seconds: float) -> dict[str, Any]:
-    """The description of the model package that the endpoint is proven to serve: the exported one."""
-    from ci_scripts import aws, endpoint, registry
+def _verify(aws: Aws, exported: Export, poll_seconds: float) -> ModelPackage:
+    """The model package that the stage is proven to serve: the exported one."""
+    from ci_scripts import hosting, registry
 
-    sagemaker = aws.client("sagemaker", project.region)
-    package = registry.describe(sagemaker, exported.model_package_arn)
+    host = hosting.of(exported.hosting)
+    package = registry.read(aws.sagemaker, exported.model_package_arn)
     try:
-        # No configurations to compare with: whether the stack's newest is in service was the deploy job's to prove.
-        endpoint.verify(sagemaker, exported.endpoint_name, package, (), poll_seconds, also=exported.text)
+        # Not of the stack: whether its newest configuration is in service was the deploy job's to prove.
+        host.prove(aws, exported, package, poll_seconds, of_stack=False)
     except errors.EndpointServesOtherModel as error:
         # The deploy job of this pipeline has proven the opposite: the resource group was free in between.
         raise errors.EndpointServesOtherModel(
@@ -122,14 +126,14 @@ class Prepared(NamedTuple):
     """Why there is no measurement."""
 
 
-def _prepare(exported: Export, project: Project, quality: Quality | None, quality_path: Path) -> Prepared:
-    from ci_scripts import aws
+def _prepare(aws: Aws, exported: Export, quality: Quality | None, quality_path: Path) -> Prepared:
     from ci_scripts.quality import Request
     from ci_scripts.test import held_out, shared
     from ci_scripts.test.plugin import Work
 
     endpoint = shared.endpoint(
-        project.region,
+        aws,
+        exported.hosting,
         exported.endpoint_name,
         exported.stage,
         exported.model_package_arn,
@@ -138,8 +142,7 @@ def _prepare(exported: Export, project: Project, quality: Quality | None, qualit
     if quality is None:
         return Prepared(Work(endpoint, None, quality_path, None, {}), None, None)
     with job.section("Held-out data"):
-        sagemaker, s3 = aws.client("sagemaker", project.region), aws.client("s3", project.region)
-        data = held_out.load(quality.data, exported.model_package_arn, sagemaker, s3)
+        data = held_out.load(quality.data, exported.model_package_arn, aws.sagemaker, aws.s3)
         job.say(f"{len(data.labels)} of {data.total} rows of {data.source}")
         measured, measurement, failure = _measured(endpoint, quality, data)
     return Prepared(Work(endpoint, quality, quality_path, data, measured), measurement, failure)
@@ -201,11 +204,11 @@ def _pytest(work: Work, paths: list[Path]) -> tuple[Run, int]:
 
 
 def _report(
-    prepared: Prepared, run: Run, exit_code: int, exported: Export, package: dict[str, Any], project: Project
+    prepared: Prepared, run: Run, exit_code: int, exported: Export, package: ModelPackage, project: Project
 ) -> Report:
     import pytest
 
-    from ci_scripts import aws
+    from ci_scripts import console
     from ci_scripts.test import metrics
     from ci_scripts.test.report import Check, Report, write
 
@@ -215,8 +218,8 @@ def _report(
     report = Report(
         stage=exported.stage,
         endpoint=exported.endpoint_name,
-        endpoint_url=aws.endpoint_url(project.region, exported.endpoint_name),
-        model_package=f"{package['ModelPackageGroupName']} version {package['ModelPackageVersion']}",
+        endpoint_url=console.endpoint_url(project.region, exported.endpoint_name),
+        model_package=str(package),
         model_package_arn=exported.model_package_arn,
         checks=[Check(threshold, run.values.get(threshold.metric)) for threshold in thresholds],
         outcomes=run.outcomes,

@@ -14,11 +14,15 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-from ci_scripts import aws, registry, repository, text
+from ci_scripts import aws_errors, registry, repository, text
 from ci_scripts.errors import HeldOutDataInvalid, HeldOutDataMissing, OutsideRepository
 from ci_scripts.quality import Data
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
 
 Cell = int | float | str | None
 
@@ -76,7 +80,7 @@ class HeldOut(NamedTuple):
         return self.labels if self.classes is None else self.classes
 
 
-def load(data: Data, model_package_arn: str, sagemaker: Any, s3: Any) -> HeldOut:
+def load(data: Data, model_package_arn: str, sagemaker: SageMakerClient, s3: S3Client) -> HeldOut:
     """Read the data that quality.yml names. Raises HeldOutDataMissing, HeldOutDataInvalid or OutsideRepository."""
     if data.path is not None:
         try:
@@ -254,7 +258,7 @@ def _label_position(label_column: int | str, header: list[str] | None, source: s
     return names.index(label_column)
 
 
-def _uri_of_package(sagemaker: Any, arn: str, key: str) -> str:
+def _uri_of_package(sagemaker: SageMakerClient, arn: str, key: str) -> str:
     properties = registry.describe(sagemaker, arn).get("CustomerMetadataProperties", {})
     uri = str(properties.get(key, ""))
     if not _S3_URI.fullmatch(uri):
@@ -271,7 +275,7 @@ def _uri_of_package(sagemaker: Any, arn: str, key: str) -> str:
     return uri
 
 
-def _download(s3: Any, uri: str) -> BinaryIO:
+def _download(s3: S3Client, uri: str) -> BinaryIO:
     """The object as a temporary file: sampling wants no more than a few rows in memory."""
     from botocore.exceptions import ClientError
 
@@ -279,11 +283,13 @@ def _download(s3: Any, uri: str) -> BinaryIO:
     try:
         body = s3.get_object(Bucket=bucket, Key=key)["Body"]
     except ClientError as error:
-        if aws.error_code(error) in ("NoSuchKey", "NoSuchBucket"):
+        if aws_errors.code(error) in ("NoSuchKey", "NoSuchBucket"):
             raise HeldOutDataMissing(f"there is no held-out data at {uri}") from error
-        if aws.error_code(error) in aws.DENIED:  # S3's answer for a missing key, too, to who may not list the bucket
+        if (
+            aws_errors.code(error) in aws_errors.DENIED
+        ):  # S3's answer for a missing key, too, to who may not list the bucket
             raise HeldOutDataMissing(
-                f"the held-out data at {uri} is not there, or may not be read: {aws.error_text(error)}",
+                f"the held-out data at {uri} is not there, or may not be read: {aws_errors.text(error)}",
                 hint=f"{HeldOutDataMissing.hint} Reading takes s3:GetObject; to tell the two apart, s3:ListBucket.",
             ) from error
         raise

@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ci_scripts import hosting
 from ci_scripts import quality as quality_file
+from ci_scripts.aws import Aws
 from ci_scripts.test.held_out import HeldOut, Row
 from ci_scripts.test.target import Endpoint
 
@@ -24,20 +26,25 @@ class Measured(NamedTuple):
     """Why there is no value."""
 
 
-def endpoint(region: str, name: str, stage: str, model_package_arn: str, request: quality_file.Request) -> Endpoint:
-    """The endpoint under test, with clients of this process."""
-    from ci_scripts import aws
-
-    # What a caller gets, not what retries make of it; predictions whose quality counts may be asked for twice.
-    once, patient = (aws.client("sagemaker-runtime", region, attempts=attempts) for attempts in (1, 2))
-    return Endpoint(once, name, stage, model_package_arn, request, patient)
+def endpoint(
+    aws: Aws, kind: str, name: str, stage: str, model_package_arn: str, request: quality_file.Request
+) -> Endpoint:
+    """The endpoint under test, of this kind of hosting, with clients of this process."""
+    predictor = hosting.of(kind).predictor(aws, name)
+    return Endpoint(predictor, name, stage, model_package_arn, request, region=aws.region, hosting=kind)
 
 
 def to_json(work: Work) -> dict[str, Any]:
     """Plain values that say the same."""
     quality, held_out = work.quality, work.held_out
     return {
-        "endpoint": [work.endpoint.region, work.endpoint.name, work.endpoint.stage, work.endpoint.model_package_arn],
+        "endpoint": [
+            work.endpoint.region,
+            work.endpoint.hosting,
+            work.endpoint.name,
+            work.endpoint.stage,
+            work.endpoint.model_package_arn,
+        ],
         "quality": quality.content if quality else None,
         "quality_path": str(work.quality_path),
         "held_out": held_out
@@ -52,16 +59,17 @@ def to_json(work: Work) -> dict[str, Any]:
     }
 
 
-def from_json(given: dict[str, Any]) -> Work:
+def from_json(content: dict[str, Any]) -> Work:
     """The work that `to_json` was told of."""
     from ci_scripts.test.plugin import Work
 
-    path = Path(given["quality_path"])
-    quality = quality_file.parse(given["quality"], path.parent) if given["quality"] is not None else None
-    held_out = given["held_out"]
-    region, name, stage, model_package_arn = given["endpoint"]
+    path = Path(content["quality_path"])
+    quality = quality_file.parse(content["quality"], path.parent) if content["quality"] is not None else None
+    held_out = content["held_out"]
+    region, kind, name, stage, model_package_arn = content["endpoint"]
+    request = quality.request if quality else quality_file.Request()
     return Work(
-        endpoint(region, name, stage, model_package_arn, quality.request if quality else quality_file.Request()),
+        endpoint(Aws(region), kind, name, stage, model_package_arn, request),
         quality,
         path,
         held_out
@@ -72,5 +80,5 @@ def from_json(given: dict[str, Any]) -> Work:
             held_out["total"],
             tuple(held_out["classes"] or ()),
         ),
-        {name: Measured(*each) for name, each in given["measured"].items()},
+        {name: Measured(*each) for name, each in content["measured"].items()},
     )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ci_scripts import endpoint as sagemaker_endpoint
 from ci_scripts.errors import InvalidPredictions, InvocationFailed, MetricUndefined
+from ci_scripts.hosting.kind import Ask, Predictor
 from ci_scripts.quality import Request
 from ci_scripts.test import answers, metrics, payload
 from ci_scripts.test.answers import Answers
@@ -21,15 +21,23 @@ from ci_scripts.test.payload import Row
 class Endpoint:
     """The deployed endpoint: `name`, `stage`, `model_package_arn`, and how to ask it.
 
-    `runtime` sends each request once, `patient` a second time when the first was throttled, reset or answered 5xx.
+    `predictor` is the way of its kind of `hosting` to ask for predictions.
     """
 
     def __init__(
-        self, runtime: Any, name: str, stage: str, model_package_arn: str, request: Request, patient: Any = None
+        self,
+        predictor: Predictor,
+        name: str,
+        stage: str,
+        model_package_arn: str,
+        request: Request,
+        *,
+        region: str,
+        hosting: str,
     ) -> None:
         self.name, self.stage, self.model_package_arn = name, stage, model_package_arn
-        self.region = str(runtime.meta.region_name) if runtime else ""
-        self._runtime, self._patient, self._request = runtime, patient or runtime, request
+        self.region, self.hosting = region, hosting
+        self._predictor, self._request = predictor, request
         self.latencies: list[float] = []
         """Duration of every request so far, in milliseconds; of those that were sent twice there is none."""
         self.repeated = 0
@@ -41,13 +49,13 @@ class Endpoint:
     def invoke(self, body: bytes | str, content_type: str = "text/csv") -> bytes:
         """The answer to one request. Raises InvocationFailed when the model's container answers an error."""
         __tracebackhide__ = True  # pytest: the line that matters is the test's own
-        return self._invoke(self._runtime, body.encode() if isinstance(body, str) else body, content_type)
+        return self._invoke(self._predictor.once, body.encode() if isinstance(body, str) else body, content_type)
 
-    def _invoke(self, runtime: Any, body: bytes, content_type: str) -> bytes:
+    def _invoke(self, ask: Ask, body: bytes, content_type: str) -> bytes:
         __tracebackhide__ = True
         start = time.perf_counter()
         try:
-            answer, repeated = sagemaker_endpoint.invoke(runtime, self.name, body, content_type)
+            answer, repeated = ask(body, content_type)
         except InvocationFailed as error:
             raise error.with_traceback(None) from None
         if repeated:
@@ -69,12 +77,12 @@ class Endpoint:
     def ask(self, rows: Sequence[Row], *, once: bool = False) -> Answers:
         """The same with all that the answers say; `once`: each request is sent once, as for measuring latency."""
         __tracebackhide__ = True
-        runtime = self._runtime if once else self._patient
+        ask = self._predictor.once if once else self._predictor.patient
         values: list[float] = []
         probabilities: list[float] = []
         formats: set[str] = set()
         for body, count in payload.requests(rows, self._request):
-            answer = self._invoke(runtime, body, self._request.content_type)
+            answer = self._invoke(ask, body, self._request.content_type)
             try:
                 part = answers.decode(answer, count, self._request.answer, self._request.labels)
             except InvalidPredictions as error:
@@ -131,5 +139,5 @@ class Measurement(NamedTuple):
 def measure(endpoint: Endpoint, held_out: HeldOut, *, once: bool = False) -> Measurement:
     """Ask for predictions of all held-out rows, and time the requests; `once`: none of them is sent twice."""
     before, repeated = len(endpoint.latencies), endpoint.repeated
-    found = endpoint.ask(held_out.features, once=once)
-    return Measurement(found.values, endpoint.latencies[before:], found, endpoint.repeated - repeated)
+    final = endpoint.ask(held_out.features, once=once)
+    return Measurement(final.values, endpoint.latencies[before:], final, endpoint.repeated - repeated)

@@ -29,7 +29,7 @@ class Account(Place):
     run: str
 
     def aws(self, service: str) -> Any:
-        return boto3.client(service, region_name=self.region)
+        return boto3.client(service, region_name=self.region)  # type: ignore[call-overload]
 
     def environ(self) -> dict[str, str]:
         secret = ("GITLAB_TOKEN",)

@@ -78,7 +78,7 @@ def _add_artifact(self: Any, product: str, parameters: dict[str, Any]) -> dict[s
     template = caller.get_object(Bucket=bucket, Key=key)["Body"].read()
     own = _session(ROOT_KEYS).client("s3")
     if not any(each["Name"] == _TEMPLATES for each in own.list_buckets()["Buckets"]):
-        own.create_bucket(Bucket=_TEMPLATES, CreateBucketConfiguration={"LocationConstraint": REGION})
+        own.create_bucket(Bucket=_TEMPLATES, CreateBucketConfiguration={"LocationConstraint": REGION})  # type: ignore[typeddict-item]
     own.put_object(Bucket=_TEMPLATES, Key=f"{product}/{number}.template", Body=template, Tagging=_TAG)
     detail = {"Id": number, "Name": parameters.get("Name", ""), "Description": parameters.get("Description", "")}
     copy = f"https://{_TEMPLATES}.s3.{REGION}.amazonaws.com/{product}/{number}.template"

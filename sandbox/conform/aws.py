@@ -85,14 +85,14 @@ class _Clients:
         service, _, operation = action.partition(":")
         with self._lock:
             if service not in self._clients:
-                self._clients[service] = self._session.client(
+                self._clients[service] = self._session.client(  # type: ignore[call-overload]
                     service, endpoint_url=self._url, config=Config(retries={"total_max_attempts": 1}, read_timeout=60)
                 )
         client = self._clients[service]
         try:
             answer: Answer = client._make_api_call(operation, params)
         except ClientError as error:
-            answer = error.response
+            answer = dict(error.response)
         return {key: _plain(value) for key, value in answer.items()}
 
 

@@ -68,7 +68,7 @@ class World(Place):
 
     def aws(self, service: str) -> Any:
         """A boto3 client with the sandbox's administrator keys."""
-        return boto3.client(
+        return boto3.client(  # type: ignore[call-overload]
             service,
             endpoint_url=self.aws_url,
             region_name=self.region,

@@ -14,7 +14,7 @@ import pytest
 from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
 
-from ci_scripts import aws, errors
+from ci_scripts import aws, aws_errors, errors
 
 ROLE = "arn:aws:iam::123456789012:role/training"
 OTHER = "arn:aws:iam::123456789012:role/check"
@@ -140,7 +140,7 @@ def test_who_aws_takes_us_for_is_compared_with_who_was_announced(
 def test_a_refusal_is_told_apart_by_code_and_operation(
     code: str, operation: str, expected: type[errors.SagemakerCiError]
 ) -> None:
-    found = aws.explain(botocore.ClientError({"Error": {"Code": code, "Message": "in AWS's words"}}, operation))
+    found = aws_errors.explain(botocore.ClientError({"Error": {"Code": code, "Message": "in AWS's words"}}, operation))
     assert type(found) is expected
     assert "in AWS's words" in found.message
 
@@ -166,10 +166,10 @@ def test_a_refusal_is_told_apart_by_code_and_operation(
 def test_what_keeps_a_request_from_being_answered_is_told_apart(
     error: Exception, expected: type[errors.SagemakerCiError]
 ) -> None:
-    found = aws.explain(error)
+    found = aws_errors.explain(error)
     assert type(found) is expected
     assert "\n" not in found.message
 
 
 def test_an_error_that_is_not_of_aws_is_left_alone() -> None:
-    assert aws.explain(KeyError("steps")) is None
+    assert aws_errors.explain(KeyError("steps")) is None

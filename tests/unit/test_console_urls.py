@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ci_scripts import aws
+from ci_scripts import console
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,6 @@ from ci_scripts import aws
     ],
 )
 def test_every_partition_has_a_console_of_its_own(region: str, host: str) -> None:
-    assert aws.endpoint_url(region, "abalone-prod") == (
+    assert console.endpoint_url(region, "abalone-prod") == (
         f"https://{host}/sagemaker/home?region={region}#/endpoints/abalone-prod"
     )

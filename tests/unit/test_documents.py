@@ -274,8 +274,8 @@ def test_a_pair_of_surrogates_is_a_character() -> None:
     ],
 )
 def test_a_hostile_template_is_a_problem(tmp_path: Path, text: str, problem: str) -> None:
-    (tmp_path / endpoint_template.FILE).write_text(text)
-    _, problems = timed(lambda: endpoint_template.load(tmp_path))
+    (tmp_path / "endpoint-config-template.yml").write_text(text)
+    _, problems = timed(lambda: endpoint_template.load(tmp_path, "endpoint-config-template.yml"))
     assert problem in "\n".join(str(each) for each in problems)
 
 

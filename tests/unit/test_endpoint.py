@@ -12,6 +12,7 @@ from botocore.session import get_session
 from botocore.stub import Stubber
 
 from ci_scripts import endpoint, errors
+from ci_scripts.endpoint import Expected
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/abalone-p-1/2"
 PACKAGE = {
@@ -90,7 +91,7 @@ def test_every_production_variant_has_to_serve_what_was_deployed(
     variants: dict[str, list[dict[str, Any]]], also: str, wrong: list[str]
 ) -> None:
     served = [endpoint.Served(name, containers) for name, containers in variants.items()]
-    assert [each.variant for each in endpoint.not_as_deployed(served, PACKAGE, also)] == wrong
+    assert [each.variant for each in endpoint.not_as_deployed(served, Expected(PACKAGE, deployed=also))] == wrong
 
 
 # The sandbox has neither shadow variants nor inference components: the answers are botocore's own shapes.
@@ -124,7 +125,7 @@ def test_a_shadow_variant_that_serves_the_package_proves_nothing(aws: Stubber) -
     endpoint_with(aws, [{"VariantName": "A", "ModelName": "old"}], [{"VariantName": "S", "ModelName": "new"}])
     model(aws, "old", OTHER)
     with pytest.raises(errors.EndpointServesOtherModel, match=f"endpoint e serves {OTHER}, not {ARN}"):
-        endpoint.verify(SAGEMAKER, "e", PACKAGE, ["c"], 0.2)
+        endpoint.verify(SAGEMAKER, "e", Expected(PACKAGE, ["c"]), 0.2)
 
 
 def test_a_variant_that_serves_another_model_is_named(aws: Stubber) -> None:
@@ -132,7 +133,7 @@ def test_a_variant_that_serves_another_model_is_named(aws: Stubber) -> None:
     model(aws, "new", ARN)
     model(aws, "old", OTHER)
     with pytest.raises(errors.EndpointServesOtherModel, match=f"endpoint e variant B serves {OTHER}, not {ARN}"):
-        endpoint.verify(SAGEMAKER, "e", PACKAGE, ["c"], 0.2)
+        endpoint.verify(SAGEMAKER, "e", Expected(PACKAGE, ["c"]), 0.2)
 
 
 def components(aws: Stubber, *specifications: dict[str, Any]) -> None:
@@ -180,20 +181,36 @@ def test_a_variant_without_a_model_serves_what_its_inference_components_do(
     aws: Stubber, specifications: list[dict[str, Any]]
 ) -> None:
     components(aws, *specifications)
-    assert endpoint.verify(SAGEMAKER, "e", PACKAGE, ["c"], 0.2)["EndpointName"] == "e"
+    endpoint.verify(SAGEMAKER, "e", Expected(PACKAGE, ["c"]), 0.2)
+
+
+def test_an_inference_component_of_the_stack_has_to_serve_what_was_deployed(aws: Stubber) -> None:
+    components(aws, {"ModelName": "new"}, {"ModelName": "old"})
+    expected = Expected(PACKAGE, ["c"], components=["Component-1"])
+    wrong = f"variant AllTraffic, inference component component-1, serves {OTHER}, not {ARN}"
+    with pytest.raises(errors.EndpointServesOtherModel, match=wrong):
+        endpoint.verify(SAGEMAKER, "e", expected, 0.2)
+
+
+def test_what_an_inference_component_of_others_serves_is_told(
+    aws: Stubber, capsys: pytest.CaptureFixture[str]
+) -> None:
+    components(aws, {"ModelName": "new"}, {"ModelName": "old"})
+    endpoint.verify(SAGEMAKER, "e", Expected(PACKAGE, ["c"], components=["component-0"]), 0.2)
+    assert f"inference component component-1, serves {OTHER}, which is not of this deployment" in capsys.readouterr().out
 
 
 def test_an_inference_component_of_another_model_is_no_proof(aws: Stubber) -> None:
     components(aws, {"ModelName": "old"})
     with pytest.raises(errors.EndpointServesOtherModel, match=f"serves {OTHER}"):
-        endpoint.verify(SAGEMAKER, "e", PACKAGE, ["c"], 0.2)
+        endpoint.verify(SAGEMAKER, "e", Expected(PACKAGE, ["c"]), 0.2)
 
 
 def test_inference_components_that_may_not_be_looked_at_are_an_error_that_names_them(aws: Stubber) -> None:
     endpoint_with(aws, [{"VariantName": "AllTraffic", "InstanceType": "ml.g5.xlarge", "InitialInstanceCount": 1}])
     aws.add_client_error("list_inference_components", "AccessDeniedException", "no")
     with pytest.raises(errors.InferenceComponentsUnseen, match=r"has inference components.*AccessDenied") as raised:
-        endpoint.verify(SAGEMAKER, "e", PACKAGE, ["c"], 0.2)
+        endpoint.verify(SAGEMAKER, "e", Expected(PACKAGE, ["c"]), 0.2)
     assert "inference components" in raised.value.hint
 
 

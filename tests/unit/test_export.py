@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_scripts import errors, export
+from ci_scripts import errors, export, hosting
 from ci_scripts.settings import Project
 
 PROJECT = Project("eu-west-1", "abalone", "p-1", None, "bucket")
@@ -39,6 +39,20 @@ def test_an_export_is_read_back_as_it_was_written(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["prod-config-export.json"]
     announced = {"PROD_EXPORT_SHA256": export.digest(export.to_bytes(EXPORT))}
     assert export.load("prod", PROJECT, announced, folder) == EXPORT
+
+
+def test_an_export_of_a_version_that_named_no_hosting_is_one_of_real_time(folder: Path) -> None:
+    path = folder / "prod-config-export.json"
+    content = json.loads(path.read_text())
+    assert content.pop("Hosting") == "real-time"
+    path.write_text(json.dumps(content))
+    assert export.load("prod", PROJECT, {}, folder).hosting == "real-time"
+
+
+def test_a_hosting_that_this_version_does_not_know_is_refused_by_its_name() -> None:
+    assert hosting.of("real-time") is hosting.DEFAULT
+    with pytest.raises(errors.InvalidExport, match="Hosting is 'pigeon', this version hosts real-time"):
+        hosting.of("pigeon")
 
 
 def test_an_export_that_build_did_not_announce_is_refused(folder: Path) -> None:

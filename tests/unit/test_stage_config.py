@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ci_scripts.build import stage_config, template
+from ci_scripts.hosting import DEFAULT
 from ci_scripts.documents import Malformed, parse_config, parse_template
 
 SEED = Path(__file__).parents[2] / "seed-deploy"
@@ -57,25 +58,25 @@ SUPPLIED = {
 
 
 def check(config: dict[str, Any], text: str = SAMPLE_TEMPLATE) -> list[str]:
-    declared = template.read(text)[0].parameters
+    declared = template.read(text, "t.yml")[0].parameters
     return [str(each) for each in stage_config.problems("staging-config.json", config, declared, SUPPLIED)]
 
 
 def test_the_sample_project_of_aws_is_accepted_as_it_is() -> None:
     assert check(SAMPLE_CONFIG) == []
-    assert template.read(SAMPLE_TEMPLATE)[1] == []
+    assert template.read(SAMPLE_TEMPLATE, "t.yml")[1] == []
 
 
 @pytest.mark.parametrize("stage", ["staging", "prod"])
 def test_the_seed_is_accepted_as_it_is(stage: str) -> None:
-    found, problems = template.read((SEED / template.FILE).read_text())
+    found, problems = template.read((SEED / DEFAULT.template_file).read_text(), DEFAULT.template_file)
     path, missing = stage_config.find(SEED, stage)
     assert path is not None
     content, shape = stage_config.load(path)
     supplied = SUPPLIED | {"StageName": stage}
     assert [*problems, *missing, *shape] == []
     assert stage_config.problems(path.name, content, found.parameters, supplied) == []
-    assert stage_config.supply_problems(found.parameters, supplied) == []
+    assert stage_config.supply_problems(DEFAULT.template_file, found.parameters, supplied) == []
 
 
 def test_every_problem_of_a_configuration_is_named_with_file_and_path() -> None:
@@ -254,7 +255,7 @@ def test_scalars_of_a_template_are_the_strings_that_cloudformation_makes_of_them
 
 def test_resources_may_come_from_a_macro() -> None:
     text = "Parameters: {ModelPackageName: {Type: String}}\nResources: !Transform {Name: AWS::Include}\n"
-    assert template.read(text)[1] == []
+    assert template.read(text, "t.yml")[1] == []
 
 
 def test_a_tag_of_cloudformation_is_no_way_into_a_configuration() -> None:
@@ -276,4 +277,4 @@ def test_a_tag_of_cloudformation_is_no_way_into_a_configuration() -> None:
     ],
 )
 def test_what_is_wrong_with_a_template_is_said(text: str, problem: str) -> None:
-    assert problem in "\n".join(str(each) for each in template.read(text)[1])
+    assert problem in "\n".join(str(each) for each in template.read(text, "t.yml")[1])

@@ -138,8 +138,8 @@ def remember(change: approvals.StatusChange) -> set[str]:
         ExpressionAttributeValues={":transition": {change.transition}},
         ReturnValues="ALL_NEW",
     )
-    known: set[str] = answer["Attributes"]["transitions"]
-    return known
+    known: Any = answer["Attributes"]["transitions"]
+    return set(known)
 
 
 # The prefix is part of the key: it must not change, or every approval of old would be a new one.

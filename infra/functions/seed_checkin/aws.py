@@ -104,4 +104,4 @@ def _secret(name: str, server_url: str) -> str:
 
 
 def _client(service: str, config: Config = _CONFIG) -> Any:
-    return boto3.client(service, config=config)
+    return boto3.client(service, config=config)  # type: ignore[call-overload]

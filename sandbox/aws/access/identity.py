@@ -214,7 +214,8 @@ _clients = threading.Lock()  # boto3's default session does not stand clients ma
 def client(service: str, credentials: Mapping[str, str], region: str = REGION) -> Any:
     """A client of this server for credentials as above; the endpoint comes from AWS_ENDPOINT_URL."""
     with _clients:
-        return boto3.client(service, region_name=region, **{name.lower(): value for name, value in credentials.items()})
+        keys: Any = {name.lower(): value for name, value in credentials.items()}
+        return boto3.client(service, region_name=region, **keys)  # type: ignore[call-overload]
 
 
 # --- the two calls on an identity provider's audiences that moto lacks ---------------------------------------------

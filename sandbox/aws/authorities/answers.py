@@ -62,7 +62,7 @@ def _parsed(model: OperationModel, protocol: str, status: int, headers: dict[str
     response = {"status_code": status, "headers": headers, "body": body}
     if model.has_streaming_output:
         return {} if status < 300 else {"Error": {"Code": "as streamed"}}
-    parsed: dict[str, Any] = PROTOCOL_PARSERS[protocol]().parse(response, model.output_shape)
+    parsed: dict[str, Any] = PROTOCOL_PARSERS[protocol]().parse(response, model.output_shape)  # type: ignore[operator]
     return parsed
 
 

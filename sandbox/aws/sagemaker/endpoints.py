@@ -159,7 +159,7 @@ def _in_double_quotes(method: Callable[..., Any]) -> Callable[..., Any]:
 @cache
 def _instance_types() -> list[str]:
     model = boto3.client("sagemaker").meta.service_model
-    types: list[str] = model.shape_for("ProductionVariantInstanceType").enum
+    types: list[str] = model.shape_for("ProductionVariantInstanceType").enum  # type: ignore[attr-defined]
     return types
 
 

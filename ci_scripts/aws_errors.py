@@ -1,0 +1,122 @@
+"""What a botocore error means: the service's code and words, and the error of ours that says it to a person.
+
+Imported wherever AWS is asked; botocore itself is imported when there is an error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ci_scripts import errors
+
+# Error codes by which the services say the same few things; collected from the services' API references.
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "ExpiredIdentityToken"}
+_REFUSED_TOKEN = {"InvalidIdentityToken", "IDPRejectedClaim", "IDPCommunicationError"}
+DENIED = {
+    "403",  # S3's answer to HEAD requests, which has no body to hold a code
+    "AccessDenied",
+    "AccessDeniedException",
+    "AccessDeniedFault",
+    "UnauthorizedOperation",
+    "NotAuthorized",
+    "UnauthorizedAccess",
+}
+_UNKNOWN_KEY = {
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "SignatureDoesNotMatch",
+    "InvalidAccessKeyId",
+    "AuthFailure",
+    "InvalidSignatureException",
+}
+
+
+def code(error: Any) -> str:
+    """The service's code for what a ClientError is about: NoSuchBucket."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def text(error: Any) -> str:
+    """The service's own words in a ClientError."""
+    return str(error.response.get("Error", {}).get("Message", ""))
+
+
+def explain(error: Exception) -> errors.SagemakerCiError | None:
+    """Translate an error that botocore raised into ours; None for an error that is not botocore's."""
+    from botocore import exceptions as botocore
+    from botocore.parsers import ResponseParserError
+
+    if isinstance(error, botocore.NoCredentialsError | botocore.PartialCredentialsError):
+        return errors.NoCredentials(str(error))
+    if isinstance(
+        error,
+        botocore.ProfileNotFound
+        | botocore.ConfigParseError
+        | botocore.ConfigNotFound
+        | botocore.InvalidConfigError
+        | botocore.InfiniteLoopConfigError
+        | botocore.CredentialRetrievalError,
+    ):
+        return errors.InvalidAwsConfiguration(" ".join(str(error).split()))
+    if isinstance(error, botocore.EndpointConnectionError | botocore.ConnectionError | botocore.HTTPClientError):
+        return errors.AwsUnreachable(str(error))
+    if isinstance(error, ResponseParserError):
+        return errors.AwsUnreachable("what answers does not speak as AWS does: a proxy, or another server")
+    if isinstance(error, botocore.ClientError):
+        return _explain_response(code(error), str(error), error.operation_name)
+    if isinstance(error, botocore.BotoCoreError):
+        return errors.AwsRefused(" ".join(str(error).split()))  # botocore's own checks answer in several lines
+    return None
+
+
+def explain_any(error: BaseException) -> errors.SagemakerCiError | None:
+    """`explain`, for an error that somebody's code made of AWS's own: boto3's uploads, the SDK's helpers.
+
+    Beneath another error only a lack of rights or of credentials counts as the cause, and the outer words stay.
+    """
+    cause: BaseException | None = error
+    for depth in range(5):
+        if cause is None:
+            return None
+        explained = explain(cause) if isinstance(cause, Exception) else None
+        if explained is not None and depth == 0:
+            return explained
+        if isinstance(explained, _BENEATH):
+            words = " ".join(str(error).split()) or type(error).__name__
+            explained.message = words if explained.message in words else f"{words}: {explained.message}"
+            return explained
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return None
+
+
+_BENEATH = (
+    errors.AccessDenied,
+    errors.ExpiredCredentials,
+    errors.InvalidAwsConfiguration,
+    errors.InvalidCredentials,
+    errors.NoCredentials,
+    errors.RoleRefused,
+)
+
+
+def denied_by_bucket(text: str) -> str:
+    """A hint for an upload that the bucket's own policy refuses; empty for every other denial."""
+    if "PutObject" not in text or "explicit deny" not in text:
+        return ""
+    return (
+        "The policy of the bucket refuses it, so no right of the role helps. If it demands an encryption header "
+        "(s3:x-amz-server-side-encryption, KMS), which most programs do not send: switch default encryption with that "
+        "key on for the bucket, and let the policy deny only requests that name another one (a `Null` condition)."
+    )
+
+
+def _explain_response(code: str, text: str, operation: str) -> errors.SagemakerCiError:
+    if code in _EXPIRED:
+        return errors.ExpiredCredentials(text)
+    if code in _REFUSED_TOKEN or (code in DENIED and operation == "AssumeRoleWithWebIdentity"):
+        return errors.RoleRefused(text)
+    if code in DENIED:
+        return errors.AccessDenied(text, hint=denied_by_bucket(text) or None)
+    if code in _UNKNOWN_KEY:
+        return errors.InvalidCredentials(text)
+    return errors.AwsRefused(text)
