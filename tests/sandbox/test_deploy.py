@@ -17,7 +17,8 @@ import pytest
 
 from bench.fault_proxy import Call, FaultProxy
 from ci_scripts import endpoint, errors
-from ci_scripts.stack import Plan, deploy, execute, physical_ids, prepare
+from ci_scripts.change_set import Plan, deploy, execute, prepare
+from ci_scripts.stack import physical_ids
 from ci_scripts.stack_rules import Action
 from tests.sandbox.conftest import IMAGE, ROOT, Aws, Project, create_role, register, sagemaker_ci
 from tests.sandbox.test_aws_endpoints import archive, model_predicting
@@ -476,7 +477,7 @@ def test_of_two_deployments_at_once_the_second_to_execute_tries_again_and_comes_
 
     deploy(cloudformation, queue_plan(deployment, DelaySeconds=2), 0.1, confirm=another_comes_first)
     assert len(confirmed) == 2
-    [url] = physical_ids(cloudformation, deployment.stack_name(), "AWS::SQS::Queue")
+    [url] = physical_ids(cloudformation, deployment.stack_name(), "AWS::SQS::Queue")["AWS::SQS::Queue"]
     attributes = deployment.aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["DelaySeconds"])
     assert attributes["Attributes"] == {"DelaySeconds": "2"}
     assert change_sets(deployment) == []

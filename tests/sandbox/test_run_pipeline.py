@@ -10,14 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from ci_scripts import aws as clients
+from ci_scripts import aws as aws_value
 from ci_scripts import job, settings
 from ci_scripts.errors import JobCancelled
 from ci_scripts.run_pipeline import run
@@ -150,6 +150,7 @@ class Race(NamedTuple):
     """A job in this process, so that another one can come between two of its calls."""
 
     repository: Repository
+    clients: aws_value.Aws
 
     def text(self, prepare: str) -> str:
         """The definition of a commit, told apart by what its step Prepare runs."""
@@ -174,7 +175,7 @@ class Race(NamedTuple):
 
     def before(self, operation: str, act: Callable[[], None]) -> None:
         """Let something happen just before this job's first call of an operation."""
-        events, name = clients.client("sagemaker", REGION).meta.events, f"before-call.sagemaker.{operation}"
+        events, name = self.clients.sagemaker.meta.events, f"before-call.sagemaker.{operation}"
 
         def once(**_: Any) -> None:
             events.unregister(name, once)
@@ -185,7 +186,7 @@ class Race(NamedTuple):
     def run(self, prepare: str = "echo mine") -> None:
         text, role = self.text(prepare), self.repository.project.pipeline_role
         compiled = run.Compiled(text, json.loads(text), {})
-        run.execute(settings.load_project(self.repository.environ()), role, compiled, 0.3)
+        run.execute(self.clients, settings.load_project(self.repository.environ()), role, compiled, 0.3)
 
     def ran(self) -> str:
         """Run the job; what its execution ran."""
@@ -198,15 +199,11 @@ class Race(NamedTuple):
 
 
 @pytest.fixture
-def race(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[Race]:
+def race(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> Race:
     for name, text in repository.environ().items():
         monkeypatch.setenv(name, text)
     monkeypatch.chdir(repository.path)
-    clients.session.cache_clear()
-    clients.client.cache_clear()
-    yield Race(repository)
-    clients.session.cache_clear()
-    clients.client.cache_clear()
+    return Race(repository, aws_value.Aws(REGION))
 
 
 # --- success -------------------------------------------------------------------------------------------------------

@@ -192,12 +192,11 @@ def test_an_inference_component_of_the_stack_has_to_serve_what_was_deployed(aws:
         endpoint.verify(SAGEMAKER, "e", expected, 0.2)
 
 
-def test_what_an_inference_component_of_others_serves_is_told(
-    aws: Stubber, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_an_inference_component_of_others_serves_is_told(aws: Stubber, capsys: pytest.CaptureFixture[str]) -> None:
     components(aws, {"ModelName": "new"}, {"ModelName": "old"})
     endpoint.verify(SAGEMAKER, "e", Expected(PACKAGE, ["c"], components=["component-0"]), 0.2)
-    assert f"inference component component-1, serves {OTHER}, which is not of this deployment" in capsys.readouterr().out
+    told = f"inference component component-1, serves {OTHER}, which is not of this deployment"
+    assert told in capsys.readouterr().out
 
 
 def test_an_inference_component_of_another_model_is_no_proof(aws: Stubber) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from ci_scripts import aws, errors, job
+from ci_scripts import errors, job
+from ci_scripts.aws import Aws
 
 
 @pytest.fixture(autouse=True)
@@ -132,15 +133,15 @@ def test_a_client_sends_nothing_after_a_signal_but_what_cleans_up(monkeypatch: p
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")  # nobody answers there
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    sqs, sent = aws.client("sqs", "eu-west-2", attempts=1), []
-    sqs.meta.events.register_last("before-send", lambda request, **_: sent.append(request.url))
+    runtime, sent = Aws("eu-west-2").runtime, []
+    runtime.meta.events.register_last("before-send", lambda request, **_: sent.append(request.url))
 
     def asks() -> None:
         swallowed()
         with job.after_cancellation(), suppress(EndpointConnectionError):
-            sqs.list_queues()
+            runtime.invoke_endpoint(EndpointName="e", Body=b"")
         assert len(sent) == 1
-        sqs.list_queues()
+        runtime.invoke_endpoint(EndpointName="e", Body=b"")
 
     with pytest.raises(errors.JobCancelled):
         run(asks)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ci_scripts.build import stage_config, template
-from ci_scripts.hosting import DEFAULT
 from ci_scripts.documents import Malformed, parse_config, parse_template
+from ci_scripts.hosting import DEFAULT
 
 SEED = Path(__file__).parents[2] / "seed-deploy"
 
@@ -58,13 +58,13 @@ SUPPLIED = {
 
 
 def check(config: dict[str, Any], text: str = SAMPLE_TEMPLATE) -> list[str]:
-    declared = template.read(text, "t.yml")[0].parameters
+    declared = template.read(text, "endpoint-config-template.yml")[0].parameters
     return [str(each) for each in stage_config.problems("staging-config.json", config, declared, SUPPLIED)]
 
 
 def test_the_sample_project_of_aws_is_accepted_as_it_is() -> None:
     assert check(SAMPLE_CONFIG) == []
-    assert template.read(SAMPLE_TEMPLATE, "t.yml")[1] == []
+    assert template.read(SAMPLE_TEMPLATE, "endpoint-config-template.yml")[1] == []
 
 
 @pytest.mark.parametrize("stage", ["staging", "prod"])
@@ -255,7 +255,7 @@ def test_scalars_of_a_template_are_the_strings_that_cloudformation_makes_of_them
 
 def test_resources_may_come_from_a_macro() -> None:
     text = "Parameters: {ModelPackageName: {Type: String}}\nResources: !Transform {Name: AWS::Include}\n"
-    assert template.read(text, "t.yml")[1] == []
+    assert template.read(text, "endpoint-config-template.yml")[1] == []
 
 
 def test_a_tag_of_cloudformation_is_no_way_into_a_configuration() -> None:
@@ -277,4 +277,4 @@ def test_a_tag_of_cloudformation_is_no_way_into_a_configuration() -> None:
     ],
 )
 def test_what_is_wrong_with_a_template_is_said(text: str, problem: str) -> None:
-    assert problem in "\n".join(str(each) for each in template.read(text, "t.yml")[1])
+    assert problem in "\n".join(str(each) for each in template.read(text, "endpoint-config-template.yml")[1])
