@@ -47,9 +47,10 @@ docs: site ## Show the documentation, with its search, on this machine
 site: .docs/.ready ## Build the documentation as a site, in .docs/site
 	@.docs/venv/bin/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs . $(SITE)
 
-generate: setup ## Write what comes from components/ and from the code: templates/, docs/reference, schemas
+generate: setup ## Write what comes from components/, the code and other texts: templates/, docs/reference, schemas, infra/
 	@$(BIN)/python -m components
 	@$(BIN)/python -m release.docs
+	@$(BIN)/python -m release.policies
 
 lock: setup ## Pin the requirements anew, with hashes
 	@for name in deploy training-sdk-v3 training-sdk-v2 dev uv checkov release docs; do \

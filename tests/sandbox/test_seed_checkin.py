@@ -467,6 +467,26 @@ def test_an_access_token_that_may_not_let_approvals_in_leaves_a_word(
     assert stack.project("abalone-deploy").ci_pipeline_variables_minimum_override_role == "no_one_allowed"
 
 
+def test_with_a_maintainers_token_an_owner_lets_approvals_in(stack: Stack) -> None:
+    """As GitLab documents it: https://docs.gitlab.com/ci/variables/#restrict-pipeline-variables."""
+    assert stack.request("Create", **token(stack, level=40))["Status"] == "SUCCESS"
+    assert_complete(stack)
+    deploy = stack.project("abalone-deploy")
+    assert deploy.ci_pipeline_variables_minimum_override_role == "no_one_allowed"
+    assert (
+        f"nobody may set pipeline variables in {deploy.path_with_namespace}, and the access token may not" in stack.log
+    )
+    assert (
+        "let an Owner set Settings > CI/CD > Variables > Minimum role to use pipeline variables to Maint" in stack.log
+    )
+    with pytest.raises(gitlab.GitlabCreateError, match="Insufficient permissions to set pipeline variables"):
+        deploy.trigger_pipeline("main", stack.secret_value(stack.trigger))
+
+    deploy.ci_pipeline_variables_minimum_override_role = "maintainer"
+    deploy.save()  # the fixture's own client is an Owner
+    assert deploy.trigger_pipeline("main", stack.secret_value(stack.trigger)).source == "trigger"
+
+
 def test_a_gitlab_that_drops_settings_without_a_word_is_no_gitlab(
     stack: Stack, behind: Callable[[Fault], Proxy]
 ) -> None:
