@@ -219,7 +219,7 @@ def _build(folder: Path) -> Path:
 
 
 def _clients(url: str) -> dict[str, Any]:
-    session = boto3.Session(ROOT_KEYS["AWS_ACCESS_KEY_ID"], ROOT_KEYS["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
+    session: Any = boto3.Session(ROOT_KEYS["AWS_ACCESS_KEY_ID"], ROOT_KEYS["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
     return {name: session.client(name, endpoint_url=url) for name in _SERVICES}
 
 

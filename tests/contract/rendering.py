@@ -98,7 +98,8 @@ def pipeline(rendered: Config, given: Mapping[str, str] | None = None, **variabl
 @cache
 def _schema() -> Config:
     text = files("check_jsonschema").joinpath("builtin_schemas/vendor/gitlab-ci.json").read_text()
-    return json.loads(text)  # type: ignore[no-any-return]
+    schema: Config = json.loads(text)
+    return schema
 
 
 def check(document: Config) -> Config:
@@ -110,8 +111,10 @@ def check(document: Config) -> Config:
 def header(component: str) -> Config:
     """The document before `---` of a component's template."""
     text = (ROOT / "templates" / component / "template.yml").read_text()
-    return next(iter(yaml.safe_load_all(text)))  # type: ignore[no-any-return]
+    document: Config = next(iter(yaml.safe_load_all(text)))
+    return document
 
 
 def inputs_of(component: str) -> dict[str, Config]:
-    return header(component)["spec"]["inputs"]  # type: ignore[no-any-return]
+    inputs: dict[str, Config] = header(component)["spec"]["inputs"]
+    return inputs

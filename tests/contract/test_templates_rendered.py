@@ -27,7 +27,7 @@ from tests.contract.rendering import (
 DEPLOY_JOBS = table.PIPELINES["model-deploy"]
 JOBS = [*table.PIPELINES["model-build"], *DEPLOY_JOBS]  # those of the seeds
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "push": {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main"},
     "schedule": {"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main"},
     "trigger": {"CI_PIPELINE_SOURCE": "trigger", "CI_COMMIT_BRANCH": "main"},

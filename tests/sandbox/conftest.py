@@ -35,7 +35,8 @@ class Aws(NamedTuple):
             "aws_access_key_id": self.environ["AWS_ACCESS_KEY_ID"],
             "aws_secret_access_key": self.environ["AWS_SECRET_ACCESS_KEY"],
         }
-        return boto3.client(service, region_name=REGION, endpoint_url=self.url, **keys)
+        connect: Any = boto3.client  # its overloads want the service's name as a literal
+        return connect(service, region_name=REGION, endpoint_url=self.url, **keys)
 
 
 class Project(NamedTuple):

@@ -79,7 +79,7 @@ class Shell:
         """What the block prints. Raises AssertionError, with it, when a command fails."""
         self._send(f"{text}\nprintf '\\n--- done ---\\n'\n")
         assert self._process.stdout
-        lines = []
+        lines: list[str] = []
         for line in self._process.stdout:
             if line == "--- done ---\n":
                 return "".join(lines)

@@ -15,6 +15,7 @@ import pytest
 
 from sandbox import job_images
 from sandbox.acceptance import questions
+from sandbox.aws.ground import ACCOUNT
 from sandbox.processes import ROOT
 from sandbox.world import installed
 from sandbox.world.installed import World
@@ -77,7 +78,7 @@ def assert_nothing_is_left(world: World) -> None:
 
 def test_the_loop_passes_the_questions_are_asked_and_everything_is_taken_away(world: World, tmp_path: Path) -> None:
     process = start(environ(world), tmp_path)
-    output, _ = process.communicate(f"{installed.ACCOUNT}\n")
+    output, _ = process.communicate(f"{ACCOUNT}\n")
     assert process.returncode == 0, output[-6000:]
     outcome = json.loads((tmp_path / "acceptance" / "acceptance.json").read_text())
     assert outcome["result"]["endpoints"]["prod"]["status"] == "InService"

@@ -184,7 +184,7 @@ INTERFACES = [f"{EC2}:network-interface/*", f"{EC2}:subnet/*", f"{EC2}:security-
 def test_the_role_of_a_function_in_a_vpc_is_tried(
     aws: Aws, deleted_on: list[str], refusal: str, tmp_path: Path
 ) -> None:
-    statements = [
+    statements: list[dict[str, Any]] = [
         {"Effect": "Allow", "Action": "ec2:CreateNetworkInterface", "Resource": INTERFACES},
         {"Effect": "Allow", "Action": "ec2:DescribeNetworkInterfaces", "Resource": "*"},
     ]

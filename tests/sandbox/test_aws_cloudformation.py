@@ -54,7 +54,8 @@ class Stacks:
         return self._until(lambda: self.describe(name), lambda stack: not stack["StackStatus"].endswith("_IN_PROGRESS"))
 
     def describe(self, name: str = "") -> dict[str, Any]:
-        return self.client.describe_stacks(StackName=name or self.name)["Stacks"][0]
+        description: dict[str, Any] = self.client.describe_stacks(StackName=name or self.name)["Stacks"][0]
+        return description
 
     def create(self, template: str = QUEUES, **parameters: str) -> dict[str, Any]:
         self.client.create_stack(StackName=self.name, TemplateBody=template, Parameters=pairs(parameters))
@@ -86,7 +87,7 @@ class Stacks:
         ]
 
     @staticmethod
-    def _until(look: Callable[[], Any], done: Callable[[Any], bool]) -> Any:
+    def _until(look: Callable[[], dict[str, Any]], done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         deadline = time.monotonic() + 60
         while not done(found := look()):
             assert time.monotonic() < deadline, found

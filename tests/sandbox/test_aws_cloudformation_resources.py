@@ -320,12 +320,13 @@ def test_dynamic_references_are_resolved_for_the_service_and_stay_references_in_
     secret = json.dumps({"password": "p4ss"})
     arn = aws.client("secretsmanager").create_secret(Name=f"{stacks.name}/login", SecretString=secret)["ARN"]
     value = f"{{{{resolve:ssm:/{stacks.name}/size}}}} {{{{resolve:secretsmanager:{arn}:SecretString:password}}}}"
-    parameter = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": value, "Name": stacks.name}}
+    properties = {"Type": "String", "Value": value, "Name": stacks.name}
+    parameter = {"Type": "AWS::SSM::Parameter", "Properties": properties}
     stacks.create(json.dumps({"Resources": {"Parameter": parameter}}))
     assert aws.client("ssm").get_parameter(Name=stacks.name)["Parameter"]["Value"] == "large p4ss"
     events = stacks.client.describe_stack_events(StackName=stacks.name)["StackEvents"]
     assert "p4ss" not in json.dumps(events, default=str)
-    parameter["Properties"]["Value"] = "{{resolve:ssm-secure:/a:1}}"
+    properties["Value"] = "{{resolve:ssm-secure:/a:1}}"
     with pytest.raises(ClientError, match="does not have dynamic references to ssm-secure"):
         stacks.update(json.dumps({"Resources": {"Parameter": parameter}}))
 

@@ -24,7 +24,7 @@ assert api  # registers the handlers
 QUEUE = "Resources:\n  Queue: {Type: AWS::SQS::Queue}\n"
 
 
-def plan(text: str, capabilities: Sequence[str] = (), ssm: Mapping[str, str] | None = None, **given: str) -> Plan:
+def plan(text: str, capabilities: Sequence[str] = (), ssm: Mapping[str, str] | None = None, **given: Any) -> Plan:
     """A plan as a request would make it, checked against a stack of its own."""
     found = Plan.make(text, given, {}, "eu-west-1", capabilities, lambda names: ssm or {})
     evaluation.check(stack(), found)
@@ -35,7 +35,7 @@ def stack() -> Stack:
     return Stack("unit", "eu-west-1", lambda credentials, service: None)
 
 
-def properties(text: str, resource: str = "Queue", **given: str) -> dict[str, Any]:
+def properties(text: str, resource: str = "Queue", **given: Any) -> dict[str, Any]:
     """The properties that a resource would be made with."""
     found = plan(text, **given)
     evaluate = evaluation.evaluator(stack(), found, lambda _: None)
@@ -184,8 +184,9 @@ def test_what_is_switched_off_cannot_be_referred_to_but_by_a_branch_that_is_off_
     ],
 )  # fmt: skip
 def test_a_parameter_that_breaks_a_rule_is_refused(rule: str, value: str | None, message: str) -> None:
+    given: dict[str, Any] = {} if value is None else {"P": value}
     with pytest.raises(CloudFormationError) as refused:
-        plan(f"Parameters: {{P: {rule}}}\n{QUEUE}", **({} if value is None else {"P": value}))
+        plan(f"Parameters: {{P: {rule}}}\n{QUEUE}", **given)
     assert refused.value.message.startswith(message)
 
 

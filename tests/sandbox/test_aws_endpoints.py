@@ -280,7 +280,7 @@ def test_what_the_container_refuses_is_a_model_error(hosting: Hosting) -> None:
 
     with pytest.raises(ClientError) as caught:
         hosting.ask(name, "1,2,3,4")
-    answer = caught.value.response
+    answer: Any = caught.value.response  # with members that ModelError alone has
     assert answer["Error"]["Code"] == "ModelError"
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 424
     assert answer["OriginalStatusCode"] == 400

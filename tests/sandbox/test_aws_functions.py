@@ -234,7 +234,7 @@ def test_a_function_whose_role_may_not_write_logs_runs_and_leaves_none(functions
     create, put = "logs:CreateLogStream", "logs:PutLogEvents"
     made = {"Effect": "Allow", "Action": "logs:CreateLogGroup", "Resource": "*"}
     for allowed in ([create], [put], [create, put]):
-        statements = [made, {"Effect": "Allow", "Action": allowed, "Resource": "*"}]
+        statements: list[dict[str, Any]] = [made, {"Effect": "Allow", "Action": allowed, "Resource": "*"}]
         role = create_role(functions.aws, f"logs-{uuid.uuid4().hex[:8]}", "lambda.amazonaws.com", statements)
         name = functions.create(ECHO, Role=role)
         assert functions.invoke(name, {"a": 1})[1]["StatusCode"] == 200

@@ -80,9 +80,10 @@ EXACT = {"StringEquals": {"HOST:aud": AUDIENCE, "HOST:sub": SUBJECT}}
 
 
 def assume(aws: Aws, arn: str, token: str, **given: Any) -> dict[str, Any]:
-    return aws.client("sts").assume_role_with_web_identity(
+    answer: dict[str, Any] = aws.client("sts").assume_role_with_web_identity(
         RoleArn=arn, RoleSessionName="gitlab-job-1", WebIdentityToken=token, **given
     )
+    return answer
 
 
 def refusal(aws: Aws, arn: str, token: str) -> str:

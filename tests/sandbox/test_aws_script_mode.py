@@ -137,7 +137,7 @@ def test_what_a_script_installs_stays_in_its_container(world: World) -> None:
         bundle.writestr("aside-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         bundle.writestr("aside-1.0.dist-info/RECORD", "")
     step = script_training(world)
-    files = {
+    files: dict[str, str | bytes] = {
         "train.py": "import aside; print('installed in', aside.where)",
         "requirements.txt": "./aside-1.0-py3-none-any.whl\n",
         "aside-1.0-py3-none-any.whl": wheel.getvalue(),

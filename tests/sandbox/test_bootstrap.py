@@ -108,7 +108,7 @@ def test_the_first_run_offers_the_template_in_s3_and_the_second_changes_nothing(
 
 
 def test_a_changed_template_takes_the_place_of_the_one_before(platform: Platform) -> None:
-    [old] = platform.visible() or [None]
+    [old] = platform.visible() or [""]
     project = platform.source / "infra" / "project.yml"
     project.write_text(project.read_text().replace("A SageMaker project with GitLab:", "Our projects with GitLab:"))
 

@@ -107,23 +107,24 @@ def test_events_of_a_stack_are_compared_oldest_first() -> None:
         for pair, reason in zip(pairs, ["User Initiated", None, "Resource creation Initiated", None, None], strict=True)
     ]
     store = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE"]
-    for expect in (
+    right: tuple[dict[str, Any], ...] = (
         {"statuses": pairs},
         {"events": triples},
         {"events_of": {"Store": store}},
         {"completed": ["Store CREATE_COMPLETE"]},
         {"events_of": {"gold": ["CREATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE"]}},
-    ):
-        assert not differs(expect), expect
-    for expect in (
+    )
+    wrong: tuple[dict[str, Any], ...] = (
         {"statuses": pairs[::-1]},
         {"events": [*triples[:-1], [*pairs[-1], "No updates"]]},
         {"events_of": {"Store": store[::-1]}},
         {"completed": ["gold UPDATE_COMPLETE"]},
-    ):
-        assert differs(expect), expect
+    )
+    assert [expect for expect in right if differs(expect)] == []
+    assert [expect for expect in wrong if not differs(expect)] == []
 
 
 def test_tables_of_another_format_are_another_judges() -> None:
-    for document in ([], {}, [{"id": "a", "expect": {}}], [{"do": [{"action": "retry"}], "expect": {}}]):
+    documents: tuple[Any, ...] = ([], {}, [{"id": "a", "expect": {}}], [{"do": [{"action": "retry"}], "expect": {}}])
+    for document in documents:
         assert not aws.recognises(document)

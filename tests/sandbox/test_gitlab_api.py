@@ -42,7 +42,9 @@ def with_token(url: str, token: str) -> str:
 
 def test_the_root_token_is_private_and_belongs_to_the_administrator(gitlab_server: GitLab) -> None:
     gitlab_server.client.auth()
-    assert gitlab_server.client.user.username == "root"
+    user = gitlab_server.client.user
+    assert user is not None
+    assert user.username == "root"
     assert (gitlab_server.state / "root-token").stat().st_mode & 0o777 == 0o600
 
 

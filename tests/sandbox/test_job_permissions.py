@@ -22,7 +22,7 @@ EXECUTION = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:pipeline/{GROUP}/execution/01
 STEP = "pipelines-0123456789ab-TrainAbaloneModel-0123456789"
 
 # Modules of public repositories ask these while the SageMaker SDK compiles them.
-CALLS_OF_COMPILING = [
+CALLS_OF_COMPILING: list[tuple[str, str, dict[str, Any]]] = [
     ("ecr", "describe_repositories", {"repositoryNames": ["mlops/training"]}),
     ("ecr", "describe_images", {"repositoryName": "mlops/training"}),
 ]
@@ -58,7 +58,7 @@ def calls_of_cloudformation(stage: str) -> list[tuple[str, str, dict[str, Any]]]
 
 def calls(roles: Roles, role: str) -> list[tuple[str, str, dict[str, Any]]]:
     token = {"PipelineExecutionArn": EXECUTION, "ClientRequestToken": "0" * 32}
-    return {
+    by_role: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
         "Training": [
             ("sagemaker", "stop_pipeline_execution", token),
             ("sagemaker", "retry_pipeline_execution", token),
@@ -79,7 +79,8 @@ def calls(roles: Roles, role: str) -> list[tuple[str, str, dict[str, Any]]]:
             ("sagemaker", "create_model", {"ModelName": STEP, "ExecutionRoleArn": roles.outputs["PipelineRoleArn"]}),
             ("sagemaker", "describe_model", {"ModelName": STEP}),
         ],
-    }[role]
+    }
+    return by_role[role]
 
 
 def keys(roles: Roles, role: str) -> dict[str, str]:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from sandbox import job_images
-from sandbox.world import installed
+from sandbox.aws.ground import ACCOUNT, REGION
+from sandbox.world import installed, people
 from sandbox.world.installed import World
 from tests.sandbox.documented_commands import ROOT, blocks
 from tests.sandbox.test_loop import finished, log, merge_request, statuses
@@ -70,10 +71,10 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
         build, deploy = create_repository(world, "model-build"), create_repository(world, "model-deploy")
         roles = install_roles(world, build, deploy)
         common = {
-            "AWS_REGION": installed.REGION,
+            "AWS_REGION": REGION,
             "SAGEMAKER_PROJECT_NAME": NAME,
             "SAGEMAKER_PROJECT_ID": ID,
-            "SAGEMAKER_PROJECT_ARN": f"arn:aws:sagemaker:{installed.REGION}:{installed.ACCOUNT}:project/{NAME}",
+            "SAGEMAKER_PROJECT_ARN": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:project/{NAME}",
             "ARTIFACT_BUCKET": BUCKET,
             # the sandbox's own
             "AWS_ENDPOINT_URL": world.aws_url,
@@ -105,9 +106,9 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
 def upload_data(world: World) -> None:
     archive = zipfile.ZipFile(io.BytesIO((files("sklego") / "data" / "abalone.zip").read_bytes()))
     _header, *rows = archive.read(archive.namelist()[0]).decode().splitlines()
-    s3, data = world.aws("s3"), f"sagemaker-servicecatalog-seedcode-{installed.REGION}"
+    s3, data = world.aws("s3"), f"sagemaker-servicecatalog-seedcode-{REGION}"
     for bucket in (data, BUCKET):
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": installed.REGION})
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket=data, Key="dataset/abalone-dataset.csv", Body="\n".join(rows).encode())
 
 
@@ -131,7 +132,7 @@ def install_roles(world: World, build: Any, deploy: Any) -> dict[str, str]:
         "SageMakerProjectName": NAME,
         "SageMakerProjectId": ID,
         "ArtifactBucket": BUCKET,
-        "InputDataBucket": f"sagemaker-servicecatalog-seedcode-{installed.REGION}",
+        "InputDataBucket": f"sagemaker-servicecatalog-seedcode-{REGION}",
         "GitLabServerUrl": world.gitlab_url,
         "ModelBuildSubject": f"project_id:{build.id}",
         "ModelDeploySubject": f"project_id:{deploy.id}",
@@ -145,7 +146,7 @@ def install_roles(world: World, build: Any, deploy: Any) -> dict[str, str]:
         Capabilities=["CAPABILITY_IAM"],
     )
     cloudformation.get_waiter("stack_create_complete").wait(**stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-    return installed.outputs_of(world, stack["StackName"])
+    return people.outputs(world, stack["StackName"])
 
 
 def set_variables(project: Any, common: dict[str, str], **own: str) -> None:

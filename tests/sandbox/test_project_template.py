@@ -11,8 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox import job_images
+from sandbox.aws.ground import ACCOUNT, REGION
 from sandbox.loopback import GITLAB_NAMES, GITLAB_URL
-from sandbox.world import installed
+from sandbox.world import installed, people
 from sandbox.world.installed import World
 from tests.sandbox.gitlab_client import commit, first_pipeline, job_of, pipeline_of, settled
 
@@ -170,7 +171,7 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     [old_token] = [each.token for each in deploy.triggers.list(get_all=True)]
     new = changed(world, parameters)
     cloudformation.update_stack(StackName=STACK, **installed.stack_request(world, new))
-    assert end(world, STACK) == "UPDATE_COMPLETE", installed.failures(world, STACK)
+    assert end(world, STACK) == "UPDATE_COMPLETE", people.failures(world, STACK)
 
     build, deploy = server.projects.get(build.id), server.projects.get(deploy.id)
     namespace = new["GitLabBaseUrl"].rpartition("/")[2]
@@ -198,7 +199,7 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     holders = give_policies_to_people(world, stacks)
     ids = [cloudformation.describe_stacks(StackName=each)["Stacks"][0]["StackId"] for each in stacks]
     cloudformation.delete_stack(StackName=STACK)
-    assert end(world, ids[0]) == "DELETE_COMPLETE", installed.failures(world, ids[0])
+    assert end(world, ids[0]) == "DELETE_COMPLETE", people.failures(world, ids[0])
     assert {end(world, each) for each in ids} == {"DELETE_COMPLETE"}
     assert holders.attached(world) == []
     # People's work stays; nothing else does.
@@ -249,13 +250,11 @@ def test_a_failure_names_its_cause_in_the_stack_event_and_leaves_nothing(
         installed.create_stack(world, STACK, parameters)
 
     assert reason in str(caught.value)
-    assert end(world, STACK) == "ROLLBACK_COMPLETE", installed.failures(world, STACK)
+    assert end(world, STACK) == "ROLLBACK_COMPLETE", people.failures(world, STACK)
     assert {each.id for each in server.projects.list(get_all=True)} == before
     world.aws("cloudformation").delete_stack(StackName=STACK)
     with pytest.raises(ClientError):
-        world.aws("s3").head_bucket(
-            Bucket=f"sagemaker-{parameters['SageMakerProjectId']}-{installed.ACCOUNT}-{installed.REGION}"
-        )
+        world.aws("s3").head_bucket(Bucket=f"sagemaker-{parameters['SageMakerProjectId']}-{ACCOUNT}-{REGION}")
 
 
 @pytest.mark.parametrize(
@@ -348,12 +347,12 @@ def test_an_access_token_of_no_worth_stops_no_update_but_of_the_repositories(wor
     cloudformation.update_stack(
         StackName=standing.stack, **installed.stack_request(world, standing.parameters | changes)
     )
-    assert end(world, standing.stack) == "UPDATE_COMPLETE", installed.failures(world, standing.stack)
+    assert end(world, standing.stack) == "UPDATE_COMPLETE", people.failures(world, standing.stack)
 
     changes |= {"ModelBuildRepositoryName": "renamed", "LogRetentionDays": "90"}
     cloudformation.update_stack(
         StackName=standing.stack, **installed.stack_request(world, standing.parameters | changes)
     )
-    assert end(world, standing.stack) == "UPDATE_ROLLBACK_COMPLETE", installed.failures(world, standing.stack)
-    assert "GitLab refused the access token" in "".join(installed.failures(world, standing.stack))
-    assert installed.outputs_of(world, standing.stack) == standing.outputs
+    assert end(world, standing.stack) == "UPDATE_ROLLBACK_COMPLETE", people.failures(world, standing.stack)
+    assert "GitLab refused the access token" in "".join(people.failures(world, standing.stack))
+    assert people.outputs(world, standing.stack) == standing.outputs

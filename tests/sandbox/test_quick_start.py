@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from sandbox import job_images
-from sandbox.aws.ground import ROOT_KEYS
+from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
 from sandbox.world import installed
 from sandbox.world.installed import World
 from seed_checkin import seed
@@ -226,12 +226,12 @@ def set_variables(place: Place, repository: str, names: set[str]) -> None:
     (stack,) = place.world.aws("cloudformation").describe_stacks(StackName=f"{NAME}-gitlab-oidc")["Stacks"]
     roles = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     everywhere = {
-        "AWS_REGION": installed.REGION,
+        "AWS_REGION": REGION,
         "AWS_ROLE_ARN": roles["BuildRoleArn" if repository == "model-deploy" else "TrainingRoleArn"],
         "AWS_CHECK_ROLE_ARN": roles["CheckRoleArn"],
         "SAGEMAKER_PROJECT_NAME": NAME,
         "SAGEMAKER_PROJECT_ID": ID,
-        "ARTIFACT_BUCKET": f"sagemaker-{NAME}-{installed.ACCOUNT}",
+        "ARTIFACT_BUCKET": f"sagemaker-{NAME}-{ACCOUNT}",
         "SAGEMAKER_PIPELINE_ROLE_ARN": roles["PipelineRoleArn"],
         "MODEL_EXECUTION_ROLE_ARN": roles["ModelExecutionRoleArn"],
     }

@@ -13,7 +13,7 @@ import sys
 import threading
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -207,7 +207,7 @@ class Stack:
     def secret_value(self, arn: str) -> str:
         return str(self.aws.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
 
-    def put_seed(self, key: str, files: dict[str | zipfile.ZipInfo, bytes]) -> None:
+    def put_seed(self, key: str, files: Mapping[Any, bytes]) -> None:
         memory = io.BytesIO()
         with zipfile.ZipFile(memory, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in files.items():
@@ -403,7 +403,7 @@ def test_the_archive_runs_as_a_lambda_function_with_three_permissions(
     for name, path in archives.items():
         s3.upload_file(str(path), stack.bucket, f"{name}.zip")
     readable = [stack.token, stack.properties["Variables"]["Build"]["AWS_SECRET_ACCESS_KEY"]["secret"]]
-    statements = [
+    statements: list[dict[str, Any]] = [
         {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": readable},
         {"Effect": "Allow", "Action": "secretsmanager:PutSecretValue", "Resource": stack.trigger},
         {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{stack.bucket}/seed-*"},
@@ -516,8 +516,11 @@ def test_a_gitlab_with_a_certificate_authority_of_its_own(stack: Stack, tmp_path
 
 def test_a_token_in_a_json_secret_and_the_owners_own_namespace(stack: Stack) -> None:
     secret = stack.secret("json", json.dumps({"token": stack.server.token}))
-    names = {"ModelBuildRepositoryName": f"{stack.name}-build", "ModelDeployRepositoryName": f"{stack.name}-deploy"}
-    own = {"GitLabGroupId": "None", "GitLabBaseUrl": f"{stack.server.url}/root"}
+    names: dict[str, Any] = {
+        "ModelBuildRepositoryName": f"{stack.name}-build",
+        "ModelDeployRepositoryName": f"{stack.name}-deploy",
+    }
+    own: dict[str, Any] = {"GitLabGroupId": "None", "GitLabBaseUrl": f"{stack.server.url}/root"}
     answer = stack.request("Create", GitLabSecretName=secret, **own, **names)
     assert answer["Status"] == "SUCCESS", answer["Reason"]
     assert answer["Data"]["ModelBuildProjectUrl"] == f"{stack.server.url}/root/{stack.name}-build"
@@ -885,7 +888,7 @@ def test_an_update_that_changes_nothing_here_asks_nobody(stack: Stack, behind: C
     assert stack.request("Create")["Status"] == "SUCCESS"
     proxy.requests.clear()
     stack.aws.client("secretsmanager").put_secret_value(SecretId=stack.token, SecretString="glpat-expired")
-    changes = {"ComponentVersion": "1.1.0", "ModelBuildSeedKey": "new.zip", "SeedBucket": "another"}
+    changes: dict[str, Any] = {"ComponentVersion": "1.1.0", "ModelBuildSeedKey": "new.zip", "SeedBucket": "another"}
     assert stack.request("Update", **changes)["Status"] == "SUCCESS"
     assert proxy.requests == []
     assert_complete(stack)
@@ -932,7 +935,7 @@ def test_a_failed_update_is_rolled_back(stack: Stack) -> None:
     stack.request("Create")
     good = stack.properties
     stack.server.client.projects.create({"name": "theirs", "namespace_id": stack.group.id})
-    changes = {"ModelBuildRepositoryName": "mine", "ModelDeployRepositoryName": "theirs"}
+    changes: dict[str, Any] = {"ModelBuildRepositoryName": "mine", "ModelDeployRepositoryName": "theirs"}
     answer = stack.request("Update", **changes)
     assert answer["Status"] == "FAILED"
     assert "abalone-deploy to theirs: the name is taken" in answer["Reason"]
@@ -958,7 +961,8 @@ def test_a_project_cannot_change_its_server(stack: Stack) -> None:
 def test_an_update_of_a_project_that_is_gone_says_so(stack: Stack) -> None:
     stack.request("Create")
     stack.project("abalone-build").delete()
-    for change in ({"ModelBuildRepositoryName": "renamed"}, {"Variables": {}}):
+    updates: tuple[dict[str, Any], ...] = ({"ModelBuildRepositoryName": "renamed"}, {"Variables": {}})
+    for change in updates:
         answer = stack.request("Update", **change)
         assert answer["Status"] == "FAILED"
         assert "is gone" in answer["Reason"]

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox import job_images
-from sandbox.world import installed
+from sandbox.aws.ground import ACCOUNT
+from sandbox.world import installed, people
 from sandbox.world.installed import World
 from tests.sandbox.gitlab_client import first_pipeline
 
@@ -30,7 +31,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def launch(world: World) -> str:
     """What SageMaker does for a person in Studio; the name of the stack that comes of it."""
     service = world.aws("servicecatalog")
-    product = installed.outputs_of(world, "sagemaker-ci")["ProductId"]
+    product = people.outputs(world, "sagemaker-ci")["ProductId"]
     [version] = service.describe_product(Id=product)["ProvisioningArtifacts"]
     parameters = installed.project_parameters(world)
     record = service.provision_product(
@@ -40,7 +41,7 @@ def launch(world: World) -> str:
         ProvisioningParameters=[{"Key": key, "Value": value} for key, value in parameters.items()],
         Tags=[{"Key": "sagemaker:project-name", "Value": parameters["SageMakerProjectName"]}],
     )["RecordDetail"]
-    return f"SC-{installed.ACCOUNT}-{record['ProvisionedProductId']}"
+    return f"SC-{ACCOUNT}-{record['ProvisionedProductId']}"
 
 
 def end(world: World, stack: str) -> str:
@@ -56,18 +57,16 @@ def end(world: World, stack: str) -> str:
 
 def test_the_product_creates_a_project_whose_first_pipeline_trains(world: World) -> None:
     stack = launch(world)
-    assert end(world, stack) == "CREATE_COMPLETE", installed.failures(world, stack)
+    assert end(world, stack) == "CREATE_COMPLETE", people.failures(world, stack)
     assert first_pipeline(world.gitlab().projects.get(installed.BUILD_REPOSITORY)) == "success"
     cloudformation = world.aws("cloudformation")
     number = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackId"]
     cloudformation.delete_stack(StackName=stack)
-    assert end(world, number) == "DELETE_COMPLETE", installed.failures(world, number)
+    assert end(world, number) == "DELETE_COMPLETE", people.failures(world, number)
 
 
 def test_people_in_studio_get_no_right_to_make_stacks(world: World) -> None:
-    assert "StudioPolicyArn" not in installed.outputs_of(world, "sagemaker-ci")
-    trust = world.aws("iam").get_role(
-        RoleName=installed.outputs_of(world, "sagemaker-ci")["LaunchRoleArn"].split("/")[1]
-    )
+    assert "StudioPolicyArn" not in people.outputs(world, "sagemaker-ci")
+    trust = world.aws("iam").get_role(RoleName=people.outputs(world, "sagemaker-ci")["LaunchRoleArn"].split("/")[1])
     principals = [each["Principal"] for each in trust["Role"]["AssumeRolePolicyDocument"]["Statement"]]
     assert principals == [{"Service": "servicecatalog.amazonaws.com"}]

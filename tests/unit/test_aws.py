@@ -158,7 +158,7 @@ def test_a_refusal_is_told_apart_by_code_and_operation(
         ),
         (botocore.EndpointConnectionError(endpoint_url="https://sts"), errors.AwsUnreachable),
         (botocore.ReadTimeoutError(endpoint_url="https://sts"), errors.AwsUnreachable),
-        (botocore.SSLError(endpoint_url="https://sts", error="self-signed"), errors.AwsUnreachable),
+        (botocore.SSLError(endpoint_url="https://sts", error=Exception("self-signed")), errors.AwsUnreachable),
         (ResponseParserError("<html>"), errors.AwsUnreachable),
         (botocore.ParamValidationError(report="Invalid bucket name\nInvalid key"), errors.AwsRefused),
     ],

@@ -186,7 +186,7 @@ def test_an_offer_that_projects_live_by_is_not_changed() -> None:
         ({"gitlab_url": ""}, ["no identity provider", "--gitlab-url"], "letter by letter"),
     ],
 )
-def test_the_last_lines_say_what_is_left_to_do(change: dict[str, str], expected: list[str], absent: str) -> None:
+def test_the_last_lines_say_what_is_left_to_do(change: dict[str, Any], expected: list[str], absent: str) -> None:
     text = "\n".join(installer.next_steps(REQUEST._replace(**change), "https://s3/template.yml", OUTPUTS))
     assert all(each in text for each in [*expected, "https://s3/template.yml"])
     assert absent not in text
@@ -201,8 +201,8 @@ def test_every_wrong_option_is_named_at_once(monkeypatch: pytest.MonkeyPatch) ->
     arguments = parser.parse_args(given.split())
     with pytest.raises(errors.InvalidOption) as caught:
         command.run(arguments)
-    flags = ("--bucket", "--input-bucket", "--region", "--gitlab-url", "--studio-role")
-    flags += ("--lambda-functions", "--lambda-role", "--readable-parameters")
+    flags = ["--bucket", "--input-bucket", "--region", "--gitlab-url", "--studio-role"]
+    flags += ["--lambda-functions", "--lambda-role", "--readable-parameters"]
     assert all(f"{flag} is" in caught.value.message for flag in flags)
 
 

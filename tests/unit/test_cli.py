@@ -50,7 +50,7 @@ def silence() -> Iterator[socket.socket]:
 @pytest.mark.parametrize("command", ["build", "doctor"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["cancelled in GitLab", "interrupted"])
 def test_a_command_that_is_interrupted_ends_in_one_line_and_leaves_no_id_token(
-    silence: socket.socket, tmp_path: Path, command: str, number: int
+    silence: socket.socket, tmp_path: Path, command: str, number: signal.Signals
 ) -> None:
     folder, temporary = tmp_path / "model-deploy", tmp_path / "tmp"
     shutil.copytree(ROOT / "seed-deploy", folder)

@@ -385,7 +385,7 @@ def unreadable(path: Path) -> None:
     path.write_text("a: [")
 
 
-WRONG = {
+WRONG: dict[Callable[[Path], None], str] = {
     a_folder: "is a folder",
     a_pipe: "is not a regular file",
     a_link_to_itself: "cannot be read: Too many levels of symbolic links",

@@ -39,7 +39,8 @@ def test_an_endpoint_is_waited_for_until_nothing_goes_on(status: str, expected: 
 
 
 def test_the_table_names_every_status_that_endpoints_have() -> None:
-    assert set(get_session().get_service_model("sagemaker").shape_for("EndpointStatus").enum) == SETTLED.keys()
+    statuses = get_session().get_service_model("sagemaker").shape_for("EndpointStatus").metadata["enum"]
+    assert set(statuses) == SETTLED.keys()
 
 
 def test_an_endpoint_in_service_with_a_pending_deployment_is_not_at_rest() -> None:
@@ -224,10 +225,11 @@ def test_inference_components_that_may_not_be_looked_at_are_an_error_that_names_
 def test_only_sagemakers_own_refusal_tells_that_an_endpoint_is_asynchronous(
     code: str, message: str, expected: bool
 ) -> None:
-    with Stubber(
-        boto3.client("sagemaker-runtime", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
-    ) as stub:
+    runtime = boto3.client(
+        "sagemaker-runtime", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    with Stubber(runtime) as stub:
         stub.add_client_error("invoke_endpoint", code, message, 400)
         with pytest.raises(errors.InvocationFailed) as raised:
-            endpoint.invoke(stub.client, "e", b"1,2", "text/csv")
+            endpoint.invoke(runtime, "e", b"1,2", "text/csv")
     assert ("InvokeEndpointAsync" in raised.value.hint) is expected

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_equal_exports_give_equal_bytes() -> None:
-    other_order = EXPORT._replace(parameters=dict(reversed(EXPORT.parameters.items())))
+    other_order = EXPORT._replace(parameters=dict(reversed(list(EXPORT.parameters.items()))))
     assert export.to_bytes(EXPORT) == export.to_bytes(other_order)
 
 

@@ -326,7 +326,7 @@ def test_a_rule_sees_the_variables_of_the_jobs_environment() -> None:
 
 def test_a_literal_variable_is_known_as_one() -> None:
     job = jobs('j: {script: x, variables: {A: {value: "$B", expand: false}, C: "$B"}}')["j"]
-    assert (job.variables, job.raw) == ({"A": "$B", "C": "$B"}, {"A"})
+    assert (job.variables, job.raw) == ({"A": "$B", "C": "$B"}, frozenset({"A"}))
 
 
 def test_a_matrix_multiplies_a_job_and_its_needs() -> None:

@@ -124,8 +124,11 @@ def test_a_second_signal_does_not_interrupt_the_cleaning_up() -> None:
 
 
 def test_an_error_without_a_signal_stays_what_it_is() -> None:
+    def missing() -> None:
+        raise KeyError("x")
+
     with pytest.raises(KeyError):
-        run(lambda: {}["x"])
+        run(missing)
     run(lambda: None)
 
 

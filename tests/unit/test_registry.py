@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import boto3
 import pytest
 from botocore.stub import Stubber
@@ -20,8 +22,9 @@ from ci_scripts import errors, registry
     ],
 )
 def test_what_is_no_version_arn_is_refused_before_aws_is_asked(arn: str) -> None:
+    nobody: Any = None
     with pytest.raises(errors.ModelPackageNotFound, match="is not the ARN"):
-        registry.describe(None, arn)
+        registry.describe(nobody, arn)
 
 
 @pytest.mark.parametrize(

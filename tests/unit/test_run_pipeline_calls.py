@@ -28,7 +28,8 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def client(service: str) -> Any:
-    return boto3.Session(region_name="eu-west-1").client(service, endpoint_url=NOWHERE)
+    session: Any = boto3.Session(region_name="eu-west-1")
+    return session.client(service, endpoint_url=NOWHERE)
 
 
 @pytest.fixture

@@ -166,6 +166,7 @@ def test_outside_gitlab_every_run_is_a_new_execution() -> None:
 def test_requests_are_ones_that_sagemaker_takes(where: job.Job) -> None:
     request = execution.start_request("abalone-p-1", {"Mse": "5"}, where)
     model = get_session().get_service_model("sagemaker").operation_model("StartPipelineExecution")
+    assert model.input_shape is not None
     assert not ParamValidator().validate(request, model.input_shape).has_errors()
     assert 32 <= len(request["ClientRequestToken"]) <= 128
 
@@ -335,7 +336,7 @@ def test_every_parameter_that_a_hint_names_is_one_of_the_stack() -> None:
 
 
 def test_every_status_that_sagemaker_has_is_known() -> None:
-    statuses = get_session().get_service_model("sagemaker").shape_for("PipelineExecutionStatus").enum
+    statuses = get_session().get_service_model("sagemaker").shape_for("PipelineExecutionStatus").metadata["enum"]
     endings = {status for status, *_ in ENDINGS} | {"Succeeded"}
     assert set(statuses) == endings | {"Executing", "Stopping"}
 
@@ -384,5 +385,6 @@ def test_the_log_of_a_check_is_that_of_its_processing_job(kind: str) -> None:
 def test_a_tuning_job_has_no_log_of_its_own_and_names_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
     arn = "arn:aws:sagemaker:eu-west-1:123456789012:hyper-parameter-tuning-job/x"
     step = view(row("Tune", "Failed", Metadata={"TuningJob": {"Arn": arn}}))["Tune"]
-    assert not jobs.show_log(None, step)
+    nobody: Any = None
+    assert not jobs.show_log(nobody, step)
     assert capsys.readouterr().out == f"step Tune has no log of its own, only the jobs that it started: {arn}\n"

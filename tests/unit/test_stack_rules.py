@@ -52,7 +52,7 @@ def test_every_stack_status_calls_for_one_action(status: str | None, action: Act
 
 
 def test_the_table_names_every_status_that_cloudformation_has() -> None:
-    statuses = get_session().get_service_model("cloudformation").shape_for("StackStatus").enum
+    statuses = get_session().get_service_model("cloudformation").shape_for("StackStatus").metadata["enum"]
     assert set(statuses) == ACTIONS.keys() - {None}
 
 

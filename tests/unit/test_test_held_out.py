@@ -12,6 +12,9 @@ from ci_scripts.errors import HeldOutDataInvalid, HeldOutDataMissing, OutsideRep
 from ci_scripts.quality import Data
 from ci_scripts.test import held_out
 
+NOT_ASKED: Any = (None, None)
+"""The clients of SageMaker and S3, where a file of the repository is read."""
+
 
 def data(**changes: Any) -> Data:
     return Data(None, None, None, label_column=0, header=False, rows=500)._replace(**changes)
@@ -62,7 +65,7 @@ def test_a_cell_is_a_number_only_where_it_is_written_as_one(text: str, value: ob
 def test_blank_lines_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "held_out.csv"
     path.write_bytes(b"\xef\xbb\xbf9,0.4\r\n\r\n11,0.5\r\n")
-    found = held_out.load(data(path=path), "", None, None)
+    found = held_out.load(data(path=path), "", *NOT_ASKED)
     assert (found.labels, found.total, found.source) == ([9.0, 11.0], 2, str(path))
 
 
@@ -141,7 +144,7 @@ def test_what_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "held_out.csv"
     path.write_bytes(b"PAR1\xff\xfe\x00")
     with pytest.raises(HeldOutDataInvalid, match="is not CSV in UTF-8"):
-        held_out.load(data(path=path), "", None, None)
+        held_out.load(data(path=path), "", *NOT_ASKED)
 
 
 def test_data_that_is_no_file_of_the_repository_is_refused(tmp_path: Path) -> None:
@@ -162,11 +165,11 @@ def test_data_that_is_no_file_of_the_repository_is_refused(tmp_path: Path) -> No
         ("../outside.csv", OutsideRepository, "leads out of the repository"),
     ):
         with pytest.raises(error, match=message):
-            held_out.load(data(path=checkout / name, base=checkout), "", None, None)
+            held_out.load(data(path=checkout / name, base=checkout), "", *NOT_ASKED)
     shared = data(path=checkout / "models" / "../shared.csv", base=checkout / "models")
-    assert held_out.load(shared, "", None, None).labels == [1.0]
+    assert held_out.load(shared, "", *NOT_ASKED).labels == [1.0]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(HeldOutDataMissing, match=r"held_out\.csv"):
-        held_out.load(data(path=tmp_path / "held_out.csv"), "", None, None)
+        held_out.load(data(path=tmp_path / "held_out.csv"), "", *NOT_ASKED)
