@@ -76,11 +76,11 @@ class Aws:
         session.events.register("before-send", job.raise_if_cancelled)
         return session
 
-    def _client(self, service: str, attempts: int = 8) -> Any:
+    def _client(self, service: str, attempts: int = 8, connections: int = 10) -> Any:
         """A client. Raises nothing by itself: the first call does.
 
         Adaptive retries slow down on throttling, which Describe* and List* calls of SageMaker do meet. With one attempt
-        nothing is retried and nothing waits; with two, nothing but the second one.
+        nothing is retried and nothing waits; with two, nothing but the second one. `connections` at once are kept open.
         """
         from botocore.config import Config
 
@@ -88,6 +88,7 @@ class Aws:
             retries={"mode": "adaptive" if attempts > 2 else "standard", "total_max_attempts": attempts},
             connect_timeout=10,
             read_timeout=70,  # seconds; a real-time endpoint may take 60 to answer
+            max_pool_connections=connections,
             user_agent_extra=f"sagemaker-ci/{__version__}",
         )
         return self.session.client(service, config=config)
@@ -136,6 +137,10 @@ class Aws:
     def runtime(self) -> SageMakerRuntimeClient:
         """Asks endpoints once: what a caller gets, not what retries make of it."""
         return self._client("sagemaker-runtime", attempts=1)  # type: ignore[no-any-return]
+
+    def concurrent_runtime(self, connections: int) -> SageMakerRuntimeClient:
+        """Asks endpoints once, with so many requests under way at a time."""
+        return self._client("sagemaker-runtime", attempts=1, connections=connections)  # type: ignore[no-any-return]
 
     @cached_property
     def patient_runtime(self) -> SageMakerRuntimeClient:

@@ -530,6 +530,16 @@ class TestsFailed(SagemakerCiError):
     hint = "Open report.html among the job's artifacts, or the pipeline's Tests tab."
 
 
+class TransformFailed(SagemakerCiError):
+    """A function that quality.yml names (`request.transform`, `transform_answer`) failed or returned something else."""
+
+    code = "SMCI-709"
+    hint = (
+        "`transform(rows)` returns the body and its content type; `transform_answer(answer, rows)` one prediction for "
+        "each row. See the README of the `test-staging` component."
+    )
+
+
 # --- 8xx: offering projects ----------------------------------------------------------------------------------------
 
 

@@ -13,13 +13,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ci_scripts import documents, job, repository, schemas, text
+from ci_scripts import documents, job, quality_rules, repository, schemas, text, transforms
 from ci_scripts.documents import Malformed
 from ci_scripts.errors import InvalidQuality
 from ci_scripts.repository import Unreadable
 
 FILE = "quality.yml"
 """Where the thresholds are looked for; the file may be missing."""
+
+
+Label = float | str
+"""A label of the held-out data, or a class: a number, or text."""
+Column = int | str
+"""A column of the held-out data: its position, counted from 0, or its name in the header."""
+
+MIN_ROWS = 30
+"""Rows that a segment needs to count, unless the check says otherwise."""
 
 
 class Data(NamedTuple):
@@ -31,10 +40,16 @@ class Data(NamedTuple):
     label_column: int | str
     header: bool
     rows: int
-    classes: tuple[float, ...] = ()
+    classes: tuple[Label, ...] = ()
     """All classes that a label can be; empty: those that the file holds."""
     base: Path | None = None
     """A folder of the repository that `path` must not lead out of; None: the folder of `path`."""
+    positive: Label | None = None
+    """The class that precision, recall, F1 and a single score are of; None: class 1 of 0 and 1."""
+    drop_columns: tuple[Column, ...] = ()
+    """Columns that are not sent to the endpoint."""
+    segments: tuple[Column, ...] = ()
+    """Columns by whose values checks divide the rows."""
 
 
 class Request(NamedTuple):
@@ -44,8 +59,35 @@ class Request(NamedTuple):
     rows_per_request: int = 100
     answer: str = ""
     """A name of answers.FORMATS; empty: what the answer's shape shows."""
-    labels: Mapping[str, float] = MappingProxyType({})
-    """The numbers of classes that the container names by words."""
+    labels: Mapping[str, Label] = MappingProxyType({})
+    """The held-out data's classes, by what the container calls them."""
+    classes: tuple[Label, ...] = ()
+    """The classes of a list of scores, in its order; empty: 0, 1, 2 and so on, or those of labels that are text."""
+    transform: str = ""
+    """`module:function` of the repository: rows to the body of a request; empty: by `content_type`."""
+    transform_answer: str = ""
+    """`module:function` of the repository: an answer to predictions; empty: by its format."""
+
+
+class Load(NamedTuple):
+    """Requests on a schedule, whether or not earlier ones were answered (open loop)."""
+
+    requests_per_second: float
+    duration_seconds: float
+    concurrency: int = 32
+    """At most so many requests at once; one that waits for another counts its wait."""
+    rows_per_request: int = 1
+
+    @property
+    def requests(self) -> int:
+        """How many there are."""
+        return max(1, round(self.requests_per_second * self.duration_seconds))
+
+    def __str__(self) -> str:
+        return (
+            f"{self.requests} requests, {self.requests_per_second:g} a second for {self.duration_seconds:g} s, "
+            f"at most {self.concurrency} at once"
+        )
 
 
 class Threshold(NamedTuple):
@@ -55,9 +97,31 @@ class Threshold(NamedTuple):
     comparison: str
     """`<=` or `>=`."""
     limit: float
+    quantile: float | None = None
+    """Of the pinball loss."""
+    output: int = 0
+    """Which number of an answer of several, counted from 0."""
+    by: Column | None = None
+    """The column by which rows are divided; the worst segment counts."""
+    min_rows: int = MIN_ROWS
+    """A smaller segment does not count."""
 
     def __str__(self) -> str:
-        return f"{self.metric} {self.comparison} {self.limit}"
+        return f"{self.subject} {self.comparison} {self.limit}"
+
+    @property
+    def subject(self) -> str:
+        """What is bounded: `pinball(0.9) of output 2 by region`."""
+        quantile = f"({self.quantile:g})" if self.quantile is not None else ""
+        output = f" of output {self.output}" if self.output else ""
+        column = f"column {self.by}" if isinstance(self.by, int) else self.by
+        return f"{self.metric}{quantile}{output}" + (f" by {text.short(column, 60)}" if column is not None else "")
+
+    @property
+    def key(self) -> str:
+        """What is measured, which is the same for both bounds of a check unless the worst segment is."""
+        worst = {"<=": ", highest", ">=": ", lowest"}[self.comparison] if self.by is not None else ""
+        return f"{self.subject}{worst}"
 
     def holds(self, measured: float) -> bool:
         """Whether `measured` passes; NaN never does."""
@@ -72,6 +136,7 @@ class Quality(NamedTuple):
     thresholds: tuple[Threshold, ...]
     content: dict[str, Any]
     """The file as it was parsed."""
+    load: Load | None = None
 
 
 def load(path: Path, base: Path | None = None) -> Quality:
@@ -120,8 +185,9 @@ def find_problems(content: Any, folder: Path | None = None, base: Path | None = 
 
 def parse(content: Mapping[str, Any], folder: Path, base: Path | None = None) -> Quality:
     """Typed values of a document without problems; a relative `path` of the data starts at `folder`."""
-    data, request = content["data"], content.get("request", {})
+    data, request = content["data"], dict(content.get("request", {}))
     checks: list[dict[str, Any]] = content.get("checks", [])
+    classes = data.get("classes", ())
     return Quality(
         data=Data(
             from_model_package=data.get("from_model_package"),
@@ -130,17 +196,29 @@ def parse(content: Mapping[str, Any], folder: Path, base: Path | None = None) ->
             label_column=data.get("label_column", 0),
             header=data.get("header", False),
             rows=int(data.get("rows", 500)),
-            classes=tuple(sorted(data.get("classes", ()))),
+            classes=tuple(classes if quality_rules.is_text(classes) else sorted(classes)),
             base=base or folder,
+            positive=data.get("positive"),
+            drop_columns=tuple(data.get("drop_columns", ())),
+            segments=tuple(dict.fromkeys(check["by"] for check in checks if "by" in check)),
         ),
-        request=Request(**request),
+        request=Request(**request | {"classes": tuple(request.get("classes", ()))}),
         thresholds=tuple(
-            Threshold(check["metric"], comparison, check[bound])
+            Threshold(
+                check["metric"],
+                comparison,
+                check[bound],
+                check.get("quantile"),
+                check.get("output", 0),
+                check.get("by"),
+                check.get("min_rows", MIN_ROWS),
+            )
             for check in checks
             for bound, comparison in (("min", ">="), ("max", "<="))
             if bound in check
         ),
         content=dict(content),
+        load=Load(**content["load"]) if "load" in content else None,
     )
 
 
@@ -153,6 +231,8 @@ def _contradictions(content: Any, folder: Path | None, base: Path | None) -> Ite
     path = data.get("path")
     if folder and base and isinstance(path, str) and not repository.holds(folder / path, base):
         yield f"data.path: {text.quoted(path)} leads out of the repository"
+    yield from quality_rules.contradictions(content)
+    yield from transforms.problems(content, base)
     checks = content["checks"] if isinstance(content.get("checks"), list) else []
     for index, each in enumerate(checks):
         bounds = [each.get(name) for name in ("min", "max")] if isinstance(each, dict) else []

@@ -21,6 +21,8 @@ class Predictor(NamedTuple):
     """Sends a request once: what a caller gets."""
     patient: Ask
     """Sends it a second time when the first was throttled, reset or answered 5xx."""
+    concurrent: Callable[[int], Ask]
+    """Sends a request once, for so many threads that do it at a time."""
 
 
 class Hosting(Protocol):

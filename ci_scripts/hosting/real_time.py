@@ -74,4 +74,5 @@ class RealTime:
         return Predictor(
             once=partial(endpoint.invoke, aws.runtime, endpoint_name),
             patient=partial(endpoint.invoke, aws.patient_runtime, endpoint_name),
+            concurrent=lambda threads: partial(endpoint.invoke, aws.concurrent_runtime(threads), endpoint_name),
         )

@@ -8,13 +8,14 @@ Called by the endpoint under test.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from ci_scripts import text
 from ci_scripts.errors import InvalidPredictions
+from ci_scripts.quality import Label
+from ci_scripts.test import answer_rows
+from ci_scripts.test.answer_rows import as_number, excerpt, is_score_list
 
 
 class Answers(NamedTuple):
@@ -22,15 +23,31 @@ class Answers(NamedTuple):
 
     format: str
     """A name of FORMATS."""
-    values: list[float]
-    """For each row the class that the container names or gives the highest score, else its number."""
+    values: Sequence[Label]
+    """For each row the class that the container names or gives the highest score, else its (first) number."""
     probabilities: list[float] | None
-    """For each row the probability of class 1, where the format says it."""
+    """For each row the probability or score of the positive class, where the format says it."""
+    scores: list[Mapping[Label, float]] | None = None
+    """For each row the score of every class, where the format says it."""
+    outputs: list[list[float]] | None = None
+    """For each row all of its numbers, where there are several."""
+
+    @property
+    def rows(self) -> list[Answer]:
+        """The same, row by row."""
+        nothing = [None] * len(self.values)
+        columns = (self.values, self.probabilities or nothing, self.scores or nothing, self.outputs or nothing)
+        return [Answer(*each) for each in zip(*columns, strict=True)]
+
+    def of(self, rows: Sequence[int]) -> Answers:
+        """Those of some rows alone."""
+        answers = self.rows
+        return together(self.format, [answers[row] for row in rows])
 
     @property
     def are_classes(self) -> bool:
         """Whether the values are classes, and no numbers that a cut could turn into classes."""
-        return self.format in ("scores", "label")
+        return self.format in ("scores", "label", "class")
 
     @property
     def are_final(self) -> bool:
@@ -38,34 +55,66 @@ class Answers(NamedTuple):
         return self.are_classes or self.format == "predicted_label"
 
 
-Labels = Mapping[str, float]
+class Classes(NamedTuple):
+    """What the held-out data says about classes; the defaults are those of labels that are numbers."""
+
+    in_scores: Sequence[Label] = ()
+    """The classes of a list of scores, in its order; empty: 0, 1, 2 and so on."""
+    positive: Label = 1.0
+    """The class that a single score is of."""
+    are_text: bool = False
+
+
+NUMBERS = Classes()
+
+
+class Answer(NamedTuple):
+    """What an endpoint made of one row, as `Answers`."""
+
+    value: Label
+    probability: float | None = None
+    scores: Mapping[Label, float] | None = None
+    outputs: list[float] | None = None
+
+
+Labels = Mapping[str, Label]
 
 FORMATS = {
     "number": "one number for each row, in CSV or JSON: a value, a score of class 1, or the class itself",
+    "numbers": "several numbers for each row, such as forecasts of quantiles; `output` of a check says which it is of",
     "score": "objects with one number as score: a value, or a score of class 1",
     "scores": "a list of scores for each row, one for each of the classes 0, 1, 2 and so on; the highest is predicted",
     "predicted_label": "objects with predicted_label, or that in the first column of CSV",
     "label": "objects with a label and a score of how sure it is",
+    "class": "one class for each row, by its name, in CSV or JSON",
 }
 """Formats of an answer, as `request.answer` in quality.yml names them."""
 
 
-def decode(body: bytes, rows: int, name: str = "", labels: Labels | None = None) -> Answers:
+def decode(body: bytes, rows: int, name: str = "", labels: Labels | None = None, classes: Classes = NUMBERS) -> Answers:
     """The predictions in a response for `rows` rows, in the format `name`; else in the one that its shape shows.
 
-    `labels` gives the numbers of classes that the container names by words. Raises InvalidPredictions.
+    `labels` gives the classes that the container calls otherwise. Raises InvalidPredictions.
     """
     content = body.decode("utf-8", errors="replace").strip()
-    found = _json_rows(content, rows) if content[:1] in ("[", "{") else _csv_rows(content, rows, name)
+    found = answer_rows.take_apart(content, rows, name, words=classes.are_text)
     if found is None:
-        raise InvalidPredictions(f"the endpoint answered something that holds no predictions: {_excerpt(content)}")
+        raise InvalidPredictions(f"the endpoint answered something that holds no predictions: {excerpt(content)}")
     if len(found) != rows:
-        raise InvalidPredictions(f"the endpoint answered {len(found)} values for {rows} rows: {_excerpt(content)}")
-    shapes = {_shape(row, name) for row in found}
+        raise InvalidPredictions(f"the endpoint answered {len(found)} values for {rows} rows: {excerpt(content)}")
+    return read(found, name, labels, classes, content)
+
+
+def read(
+    found: Sequence[Any], name: str = "", labels: Labels | None = None, classes: Classes = NUMBERS, content: str = ""
+) -> Answers:
+    """The same of rows that are taken apart, each a number, a text, a list or an object; `content` is the whole."""
+    labels = labels or {}
+    shapes = {_shape_among(row, name, labels, classes) for row in found}
     if len(shapes) > 1 or "" in shapes:
-        row = next((row for row in found if not _shape(row, name)), found[0])
+        row = next((row for row in found if not _shape_among(row, name, labels, classes)), found[0])
         raise InvalidPredictions(
-            f"the endpoint answered {_excerpt(_text(row))} for row {found.index(row) + 1} of a request, "
+            f"the endpoint answered {excerpt(_text(row))} for row {list(found).index(row) + 1} of a request, "
             "which is no format of answers known here",
             hint=_HINT,
         )
@@ -73,11 +122,24 @@ def decode(body: bytes, rows: int, name: str = "", labels: Labels | None = None)
     if name and shape != name:
         raise InvalidPredictions(
             f"the endpoint answered in the format {shape}, `request.answer` in quality.yml says {name}: "
-            f"{_excerpt(content)}"
+            f"{excerpt(content or str(list(found)))}"
         )
-    values = [_READERS[shape](row, position, labels or {}) for position, row in enumerate(found, start=1)]
-    probabilities = [each for _, each in values if each is not None]
-    return Answers(shape, [value for value, _ in values], probabilities if len(probabilities) == rows else None)
+    answers = [_READERS[shape](row, position, labels, classes) for position, row in enumerate(found, start=1)]
+    return together(shape, answers)
+
+
+def together(shape: str, answers: Sequence[Answer]) -> Answers:
+    """Answers of one format for all rows; what a row lacks, all of them do."""
+    probabilities = [each.probability for each in answers if each.probability is not None]
+    scores = [each.scores for each in answers if each.scores is not None]
+    outputs = [each.outputs for each in answers if each.outputs is not None]
+    return Answers(
+        shape,
+        [each.value for each in answers],
+        probabilities if len(probabilities) == len(answers) else None,
+        scores if answers and len(scores) == len(answers) else None,
+        outputs if answers and len(outputs) == len(answers) else None,
+    )
 
 
 _HINT = (
@@ -86,92 +148,30 @@ _HINT = (
 )
 
 
-# --- rows ----------------------------------------------------------------------------------------------------------
-
-
-def _json_rows(content: str, rows: int) -> list[Any] | None:
-    """The rows of a document, or of JSON lines."""
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError):
-        return _json_lines(content)
-    if isinstance(document, dict):
-        for key in ("predictions", "scores", "prediction", "probabilities", "predicted_label", "labels"):
-            if isinstance(document.get(key), list):
-                break
-        else:
-            return [document]  # one line of JSON lines
-        if isinstance(document.get("predictions"), list):
-            return list(document["predictions"])
-        return _columns(document, rows)
-    if rows == 1 and len(document) != 1 and _is_score_list(document):
-        return [document]  # the scores of the one row
-    return list(document)
-
-
-def _columns(document: Mapping[str, Any], rows: int) -> list[Any] | None:
-    """Rows out of an answer that has a list for each column, as those of LightGBM and CatBoost; Random Cut Forest's."""
-    if isinstance(document.get("scores"), list) and all(isinstance(each, dict) for each in document["scores"]):
-        return list(document["scores"])
-    for key in ("predicted_label", "prediction", "probabilities"):
-        column = document.get(key)
-        if isinstance(column, list):
-            if key == "probabilities" and rows == 1 and _is_score_list(column):
-                return [column]
-            return [{"predicted_label": each} for each in column] if key == "predicted_label" else list(column)
-    return [document]
-
-
-def _json_lines(content: str) -> list[Any] | None:
-    try:
-        return [json.loads(line) for line in content.splitlines() if line.strip()]
-    except (ValueError, RecursionError):
-        return None
-
-
-def _csv_rows(content: str, rows: int, name: str) -> list[Any] | None:
-    """Numbers of one row each, on lines or separated by commas, or lines of several columns."""
-    lines = [line.strip().removesuffix(",") for line in content.splitlines() if line.strip()]
-    table = [line.split(",") for line in lines]
-    if name == "predicted_label":
-        return [{"predicted_label": cells[0].strip()} for cells in table]
-    if len(table) == rows and any(len(cells) > 1 for cells in table):
-        if name == "scores" or all(_is_score_list(cells) and not _is_label_first(cells) for cells in table):
-            return [list(cells) for cells in table]
-        raise InvalidPredictions(
-            f"the endpoint answered several columns for each row, and nothing says what they are: {_excerpt(content)}",
-            hint="Name the format in quality.yml, `request: {answer: scores}` for a score for each class, `{answer: "
-            "predicted_label}` for the class in the first column.",
-        )
-    return [each for line in lines for each in line.replace(",", " ").split()]
-
-
-def _is_label_first(cells: Sequence[str]) -> bool:
-    """Whether a line may be a class and its probability instead of two scores: `0,1.0`."""
-    return len(cells) == 2 and cells[0].strip().isdigit()
-
-
-def _is_score_list(values: Iterable[Any]) -> bool:
-    """Whether these are the probabilities of classes: of no other list is it known that its highest is predicted."""
-    numbers = [_number(each) for each in values]
-    return (
-        len(numbers) > 1
-        and all(number is not None and 0 <= number <= 1 for number in numbers)
-        and abs(sum(number or 0 for number in numbers) - 1) <= 0.001 * len(numbers)
-    )
-
-
 # --- formats -------------------------------------------------------------------------------------------------------
+
+
+def _shape_among(row: Any, name: str, labels: Labels, classes: Classes) -> str:
+    """The format of a row; a single value is a class, not a number, where labels are text and it names one."""
+    shape = _shape(row, name)
+    value = row[0] if isinstance(row, list) and len(row) == 1 else row
+    if shape == "number" and (
+        name == "class" or (classes.are_text and (as_number(value) is None or _names(value, labels)))
+    ):
+        return "class"
+    return shape
 
 
 def _shape(row: Any, name: str) -> str:
     """The format of a row; empty for one that is known to be none."""
     if isinstance(row, list):
-        if len(row) == 1:
+        if len(row) == 1 and name != "numbers":
             return _shape(row[0], name)
         if row and all(isinstance(each, dict) and "label" in each and "score" in each for each in row):
             return "label"  # all classes with their scores, as `top_k=None` answers
-        return "scores" if _is_score_list(row) or (name == "scores" and row and _are_numbers(row)) else ""
+        if name == "numbers" and row and _are_numbers(row):
+            return "numbers"
+        return "scores" if is_score_list(row) or (name == "scores" and row and _are_numbers(row)) else ""
     if isinstance(row, dict):
         if "predicted_label" in row:
             return "predicted_label"
@@ -185,100 +185,134 @@ def _shape(row: Any, name: str) -> str:
 
 
 def _are_numbers(values: Iterable[Any]) -> bool:
-    return all(_number(each) is not None for each in values)
+    return all(as_number(each) is not None for each in values)
 
 
-def _read_number(row: Any, position: int, labels: Labels) -> tuple[float, float | None]:
+def _read_number(row: Any, position: int, labels: Labels, classes: Classes) -> Answer:
     value = _finite(row[0] if isinstance(row, list) else row, position)
-    return value, value
+    return Answer(value, value)
 
 
-def _read_score(row: Any, position: int, labels: Labels) -> tuple[float, float | None]:
+def _read_numbers(row: Any, position: int, labels: Labels, classes: Classes) -> Answer:
+    outputs = [_finite(each, position) for each in row]
+    return Answer(outputs[0], outputs=outputs)
+
+
+def _read_score(row: Any, position: int, labels: Labels, classes: Classes) -> Answer:
     row = row[0] if isinstance(row, list) else row
     value = _finite(row["score"], position)
-    return value, value
+    return Answer(value, value)
 
 
-def _read_scores(row: Any, position: int, labels: Labels) -> tuple[float, float | None]:
+def _read_scores(row: Any, position: int, labels: Labels, classes: Classes) -> Answer:
     if isinstance(row, dict):
         row = next(row[key] for key in ("score", "scores", "probabilities") if isinstance(row.get(key), list))
-    scores = [_finite(each, position) for each in row]
-    highest = max(scores)
-    if scores.count(highest) > 1 and len(set(scores)) == 1:
-        return float(scores.index(highest)), scores[1]
-    return float(scores.index(highest)), scores[1] if len(scores) == 2 else None
+    scores = _by_class([_finite(each, position) for each in row], position, classes)
+    highest = max(scores, key=lambda each: scores[each])
+    alike = len(set(scores.values())) == 1  # a container that tells nothing
+    second = scores.get(classes.positive) if len(scores) == 2 or (alike and not classes.in_scores) else None
+    return Answer(highest, second, scores)
 
 
-def _read_predicted_label(row: Any, position: int, labels: Labels) -> tuple[float, float | None]:
+def _by_class(scores: Sequence[float], position: int, classes: Classes) -> dict[Label, float]:
+    names: Sequence[Label] = classes.in_scores or [float(index) for index in range(len(scores))]
+    if len(names) != len(scores):
+        raise InvalidPredictions(
+            f"the endpoint answered {len(scores)} scores for row {position} of a request, the classes are "
+            f"{len(names)}: {excerpt(', '.join(map(str, names)))}",
+            hint="Name the classes in the order of the scores in quality.yml, `request: {classes: [...]}`.",
+        )
+    return dict(zip(names, scores, strict=True))
+
+
+def _read_predicted_label(row: Any, position: int, labels: Labels, classes: Classes) -> Answer:
     row = row[0] if isinstance(row, list) else row
-    value = _class(row["predicted_label"], position, labels)
+    value = _class(row["predicted_label"], position, labels, classes)
     scores = row.get("probabilities", row.get("score"))
-    if isinstance(scores, list):
-        return value, _number(scores[1]) if len(scores) == 2 else None
-    return value, _number(row.get("score"))
+    if not isinstance(scores, list):
+        return Answer(value, as_number(row.get("score")))
+    if len(scores) < 2 or not _are_numbers(scores) or (classes.in_scores and len(classes.in_scores) != len(scores)):
+        return Answer(value)
+    by_class = _by_class([_finite(each, position) for each in scores], position, classes)
+    return Answer(value, by_class.get(classes.positive) if len(scores) == 2 else None, by_class)
 
 
-def _read_label(row: Any, position: int, labels: Labels) -> tuple[float, float | None]:
+def _read_label(row: Any, position: int, labels: Labels, classes: Classes) -> Answer:
     if isinstance(row, list) and len(row) == 1:
         row = row[0]
     if isinstance(row, list):
-        row = max(row, key=lambda each: _finite(each["score"], position))
+        scores = {_class(each["label"], position, labels, classes): _finite(each["score"], position) for each in row}
+        highest = max(scores, key=lambda each: scores[each])
+        return Answer(highest, _positive(highest, scores[highest], classes, scores), scores)
     sureness = row["score"] if "score" in row else row["prob"]
     label = row["label"]
     if isinstance(label, list) and label:  # BlazingText: the best of k first
         label, sureness = label[0], sureness[0] if isinstance(sureness, list) and sureness else sureness
-    value, sure = _class(label, position, labels), _finite(sureness, position)
-    return value, {0.0: 1 - sure, 1.0: sure}.get(value)
+    value, sure = _class(label, position, labels, classes), _finite(sureness, position)
+    return Answer(value, _positive(value, sure, classes))
 
 
-_READERS: Mapping[str, Callable[[Any, int, Labels], tuple[float, float | None]]] = {
+def _positive(label: Label, sure: float, classes: Classes, scores: Mapping[Label, float] | None = None) -> float | None:
+    """The probability of the positive class, where there are two and one of them is `label`."""
+    if scores and classes.positive in scores:
+        return scores[classes.positive]
+    if label == classes.positive:
+        return sure
+    two = len(classes.in_scores) == 2 if classes.are_text else label in (0, 1) and classes.positive in (0, 1)
+    return 1 - sure if two else None
+
+
+def _read_class(row: Any, position: int, labels: Labels, classes: Classes) -> Answer:
+    return Answer(_class(row[0] if isinstance(row, list) else row, position, labels, classes))
+
+
+_READERS: Mapping[str, Callable[[Any, int, Labels, Classes], Answer]] = {
     "number": _read_number,
+    "numbers": _read_numbers,
     "score": _read_score,
     "scores": _read_scores,
     "predicted_label": _read_predicted_label,
     "label": _read_label,
+    "class": _read_class,
 }
 
 
-def _class(label: Any, position: int, labels: Labels) -> float:
-    """The number of a class: of quality.yml, of itself, or of a name without meaning like LABEL_1 and __label__1."""
-    if str(label) in labels:
-        return labels[str(label)]
-    number = _number(label)
+def _names(label: Any, labels: Labels) -> str:
+    """The key under which `labels` has what a container answered, 1 and 1.0 alike; empty when there is none."""
+    number = as_number(label)
+    keys = (str(label), "" if number is None else f"{number:g}")
+    return next((key for key in keys if key in labels), "")
+
+
+def _class(label: Any, position: int, labels: Labels, classes: Classes) -> Label:
+    """The class: of quality.yml, itself, or of a name without meaning like LABEL_1 and __label__1."""
+    if key := _names(label, labels):
+        value = labels[key]
+        return value if isinstance(value, str) else float(value)
+    if classes.are_text:
+        return str(label).strip()
+    number = as_number(label)
     if number is None and (found := re.fullmatch(r"(?:LABEL_|__label__)(\d{1,9})", str(label), re.ASCII)):
         number = float(found[1])
     if number is None:
         raise InvalidPredictions(
-            f"the endpoint answered the class {_excerpt(str(label))} for row {position} of a request: it is no number",
+            f"the endpoint answered the class {excerpt(str(label))} for row {position} of a request: it is no number",
             hint="Say in quality.yml what its names are in the held-out data: `request: {labels: {NEGATIVE: 0, "
             "POSITIVE: 1}}`.",
         )
     return number
 
 
-def _number(value: Any) -> float | None:
-    """A finite number; None for anything else, true and false included."""
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _finite(value: Any, position: int) -> float:
-    number = _number(value)
+    number = as_number(value)
     if number is None:
         _refuse(value, position)
     return number
 
 
 def _refuse(value: Any, position: int) -> NoReturn:
-    raise InvalidPredictions(f"the endpoint answered {_excerpt(_text(value))} for row {position} of a request")
+    raise InvalidPredictions(f"the endpoint answered {excerpt(_text(value))} for row {position} of a request")
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _excerpt(content: str) -> str:
-    return repr(text.short(" ".join(content[:1000].split()), 80))
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -16,13 +16,15 @@ from ci_scripts.settings import Project
 if TYPE_CHECKING:
     from ci_scripts.aws import Aws
     from ci_scripts.export import Export
-    from ci_scripts.quality import Quality
+    from ci_scripts.quality import Load, Quality
     from ci_scripts.registry import ModelPackage
     from ci_scripts.test.held_out import HeldOut
+    from ci_scripts.test.load import Loaded
+    from ci_scripts.test.measurement import Measurement
     from ci_scripts.test.plugin import Run, Work
     from ci_scripts.test.report import Report
     from ci_scripts.test.shared import Measured
-    from ci_scripts.test.target import Endpoint, Measurement
+    from ci_scripts.test.target import Endpoint
 
 _TESTS, _QUALITY = "tests", "quality.yml"
 
@@ -128,7 +130,7 @@ class Prepared(NamedTuple):
 
 def _prepare(aws: Aws, exported: Export, quality: Quality | None, quality_path: Path) -> Prepared:
     from ci_scripts.quality import Request
-    from ci_scripts.test import held_out, shared
+    from ci_scripts.test import held_out, measurement, shared
     from ci_scripts.test.plugin import Work
 
     endpoint = shared.endpoint(
@@ -144,25 +146,41 @@ def _prepare(aws: Aws, exported: Export, quality: Quality | None, quality_path: 
     with job.section("Held-out data"):
         data = held_out.load(quality.data, exported.model_package_arn, aws.sagemaker, aws.s3)
         job.say(f"{len(data.labels)} of {data.total} rows of {data.source}")
-        measured, measurement, failure = _measured(endpoint, quality, data)
-    return Prepared(Work(endpoint, quality, quality_path, data, measured), measurement, failure)
+        _require_sense(quality, data)
+        endpoint.classes = measurement.classes_of(data, quality.request.classes)
+        measured, result, failure = _measured(endpoint, quality, data)
+    return Prepared(Work(endpoint, quality, quality_path, data, measured), result, failure)
+
+
+def _require_sense(quality: Quality, data: HeldOut) -> None:
+    """Raise MetricUndefined, before the endpoint is asked, for checks that have no value for such labels."""
+    from ci_scripts.test import measurement
+
+    problems = measurement.objections(quality.thresholds, data)
+    if len(problems) > 1:
+        for problem in problems:
+            job.say(problem)
+        raise errors.MetricUndefined(f"{len(problems)} problems of checks with the held-out data: {problems[0]}")
+    if problems:
+        raise errors.MetricUndefined(problems[0])
 
 
 def _measured(
     endpoint: Endpoint, quality: Quality, data: HeldOut
 ) -> tuple[dict[str, Measured], Measurement | None, errors.SagemakerCiError | None]:
     """What each metric comes to; asked for once and before the tests, which may run in parallel."""
-    from ci_scripts.test import metrics
+    from ci_scripts.quality_rules import LATENCY, REQUESTS
+    from ci_scripts.test.measurement import measure
     from ci_scripts.test.shared import Measured
-    from ci_scripts.test.target import measure
 
-    names = list(dict.fromkeys(threshold.metric for threshold in quality.thresholds))
-    if not names:
+    thresholds = {threshold.key: threshold for threshold in quality.thresholds}
+    if not thresholds:
         return {}, None, None
+    once = quality.load is None and all(threshold.metric in LATENCY for threshold in thresholds.values())
     try:
-        measurement = measure(endpoint, data, once=all(name in metrics.LATENCY for name in names))
+        measurement = measure(endpoint, data, once=once)
     except errors.SagemakerCiError as error:
-        return dict.fromkeys(names, Measured(None, f"error {error.code}: {error.message}")), None, error
+        return dict.fromkeys(thresholds, Measured(None, f"error {error.code}: {error.message}")), None, error
     if measurement.answers:
         job.say(f"the endpoint answered {len(data.labels)} rows in the format {measurement.answers.format}")
     if measurement.repeated:
@@ -170,15 +188,37 @@ def _measured(
             f"warning: {measurement.repeated} requests were throttled, reset or answered 5xx and sent a second time; "
             "they do not count as latencies"
         )
+    if quality.load and any(threshold.metric in REQUESTS for threshold in thresholds.values()):
+        measurement = measurement._replace(loaded=_loaded(endpoint, quality.load, data))
     measured: dict[str, Measured] = {}
     undefined: list[errors.SagemakerCiError] = []
-    for name in names:
+    for key, threshold in thresholds.items():
         try:
-            measured[name] = Measured(measurement.value(name, data, declared=bool(quality.data.classes)))
+            measured[key] = Measured.of(measurement, threshold, data, declared=bool(quality.data.classes))
         except errors.SagemakerCiError as error:
-            measured[name] = Measured(None, f"error {error.code}: {error.message}")
+            measured[key] = Measured(None, f"error {error.code}: {error.message}")
             undefined.append(error)
-    return measured, measurement, undefined[0] if len(undefined) == len(names) else None
+    return measured, measurement, undefined[0] if len(undefined) == len(thresholds) else None
+
+
+def _loaded(endpoint: Endpoint, load: Load, data: HeldOut) -> Loaded:
+    """What comes of the load; says how it went, failures by what was said."""
+    from ci_scripts.test.load import run
+
+    ask = endpoint.concurrent(load.concurrency)
+    bodies = endpoint.bodies(data.features, load.rows_per_request, load.requests)
+
+    def send(number: int) -> None:
+        body, content_type = bodies[number % len(bodies)]
+        ask(body, content_type)
+
+    job.say(f"load: {load}")
+    loaded = run(load, send)
+    for said, count in sorted(loaded.failures.items(), key=lambda pair: -pair[1])[:5]:
+        job.say(f"warning: {count} of {load.requests} requests failed: {said}")
+    if loaded.late:
+        job.say(f"warning: this job sent {loaded.late} requests late itself: give its runner more CPU, or ask for less")
+    return loaded
 
 
 def _pytest(work: Work, paths: list[Path]) -> tuple[Run, int]:
@@ -221,7 +261,10 @@ def _report(
         endpoint_url=console.endpoint_url(project.region, exported.endpoint_name),
         model_package=str(package),
         model_package_arn=exported.model_package_arn,
-        checks=[Check(threshold, run.values.get(threshold.metric)) for threshold in thresholds],
+        checks=[
+            Check(threshold, run.values.get(threshold.key), work.measured[threshold.key].segments)
+            for threshold in thresholds
+        ],
         outcomes=run.outcomes,
         complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED),
         held_out=work.held_out,
@@ -241,7 +284,9 @@ def _say(report: Report) -> None:
     from ci_scripts.test.report import bound, number
 
     for check in report.checks:
-        job.say(f"{check.threshold.metric} {number(check.measured)}, {bound(check.threshold)}: {check.outcome}")
+        job.say(f"{check.threshold.subject} {number(check.measured)}, {bound(check.threshold)}: {check.outcome}")
+        for segment in check.segments:
+            job.say(f"  {segment.name}: {number(segment.value)} ({segment.rows} rows)")
     for doubt in report.doubts:
         job.say(f"warning: {doubt}")
     job.say(f"{report.endpoint}: {report.tally}")

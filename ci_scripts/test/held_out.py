@@ -13,12 +13,13 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, NoReturn
 
-from ci_scripts import aws_errors, registry, repository, text
+from ci_scripts import aws_errors, quality_rules, registry, repository, text
 from ci_scripts.errors import HeldOutDataInvalid, HeldOutDataMissing, OutsideRepository
-from ci_scripts.quality import Data
+from ci_scripts.quality import Column, Data, Label
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -63,21 +64,38 @@ class HeldOut(NamedTuple):
 
     features: Sequence[list[Cell]]
     """The columns other than the label: numbers, text where it is not a number, None where it is empty."""
-    labels: list[float]
+    labels: Sequence[Label]
+    """Numbers, or text where every label of the file is text."""
     source: str
     """Where the rows come from: an S3 URI or a path."""
     total: int
     """How many rows there are at the source; `features` holds a sample when there are more than `rows`."""
-    classes: tuple[float, ...] | None = None
+    classes: tuple[Label, ...] | None = None
     """The labels that there are: those of quality.yml, else of all rows of the file, sampled or not.
 
     Empty when they are too many or no whole numbers, so that they cannot be classes; None: those of `labels`.
     """
+    positive: Label | None = None
+    """The class that precision, recall, F1 and a single score are of; None: class 1 of 0 and 1."""
+    segments: Mapping[Column, Sequence[str]] = MappingProxyType({})
+    """For each column that checks divide by, the value of every row."""
 
     @property
-    def known(self) -> Sequence[float]:
+    def known(self) -> Sequence[Label]:
         """What decides whether labels are classes 0 and 1, or others."""
         return self.labels if self.classes is None else self.classes
+
+    @property
+    def is_text(self) -> bool:
+        """Whether labels are text."""
+        return any(isinstance(label, str) for label in self.labels)
+
+    def of(self, rows: Sequence[int]) -> HeldOut:
+        """These rows alone; the classes stay those of the whole file."""
+        classes = tuple(self.known)
+        return self._replace(
+            features=[self.features[row] for row in rows], labels=[self.labels[row] for row in rows], classes=classes
+        )
 
 
 def load(data: Data, model_package_arn: str, sagemaker: SageMakerClient, s3: S3Client) -> HeldOut:
@@ -128,31 +146,49 @@ def parse(lines: Iterable[str], data: Data, source: str) -> HeldOut:
         raise HeldOutDataInvalid(f"{source} is not CSV in UTF-8: {text.short(str(error), 200)}") from error
     if not sampled:
         raise HeldOutDataInvalid(f"{source} holds no rows")
-    column = labels.column
+    dropped = {labels.column, *(_position(column, "drop_columns", header, source) for column in data.drop_columns)}
+    positions = {column: _position(column, "by", header, source) for column in data.segments}
+    absent = next((each for each in [*dropped, *positions.values()] if each >= labels.width), None)
+    if absent is not None:
+        raise HeldOutDataInvalid(f"{source} has {labels.width} columns, column {absent} is none of them")
     features = []
     for record in sampled:
         written = [found[0] for found in _fields(record.written)]
         if len(written) != len(record.cells):  # an unusual quotation: quoted anew
             written = [csv_field(each) for each in record.cells]
-        others = [position for position in range(len(record.cells)) if position != column]
+        others = [position for position in range(len(record.cells)) if position not in dropped]
         features.append(Row([record.cells[each] for each in others], [written[each] for each in others]))
-    values = [labels.value(record) for record in sampled]
-    return HeldOut(features, values, source, labels.count, data.classes or labels.classes())
+    return HeldOut(
+        features,
+        [labels.value(record) for record in sampled],
+        source,
+        labels.count,
+        data.classes or labels.classes(),
+        data.positive,
+        {column: [record.cells[at].strip() for record in sampled] for column, at in positions.items()},
+    )
 
 
 class _Labels:
-    """Passes records on, checks them and remembers which labels there are."""
+    """Passes records on, checks them and remembers which labels there are.
+
+    Labels are text where quality.yml lists text as classes, or where not one label of the file is a number.
+    """
 
     def __init__(self, data: Data, source: str) -> None:
         self.data, self.source = data, source
         self.header: list[str] | None = None
         self.count, self.column, self.width = 0, 0, 0
-        self.seen: set[float] = set()
+        self.seen: set[Label] = set()
+        self.text: bool | None = quality_rules.is_text(data.classes) if data.classes else None
+        """None: what the first row shows."""
+        self.first: Record | None = None
 
     def checked(self, records: Iterator[Record]) -> Iterator[Record]:
         for record in records:
             if not self.count:
-                self.column = _label_position(self.data.label_column, self.header, self.source)
+                self.first = record
+                self.column = _position(self.data.label_column, "label_column", self.header, self.source)
                 self.width = len(self.header or record.cells)
                 if self.column >= self.width:
                     raise HeldOutDataInvalid(
@@ -167,25 +203,46 @@ class _Labels:
                 self.seen.add(self.value(record))
             yield record
 
-    def value(self, record: Record) -> float:
+    def value(self, record: Record) -> Label:
         """The label of a row."""
         written = record.cells[self.column]
         label = cell(written)
-        if not isinstance(label, int | float):
-            raise HeldOutDataInvalid(
-                f"{self.source}, line {record.line}: the label {text.quoted(written)} is not a finite number"
-            )
+        if self.text is None:
+            self.text = isinstance(label, str) and not _is_like_a_number(label)
+        if self.text:
+            if isinstance(label, int | float) and not self.data.classes:
+                self._refuse(self.first or record)  # a header that nobody named, above all
+            label = written.strip()
+        if not (isinstance(label, int | float) or (self.text and label)):
+            self._refuse(record)
         if self.data.classes and label not in self.data.classes:
-            known = ", ".join(f"{each:g}" for each in self.data.classes)
+            known = ", ".join(each if isinstance(each, str) else f"{each:g}" for each in self.data.classes)
+            shown = text.quoted(label) if isinstance(label, str) else f"{label:g}"
             raise HeldOutDataInvalid(
-                f"{self.source}, line {record.line}: the label {label:g} is none of the classes of quality.yml, {known}"
+                f"{self.source}, line {record.line}: the label {shown} is none of the classes of quality.yml, {known}"
             )
-        return float(label)
+        return label if isinstance(label, str) else float(label)
 
-    def classes(self) -> tuple[float, ...]:
-        if len(self.seen) > MOST_CLASSES or not all(label.is_integer() for label in self.seen):
+    def _refuse(self, record: Record) -> NoReturn:
+        shown = text.quoted(record.cells[self.column])
+        raise HeldOutDataInvalid(f"{self.source}, line {record.line}: the label {shown} is not a finite number")
+
+    def classes(self) -> tuple[Label, ...]:
+        if len(self.seen) > MOST_CLASSES:
             return ()
-        return tuple(sorted(self.seen))
+        if self.text:
+            return tuple(sorted(str(label) for label in self.seen))
+        numbers = sorted(label for label in self.seen if not isinstance(label, str))
+        return tuple(numbers) if all(number.is_integer() for number in numbers) else ()
+
+
+def _is_like_a_number(written: str) -> bool:
+    """Whether text may be meant as a number: `nan`, `1_000` and `1e999` are no classes by themselves."""
+    try:
+        float(written)
+    except ValueError:
+        return False
+    return True
 
 
 def sample(records: Iterable[Record], most: int) -> list[Record]:
@@ -248,14 +305,16 @@ def _fields(written: str) -> Iterator[re.Match[str]]:
             return
 
 
-def _label_position(label_column: int | str, header: list[str] | None, source: str) -> int:
-    if isinstance(label_column, int):
-        return label_column
+def _position(column: Column, field: str, header: list[str] | None, source: str) -> int:
+    """Where a column stands that `field` of quality.yml names."""
+    if isinstance(column, int):
+        return column
     names = [name.strip() for name in header or []]
-    if label_column not in names:
+    if column not in names:
         known = text.short(", ".join(names), 300) or "an empty header"
-        raise HeldOutDataInvalid(f"{source} has no column {text.quoted(label_column)}, only {known}")
-    return names.index(label_column)
+        named = "" if field == "label_column" else f" ({field} in quality.yml)"
+        raise HeldOutDataInvalid(f"{source} has no column {text.quoted(column)}, only {known}{named}")
+    return names.index(column)
 
 
 def _uri_of_package(sagemaker: SageMakerClient, arn: str, key: str) -> str:

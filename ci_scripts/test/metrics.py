@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from ci_scripts import quality_rules
 from ci_scripts.errors import MetricUndefined
+from ci_scripts.quality import Label
+from ci_scripts.quality_rules import AVERAGES
+from ci_scripts.quality_rules import LATENCY as LATENCY
+from ci_scripts.test import class_metrics
 
 Numbers = Sequence[float]
 
 CUTOFF = 0.5
 """A score of at least this much counts as class 1."""
 
-# What scikit-learn clips probabilities to, so that a confident mistake costs much and not infinitely much.
+# What scikit-learn puts in the place of a label of 0 where it divides by it.
 _EPSILON = 2.220446049250313e-16
 
 
@@ -55,50 +61,35 @@ def r2(actual: Numbers, predicted: Numbers) -> float:
     return 1 - residual / total
 
 
-def accuracy(actual: Numbers, predicted: Numbers) -> float:
-    """Share of rows whose class is right; predictions are classes."""
-    return _mean([float(a == p) for a, p in _pairs(actual, predicted)])
+def mape(actual: Numbers, predicted: Numbers) -> float:
+    """Mean absolute error as a share of the label: 0.1 is 10 percent."""
+    return _mean([abs(a - p) / max(abs(a), _EPSILON) for a, p in _pairs(actual, predicted)])
 
 
-def precision(actual: Numbers, predicted: Numbers) -> float:
-    """Share of the rows called class 1 that are class 1; 0 when none is called so."""
-    true_positive, false_positive, _ = _confusion("precision", actual, predicted)
-    return _ratio(true_positive, true_positive + false_positive)
-
-
-def recall(actual: Numbers, predicted: Numbers) -> float:
-    """Share of the rows of class 1 that are called so; 0 when there is none."""
-    true_positive, _, false_negative = _confusion("recall", actual, predicted)
-    return _ratio(true_positive, true_positive + false_negative)
-
-
-def f1(actual: Numbers, predicted: Numbers) -> float:
-    """Harmonic mean of precision and recall; 0 when there is no true positive."""
-    true_positive, false_positive, false_negative = _confusion("f1", actual, predicted)
-    return _ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative)
-
-
-def log_loss(actual: Numbers, predicted: Numbers) -> float:
-    """Mean negative log-likelihood of the labels, which must be 0 and 1; predictions are probabilities of class 1."""
-    pairs = _pairs(actual, predicted)
-    outside = next((p for p in predicted if not 0 <= p <= 1), None)
-    if outside is not None:
-        raise MetricUndefined(f"log_loss needs probabilities from 0 to 1, the endpoint answered {outside:g}")
-    return _mean([-math.log(max(p if a == 1 else 1 - p, _EPSILON)) for a, p in pairs])
+def pinball(actual: Numbers, predicted: Numbers, quantile: float = 0.5) -> float:
+    """Mean pinball loss of a forecast of a quantile: a label above it costs `quantile`, one below the rest."""
+    return _mean([quantile * max(a - p, 0) + (1 - quantile) * max(p - a, 0) for a, p in _pairs(actual, predicted)])
 
 
 Metric = Callable[[Numbers, Numbers], float]
-REGRESSION: dict[str, Metric] = {"mse": mse, "rmse": rmse, "mae": mae, "r2": r2, "max_error": max_error}
-CLASSIFICATION: dict[str, Metric] = {
-    "accuracy": accuracy,
-    "precision": precision,
-    "recall": recall,
-    "f1": f1,
-    "log_loss": log_loss,
+REGRESSION: dict[str, Metric] = {
+    "mse": mse,
+    "rmse": rmse,
+    "mae": mae,
+    "r2": r2,
+    "max_error": max_error,
+    "mape": mape,
+    "pinball": pinball,
 }
-TWO_CLASSES = ("precision", "recall", "f1", "log_loss")
-LATENCY = {"latency_p50_ms": 50, "latency_p95_ms": 95}
-"""Percentiles of the requests' durations, in milliseconds."""
+CLASSIFICATION: dict[str, Callable[..., float]] = {
+    "accuracy": class_metrics.accuracy,
+    "precision": class_metrics.precision,
+    "recall": class_metrics.recall,
+    "f1": class_metrics.f1,
+    **{metric: partial(class_metrics.average, metric) for metric in AVERAGES},
+    "log_loss": class_metrics.log_loss,
+    "auc": class_metrics.auc,
+}
 
 
 def percentile(values: Numbers, rank: float) -> float:
@@ -108,7 +99,7 @@ def percentile(values: Numbers, rank: float) -> float:
     return sorted(values)[max(0, math.ceil(rank / 100 * len(values)) - 1)]
 
 
-def is_binary(labels: Numbers) -> bool:
+def is_binary(labels: Sequence[Label]) -> bool:
     """Whether labels are classes 0 and 1 and nothing else."""
     return bool(labels) and set(labels) <= {0, 1}
 
@@ -128,7 +119,7 @@ def called(metric: str, scores: Numbers, *, any_number: bool) -> list[float]:
     return [float(score >= CUTOFF) for score in scores]
 
 
-def doubts(metric: str, limit: float, comparison: str, classes: Numbers) -> str:
+def doubts(metric: str, limit: float, comparison: str, classes: Sequence[Label]) -> str:
     """What is odd about a threshold for labels of these classes (none: numbers); empty when it fits."""
     if metric in REGRESSION and classes and is_binary(classes):
         never = (
@@ -152,18 +143,18 @@ def _mean(values: Numbers) -> float:
     return sum(values) / len(values)
 
 
-def _ratio(numerator: int, denominator: int) -> float:
-    return numerator / denominator if denominator else 0.0
+def objection(metric: str, labels: Sequence[Label], classes: Sequence[Label], positive: Label | None = None) -> str:
+    """Why a metric has no value for these held-out labels, whatever is answered; empty when it has one.
 
-
-def _confusion(metric: str, actual: Numbers, predicted: Numbers) -> tuple[int, int, int]:
-    """True positives, false positives, false negatives."""
-    pairs = [(a == 1, p == 1) for a, p in _pairs(actual, predicted)]
-    return pairs.count((True, True)), pairs.count((False, True)), pairs.count((True, False))
-
-
-def require_binary(metric: str, labels: Numbers) -> None:
-    """Raise MetricUndefined for a metric of two classes where `labels`, all that there are, are others than 0 and 1."""
-    if metric in TWO_CLASSES and not is_binary(labels):
-        stranger = next((f"{each:g}" for each in labels if each not in (0, 1)), "other numbers")
-        raise MetricUndefined(f"{metric} needs labels 0 and 1, the held-out data has {stranger}")
+    `classes` are all that a label can be, not only those of the rows that were sampled.
+    """
+    known = classes or [label for label in labels if isinstance(label, str)]
+    if problem := quality_rules.of_classes(metric, known, positive):
+        return problem
+    if metric == "mape" and 0 in labels:
+        return "mape divides by the label, and the held-out data has labels of 0: see mae or rmse"
+    if metric == "r2" and len(labels) < 2:
+        return "r2 needs at least 2 rows of held-out data"
+    if metric == "auc" and len(set(labels)) < 2:
+        return "auc needs rows of two classes, all rows of held-out data are of one"
+    return ""

@@ -6,9 +6,12 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/cdf-inference.html; answers.py r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
-from ci_scripts.errors import RequestTooLarge
+from ci_scripts import transforms
+from ci_scripts.errors import RequestTooLarge, TransformFailed
 from ci_scripts.quality import Request
 from ci_scripts.test import held_out
 
@@ -24,26 +27,41 @@ def requests(rows: Sequence[Row], request: Request, largest: int = LARGEST_BODY)
     Raises RequestTooLarge when a single row is larger.
     """
     for start in range(0, len(rows), request.rows_per_request):
-        yield from _fitting(rows[start : start + request.rows_per_request], request.content_type, largest)
+        part = rows[start : start + request.rows_per_request]
+        yield from _fitting(part, partial(encode, content_type=request.content_type), largest)
 
 
-def _fitting(rows: Sequence[Row], content_type: str, largest: int) -> Iterator[tuple[bytes, int]]:
-    body = encode(rows, content_type)
+def _fitting(
+    rows: Sequence[Row], encoded: Callable[[Sequence[Row]], bytes], largest: int
+) -> Iterator[tuple[bytes, int]]:
+    body = encoded(rows)
     if len(body) <= largest:
         yield body, len(rows)
     elif len(rows) == 1:
         raise RequestTooLarge(f"a row takes {len(body)} bytes, InvokeEndpoint takes at most {largest}")
     else:
         half = len(rows) // 2
-        yield from _fitting(rows[:half], content_type, largest)
-        yield from _fitting(rows[half:], content_type, largest)
+        yield from _fitting(rows[:half], encoded, largest)
+        yield from _fitting(rows[half:], encoded, largest)
 
 
 def encode(rows: Sequence[Row], content_type: str) -> bytes:
-    """One request's body: a line per row, or `{"instances": [[...], ...]}`."""
+    """One request's body: a line of CSV or a list of JSON per row, or `{"instances": [[...], ...]}`."""
     if content_type == "application/json":
         return json.dumps({"instances": [list(row) for row in rows]}).encode()
+    if content_type == "application/jsonlines":
+        return "".join(f"{json.dumps(list(row))}\n" for row in rows).encode()
     return "".join(f"{_line(row)}\n" for row in rows).encode()
+
+
+def transformed(rows: Sequence[Row], function: Callable[..., Any], name: str) -> tuple[bytes, str]:
+    """The body and content type that a function of the user's makes of rows. Raises TransformFailed."""
+    result = transforms.call(name, function, [list(row) for row in rows])
+    match result:
+        case (str() | bytes() as body, str() as content_type):
+            return body.encode() if isinstance(body, str) else body, content_type
+    kind = type(result).__name__
+    raise TransformFailed(f"{name} returned a {kind}, not a pair of the body (bytes or text) and its content type")
 
 
 def _line(row: Row) -> str:

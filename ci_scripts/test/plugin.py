@@ -126,8 +126,8 @@ def thresholds(request: pytest.FixtureRequest) -> dict[str, dict[str, float]]:
     """The thresholds of quality.yml: {"mse": {"max": 6.0}}. Empty when there are none."""
     quality = _work(request).quality
     limits: dict[str, dict[str, float]] = {}
-    for metric, comparison, limit in quality.thresholds if quality else ():
-        limits.setdefault(metric, {})["max" if comparison == "<=" else "min"] = limit
+    for threshold in quality.thresholds if quality else ():
+        limits.setdefault(threshold.subject, {})["max" if threshold.comparison == "<=" else "min"] = threshold.limit
     return limits
 
 
@@ -162,7 +162,7 @@ class QualityFile(pytest.File):
         work = self.config.stash[WORK]
         for threshold in work.quality.thresholds if work.quality else ():
             yield QualityTest.from_parent(
-                self, name=f"quality: {threshold}", threshold=threshold, measured=work.measured[threshold.metric]
+                self, name=f"quality: {threshold}", threshold=threshold, measured=work.measured[threshold.key]
             )
 
 
@@ -176,10 +176,12 @@ class QualityTest(pytest.Item):
     def runtest(self) -> None:
         if self.measured.value is None:
             raise NotMeasured(self.measured.problem)
-        self.user_properties.append((self.threshold.metric, self.measured.value))
+        self.user_properties.append((self.threshold.key, self.measured.value))
         if not self.threshold.holds(self.measured.value):
+            worst = [each for each in self.measured.segments if each.value == self.measured.value]
+            where = f" ({text.quoted(worst[0].name)})" if worst else ""
             raise BelowThreshold(
-                f"{self.threshold.metric} is {self.measured.value:.6g}, the threshold is {self.threshold}"
+                f"{self.threshold.subject} is {self.measured.value:.6g}{where}, the threshold is {self.threshold}"
             )
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

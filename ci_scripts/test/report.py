@@ -14,18 +14,31 @@ from string import Template
 from typing import NamedTuple
 
 from ci_scripts import job, text
+from ci_scripts.errors import MetricUndefined
 from ci_scripts.job import Job
-from ci_scripts.quality import Threshold
+from ci_scripts.quality import Label, Threshold
+from ci_scripts.quality_rules import LATENCY
 from ci_scripts.test import metrics, plots
 from ci_scripts.test.held_out import HeldOut
+from ci_scripts.test.measurement import Measurement, Segment, numbers
 from ci_scripts.test.plugin import Outcome
-from ci_scripts.test.target import Measurement
 
 _LONGEST_MESSAGE = 20_000  # characters of one test's failure; the job log has it whole
 _LARGEST_PLOTTED = 1e100  # beyond it, differences of two numbers may be infinite
 _MOST_CLASSES = 20
+_MOST_SEGMENTS = 100
 
-_LABELS = {"r2": "R²", "f1": "F1", "latency_p50_ms": "latency p50", "latency_p95_ms": "latency p95"}
+_LABELS = {
+    "r2": "R²",
+    "f1": "F1",
+    "f1_macro": "F1 macro",
+    "f1_weighted": "F1 weighted",
+    "auc": "AUC",
+    "mape": "MAPE",
+    "latency_p50_ms": "latency p50",
+    "latency_p95_ms": "latency p95",
+    "latency_p99_ms": "latency p99",
+}
 
 
 class Check(NamedTuple):
@@ -33,6 +46,7 @@ class Check(NamedTuple):
 
     threshold: Threshold
     measured: float | None
+    segments: Sequence[Segment] = ()
 
     @property
     def outcome(self) -> str:
@@ -85,8 +99,9 @@ class Report(NamedTuple):
     @property
     def latencies(self) -> dict[str, float]:
         """Percentiles of the held-out requests' durations, by metric; empty when nothing was measured."""
-        durations = self.measurement.latencies if self.measurement else []
-        return {name: metrics.percentile(durations, rank) for name, rank in metrics.LATENCY.items() if durations}
+        measurement = self.measurement
+        durations = (measurement.loaded or measurement).latencies if measurement else []
+        return {name: metrics.percentile(durations, rank) for name, rank in LATENCY.items() if durations}
 
 
 def write(report: Report) -> None:
@@ -99,9 +114,16 @@ def write(report: Report) -> None:
 
 def measured(report: Report) -> dict[str, float]:
     """The metrics for metrics.txt, prefixed by the stage: one pipeline may test more than one."""
-    values = {check.threshold.metric: check.measured for check in report.checks if check.measured is not None}
+    values = {_name(check.threshold.key): check.measured for check in report.checks if check.measured is not None}
+    if report.measurement and report.measurement.loaded:
+        values.setdefault("error_rate", report.measurement.loaded.error_rate)
     counts = {"tests": len(report.outcomes), "tests_failed": len(report.broken)}
     return {f"{report.stage}_{name}": float(value) for name, value in (report.latencies | values | counts).items()}
+
+
+def _name(key: str) -> str:
+    """A name that OpenMetrics takes: `pinball(0.9) by region` is pinball_0_9_by_region."""
+    return re.sub(r"[^a-z0-9_]+", "_", key.lower()).strip("_")
 
 
 def summary(report: Report) -> list[str]:
@@ -115,13 +137,24 @@ def summary(report: Report) -> list[str]:
     ]
     if report.held_out:
         lines.append(f"- held-out data: {_rows(report.held_out)} of {text.code(report.held_out.source)}")
+    if report.measurement and report.measurement.loaded:
+        loaded = report.measurement.loaded
+        lines.append(f"- load: {loaded.load}; {_latencies(report)}, error rate {number(loaded.error_rate)}")
     lines += [f"- warning: {text.cell(doubt)}" for doubt in report.doubts]
     if report.checks:
         lines += ["", "| Quality | Measured | Threshold | |", "|---|---:|---:|---|"]
         lines += [
-            f"| {check.threshold.metric} | {number(check.measured)} | {bound(check.threshold)} | {check.outcome} |"
+            f"| {text.cell(check.threshold.subject)} | {number(check.measured)} | {bound(check.threshold)} "
+            f"| {check.outcome} |"
             for check in report.checks
         ]
+    for check in report.checks:
+        if check.segments:
+            lines += ["", f"| {text.cell(check.threshold.subject)} | Rows | Measured |", "|---|---:|---:|"]
+            lines += [
+                f"| {text.cell(each.name)} | {each.rows} | {_of_segment(check.threshold, each)} |"
+                for each in check.segments[:_MOST_SEGMENTS]
+            ]
     if report.broken:
         lines += ["", "Failed:", ""]
         lines += [f"- {text.code(each.name)}" for each in report.broken]
@@ -138,7 +171,7 @@ def html(report: Report) -> str:
         title=escape(f"Test of {report.endpoint}"),
         verdict=_chip(report.verdict),
         facts="\n".join(f"<dt>{escape(name)}</dt><dd>{content}</dd>" for name, content in _facts(report)),
-        sections="\n".join([*_cards(report), *_plots(report), *_tests(report)]),
+        sections="\n".join([*_cards(report), *_segments(report), *_plots(report), *_tests(report)]),
         footer=escape("Written by sagemaker-ci test"),
     )
 
@@ -150,9 +183,13 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.held_out:
         yield "Held-out data", f"{_rows(report.held_out)} of <code>{escape(report.held_out.source)}</code>"
     if report.latencies and report.measurement:
-        p50, p95 = report.latencies.values()
-        count = len(report.measurement.latencies)
-        yield "Latency", f"p50 {p50:.0f} ms, p95 {p95:.0f} ms <span class=soft>({count} requests)</span>"
+        loaded = report.measurement.loaded
+        count = len((loaded or report.measurement).latencies)
+        yield "Latency", f"{_latencies(report)} <span class=soft>({count} requests)</span>"
+        if loaded:
+            yield "Load", escape(f"{loaded.load}; error rate {number(loaded.error_rate)}")
+            for said, failures in sorted(loaded.failures.items(), key=lambda pair: -pair[1])[:5]:
+                yield "Failed requests", _text(f"{failures}: {said}")
     for doubt in report.doubts:
         yield "Warning", _text(doubt)
     yield "Tests", escape(report.tally)
@@ -167,31 +204,65 @@ def _cards(report: Report) -> Iterator[str]:
     yield '<h2>Quality</h2><div class="grid-of-cards">'
     for check in report.checks:
         metric = check.threshold.metric
+        title = _LABELS.get(metric, metric.replace("_", " ")) + check.threshold.subject.removeprefix(metric)
         note = "" if check.measured is not None else "not measured, "
-        unit = " <span class=soft>ms</span>" if metric in metrics.LATENCY and check.measured is not None else ""
+        unit = " <span class=soft>ms</span>" if metric in LATENCY and check.measured is not None else ""
         yield (
-            f'<div class="card"><div class="metric">{escape(_LABELS.get(metric, metric.replace("_", " ")))}'
+            f'<div class="card"><div class="metric">{escape(title)}'
             f'{_chip(check.outcome)}</div><div class="value">{number(check.measured)}{unit}</div>'
             f'<div class="soft">{escape(note + bound(check.threshold))}</div></div>'
         )
     yield "</div>"
 
 
+def _segments(report: Report) -> Iterator[str]:
+    for check in report.checks:
+        if not check.segments:
+            continue
+        yield f'<h2>{escape(check.threshold.subject)}</h2><div class="card scroll"><table>'
+        yield '<tr><th>Segment</th><th class="number">Rows</th><th class="number">Measured</th></tr>'
+        for each in check.segments[:_MOST_SEGMENTS]:
+            yield (
+                f'<tr><td>{_text(each.name)}</td><td class="number">{each.rows}</td>'
+                f'<td class="number">{escape(_of_segment(check.threshold, each))}</td></tr>'
+            )
+        yield "</table></div>"
+
+
+def _of_segment(threshold: Threshold, segment: Segment) -> str:
+    """`0.61, failed`, or why the segment does not count."""
+    if segment.value is None:
+        return f"fewer than {threshold.min_rows} rows"
+    return number(segment.value) + ("" if threshold.holds(segment.value) else ", failed")
+
+
+def _latencies(report: Report) -> str:
+    return ", ".join(f"{name.split('_')[1]} {value:.0f} ms" for name, value in report.latencies.items())
+
+
 def _plots(report: Report) -> Iterator[str]:
     if not (report.held_out and report.measurement):
         return
-    actual, predicted = report.held_out.labels, report.measurement.predictions
-    if max(map(abs, [*actual, *predicted])) > _LARGEST_PLOTTED:
-        return
+    held_out, measurement = report.held_out, report.measurement
+    labels, values = held_out.labels, measurement.predictions
+    final = measurement.answers
     classifies = any(check.threshold.metric in metrics.CLASSIFICATION for check in report.checks)
+    if (final and final.outputs) or not all(_is_plotted(each) for each in [*labels, *values]):
+        return
     yield '<h2>Predictions on held-out data</h2><div class="plots">'
-    if not classifies:
+    if held_out.is_text or any(isinstance(each, str) for each in values):
+        yield _figure(
+            "Confusion", "rows by actual and predicted class", _confusion(labels, _called(held_out, measurement))
+        )
+    elif not classifies:
+        actual, predicted = numbers(labels), numbers(values)
         residuals = [p - a for a, p in zip(actual, predicted, strict=True)]
         yield _figure("Predicted over actual", "exact on the dashed line", plots.scatter(actual, predicted))
         yield _figure(
             "Residuals", "too high right of the dashed line", plots.histogram({"": residuals}, "predicted - actual", 0)
         )
-    elif _has_scores(report.held_out, report.measurement):
+    elif _has_scores(held_out, measurement):
+        actual, predicted = numbers(labels), numbers(values)
         scores = {
             f"class {label}": [p for a, p in zip(actual, predicted, strict=True) if a == label] for label in (0, 1)
         }
@@ -200,8 +271,20 @@ def _plots(report: Report) -> Iterator[str]:
         called = [float(p >= metrics.CUTOFF) for p in predicted]
         yield _figure("Confusion", "rows by actual and predicted class", _confusion(actual, called))
     else:
-        yield _figure("Confusion", "rows by actual and predicted class", _confusion(actual, predicted))
+        yield _figure("Confusion", "rows by actual and predicted class", _confusion(labels, values))
     yield "</div>"
+
+
+def _is_plotted(value: Label) -> bool:
+    return isinstance(value, str) or abs(value) <= _LARGEST_PLOTTED
+
+
+def _called(held_out: HeldOut, measurement: Measurement) -> Sequence[Label]:
+    """The predicted classes where labels are text; the predictions where no cut makes classes of them."""
+    try:
+        return measurement.classes("accuracy", held_out, declared=True)
+    except MetricUndefined:
+        return measurement.predictions
 
 
 def _has_scores(held_out: HeldOut, measurement: Measurement) -> bool:
@@ -215,19 +298,23 @@ def _figure(title: str, note: str, content: str) -> str:
     return f'<figure class="card">{caption}{content}</figure>'
 
 
-def _confusion(actual: Sequence[float], predicted: Sequence[float]) -> str:
-    classes = sorted({*actual, *predicted})
+def _confusion(actual: Sequence[Label], predicted: Sequence[Label]) -> str:
+    classes = sorted({*actual, *predicted}, key=lambda each: (isinstance(each, str), each))
     if len(classes) > _MOST_CLASSES:
         return f'<p class="soft">{len(classes)} classes are too many for a table.</p>'
     counts = Counter(zip(actual, predicted, strict=True))
-    head = "".join(f"<td>{each:g}</td>" for each in classes)
+    head = "".join(f"<td>{_class(each)}</td>" for each in classes)
     rows = "".join(
-        f"<tr><th>actual {a:g}</th>"
+        f"<tr><th>actual {_class(a)}</th>"
         + "".join(f'<td class="{"right" if a == p else "wrong"}">{counts[a, p]}</td>' for p in classes)
         + "</tr>"
         for a in classes
     )
     return f'<div class="scroll"><table class="confusion"><tr><th>predicted</th>{head}</tr>{rows}</table></div>'
+
+
+def _class(label: Label) -> str:
+    return _text(text.short(label, 40)) if isinstance(label, str) else f"{label:g}"
 
 
 def _tests(report: Report) -> Iterator[str]:

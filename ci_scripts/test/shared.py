@@ -5,13 +5,16 @@ Called by the plugin, on both sides. The rows and what was measured go along, so
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ci_scripts import hosting
 from ci_scripts import quality as quality_file
 from ci_scripts.aws import Aws
+from ci_scripts.quality import Threshold
 from ci_scripts.test.held_out import HeldOut, Row
+from ci_scripts.test.measurement import Measurement, Segment, classes_of, worst
 from ci_scripts.test.target import Endpoint
 
 if TYPE_CHECKING:
@@ -24,6 +27,16 @@ class Measured(NamedTuple):
     value: float | None
     problem: str = ""
     """Why there is no value."""
+    segments: Sequence[Segment] = ()
+    """Where the worst segment counts: all of them."""
+
+    @classmethod
+    def of(cls, measurement: Measurement, threshold: Threshold, data: HeldOut, *, declared: bool) -> Measured:
+        """What a threshold bounds. Raises MetricUndefined where it has no value."""
+        if threshold.by is None:
+            return cls(measurement.of_threshold(threshold, data, declared=declared))
+        segments = measurement.segments(threshold, data, declared=declared)
+        return cls(worst(threshold, segments), segments=segments)
 
 
 def endpoint(
@@ -54,6 +67,8 @@ def to_json(work: Work) -> dict[str, Any]:
             "source": held_out.source,
             "total": held_out.total,
             "classes": held_out.classes,
+            "positive": held_out.positive,
+            "segments": list(held_out.segments.items()),
         },
         "measured": work.measured,
     }
@@ -67,18 +82,21 @@ def from_json(content: dict[str, Any]) -> Work:
     quality = quality_file.parse(content["quality"], path.parent) if content["quality"] is not None else None
     held_out = content["held_out"]
     region, kind, name, stage, model_package_arn = content["endpoint"]
-    request = quality.request if quality else quality_file.Request()
-    return Work(
-        endpoint(Aws(region), kind, name, stage, model_package_arn, request),
-        quality,
-        path,
-        held_out
-        and HeldOut(
-            [Row(*source) for source in held_out["features"]],
-            held_out["labels"],
-            held_out["source"],
-            held_out["total"],
-            tuple(held_out["classes"] or ()),
-        ),
-        {name: Measured(*each) for name, each in content["measured"].items()},
+    data = held_out and HeldOut(
+        [Row(*source) for source in held_out["features"]],
+        held_out["labels"],
+        held_out["source"],
+        held_out["total"],
+        tuple(held_out["classes"] or ()),
+        held_out["positive"],
+        dict(held_out["segments"]),
     )
+    request = quality.request if quality else quality_file.Request()
+    target = endpoint(Aws(region), kind, name, stage, model_package_arn, request)
+    if data:
+        target.classes = classes_of(data, request.classes)
+    measured = {
+        key: Measured(value, problem, [Segment(*each) for each in segments])
+        for key, (value, problem, segments) in content["measured"].items()
+    }
+    return Work(target, quality, path, data, measured)

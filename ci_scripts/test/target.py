@@ -1,4 +1,4 @@
-"""The endpoint under test, as the fixture `endpoint` offers it, and the measurement of its quality.
+"""The endpoint under test, as the fixture `endpoint` offers it.
 
 Called by the test command and the pytest plugin. The consumer's tests see `Endpoint` alone.
 """
@@ -6,16 +6,18 @@ Called by the test command and the pytest plugin. The consumer's tests see `Endp
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-from ci_scripts.errors import InvalidPredictions, InvocationFailed, MetricUndefined
+from ci_scripts import transforms
+from ci_scripts.errors import InvalidPredictions, InvocationFailed, RequestTooLarge, TransformFailed
 from ci_scripts.hosting.kind import Ask, Predictor
 from ci_scripts.quality import Request
-from ci_scripts.test import answers, metrics, payload
-from ci_scripts.test.answers import Answers
-from ci_scripts.test.held_out import HeldOut
-from ci_scripts.test.payload import Row
+from ci_scripts.test import answers, payload
+from ci_scripts.test.answers import NUMBERS, Answers, Classes
+from ci_scripts.test.payload import LARGEST_BODY, Row
 
 
 class Endpoint:
@@ -42,6 +44,8 @@ class Endpoint:
         """Duration of every request so far, in milliseconds; of those that were sent twice there is none."""
         self.repeated = 0
         """How many requests were sent twice."""
+        self.classes: Classes = NUMBERS
+        """What the held-out data says about classes."""
 
     def __repr__(self) -> str:
         return f"<endpoint {self.name}>"
@@ -64,80 +68,86 @@ class Endpoint:
             self.latencies.append((time.perf_counter() - start) * 1000)
         return answer
 
-    def predict(self, rows: Sequence[Row]) -> list[float]:
+    def predict(self, rows: Sequence[Row]) -> list[Any]:
         """One prediction per row of features, in as many requests as `request` in quality.yml makes of them.
 
-        The class where the container names one or gives each a score, else its number. A request that was throttled,
-        reset or answered 5xx is sent a second time.
+        The class where the container names one or gives each a score, else its number; a list of them where
+        `request.answer` is `numbers`. A request that was throttled, reset or answered 5xx is sent a second time.
         Raises InvalidPredictions when an answer is not one prediction for every row.
         """
         __tracebackhide__ = True
-        return self.ask(rows).values
+        found = self.ask(rows)
+        return list(found.values if found.outputs is None else found.outputs)
 
     def ask(self, rows: Sequence[Row], *, once: bool = False) -> Answers:
         """The same with all that the answers say; `once`: each request is sent once, as for measuring latency."""
         __tracebackhide__ = True
         ask = self._predictor.once if once else self._predictor.patient
-        values: list[float] = []
-        probabilities: list[float] = []
-        formats: set[str] = set()
-        for body, count in payload.requests(rows, self._request):
-            answer = self._invoke(ask, body, self._request.content_type)
+        parts: list[Answers] = []
+        first = 1
+        for body, content_type, count in self.requests(rows):
+            answer = self._invoke(ask, body, content_type)
             try:
-                part = answers.decode(answer, count, self._request.answer, self._request.labels)
+                parts.append(self._read(answer, rows[first - 1 : first - 1 + count]))
             except InvalidPredictions as error:
-                first = len(values) + 1
                 where = f"{error.message} (rows {first} to {first + count - 1})"
                 raise InvalidPredictions(where, hint=error.hint) from None
-            values += part.values
-            probabilities += part.probabilities or []
-            formats.add(part.format)
+            first += count
+        formats = {part.format for part in parts}
         if len(formats) > 1:
             raise InvalidPredictions(f"the endpoint answered in different formats: {', '.join(sorted(formats))}")
-        complete = len(probabilities) == len(values)
-        return Answers(formats.pop() if formats else "number", values, probabilities if complete else None)
+        return answers.together(formats.pop() if formats else "number", [row for part in parts for row in part.rows])
+
+    def requests(self, rows: Sequence[Row], size: int = 0) -> Iterator[tuple[bytes, str, int]]:
+        """Body, content type and number of rows of each request, of `size` rows instead of those of quality.yml."""
+        size, name = size or self._request.rows_per_request, self._request.transform
+        if not name:
+            for body, count in payload.requests(rows, self._request._replace(rows_per_request=size)):
+                yield body, self._request.content_type, count
+            return
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            body, content_type = payload.transformed(part, self._transform, name)
+            if len(body) > LARGEST_BODY:
+                raise RequestTooLarge(
+                    f"{name} returned {len(body)} bytes, InvokeEndpoint takes at most {LARGEST_BODY}",
+                    hint="Send fewer rows in a request: `request: {rows_per_request: 1}` in quality.yml.",
+                )
+            yield body, content_type, len(part)
+
+    def concurrent(self, threads: int) -> Ask:
+        """Sends one request, once, for each of so many threads at a time."""
+        return self._predictor.concurrent(threads)
+
+    def bodies(self, rows: Sequence[Row], size: int, most: int) -> list[tuple[bytes, str]]:
+        """Bodies and content types of at most `most` requests, each of `size` rows where there are as many."""
+        return [(body, content_type) for body, content_type, _ in self.requests(rows[: size * most], size)]
+
+    def _read(self, answer: bytes, rows: Sequence[Row]) -> Answers:
+        request = self._request
+        if not request.transform_answer:
+            return answers.decode(answer, len(rows), request.answer, request.labels, self.classes)
+        name = request.transform_answer
+        found = transforms.call(name, self._transform_answer, answer, [list(row) for row in rows])
+        if not isinstance(found, list | tuple):
+            raise TransformFailed(f"{name} returned a {type(found).__name__}, not a list of predictions")
+        if len(found) != len(rows):
+            raise TransformFailed(f"{name} returned {len(found)} predictions for {len(rows)} rows")
+        return answers.read([_plain(each) for each in found], request.answer, request.labels, self.classes)
+
+    @cached_property
+    def _transform(self) -> Callable[..., Any]:
+        return transforms.load(self._request.transform, Path.cwd())
+
+    @cached_property
+    def _transform_answer(self) -> Callable[..., Any]:
+        return transforms.load(self._request.transform_answer, Path.cwd())
 
 
-class Measurement(NamedTuple):
-    """What an endpoint makes of the held-out data."""
-
-    predictions: list[float]
-    latencies: list[float]
-    """Milliseconds of each request."""
-    answers: Answers | None = None
-    """All that the endpoint answered; None: plain numbers."""
-    repeated: int = 0
-    """Requests that were sent twice."""
-
-    def value(self, metric: str, held_out: HeldOut, *, declared: bool = False) -> float:
-        """A metric of quality.yml, whose classes are `declared` there or the file's.
-
-        Raises MetricUndefined when labels or answers give it no value.
-        """
-        labels = held_out.labels
-        final = self.answers or Answers("number", self.predictions, self.predictions)
-        if metric in metrics.LATENCY:
-            return metrics.percentile(self.latencies, metrics.LATENCY[metric])
-        if metric in metrics.REGRESSION:
-            if final.are_classes:
-                raise MetricUndefined(f"{metric} needs numbers, the endpoint answers classes ({final.format})")
-            return metrics.REGRESSION[metric](labels, self.predictions)
-        metrics.require_binary(metric, held_out.known)
-        if metric == "log_loss":
-            if final.probabilities is None:
-                raise MetricUndefined(f"log_loss needs the probability of class 1, which {final.format} does not hold")
-            return metrics.log_loss(labels, final.probabilities)
-        return metrics.CLASSIFICATION[metric](labels, self.classes(metric, held_out, declared=declared))
-
-    def classes(self, metric: str, held_out: HeldOut, *, declared: bool = False) -> list[float]:
-        """The predictions as classes: a score is cut where the whole file's labels, not those sampled, are 0 and 1."""
-        if (self.answers and self.answers.are_final) or not metrics.is_binary(held_out.known):
-            return self.predictions
-        return metrics.called(metric, self.predictions, any_number=declared)
-
-
-def measure(endpoint: Endpoint, held_out: HeldOut, *, once: bool = False) -> Measurement:
-    """Ask for predictions of all held-out rows, and time the requests; `once`: none of them is sent twice."""
-    before, repeated = len(endpoint.latencies), endpoint.repeated
-    final = endpoint.ask(held_out.features, once=once)
-    return Measurement(final.values, endpoint.latencies[before:], final, endpoint.repeated - repeated)
+def _plain(prediction: Any) -> Any:
+    """A prediction of a user's function as JSON has it: numbers of numpy, and scores by class."""
+    if isinstance(prediction, dict) and not {"score", "label", "predicted_label"} & set(prediction):
+        return [{"label": name, "score": _plain(score)} for name, score in prediction.items()]
+    if hasattr(prediction, "tolist"):
+        return prediction.tolist()
+    return list(prediction) if isinstance(prediction, tuple) else prediction

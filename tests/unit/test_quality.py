@@ -10,6 +10,7 @@ import pytest
 from ci_scripts import quality
 from ci_scripts.errors import InvalidQuality
 from ci_scripts.quality import Threshold
+from ci_scripts.quality_rules import METRICS
 from ci_scripts.test.metrics import CLASSIFICATION, LATENCY, REGRESSION
 
 GOOD: dict[str, Any] = {"data": {"path": "held_out.csv"}, "checks": [{"metric": "mse", "max": 6.0}]}
@@ -18,13 +19,21 @@ PROBLEMS: list[tuple[Any, list[str]]] = [
     (GOOD, []),
     ({"data": {"from_model_package": "HeldOutDataUri"}}, []),
     ({"data": {"uri": "s3://bucket/key.csv", "header": True, "label_column": "rings"}}, []),
-    (GOOD | {"data": {"path": "a", "classes": [0, 1, 2]}, "request": {"answer": "label", "labels": {"NO": 0}}}, []),
+    (
+        {
+            "data": {"path": "a", "classes": [0, 1, 2]},
+            "request": {"answer": "label", "labels": {"NO": 0}},
+            "checks": [{"metric": "accuracy", "min": 0.9}],
+        },
+        [],
+    ),
     (GOOD | {"data": {"path": "a", "classes": [1]}}, ["data.classes: has 1 entries, at least 2 are needed"]),
     (
-        GOOD | {"request": {"answer": "lable", "labels": {"NO": "zero"}}},
+        GOOD | {"request": {"answer": "lable", "labels": {"NO": 1.5}}},
         [
-            'request.answer: "lable" is not one of number, score, scores, predicted_label, label (did you mean label?)',
-            "request.labels.NO: \"zero\" is not of type 'integer'",
+            'request.answer: "lable" is not one of number, numbers, score, scores, predicted_label, label, class '
+            "(did you mean label?)",
+            "request.labels.NO: 1.5 is not of type 'integer', 'string'",
         ],
     ),
     (GOOD | {"request": {"content_type": "application/json", "rows_per_request": 1}}, []),
@@ -52,7 +61,7 @@ PROBLEMS: list[tuple[Any, list[str]]] = [
             "checks.0.max: \"six\" is not of type 'number'",
             "data.label_column: -1 is less than the minimum of 0",
             "data.rows: 0 is less than the minimum of 1",
-            'request.content_type: "text/plain" is not one of text/csv, application/json',
+            'request.content_type: "text/plain" is not one of text/csv, application/json, application/jsonlines',
             "request.rows_per_request: \"many\" is not of type 'integer'",
         ],
     ),
@@ -66,13 +75,13 @@ def test_every_problem_is_found_with_its_path(content: Any, expected: list[str])
 
 def test_the_schema_lists_exactly_the_metrics_there_are() -> None:
     listed = quality.schema()["properties"]["checks"]["items"]["properties"]["metric"]["enum"]
-    assert listed == [*REGRESSION, *CLASSIFICATION, *LATENCY]
+    assert sorted(listed) == sorted([*REGRESSION, *CLASSIFICATION, *LATENCY, "error_rate"]) == sorted(METRICS)
 
 
 def test_what_the_file_leaves_out_has_the_defaults_of_the_schema(tmp_path: Path) -> None:
     parsed = quality.parse({"data": {"path": "held_out.csv"}}, tmp_path)
-    assert parsed.data == (None, None, tmp_path / "held_out.csv", 0, False, 500, (), tmp_path)
-    assert parsed.request == ("text/csv", 100, "", {})
+    assert parsed.data == (None, None, tmp_path / "held_out.csv", 0, False, 500, (), tmp_path, None, (), ())
+    assert parsed.request == ("text/csv", 100, "", {}, (), "", "")
     assert parsed.thresholds == ()
     properties = quality.schema()["properties"]
     assert properties["data"]["properties"]["rows"]["default"] == 500

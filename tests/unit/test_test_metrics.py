@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import random
+from functools import partial
 
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from ci_scripts import quality_rules
 from ci_scripts.errors import MetricUndefined
-from ci_scripts.test import metrics
+from ci_scripts.test import class_metrics, metrics
 from ci_scripts.test.answers import Answers
 from ci_scripts.test.held_out import HeldOut
+from ci_scripts.test.measurement import Measurement
 from ci_scripts.test.metrics import CLASSIFICATION, REGRESSION
-from ci_scripts.test.target import Measurement
 
 SKLEARN = {
     "mse": sklearn_metrics.mean_squared_error,
@@ -26,6 +28,17 @@ SKLEARN = {
     "recall": lambda a, p: sklearn_metrics.recall_score(a, p, zero_division=0),
     "f1": lambda a, p: sklearn_metrics.f1_score(a, p, zero_division=0),
     "log_loss": lambda a, p: sklearn_metrics.log_loss(a, p, labels=[0, 1]),
+    "mape": sklearn_metrics.mean_absolute_percentage_error,
+    "pinball": sklearn_metrics.mean_pinball_loss,
+    "auc": sklearn_metrics.roc_auc_score,
+} | {
+    f"{name}_{average}": partial(function, average=average, zero_division=0)
+    for name, function in {
+        "precision": sklearn_metrics.precision_score,
+        "recall": sklearn_metrics.recall_score,
+        "f1": sklearn_metrics.f1_score,
+    }.items()
+    for average in ("macro", "weighted")
 }
 
 chance = random.Random(7)  # noqa: S311 - test data, always the same
@@ -63,7 +76,11 @@ def test_a_regression_metric_is_the_one_of_scikit_learn(metric: str, case: str) 
 @pytest.mark.parametrize("metric", CLASSIFICATION)
 def test_a_classification_metric_is_the_one_of_scikit_learn(metric: str, case: str) -> None:
     actual, scores = CLASSIFICATIONS[case]
-    predicted = scores if metric == "log_loss" else metrics.called(metric, scores, any_number=False)
+    if metric == "auc" and len(set(actual)) == 1:
+        with pytest.raises(MetricUndefined, match="all rows of held-out data are of one"):
+            metrics.CLASSIFICATION[metric](actual, scores)
+        return
+    predicted = scores if metric in quality_rules.SCORES else metrics.called(metric, scores, any_number=False)
     assert predicted == scores or predicted == [float(score >= 0.5) for score in scores]
     expected = SKLEARN[metric](actual, predicted)
     assert CLASSIFICATION[metric](actual, predicted) == pytest.approx(expected, rel=1e-12)
@@ -133,7 +150,7 @@ def test_a_threshold_that_does_not_fit_the_labels_is_doubted(
 
 def test_accuracy_of_more_than_two_classes_compares_the_class_itself() -> None:
     actual, predicted = [0.0, 1.0, 2.0, 2.0], [0.0, 2.0, 2.0, 2.0]
-    assert metrics.accuracy(actual, predicted) == sklearn_metrics.accuracy_score(actual, predicted) == 0.75
+    assert class_metrics.accuracy(actual, predicted) == sklearn_metrics.accuracy_score(actual, predicted) == 0.75
 
 
 @pytest.mark.parametrize("metric", REGRESSION | CLASSIFICATION)
@@ -153,7 +170,7 @@ def test_r2_of_one_row_is_undefined() -> None:
         metrics.r2([1.0], [1.0])
 
 
-@pytest.mark.parametrize("metric", metrics.TWO_CLASSES)
+@pytest.mark.parametrize("metric", quality_rules.POSITIVE_CLASS)
 @pytest.mark.parametrize(("classes", "stranger"), [((0.0, 1.0, 2.0), "2"), ((), "other numbers"), (None, "2")])
 def test_labels_other_than_0_and_1_are_refused_and_named(
     metric: str, classes: tuple[float, ...] | None, stranger: str
@@ -165,7 +182,7 @@ def test_labels_other_than_0_and_1_are_refused_and_named(
 
 def test_log_loss_refuses_what_is_not_a_probability() -> None:
     with pytest.raises(MetricUndefined, match=r"the endpoint answered 1\.2"):
-        metrics.log_loss([1.0], [1.2])
+        class_metrics.log_loss([1.0], [1.2])
 
 
 def test_an_overflow_is_an_infinite_error_and_no_crash() -> None:

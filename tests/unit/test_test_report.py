@@ -11,9 +11,9 @@ from ci_scripts.job import Job
 from ci_scripts.quality import Threshold
 from ci_scripts.test import plots, report
 from ci_scripts.test.held_out import HeldOut
+from ci_scripts.test.measurement import Measurement
 from ci_scripts.test.plugin import Outcome
 from ci_scripts.test.report import Check, Report
-from ci_scripts.test.target import Measurement
 
 PASSED = Outcome("tests/test_endpoint.py::test_age", "passed", 0.1, "")
 FAILED = Outcome("tests/test_endpoint.py::test_batch", "failed", 0.2, "assert 1 == 2")
@@ -78,6 +78,7 @@ def test_the_metrics_are_named_by_stage() -> None:
     assert report.measured(found) == {
         "staging_latency_p50_ms": 10.0,
         "staging_latency_p95_ms": 20.0,
+        "staging_latency_p99_ms": 20.0,
         "staging_mse": 4.5,
         "staging_tests": 2.0,
         "staging_tests_failed": 1.0,

@@ -1,0 +1,233 @@
+"""What an endpoint makes of the held-out data, and what each metric of quality.yml comes to: whole or by segment.
+
+Called by the test command, before the first test runs; the report shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ci_scripts import quality_rules, text
+from ci_scripts.errors import MetricUndefined
+from ci_scripts.quality import Column, Label, Threshold
+from ci_scripts.test import class_metrics, metrics
+from ci_scripts.test.answers import Answers, Classes
+from ci_scripts.test.held_out import HeldOut
+from ci_scripts.test.load import Loaded
+from ci_scripts.test.target import Endpoint
+
+
+class Segment(NamedTuple):
+    """The rows in which a column has one value, and what a metric is for them."""
+
+    name: str
+    rows: int
+    value: float | None
+    """None: too few rows."""
+
+
+class Measurement(NamedTuple):
+    """What an endpoint makes of the held-out data."""
+
+    predictions: Sequence[Label]
+    latencies: list[float]
+    """Milliseconds of each request."""
+    answers: Answers | None = None
+    """All that the endpoint answered; None: plain numbers."""
+    repeated: int = 0
+    """Requests that were sent twice."""
+    loaded: Loaded | None = None
+    """What came of the load that quality.yml asks for; latencies are those of it then."""
+
+    def value(self, metric: str, held_out: HeldOut, *, declared: bool = False) -> float:
+        """A metric of quality.yml, whose classes are `declared` there or the file's; as `of_threshold`."""
+        return self.of_threshold(Threshold(metric, "<=", 0), held_out, declared=declared)
+
+    def of_threshold(self, threshold: Threshold, held_out: HeldOut, *, declared: bool = False) -> float:
+        """What a threshold bounds, over all rows. Raises MetricUndefined when labels or answers give it no value."""
+        metric = threshold.metric
+        if metric in metrics.LATENCY:
+            return metrics.percentile(self.loaded.latencies if self.loaded else self.latencies, metrics.LATENCY[metric])
+        if metric == quality_rules.ERROR_RATE:
+            if self.loaded is None:
+                raise MetricUndefined("error_rate takes `load` in quality.yml")
+            return self.loaded.error_rate
+        final = self._final
+        for problem in (
+            metrics.objection(metric, held_out.labels, held_out.known, held_out.positive),
+            quality_rules.of_answer(metric, final.format),
+        ):
+            if problem:
+                raise MetricUndefined(problem)
+        if metric in metrics.REGRESSION:
+            return self._regression(threshold, numbers(held_out.labels), final)
+        if metric in quality_rules.SCORES:
+            return _of_scores(metric, held_out, final)
+        called = self.classes(metric, held_out, declared=declared)
+        if metric in quality_rules.POSITIVE_CLASS:
+            return metrics.CLASSIFICATION[metric](held_out.labels, called, positive(held_out))
+        return metrics.CLASSIFICATION[metric](held_out.labels, called)
+
+    @property
+    def _final(self) -> Answers:
+        if self.answers:
+            return self.answers
+        return Answers("number", self.predictions, numbers(self.predictions))
+
+    def _regression(self, threshold: Threshold, labels: list[float], final: Answers) -> float:
+        predicted = numbers(self.predictions)
+        if final.outputs is not None:
+            widths = min(len(row) for row in final.outputs)
+            if threshold.output >= widths:
+                raise MetricUndefined(f"{threshold.subject}: the endpoint answered {widths} numbers for a row")
+            predicted = [row[threshold.output] for row in final.outputs]
+        if threshold.quantile is not None:
+            return metrics.pinball(labels, predicted, threshold.quantile)
+        return metrics.REGRESSION[threshold.metric](labels, predicted)
+
+    def classes(self, metric: str, held_out: HeldOut, *, declared: bool = False) -> Sequence[Label]:
+        """The predictions as classes: a score is cut where the whole file's labels, not those sampled, are two.
+
+        Those are 0 and 1, or there is a positive one. Raises MetricUndefined for scores of other labels.
+        """
+        if (self.answers and self.answers.are_final) or not _cuts(held_out):
+            if held_out.is_text and not (self.answers and self.answers.are_final):
+                raise MetricUndefined(f"{metric} needs classes, the endpoint answers numbers", hint=_NAMES)
+            _require_some(metric, self.predictions, held_out)
+            return self.predictions
+        scores = metrics.called(metric, numbers(self.predictions), any_number=declared)
+        one = positive(held_out)
+        other = next((each for each in held_out.known if each != one), 0.0)
+        return [one if score else other for score in scores]
+
+    def of(self, rows: Sequence[int]) -> Measurement:
+        """Those rows alone."""
+        answers = self.answers.of(rows) if self.answers else None
+        return self._replace(predictions=[self.predictions[row] for row in rows], answers=answers)
+
+    def segments(self, threshold: Threshold, held_out: HeldOut, *, declared: bool = False) -> list[Segment]:
+        """What a threshold bounds, for each value of its column; the largest segments first."""
+        segments = []
+        for name, rows in segment_rows(held_out, threshold.by):
+            value = None
+            if len(rows) >= threshold.min_rows:
+                try:
+                    value = self.of(rows).of_threshold(threshold, held_out.of(rows), declared=declared)
+                except MetricUndefined as error:
+                    raise MetricUndefined(f"{error.message} ({_where(threshold, name)})", hint=error.hint) from None
+            segments.append(Segment(name, len(rows), value))
+        return segments
+
+
+_NAMES = (
+    'Say in quality.yml which classes they are: `request: {labels: {"0": ham, "1": spam}}`, or of which class they are '
+    "the score: `data: {positive: spam}`."
+)
+
+
+def worst(threshold: Threshold, segments: Sequence[Segment]) -> float:
+    """The value of the segment that is furthest on the wrong side; NaN before any number."""
+    values = [segment.value for segment in segments if segment.value is not None]
+    if not values:
+        raise MetricUndefined(_too_small(threshold))
+    return next((value for value in values if value != value), (max if threshold.comparison == "<=" else min)(values))
+
+
+def segment_rows(held_out: HeldOut, column: Column | None) -> list[tuple[str, list[int]]]:
+    """The rows of each value of a column; the largest segments first."""
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(held_out.segments[column] if column is not None else ()):
+        rows.setdefault(name, []).append(row)
+    return sorted(rows.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+
+
+def objections(thresholds: Sequence[Threshold], held_out: HeldOut) -> list[str]:
+    """Every reason why a threshold has no value for this data, whatever is answered: told before anything is asked."""
+    problems: list[str] = []
+    for threshold in thresholds:
+        if threshold.metric in quality_rules.REQUESTS:
+            continue
+        problem = metrics.objection(threshold.metric, held_out.labels, held_out.known, held_out.positive)
+        if not problem and threshold.by is not None:
+            problem = _of_segments(threshold, held_out)
+        if problem:
+            problems.append(problem)
+    if held_out.positive is not None and held_out.known and held_out.positive not in held_out.known:
+        problems.append(f"data.positive is {held_out.positive!r}, which no label of the held-out data is")
+    return list(dict.fromkeys(problems))
+
+
+def _of_segments(threshold: Threshold, held_out: HeldOut) -> str:
+    large = [(name, rows) for name, rows in segment_rows(held_out, threshold.by) if len(rows) >= threshold.min_rows]
+    if not large:
+        return _too_small(threshold)
+    for name, rows in large:
+        part = held_out.of(rows)
+        if problem := metrics.objection(threshold.metric, part.labels, part.known, part.positive):
+            return f"{problem} ({_where(threshold, name)})"
+    return ""
+
+
+def _too_small(threshold: Threshold) -> str:
+    return f"{threshold.subject}: no segment has {threshold.min_rows} rows of held-out data (min_rows)"
+
+
+def _where(threshold: Threshold, name: str) -> str:
+    return f"{text.short(str(threshold.by), 60)}: {text.quoted(name)}"
+
+
+def numbers(labels: Sequence[Label]) -> list[float]:
+    """Labels or predictions of which it is known that they are numbers."""
+    return [float(label) for label in labels]
+
+
+def positive(held_out: HeldOut) -> Label:
+    """The class that precision, recall, F1 and a single score are of."""
+    return 1.0 if held_out.positive is None else held_out.positive
+
+
+def classes_of(held_out: HeldOut, declared: Sequence[Label]) -> Classes:
+    """What the data says about the classes of an answer; `declared` are those of scores in quality.yml."""
+    in_scores = declared or (tuple(held_out.known) if held_out.is_text else ())
+    return Classes(in_scores, positive(held_out), held_out.is_text)
+
+
+def _cuts(held_out: HeldOut) -> bool:
+    known = set(held_out.known)
+    return metrics.is_binary(held_out.known) or (held_out.positive in known and len(known) == 2)
+
+
+def _require_some(metric: str, predicted: Sequence[Label], held_out: HeldOut) -> None:
+    """Refuse text of which nothing is a class of the data: the container's names are others, not all of them wrong."""
+    strangers = [each for each in predicted if isinstance(each, str)]
+    if strangers and held_out.known and not set(predicted) & set(held_out.known):
+        known = ", ".join(text.short(str(each), 30) for each in held_out.known[:5])
+        raise MetricUndefined(
+            f"{metric}: the endpoint answers classes like {text.quoted(strangers[0])}, the held-out data has {known}",
+            hint="Say in quality.yml what they are in the held-out data: `request: {labels: {LABEL_0: ham}}`.",
+        )
+
+
+def _of_scores(metric: str, held_out: HeldOut, final: Answers) -> float:
+    """AUC or log loss: of the positive class where there are two, else of every class."""
+    if _cuts(held_out) or held_out.positive is not None:
+        if final.probabilities is None:
+            named = "class 1" if held_out.positive is None else str(held_out.positive)
+            raise MetricUndefined(f"{metric} needs the probability of {named}, which {final.format} does not hold")
+        labels = [float(label == positive(held_out)) for label in held_out.labels]
+        return metrics.CLASSIFICATION[metric](labels, final.probabilities)
+    if final.scores is None:
+        raise MetricUndefined(
+            f"{metric} of {len(held_out.known)} classes needs the scores of all of them, "
+            f"which {final.format} does not hold"
+        )
+    functions = {"log_loss": class_metrics.log_loss_of_classes, "auc": class_metrics.auc_of_classes}
+    return functions[metric](held_out.labels, final.scores)
+
+
+def measure(endpoint: Endpoint, held_out: HeldOut, *, once: bool = False) -> Measurement:
+    """Ask for predictions of all held-out rows, and time the requests; `once`: none of them is sent twice."""
+    before, repeated = len(endpoint.latencies), endpoint.repeated
+    found = endpoint.ask(held_out.features, once=once)
+    return Measurement(found.values, endpoint.latencies[before:], found, endpoint.repeated - repeated)
