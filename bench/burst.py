@@ -4,7 +4,7 @@ The stacks are infra/trigger.yml and the functions run from their archive, in th
 by a server that writes down what it started: the sandbox's own would spend its time on compiling pipelines. It fails
 before it starts a pipeline; with `lossy` also after it has, and the function is killed at random moments. Both make
 second pipelines: then what counts is which of them `build` lets claim the approval.
-`make bench` measures the large burst, tests/sandbox/test_burst.py proves a small one.
+`make bench` measures the large burst, tests/product/test_burst.py proves a small one.
 """
 
 from __future__ import annotations

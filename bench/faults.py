@@ -1,7 +1,7 @@
 """Every command and function under every fault at every call: the next run ends as requested, and nothing is left.
 
 `python -m bench.faults` tries them all, which takes hours; `python -m bench.faults deploy --part 1/4` a part.
-tests/sandbox/test_faults.py holds a selection. Commands call AWS; the Lambda functions of infra/ GitLab, too.
+tests/product/test_faults.py holds a selection. Commands call AWS; the Lambda functions of infra/ GitLab, too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bench.fault_scenarios import FUNCTIONS, SCENARIOS
 from bench.fault_scenarios.base import FunctionScenario, Scenario
 from sandbox.aws.ground import REGION, ROOT_KEYS
 from sandbox.processes import ROOT, Server
-from tests.sandbox.conftest import Aws
+from tests.support.servers import Aws
 
 _RUN_SECONDS = 240
 _WORKERS = 2

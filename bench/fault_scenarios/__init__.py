@@ -11,7 +11,7 @@ from bench.fault_scenarios.base import FunctionScenario, Scenario
 from bench.fault_scenarios.model_build import TrainingCreate, TrainingUnchanged, TrainingUpdate
 from bench.fault_scenarios.model_deploy import Build, DeployCreate, DeployUnchanged, DeployUpdate, Doctor, Test
 from bench.fault_scenarios.platform import BootstrapCreate, BootstrapUnchanged, BootstrapUpdate
-from tests.sandbox.conftest import Aws
+from tests.support.servers import Aws
 
 SCENARIOS: dict[str, Callable[[Aws, Path], Scenario]] = {
     "deploy-create": DeployCreate,

@@ -13,8 +13,8 @@ from bench.fault_proxy import Call, Fault, FaultProxy
 from bench.fault_scenarios.base import FunctionScenario, Played
 from ci_scripts import approval_claim, job, settings
 from sandbox.processes import ROOT
-from tests.sandbox.conftest import Aws, create_project
-from tests.sandbox.gitlab_client import commit
+from tests.support.gitlab_client import commit
+from tests.support.servers import Aws, create_project
 
 _PROGRAM = """
 import json, sys, time

@@ -13,8 +13,8 @@ import gitlab
 
 from bench.fault_proxy import Call, Fault, FaultProxy, gitlab_operation_of
 from sandbox.processes import ROOT, Server
-from tests.sandbox.conftest import Aws
-from tests.sandbox.gitlab_client import GitLab
+from tests.support.gitlab_client import GitLab
+from tests.support.servers import Aws
 
 
 class Scenario(ABC):

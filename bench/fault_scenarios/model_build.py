@@ -9,8 +9,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from bench.fault_scenarios.base import Scenario, gitlab_job, run_undisturbed
-from tests.sandbox.conftest import Aws, create_project
-from tests.sandbox.test_run_pipeline import MEASURE, PIPELINE
+from tests.product.test_run_pipeline import MEASURE, PIPELINE
+from tests.support.servers import Aws, create_project
 
 
 class Training(Scenario):

@@ -10,9 +10,9 @@ from typing import Any
 
 from bench.fault_scenarios.base import Scenario, gitlab_job, run_undisturbed, unexecuted
 from sandbox.processes import ROOT
-from tests.sandbox.conftest import Aws, create_project, register
 from tests.sandbox.test_aws_endpoints import model_predicting
-from tests.waiting import wait_for
+from tests.support.servers import Aws, create_project, register
+from tests.support.waiting import wait_for
 
 
 class ModelDeploy(Scenario):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.fault_scenarios.base import Scenario, run_undisturbed, unexecuted
 from sandbox.processes import ROOT
-from tests.sandbox.conftest import REGION, Aws
+from tests.support.servers import REGION, Aws
 
 _ARCHIVE_ONCE = """
 import pathlib, shutil, subprocess, sys

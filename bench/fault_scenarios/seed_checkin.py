@@ -1,6 +1,6 @@
 """The Lambda function `seed_checkin`: both custom resources of infra/project.yml over a stack's life.
 
-Requests go to the function as CloudFormation and Lambda send them; see Stack in tests/sandbox/test_seed_checkin.py.
+Requests go to the function as CloudFormation and Lambda send them; see Stack in tests/product/test_seed_checkin.py.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Any
 
 from bench.fault_proxy import Fault, FaultProxy
 from bench.fault_scenarios.base import FunctionScenario, Played
-from tests.sandbox.conftest import Aws, create_project
-from tests.sandbox.test_seed_checkin import CHECKIN, PROJECTS, Answer, Stack, assert_complete, at, variables_of
+from tests.product.test_seed_checkin import CHECKIN, PROJECTS, Answer, Stack, assert_complete, at, variables_of
+from tests.support.servers import Aws, create_project
 
 _CI_FILE = b"hold: {script: ['true'], when: manual}\n"
 _UNMASKABLE = {"Variables": {"Build": {"ADDED": "1"}, "Deploy": {"A": {"value": "short", "masked": "true"}}}}

@@ -14,7 +14,7 @@ import yaml
 
 from ci_scripts import errors
 from release import docs
-from tests.sandbox.documented_commands import PAGES
+from tests.support.documented_commands import PAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted((ROOT / "docs").rglob("*.md"))

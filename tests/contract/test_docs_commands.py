@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from ci_scripts.cli import COMMANDS, build_parser
-from tests.sandbox.documented_commands import PAGES, ROOT, Block, Shell, blocks
+from tests.support.documented_commands import PAGES, ROOT, Block, Shell, blocks
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 SHELL = [block for block in BLOCKS if block.is_command]

@@ -12,7 +12,7 @@ import yaml
 
 from components import table
 from components.__main__ import files
-from tests.checkout import ENVIRON, ROOT, copy, git
+from tests.support.checkout import ENVIRON, ROOT, copy, git
 
 COMMAND = '''\
 """`teardown`: only there to be a command."""

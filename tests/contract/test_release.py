@@ -13,7 +13,7 @@ from ci_scripts import __version__
 from components import table
 from release import changelog, versions
 from release.versions import ReleaseError
-from tests.checkout import ENVIRON, ROOT, commit, copy, git
+from tests.support.checkout import ENVIRON, ROOT, commit, copy, git
 
 NEXT = "98.7.6"
 

@@ -27,13 +27,13 @@ from sandbox.gitlab.config.substitution import Variable
 from sandbox.gitlab.config.surroundings import Source, Surroundings
 from sandbox.gitlab.records.git import Repository
 from sandbox.gitlab.records.jobspec import CompiledJob
-from tests import release_programs
-from tests.checkout import ROOT, copy
+from tests.support import release_programs
+from tests.support.checkout import ROOT, copy
 
 PATH = "mlops/sagemaker-components"
 IMAGES = ("deploy", "training-sdk-v3", "training-sdk-v2")
 PLAYED = self_test.waiting()
-TESTS = {"lint", "unit", "contract", "sandbox"}
+TESTS = {"lint", "unit", "contract", "product", "sandbox"}
 DEMOS = {f"demo: [{version}]" for version in ("3.11.0", "3.11.2", "3.14")}  # the oldest and the newest Python
 BUILDS = {"wheel", "images"}
 SITE = {"pages"}
@@ -123,8 +123,8 @@ def test_the_default_branch_publishes_the_documentation(repository: Repository) 
 
 def test_the_tests_end_soon_or_fail(repository: Repository) -> None:
     jobs = pipeline(repository, MERGE_REQUEST)
-    limits = {name: jobs[name].config["timeout"] for name in ("unit", "contract", "sandbox")}
-    assert limits == {"unit": 5 * 60, "contract": 5 * 60, "sandbox": 20 * 60}
+    limits = {name: jobs[name].config["timeout"] for name in ("unit", "contract", "product", "sandbox")}
+    assert limits == {"unit": 5 * 60, "contract": 5 * 60, "product": 20 * 60, "sandbox": 20 * 60}
 
 
 @pytest.mark.parametrize("variables", [{**TAG, "CI_COMMIT_TAG": "v1.2.3"}, {**BRANCH, "CI_COMMIT_BRANCH": "feature"}])

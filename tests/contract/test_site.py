@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.checkout import ROOT
+from tests.support.checkout import ROOT
 
 pytestmark = pytest.mark.timeout(300, func_only=True)  # not for the environment's download
 

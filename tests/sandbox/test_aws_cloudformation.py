@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sandbox.conftest import Aws, create_role
+from tests.support.servers import Aws, create_role
 
 QUEUES = """
 Parameters:

@@ -16,7 +16,7 @@ import pytest
 from sandbox.aws.containers import container, images
 from sandbox.aws.containers.archive import unpack
 from sandbox.aws.containers.xgboost import formats, hyperparameters, models
-from tests.sandbox.conftest import ROOT
+from tests.support.servers import ROOT
 
 SKLEARN = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.4-2-cpu-py3"
 needs_namespaces = pytest.mark.skipif(not container.has_namespaces(), reason="no user namespaces on this machine")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import WaiterError
 
-from tests.sandbox.conftest import Aws, create_role
+from tests.support.servers import Aws, create_role
 
 CODE = """
 import json, urllib.request

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.aws.containers import container
 from sandbox.aws.sagemaker import fleet
-from tests.sandbox.conftest import IMAGE, Aws, Project, register
+from tests.support.servers import IMAGE, Aws, Project, register
 
 
 def archive(files: dict[str, bytes]) -> bytes:

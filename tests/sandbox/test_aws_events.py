@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 
 from sandbox.aws.events import patterns, transform
-from tests.sandbox.conftest import ACCOUNT, REGION, Aws
+from tests.support.servers import ACCOUNT, REGION, Aws
 
 EVENT = {
     "source": "gold",

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox.gateway import Gateway
 from sandbox.loopback import DOMAIN
-from tests.sandbox.conftest import ACCOUNT, Aws
+from tests.support.servers import ACCOUNT, Aws
 
 SUBJECT = "project_path:ml/model-deploy:ref_type:branch:ref:main"
 AUDIENCE = "https://gitlab.example.com"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sandbox.conftest import Aws, Project
+from tests.support.servers import Aws, Project
 
 Json = dict[str, Any]
 

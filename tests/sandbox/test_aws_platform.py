@@ -14,10 +14,10 @@ import requests
 
 from sandbox.aws.ground import ROOT_KEYS
 from sandbox.processes import ROOT, Server
-from tests.sandbox.conftest import Aws, Project, create_role
-from tests.sandbox.gitlab_client import GitLab
 from tests.sandbox.test_aws_functions import archive
-from tests.waiting import wait_for
+from tests.support.gitlab_client import GitLab
+from tests.support.servers import Aws, Project, create_role
+from tests.support.waiting import wait_for
 
 
 def test_a_call_is_logged_with_operation_principal_and_status(aws: Aws, project: Project) -> None:

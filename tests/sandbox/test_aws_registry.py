@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sandbox.conftest import Aws, Project
+from tests.support.servers import Aws, Project
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package"
 SPECIFICATION = {

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sandbox.conftest import Aws, Project, create_role
 from tests.sandbox.test_aws_pipelines import SKLEARN, XGBOOST, Json, World, training
+from tests.support.servers import Aws, Project, create_role
 
 TRAIN = """
 import argparse, json, os, pathlib, joblib

@@ -23,9 +23,9 @@ from gitlab.exceptions import (
     GitlabUpdateError,
 )
 
-from tests.sandbox.gitlab_client import GitLab, commit, job_of, pipeline_of, run, settled
+from tests.support.gitlab_client import GitLab, commit, job_of, pipeline_of, run, settled
 
-pytest_plugins = ["tests.sandbox.gitlab_fixtures"]
+pytest_plugins = ["tests.support.gitlab_fixtures"]
 
 
 def git(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from gitlab.exceptions import GitlabJobPlayError, GitlabJobRetryError
 
 from sandbox.loopback import GITLAB_NAMES, GITLAB_URL
 from sandbox.processes import Server
-from tests.sandbox.gitlab_client import (
+from tests.support.gitlab_client import (
     GitLab,
     commit,
     job_of,
@@ -26,9 +26,9 @@ from tests.sandbox.gitlab_client import (
     settled,
     statuses,
 )
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
-pytest_plugins = ["tests.sandbox.gitlab_fixtures"]
+pytest_plugins = ["tests.support.gitlab_fixtures"]
 
 
 # --- order, gates, failures -----------------------------------------------------------------------------------------

@@ -11,11 +11,11 @@ import pytest
 import requests
 from gitlab.exceptions import GitlabCreateError, GitlabHttpError, GitlabJobRetryError
 
-from tests.sandbox.gitlab_client import GitLab, commit, job_of, pipeline_of, reached, run, settled, statuses
 from tests.sandbox.test_gitlab_api import git, with_token
-from tests.waiting import wait_for
+from tests.support.gitlab_client import GitLab, commit, job_of, pipeline_of, reached, run, settled, statuses
+from tests.support.waiting import wait_for
 
-pytest_plugins = ["tests.sandbox.gitlab_fixtures"]
+pytest_plugins = ["tests.support.gitlab_fixtures"]
 
 DEPLOY = (
     "build: {stage: build, script: ['true']}\ndeploy: {rules: [{when: manual}], script: ['true'], environment: prod}\n"

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from sandbox.processes import ROOT
-from tests.sandbox.documented_commands import Shell
+from tests.support.documented_commands import Shell
 
 pytestmark = pytest.mark.timeout(120)
 

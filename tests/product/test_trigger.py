@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.sandbox.conftest import ROOT, Aws, Project, register
-from tests.sandbox.private_gitlab import private_gitlab
-from tests.waiting import wait_for
+from tests.support.private_gitlab import private_gitlab
+from tests.support.servers import ROOT, Aws, Project, register
+from tests.support.waiting import wait_for
 
 TOKEN, DEPLOY_PROJECT = "glptt-0123456789", "4711"
 POLL_SECONDS = 1.2  # a little more than one long poll of Lambda's poller

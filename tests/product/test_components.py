@@ -23,8 +23,8 @@ from components import table
 from release import package
 from sandbox import job_images
 from sandbox.processes import Server
-from tests.sandbox.conftest import ROOT, Aws, Project, create_project, register
-from tests.sandbox.gitlab_client import (
+from tests.sandbox.test_aws_endpoints import model_predicting
+from tests.support.gitlab_client import (
     GitLab,
     add_to_catalog,
     commit,
@@ -36,7 +36,7 @@ from tests.sandbox.gitlab_client import (
     settled,
     statuses,
 )
-from tests.sandbox.test_aws_endpoints import model_predicting
+from tests.support.servers import ROOT, Aws, Project, create_project, register
 
 COMPONENTS = "mlops/sagemaker-components"
 NEXT = "99.0.0"

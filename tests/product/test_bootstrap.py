@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sandbox.conftest import ACCOUNT, REGION, ROOT, Aws, create_role, sagemaker_ci
+from tests.support.servers import ACCOUNT, REGION, ROOT, Aws, create_role, sagemaker_ci
 
 pytestmark = pytest.mark.timeout(180)
 # What a second run may call: it asks, and works out a change set that turns out to be empty.

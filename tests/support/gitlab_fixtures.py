@@ -13,7 +13,7 @@ import gitlab
 import pytest
 
 from sandbox.processes import Server
-from tests.sandbox.gitlab_client import GitLab
+from tests.support.gitlab_client import GitLab
 
 
 @pytest.fixture(scope="session")

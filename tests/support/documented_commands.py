@@ -3,7 +3,7 @@ itself where it runs; the seeds' pages, which become their users' own, are spare
 
 <!-- runs in: shell -->        tests/contract/test_docs_commands.py, nothing else needed
 <!-- runs in: make -->         likewise: what make would do
-<!-- runs in: sandbox -->      tests/sandbox/test_quick_start.py, in the order of the page
+<!-- runs in: sandbox -->      tests/product/test_quick_start.py, in the order of the page
 <!-- runs in: tests/... -->    the test that does the same
 <!-- needs: aws -->            not tested: only the real one can; gitlab, internet: likewise
 """

@@ -14,7 +14,7 @@ import pytest
 from sandbox import job_images
 from sandbox.world import installed
 from sandbox.world.installed import World
-from tests.sandbox import permissions
+from tests.support import permissions
 
 pytestmark = pytest.mark.timeout(300)
 GROUP = f"{installed.PROJECT_NAME}-{installed.PROJECT_ID}"

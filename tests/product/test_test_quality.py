@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.sandbox.test_test_command import QUALITY, REPORTS, Run, cases, properties_aside, run_test, stage
+from tests.product.test_test_command import QUALITY, REPORTS, Run, cases, properties_aside, run_test, stage
 
 __all__ = ["run_test", "stage"]  # fixtures
 

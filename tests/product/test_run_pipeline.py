@@ -22,8 +22,8 @@ from ci_scripts import job, settings
 from ci_scripts.errors import JobCancelled
 from ci_scripts.run_pipeline import run
 from sandbox import job_images
-from tests.sandbox.conftest import REGION, ROOT, Aws, Project, sagemaker_ci
-from tests.waiting import wait_for
+from tests.support.servers import REGION, ROOT, Aws, Project, sagemaker_ci
+from tests.support.waiting import wait_for
 
 # A model-build repository: one step that prepares, one that measures, and a model package if the measure is good.
 # The last command line argument of each step is what it runs.

@@ -1,4 +1,7 @@
-"""The sandbox's AWS for tests: one server per test process, one fresh project per test."""
+"""The sandbox's AWS for tests: one server per test process, one fresh project per test.
+
+tests/conftest.py makes its fixtures known.
+"""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ from ci_scripts import endpoint, errors
 from ci_scripts.change_set import Plan, deploy, execute, prepare
 from ci_scripts.stack import physical_ids
 from ci_scripts.stack_rules import Action
-from tests.sandbox.conftest import IMAGE, ROOT, Aws, Project, create_role, register, sagemaker_ci
 from tests.sandbox.test_aws_endpoints import archive, model_predicting
-from tests.waiting import wait_for
+from tests.support.servers import IMAGE, ROOT, Aws, Project, create_role, register, sagemaker_ci
+from tests.support.waiting import wait_for
 
 SLOW_TO_START = b"""
 import time

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from tests.sandbox.conftest import ACCOUNT, REGION, Aws, register
-from tests.sandbox.test_oidc_roles import BUILD, DEPLOY, TIERS, Roles, roles  # noqa: F401 - the fixture
+from tests.product.test_oidc_roles import BUILD, DEPLOY, TIERS, Roles, roles  # noqa: F401 - the fixture
+from tests.support.servers import ACCOUNT, REGION, Aws, register
 
 PREFIX = "sagemaker-abalone-p-sandbox01-deploy"
 GROUP = "abalone-p-sandbox01"

@@ -15,9 +15,9 @@ import pytest
 
 from sandbox import job_images
 from sandbox.gateway import Gateway
-from tests.sandbox.conftest import REGION, create_role
-from tests.sandbox.test_oidc_roles import BUILD, Roles, deployed
-from tests.sandbox.test_run_pipeline import MEASURE, PIPELINE, Repository, one_line, repository  # noqa: F401
+from tests.product.test_oidc_roles import BUILD, Roles, deployed
+from tests.product.test_run_pipeline import MEASURE, PIPELINE, Repository, one_line, repository  # noqa: F401
+from tests.support.servers import REGION, create_role
 
 SESSION = """
 try:
@@ -306,7 +306,7 @@ def test_data_that_the_pipelines_role_may_not_read_is_answered_by_where_data_may
 
 
 def run_plain(repository: Repository, **environ: str) -> subprocess.CompletedProcess[str]:
-    from tests.sandbox.conftest import sagemaker_ci
+    from tests.support.servers import sagemaker_ci
 
     options = ["--kwargs", json.dumps({"evaluate": MEASURE})]
     return sagemaker_ci("run-pipeline", *options, environ=repository.environ() | environ, cwd=Path(repository.path))

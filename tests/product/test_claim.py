@@ -13,10 +13,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ci_scripts import approval_claim, job, settings
-from tests.sandbox.conftest import Aws, Project, register, sagemaker_ci
-from tests.sandbox.test_build import EXPORTS, repository  # noqa: F401 - the fixture
-from tests.sandbox.test_iam import Job
-from tests.sandbox.test_oidc_roles import Roles, roles  # noqa: F401 - the fixture
+from tests.product.test_build import EXPORTS, repository  # noqa: F401 - the fixture
+from tests.product.test_iam import Job
+from tests.product.test_oidc_roles import Roles, roles  # noqa: F401 - the fixture
+from tests.support.servers import Aws, Project, register, sagemaker_ci
 
 JOB = {"CI_JOB_ID": "1", "CI_PROJECT_URL": "https://gitlab.example.com/data-science/deploy"}
 

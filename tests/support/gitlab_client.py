@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import gitlab
 
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 _SECONDS = 60
 

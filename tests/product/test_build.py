@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.conftest import ROOT, Aws, Project, register, sagemaker_ci
+from tests.support.servers import ROOT, Aws, Project, register, sagemaker_ci
 
 EXPORTS = ("staging-config-export.json", "prod-config-export.json")
 

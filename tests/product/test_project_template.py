@@ -15,7 +15,7 @@ from sandbox.aws.ground import ACCOUNT, REGION
 from sandbox.loopback import GITLAB_NAMES, GITLAB_URL
 from sandbox.world import installed, people
 from sandbox.world.installed import World
-from tests.sandbox.gitlab_client import commit, first_pipeline, job_of, pipeline_of, settled
+from tests.support.gitlab_client import commit, first_pipeline, job_of, pipeline_of, settled
 
 pytestmark = pytest.mark.timeout(300)
 STACK = installed.PROJECT_STACK

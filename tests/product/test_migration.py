@@ -19,8 +19,8 @@ from sandbox import job_images
 from sandbox.aws.ground import ACCOUNT, REGION
 from sandbox.world import installed, people
 from sandbox.world.installed import World
-from tests.sandbox.documented_commands import ROOT, blocks
-from tests.sandbox.test_loop import finished, log, merge_request, statuses
+from tests.product.test_loop import finished, log, merge_request, statuses
+from tests.support.documented_commands import ROOT, blocks
 
 pytestmark = pytest.mark.timeout(300)
 SAMPLE = "tests/fixtures/aws_sample"

@@ -24,11 +24,11 @@ from urllib.parse import urlsplit
 import gitlab
 import pytest
 
-from tests.sandbox.conftest import ACCOUNT, REGION, ROOT, Aws, Project, create_role
-from tests.sandbox.gitlab_client import GitLab, commit, pipeline_of, settled
-from tests.sandbox.private_gitlab import private_gitlab
+from tests.support.gitlab_client import GitLab, commit, pipeline_of, settled
+from tests.support.private_gitlab import private_gitlab
+from tests.support.servers import ACCOUNT, REGION, ROOT, Aws, Project, create_role
 
-pytest_plugins = ["tests.sandbox.gitlab_fixtures"]
+pytest_plugins = ["tests.support.gitlab_fixtures"]
 
 MUTATING = ("POST", "PUT", "DELETE")
 PROJECTS, CHECKIN = "Custom::GitLabProjects", "Custom::SeedCheckin"

@@ -23,8 +23,8 @@ from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
 from sandbox.world import installed
 from sandbox.world.installed import World
 from seed_checkin import seed
-from tests.sandbox.documented_commands import ROOT, Block, Shell, blocks
-from tests.waiting import wait_for
+from tests.support.documented_commands import ROOT, Block, Shell, blocks
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(300)
 PAGE = ROOT / "docs" / "guides" / "get-started.md"

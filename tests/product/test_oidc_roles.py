@@ -11,8 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.gateway import Gateway
-from tests.sandbox.conftest import ROOT, Aws
 from tests.sandbox.test_aws_identity import Issuer
+from tests.support.servers import ROOT, Aws
 
 BUILD, DEPLOY = "project_id:4711", "project_id:4712"
 TIERS = {"Staging": "staging", "Prod": "production"}

@@ -21,9 +21,9 @@ import yaml
 from components import self_test
 from sandbox.loopback import GITLAB_URL
 from sandbox.processes import Server
-from tests import release_programs
-from tests.checkout import ENVIRON, commit, copy, git
-from tests.sandbox.gitlab_client import GitLab, add_to_catalog, log_of, pipeline_of, run, settled, statuses
+from tests.support import release_programs
+from tests.support.checkout import ENVIRON, commit, copy, git
+from tests.support.gitlab_client import GitLab, add_to_catalog, log_of, pipeline_of, run, settled, statuses
 
 VERSION = "98.7.6"
 CUT_SHORT = ("lint", "unit", "contract", "sandbox", "demo")

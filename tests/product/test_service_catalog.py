@@ -12,7 +12,7 @@ from sandbox import job_images
 from sandbox.aws.ground import ACCOUNT
 from sandbox.world import installed, people
 from sandbox.world.installed import World
-from tests.sandbox.gitlab_client import first_pipeline
+from tests.support.gitlab_client import first_pipeline
 
 pytestmark = pytest.mark.timeout(300)
 

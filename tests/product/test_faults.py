@@ -11,7 +11,7 @@ from bench.fault_proxy import FUNCTION_KINDS, Call, Fault, FaultProxy, gitlab_op
 from bench.fault_scenarios import FUNCTIONS, SCENARIOS
 from bench.fault_scenarios.base import FunctionScenario, Scenario
 from bench.faults import attempt, attempt_function, cases, function_cases, misconduct, run
-from tests.sandbox.conftest import Aws
+from tests.support.servers import Aws
 
 PIPELINES = count(1)  # GitLab's numbers: a newer pipeline has a higher one
 pytestmark = pytest.mark.timeout(300)

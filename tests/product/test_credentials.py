@@ -18,8 +18,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.sandbox.conftest import ROOT, Aws, Project, create_role, register, sagemaker_ci
 from tests.sandbox.test_aws_identity import EXACT, Issuer, issuer, role  # noqa: F401 - the fixture
+from tests.support.servers import ROOT, Aws, Project, create_role, register, sagemaker_ci
 
 
 class Job:

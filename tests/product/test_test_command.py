@@ -24,7 +24,7 @@ import pytest
 import sklego
 import xgboost
 
-from tests.sandbox.conftest import ROOT, Aws, Project, create_project, create_role, register, sagemaker_ci
+from tests.support.servers import ROOT, Aws, Project, create_project, create_role, register, sagemaker_ci
 
 SEED = ROOT / "seed-deploy"
 REPORTS = Path("sagemaker-ci-reports")

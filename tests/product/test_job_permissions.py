@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sandbox import permissions
-from tests.sandbox.conftest import ACCOUNT, REGION
-from tests.sandbox.test_iam import GROUP, PREFIX, PROJECT_OF, Job
-from tests.sandbox.test_oidc_roles import Roles, roles  # noqa: F401 - the fixture
+from tests.product.test_iam import GROUP, PREFIX, PROJECT_OF, Job
+from tests.product.test_oidc_roles import Roles, roles  # noqa: F401 - the fixture
+from tests.support import permissions
+from tests.support.servers import ACCOUNT, REGION
 
 EXECUTION = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:pipeline/{GROUP}/execution/0123456789ab"
 STEP = "pipelines-0123456789ab-TrainAbaloneModel-0123456789"

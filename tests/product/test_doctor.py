@@ -17,12 +17,12 @@ import pytest
 from ci_scripts import __version__
 from sandbox.aws.sagemaker.quotas import code
 from sandbox.gateway import Gateway
-from tests.sandbox.conftest import ACCOUNT, REGION, ROOT, Aws, Project, create_role, register, sagemaker_ci
-from tests.sandbox.gitlab_client import GitLab, commit
+from tests.product.test_oidc_roles import deployed
 from tests.sandbox.test_aws_identity import EXACT, Issuer, issuer, role  # noqa: F401 - the fixture
-from tests.sandbox.test_oidc_roles import deployed
+from tests.support.gitlab_client import GitLab, commit
+from tests.support.servers import ACCOUNT, REGION, ROOT, Aws, Project, create_role, register, sagemaker_ci
 
-pytest_plugins = ["tests.sandbox.gitlab_fixtures"]
+pytest_plugins = ["tests.support.gitlab_fixtures"]
 COMPONENT = "$CI_SERVER_FQDN/mlops/sagemaker-components/model-deploy"
 
 

@@ -1,0 +1,16 @@
+"""What all tests have: the servers of the sandbox, and a marker by folder, so that `-m product` runs what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import authorities, aws, gateway, no_violation, project
+
+__all__ = ["authorities", "aws", "gateway", "no_violation", "project"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(item.path.relative_to(Path(__file__).parent).parts[0])
