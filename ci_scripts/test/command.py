@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ci_scripts.test.held_out import HeldOut
     from ci_scripts.test.load import Loaded
     from ci_scripts.test.measurement import Measurement
-    from ci_scripts.test.plugin import Run, Work
+    from ci_scripts.test.plugin import Run
     from ci_scripts.test.report import Report
-    from ci_scripts.test.shared import Measured
+    from ci_scripts.test.shared import Measured, Work
     from ci_scripts.test.target import Endpoint
 
 _TESTS, _QUALITY = "tests", "quality.yml"
@@ -131,7 +131,7 @@ class Prepared(NamedTuple):
 def _prepare(aws: Aws, exported: Export, quality: Quality | None, quality_path: Path) -> Prepared:
     from ci_scripts.quality import Request
     from ci_scripts.test import held_out, measurement, shared
-    from ci_scripts.test.plugin import Work
+    from ci_scripts.test.shared import Work
 
     endpoint = shared.endpoint(
         aws,

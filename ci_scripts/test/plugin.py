@@ -8,7 +8,7 @@ PYTEST_DONT_REWRITE
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,10 @@ import pytest
 
 from ci_scripts import text
 from ci_scripts.errors import SagemakerCiError
-from ci_scripts.quality import Quality, Threshold
+from ci_scripts.quality import Threshold
 from ci_scripts.test import shared
 from ci_scripts.test.held_out import HeldOut
-from ci_scripts.test.shared import Measured
+from ci_scripts.test.shared import Measured, Work
 from ci_scripts.test.target import Endpoint
 
 
@@ -31,17 +31,6 @@ class Outcome(NamedTuple):
     """passed, failed, error or skipped."""
     seconds: float
     message: str
-
-
-class Work(NamedTuple):
-    """What the tests of one `sagemaker-ci test` work on, in its own process or in a worker of pytest-xdist."""
-
-    endpoint: Endpoint
-    quality: Quality | None
-    quality_path: Path
-    held_out: HeldOut | None
-    measured: Mapping[str, Measured]
-    """What every metric of quality.yml came to, before the first test: tests in parallel do not disturb latencies."""
 
 
 class Run:

@@ -5,20 +5,17 @@ Called by the plugin, on both sides. The rows and what was measured go along, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ci_scripts import hosting
 from ci_scripts import quality as quality_file
 from ci_scripts.aws import Aws
-from ci_scripts.quality import Threshold
+from ci_scripts.quality import Quality, Threshold
 from ci_scripts.test.held_out import HeldOut, Row
 from ci_scripts.test.measurement import Measurement, Segment, classes_of, worst
 from ci_scripts.test.target import Endpoint
-
-if TYPE_CHECKING:
-    from ci_scripts.test.plugin import Work
 
 
 class Measured(NamedTuple):
@@ -37,6 +34,17 @@ class Measured(NamedTuple):
             return cls(measurement.of_threshold(threshold, data, declared=declared))
         segments = measurement.segments(threshold, data, declared=declared)
         return cls(worst(threshold, segments), segments=segments)
+
+
+class Work(NamedTuple):
+    """What the tests of one `sagemaker-ci test` work on, in its own process or in a worker of pytest-xdist."""
+
+    endpoint: Endpoint
+    quality: Quality | None
+    quality_path: Path
+    held_out: HeldOut | None
+    measured: Mapping[str, Measured]
+    """What every metric of quality.yml came to, before the first test: tests in parallel do not disturb latencies."""
 
 
 def endpoint(
@@ -76,8 +84,6 @@ def to_json(work: Work) -> dict[str, Any]:
 
 def from_json(content: dict[str, Any]) -> Work:
     """The work that `to_json` was told of."""
-    from ci_scripts.test.plugin import Work
-
     path = Path(content["quality_path"])
     quality = quality_file.parse(content["quality"], path.parent) if content["quality"] is not None else None
     held_out = content["held_out"]

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from moto.cloudformation import urls
 
+from sandbox.aws.access import demands
 from sandbox.aws.cloudformation import resources
 from sandbox.aws.cloudformation.describe_calls import DescribeCalls
 from sandbox.aws.cloudformation.stack import known_stacks
@@ -38,6 +39,7 @@ class CloudFormation(StackCalls, DescribeCalls):
 
 def install() -> None:
     urls.url_paths["{0}/$"] = CloudFormation.dispatch
+    demands.list_stacks = known_stacks
 
 
-__all__ = ["install", "known_stacks", "resources"]
+__all__ = ["install", "resources"]

@@ -30,6 +30,7 @@ VISIBILITIES = ("private", "internal", "public")
 def register(api: Api, entities: Entities) -> None:
     """Add the resources."""
     _groups(api, entities)
+    _one_group(api, entities)
     _namespaces(api, entities)
 
 
@@ -88,6 +89,10 @@ def _groups(api: Api, entities: Entities) -> None:
             store.groups.append(group)
         return entities.group(group)
 
+
+def _one_group(api: Api, entities: Entities) -> None:
+    store = api.store
+
     def projects_of(group: Group) -> list[Project]:
         below = boolean(request.args, "include_subgroups")
         return [
@@ -105,7 +110,7 @@ def _groups(api: Api, entities: Entities) -> None:
     @api.action("GET", "/groups/:group")
     def get_group(group: Group) -> Json:
         shown = entities.group(group) | {"shared_with_groups": []}
-        if level(group) >= OWNER:
+        if store.access_level(current_user(), group) >= OWNER:
             shown |= {"runners_token": None}
         if boolean(request.args, "with_projects", True):
             newest = sorted(projects_of(group), key=_id, reverse=True)[:100]

@@ -33,6 +33,27 @@ def register(api: Api, entities: Entities) -> None:
         _add(api, entities, path, level)
 
 
+def _asked(found: list[Member]) -> list[Member]:
+    text = request.args.get("query", "").lower()
+    return [member for member in found if text in f"{member[1].username} {member[1].name}".lower()]
+
+
+def _level_of(data: Json) -> int:
+    required(data, "access_level")
+    number = integer(data, "access_level")
+    choice({"access_level": number}, "access_level", _LEVELS)
+    assert number is not None  # noqa: S101 - `required` has seen to it
+    return number
+
+
+def _delete(source: Project | Group, member: Member) -> None:
+    source.members.pop(member[1].id)
+
+
+def _find(found: list[Member], key: str) -> Member | None:
+    return next((member for member in found if str(member[1].id) == key), None)
+
+
 def _add(api: Api, entities: Entities, path: str, write: int) -> None:
     store = api.store
 
@@ -45,34 +66,17 @@ def _add(api: Api, entities: Entities, path: str, write: int) -> None:
     def members(source: Project | Group) -> list[Member]:
         return [(source, user_of(number), level) for number, level in source.members.items()]
 
-    def asked(found: list[Member]) -> list[Member]:
-        text = request.args.get("query", "").lower()
-        return [member for member in found if text in f"{member[1].username} {member[1].name}".lower()]
-
     def show(member: Member) -> Json:
         return entities.member(member[1:], member[0])
-
-    def level_of(data: Json) -> int:
-        required(data, "access_level")
-        number = integer(data, "access_level")
-        choice({"access_level": number}, "access_level", _LEVELS)
-        assert number is not None  # noqa: S101 - `required` has seen to it
-        return number
 
     def create(source: Project | Group, data: Json) -> Member:
         if data.get("user_id") is None:
             raise bad_parameter("user_id is missing")
-        level, user = level_of(data), user_of(integer(data, "user_id"))
+        level, user = _level_of(data), user_of(integer(data, "user_id"))
         if user.id in source.members:
             raise ApiError(409, "Member already exists")
         source.members[user.id] = level
         return source, user, level
-
-    def delete(source: Project | Group, member: Member) -> None:
-        source.members.pop(member[1].id)
-
-    def find(found: list[Member], key: str) -> Member | None:
-        return next((member for member in found if str(member[1].id) == key), None)
 
     @api.action("GET", f"{path}/members/all")
     def all_members(**scope: Any) -> Response:
@@ -82,13 +86,13 @@ def _add(api: Api, entities: Entities, path: str, write: int) -> None:
         for member in [member for each in dict.fromkeys([*groups[::-1], source]) for member in members(each)]:
             if member[1] not in highest or member[2] >= highest[member[1]][2]:
                 highest[member[1]] = member
-        return page_of(asked(list(highest.values())), show)
+        return page_of(_asked(list(highest.values())), show)
 
     add_resource(
         api,
         Resource(
-            f"{path}/members", "", lambda source: asked(members(source)), show, all_items=members, find=find,
-            create=create, delete=delete, write=write,
+            f"{path}/members", "", lambda source: _asked(members(source)), show, all_items=members, find=_find,
+            create=create, delete=_delete, write=write,
         ),
     )  # fmt: skip
 
@@ -96,8 +100,8 @@ def _add(api: Api, entities: Entities, path: str, write: int) -> None:
     def change(key: str, **scope: Any) -> Json:
         source = next(iter(scope.values()))
         with store.lock:
-            member = find(members(source), key)
+            member = _find(members(source), key)
             if member is None:
                 raise not_found()
-            level = source.members[member[1].id] = level_of(parameters())
+            level = source.members[member[1].id] = _level_of(parameters())
         return show((source, member[1], level))

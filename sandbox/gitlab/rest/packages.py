@@ -102,6 +102,24 @@ def register(api: Api, entities: Entities) -> None:
     _generic(api, entities, registry)
 
 
+def _show(package: Package, entities: Entities) -> Json:
+    pipeline = entities.basic_pipeline(package.pipeline) if package.pipeline else None
+    path = f"/{package.project.full_path}/-/packages/{package.id}"
+    return {
+        "id": package.id,
+        "name": package.name,
+        "version": package.version,
+        "package_type": "generic",
+        "status": package.status,
+        "_links": {"web_path": path},
+        "created_at": stamp(package.created_at),
+        "last_downloaded_at": stamp(package.downloaded_at),
+        "tags": [],
+        "pipeline": pipeline,
+        "pipelines": [pipeline] if pipeline else [],
+    }
+
+
 def _packages(api: Api, entities: Entities, registry: Registry) -> None:
     base = "/projects/:project/packages"
 
@@ -110,23 +128,6 @@ def _packages(api: Api, entities: Entities, registry: Registry) -> None:
         if found is None:
             raise ApiError(404, "404 Not Found")
         return found
-
-    def show(package: Package) -> Json:
-        pipeline = entities.basic_pipeline(package.pipeline) if package.pipeline else None
-        path = f"/{package.project.full_path}/-/packages/{package.id}"
-        return {
-            "id": package.id,
-            "name": package.name,
-            "version": package.version,
-            "package_type": "generic",
-            "status": package.status,
-            "_links": {"web_path": path},
-            "created_at": stamp(package.created_at),
-            "last_downloaded_at": stamp(package.downloaded_at),
-            "tags": [],
-            "pipeline": pipeline,
-            "pipelines": [pipeline] if pipeline else [],
-        }
 
     @api.action("GET", base, REPORTER)
     def list_packages(project: Project) -> Response:
@@ -148,14 +149,16 @@ def _packages(api: Api, entities: Entities, registry: Registry) -> None:
             "version": lambda package: package.version,
             "type": lambda package: "generic",
         }
-        return page_of(in_order(found, fields, "created_at", "asc"), show)
+        return page_of(in_order(found, fields, "created_at", "asc"), lambda package: _show(package, entities))
 
     @api.action("GET", f"{base}/:key", REPORTER)
     def get_package(project: Project, key: str) -> Json:
         package = package_of(project, key)
         others = [each for each in registry.of(project) if each.name == package.name and each is not package]
-        shown = [{name: show(each)[name] for name in ("id", "version", "created_at", "tags")} for each in others]
-        return show(package) | {"versions": shown}
+        shown = [
+            {name: _show(each, entities)[name] for name in ("id", "version", "created_at", "tags")} for each in others
+        ]
+        return _show(package, entities) | {"versions": shown}
 
     @api.action("GET", f"{base}/:key/package_files", REPORTER)
     def list_files(project: Project, key: str) -> Response:

@@ -156,33 +156,34 @@ def _variables(data: Json) -> tuple[dict[str, str], frozenset[str]]:
     return {str(row["key"]): str(row["value"]) for row in given}, files
 
 
+def _listed(project: Project) -> list[Pipeline]:
+    query = request.args
+    scope = choice(query, "scope", ("running", "pending", "finished", "branches", "tags"))
+    status, source = choice(query, "status", STATUSES), choice(query, "source", _SOURCES)
+    errors = boolean(query, "yaml_errors") if "yaml_errors" in query else None
+    limits = {name: moment(query, name) for name in _LIMITS}
+    newest: dict[str, int] = {}
+    for pipeline in project.pipelines:
+        newest[pipeline.ref] = pipeline.id
+
+    def fits(pipeline: Pipeline) -> bool:
+        return (
+            status in (None, pipeline.status)
+            and source in (None, pipeline.source)
+            and all(query.get(name) in (None, getattr(pipeline, name)) for name in ("ref", "sha", "name"))
+            and query.get("username") in (None, pipeline.user.username)
+            and errors in (None, pipeline.yaml_errors is not None)
+            and all(limit is None or _LIMITS[name](pipeline, limit) for name, limit in limits.items())
+            and (scope not in ("running", "pending") or pipeline.status == scope)
+            and (scope != "finished" or pipeline.status in COMPLETED)
+            and (scope != "branches" or (not pipeline.tag and newest[pipeline.ref] == pipeline.id))
+            and (scope != "tags" or (pipeline.tag and newest[pipeline.ref] == pipeline.id))
+        )
+
+    return [pipeline for pipeline in project.pipelines if fits(pipeline)]
+
+
 def _read(api: Api, entities: Entities) -> None:
-    def listed(project: Project) -> list[Pipeline]:
-        query = request.args
-        scope = choice(query, "scope", ("running", "pending", "finished", "branches", "tags"))
-        status, source = choice(query, "status", STATUSES), choice(query, "source", _SOURCES)
-        errors = boolean(query, "yaml_errors") if "yaml_errors" in query else None
-        limits = {name: moment(query, name) for name in _LIMITS}
-        newest: dict[str, int] = {}
-        for pipeline in project.pipelines:
-            newest[pipeline.ref] = pipeline.id
-
-        def fits(pipeline: Pipeline) -> bool:
-            return (
-                status in (None, pipeline.status)
-                and source in (None, pipeline.source)
-                and all(query.get(name) in (None, getattr(pipeline, name)) for name in ("ref", "sha", "name"))
-                and query.get("username") in (None, pipeline.user.username)
-                and errors in (None, pipeline.yaml_errors is not None)
-                and all(limit is None or _LIMITS[name](pipeline, limit) for name, limit in limits.items())
-                and (scope not in ("running", "pending") or pipeline.status == scope)
-                and (scope != "finished" or pipeline.status in COMPLETED)
-                and (scope != "branches" or (not pipeline.tag and newest[pipeline.ref] == pipeline.id))
-                and (scope != "tags" or (pipeline.tag and newest[pipeline.ref] == pipeline.id))
-            )
-
-        return [pipeline for pipeline in project.pipelines if fits(pipeline)]
-
     def row(pipeline: Pipeline) -> Json:
         return entities.basic_pipeline(pipeline) | {"name": pipeline.name}
 
@@ -195,7 +196,7 @@ def _read(api: Api, entities: Entities) -> None:
             "updated_at": lambda pipeline: pipeline.updated_at,
             "user_id": lambda pipeline: pipeline.user.id,
         }
-        return page_of(in_order(listed(project), fields, "id", "desc"), row)
+        return page_of(in_order(_listed(project), fields, "id", "desc"), row)
 
     @api.action("GET", f"{BASE}/latest", REPORTER)
     def latest_pipeline(project: Project) -> Json:

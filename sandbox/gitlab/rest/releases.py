@@ -14,26 +14,28 @@ from sandbox.gitlab.run import releases
 BASE = "/projects/:project/releases"
 
 
+def _release_of(project: Project, tag: str) -> Release:
+    found = next((release for release in project.releases if release.tag == tag), None)
+    if found is None:
+        raise ApiError(404, "404 Not Found")
+    return found
+
+
+def _newest_first(project: Project) -> list[Release]:
+    fields = {"released_at": lambda release: release.released_at, "created_at": lambda release: release.created_at}
+    return in_order(project.releases, fields, "released_at", "desc")
+
+
 def register(api: Api, entities: Entities) -> None:
     """Add the resource."""
 
-    def release_of(project: Project, tag: str) -> Release:
-        found = next((release for release in project.releases if release.tag == tag), None)
-        if found is None:
-            raise ApiError(404, "404 Not Found")
-        return found
-
-    def newest_first(project: Project) -> list[Release]:
-        fields = {"released_at": lambda release: release.released_at, "created_at": lambda release: release.created_at}
-        return in_order(project.releases, fields, "released_at", "desc")
-
     @api.action("GET", BASE)
     def list_releases(project: Project) -> Response:
-        return page_of(newest_first(project), lambda release: entities.release(release, project))
+        return page_of(_newest_first(project), lambda release: entities.release(release, project))
 
     @api.action("GET", f"{BASE}/:tag")
     def get_release(project: Project, tag: str) -> Json:
-        return entities.release(release_of(project, tag), project)
+        return entities.release(_release_of(project, tag), project)
 
     @api.action("GET", f"{BASE}/permalink/latest")
     def latest(project: Project) -> Response:
@@ -63,7 +65,7 @@ def register(api: Api, entities: Entities) -> None:
     def update_release(project: Project, tag: str) -> Json:
         data = parameters()
         with api.store.lock:
-            release = release_of(project, tag)
+            release = _release_of(project, tag)
             if data.get("milestones"):
                 raise lacking("milestones")
             release.released_at = moment(data, "released_at") or release.released_at
@@ -74,6 +76,6 @@ def register(api: Api, entities: Entities) -> None:
     @api.action("DELETE", f"{BASE}/:tag", DEVELOPER)
     def delete_release(project: Project, tag: str) -> Json:
         with api.store.lock:
-            release = release_of(project, tag)
+            release = _release_of(project, tag)
             project.releases.remove(release)
         return entities.release(release, project)

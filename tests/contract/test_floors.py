@@ -1,0 +1,198 @@
+"""The house has floors, listed in floors.yml: no import leads up, sideways or round in a circle, nothing is a giant."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from tests.support.checkout import ROOT
+
+TABLE: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "floors.yml").read_text())
+LONGER: dict[str, str] = TABLE["longer"]
+HOUSES: dict[str, list[list[str]]] = {name: floors for name, floors in TABLE.items() if isinstance(floors, list)}
+FOLDERS = ("ci_scripts", "components", "infra", "release", "sandbox")
+MODULE_LINES, FUNCTION_LINES = 400, 60
+
+
+class Import(NamedTuple):
+    """`module` imports `name`, in the file and line `where`."""
+
+    module: str
+    name: str
+    where: str
+
+
+def modules(root: Path, folders: Iterable[str] = FOLDERS) -> dict[str, Path]:
+    """Every module by its name; the functions' as they are called in Lambda."""
+    files = (path for folder in folders for path in sorted((root / folder).rglob("*.py")))
+    return {_name(path.relative_to(root)): path for path in files}
+
+
+def _name(path: Path) -> str:
+    parts = [*path.parts[:-1], *([] if path.stem == "__init__" else [path.stem])]
+    return ".".join(parts).removeprefix("infra.functions.")
+
+
+def imports(root: Path, known: Mapping[str, Path]) -> Iterator[Import]:
+    """All imports, those inside of functions and those for types alone included."""
+    for module, path in known.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            where = f"{path.relative_to(root)}:{getattr(node, 'lineno', 0)}"
+            if isinstance(node, ast.Import):
+                yield from (Import(module, each.name, where) for each in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                source = _source(node, module, is_folder=path.name == "__init__.py")
+                names = (f"{source}.{each.name}" for each in node.names)
+                yield from (Import(module, name if name in known else source, where) for name in names)
+
+
+def _source(node: ast.ImportFrom, module: str, *, is_folder: bool) -> str:
+    if not node.level:
+        return str(node.module)
+    parts = module.split(".")
+    folder = parts[: len(parts) - node.level + is_folder]
+    return ".".join([*folder, *([node.module] if node.module else [])])
+
+
+def room(name: str, floors: Sequence[Sequence[str]]) -> tuple[int, str] | None:
+    """The floor and the entry of floors.yml that a module belongs to."""
+    entries = {entry: number for number, floor in enumerate(floors) for entry in floor}
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        if (entry := ".".join(parts[:length])) in entries:
+            # A folder that is named beside its contents stands for its __init__ alone.
+            has_rooms = any(other.startswith(f"{entry}.") for other in entries)
+            return None if has_rooms and entry != name else (entries[entry], entry)
+    return None
+
+
+def faults(found: Iterable[Import], floors: Sequence[Sequence[str]]) -> list[str]:
+    """Imports from above or from beside, each as one line."""
+    lines = []
+    for each in found:
+        user, used = room(each.module, floors), room(each.name, floors)
+        if user and used and user[1] != used[1] and used[0] >= user[0]:
+            place = "above" if used[0] > user[0] else "beside it"
+            lines.append(f"{each.where}: {each.module} imports {each.name}, which stands {place}")
+    return lines
+
+
+def circle(found: Iterable[Import], known: Mapping[str, Path]) -> list[str]:
+    graph: dict[str, set[str]] = {name: set() for name in known}
+    for each in found:
+        if each.name in known and each.name != each.module:
+            graph[each.module].add(each.name)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        names: list[str] = error.args[1]
+        return names
+    return []
+
+
+def giants(root: Path, known: Mapping[str, Path]) -> dict[str, int]:
+    """Lines of every module and function that is too long: `path`, or `path:function`."""
+    lengths = {}
+    for path in known.values():
+        name, text = str(path.relative_to(root)), path.read_text(encoding="utf-8")
+        if (lines := text.count("\n")) > MODULE_LINES:
+            lengths[name] = lines
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > FUNCTION_LINES:
+                    lengths[f"{name}:{node.name}"] = lines
+    return lengths
+
+
+@cache
+def house() -> tuple[dict[str, Path], list[Import]]:
+    known = modules(ROOT)
+    return known, list(imports(ROOT, known))
+
+
+@pytest.mark.parametrize("name", HOUSES)
+def test_nothing_imports_from_above_or_from_beside(name: str) -> None:
+    assert faults(house()[1], HOUSES[name]) == []
+
+
+def test_no_import_leads_back_to_where_it_began() -> None:
+    known, found = house()
+    assert circle(found, known) == []
+
+
+def test_every_module_has_its_place_in_the_table() -> None:
+    homeless = [name for name in house()[0] if not any(room(name, floors) for floors in HOUSES.values())]
+    assert homeless == []
+
+
+def test_every_place_of_the_table_has_a_module() -> None:
+    known = house()[0]
+    entries = {entry for floors in HOUSES.values() for floor in floors for entry in floor}
+    assert {
+        entry for entry in entries if not any(name == entry or name.startswith(f"{entry}.") for name in known)
+    } == set()
+
+
+def test_what_users_install_knows_nothing_of_the_sandbox_the_tests_and_the_bench() -> None:
+    inner = ("sandbox", "bench", "tests")
+    found = [each for each in house()[1] if each.name.split(".")[0] in inner]
+    product = [each.where for each in found if each.module.split(".")[0] not in (*inner, "release")]
+    assert product == []
+
+
+def test_nothing_is_a_giant_without_a_reason() -> None:
+    known = house()[0]
+    assert {name: lines for name, lines in giants(ROOT, known).items() if name not in LONGER} == {}
+    assert {name for name in LONGER if name not in giants(ROOT, known)} == set(), "no longer needed in floors.yml"
+
+
+# --- the checks themselves -----------------------------------------------------------------------------------------
+
+FLOORS = [["shop.ground"], ["shop.left", "shop.right"], ["shop.roof"]]
+
+
+def built(root: Path, **files: str) -> tuple[dict[str, Path], list[Import]]:
+    for name, text in files.items():
+        path = root / "shop" / f"{name.replace('__', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    known = modules(root, ["shop"])
+    return known, list(imports(root, known))
+
+
+UP = "shop/ground.py:1: shop.ground imports shop.roof, which stands above"
+SIDEWAYS = "shop/left/a.py:3: shop.left.a imports shop.right.b, which stands beside it"
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"ground": "from shop import roof\n", "roof": ""}, [UP]),
+        ({"left__a": "\ndef f():\n    import shop.right.b\n", "right__b": ""}, [SIDEWAYS]),
+        ({"left__a": "\ndef f():\n    from ..right import b\n", "right__b": ""}, [SIDEWAYS]),
+        ({"roof": "from shop.left import a\n", "left__a": "from shop.left import b\n", "left__b": ""}, []),
+    ],
+    ids=["up", "sideways", "sideways, relative", "down and within"],
+)
+def test_the_check_tells_where_an_import_leads(tmp_path: Path, files: dict[str, str], told: list[str]) -> None:
+    assert faults(built(tmp_path, **files)[1], FLOORS) == told
+
+
+def test_the_check_sees_a_circle_that_types_alone_close(tmp_path: Path) -> None:
+    lazy = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from shop import left\n"
+    known, found = built(tmp_path, left="from shop import right\n", right=lazy)
+    assert set(circle(found, known)) == {"shop.left", "shop.right"}
+
+
+def test_the_check_sees_giants(tmp_path: Path) -> None:
+    function = "def long():\n" + "    pass\n" * FUNCTION_LINES
+    known, _ = built(tmp_path, left=function, right="x = 1\n" * (MODULE_LINES + 1))
+    assert giants(tmp_path, known) == {"shop/left.py:long": 61, "shop/right.py": 401}
