@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ci_scripts import transforms
-from ci_scripts.errors import InvalidPredictions, InvocationFailed, RequestTooLarge, TransformFailed
+from ci_scripts import errors, transforms
+from ci_scripts.errors import InvalidPredictions, RequestTooLarge, TransformFailed
 from ci_scripts.hosting.kind import Ask, Predictor
 from ci_scripts.quality import Request
 from ci_scripts.test import answers, payload
@@ -25,6 +25,9 @@ class Endpoint:
 
     `predictor` is the way of its kind of `hosting` to ask for predictions.
     """
+
+    InvocationFailed = errors.InvocationFailed
+    """What `invoke` and `predict` raise, so that a test needs no import: `pytest.raises(endpoint.InvocationFailed)`."""
 
     def __init__(
         self,
@@ -60,7 +63,7 @@ class Endpoint:
         start = time.perf_counter()
         try:
             answer, repeated = ask(body, content_type)
-        except InvocationFailed as error:
+        except errors.InvocationFailed as error:
             raise error.with_traceback(None) from None
         if repeated:
             self.repeated += 1

@@ -5,8 +5,6 @@
 
 import pytest
 
-from ci_scripts.errors import InvocationFailed
-
 # The features of one abalone, as the training pipeline orders them:
 # sex F, I, M; length, diameter, height; whole, shucked, viscera and shell weight. Lengths in 200 mm, weights in 200 g.
 SMALL_INFANT = [0, 1, 0, 0.24, 0.175, 0.045, 0.07, 0.0315, 0.0235, 0.02]
@@ -36,5 +34,5 @@ A_COLUMN_TOO_MANY = [9, *ADULT_FEMALE]
 
 @pytest.mark.parametrize("row", [["not", "an", "abalone"], A_COLUMN_TOO_MANY], ids=["words", "a column too many"])
 def test_malformed_input_is_refused(endpoint, row):
-    with pytest.raises(InvocationFailed):
+    with pytest.raises(endpoint.InvocationFailed):
         endpoint.invoke(",".join(map(str, row)), "text/csv")

@@ -24,6 +24,7 @@ import pytest
 import sklego
 import xgboost
 
+from tests.support.documented_commands import blocks
 from tests.support.servers import ROOT, Aws, Project, create_project, create_role, register, sagemaker_ci
 
 SEED = ROOT / "seed-deploy"
@@ -230,6 +231,17 @@ def test_fixtures(endpoint, thresholds, quality):
 """
     done = run_test(test=test)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_example_of_the_page_is_green(run_test: Run, tmp_path: Path) -> None:
+    [example] = [
+        block.text
+        for block in blocks(ROOT / "templates" / "test-staging" / "README.md")
+        if "ci_scripts.testing" in block.text
+    ]
+    done = run_test("data: {from_model_package: HeldOutDataUri, rows: 20}\nchecks: []\n", example)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert cases(tmp_path) == {"test_words_are_refused": "passed"}
 
 
 def test_thresholds_alone_are_enough(run_test: Run) -> None:
