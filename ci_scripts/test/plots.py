@@ -1,13 +1,14 @@
-"""Plots as inline SVG: no plotting library in the slim image, no script in the page.
+"""Plots for inline SVG: no plotting library in the slim image, no script in the page.
 
-Called by the report. Colours are the page's CSS classes, so that the plots follow its light and dark scheme.
+Called by page.py. What is drawn where stands here; report.template.html makes SVG of it. Colours are the page's CSS
+classes, so that the plots follow its light and dark scheme.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from typing import NamedTuple
 
 WIDTH, HEIGHT = 460, 320
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 44
@@ -15,31 +16,90 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 44
 Scale = Callable[[float], float]
 
 
-def scatter(actual: Sequence[float], predicted: Sequence[float]) -> str:
+class Line(NamedTuple):
+    """A straight line; `kind` is its CSS class. Coordinates are those of the picture, as text."""
+
+    kind: str
+    x1: str
+    y1: str
+    x2: str
+    y2: str
+
+
+class Text(NamedTuple):
+    """A label; `turned`: to be read from below."""
+
+    kind: str
+    x: str
+    y: str
+    content: str
+    anchor: str = "middle"
+    turned: bool = False
+
+
+class Bar(NamedTuple):
+    """A part of a bar, of the series with this number."""
+
+    series: int
+    x: str
+    y: str
+    width: str
+    height: str
+    title: str
+
+
+class Point(NamedTuple):
+    """A row of the held-out data."""
+
+    x: str
+    y: str
+    title: str
+
+
+class Plot(NamedTuple):
+    """What to draw: lines and texts lie lowest, then bars, the guide, points."""
+
+    label: str
+    lines: Sequence[Line]
+    texts: Sequence[Text]
+    guide: Line | None = None
+    """Marks what a perfect model reaches, or where classes are cut."""
+    bars: Sequence[Bar] = ()
+    points: Sequence[Point] = ()
+
+
+def scatter(actual: Sequence[float], predicted: Sequence[float]) -> Plot:
     """Predicted over actual labels; both axes are the same, and a perfect model's points lie on the diagonal."""
     ticks = nice_ticks(min(*actual, *predicted), max(*actual, *predicted))
     x, y = _scales(ticks, ticks)
     low, high = ticks[0], ticks[-1]
-    diagonal = f'<line class="guide" x1="{x(low):.1f}" y1="{y(low):.1f}" x2="{x(high):.1f}" y2="{y(high):.1f}"/>'
-    points = "".join(
-        f'<circle class="point" cx="{x(a):.1f}" cy="{y(p):.1f}" r="3"><title>actual {a:g}, predicted {p:.4g}</title>'
-        "</circle>"
+    points = [
+        Point(f"{x(a):.1f}", f"{y(p):.1f}", f"actual {a:g}, predicted {p:.4g}")
         for a, p in zip(actual, predicted, strict=True)
-    )
-    axes = _axes(ticks, ticks, x, y, "actual", "predicted")
-    return _svg("Predicted over actual labels", axes + diagonal + points)
+    ]
+    lines, texts = _axes(ticks, ticks, x, y, "actual", "predicted")
+    diagonal = Line("guide", f"{x(low):.1f}", f"{y(low):.1f}", f"{x(high):.1f}", f"{y(high):.1f}")
+    return Plot("Predicted over actual labels", lines, texts, diagonal, points=points)
 
 
-def histogram(series: Mapping[str, Sequence[float]], x_title: str, guide: float | None = None) -> str:
+def histogram(series: Mapping[str, Sequence[float]], x_title: str, guide: float | None = None) -> Plot:
     """How often values occur, the series stacked; `guide` marks a value on the x axis."""
     everything = [value for values in series.values() for value in values]
     edges = nice_ticks(min(everything), max(everything), about=24)
-    step = edges[1] - edges[0]
     counts = {name: count(values, edges) for name, values in series.items()}
     highest = max(sum(each) for each in zip(*counts.values(), strict=True))
     y_ticks = [tick for tick in nice_ticks(0, highest, about=5) if tick == int(tick)]
     x_ticks = nice_ticks(edges[0], edges[-1], about=6)
     x, y = _scales([min(edges[0], x_ticks[0]), max(edges[-1], x_ticks[-1])], y_ticks)
+    mark = None
+    if guide is not None:
+        mark = Line("guide", f"{x(guide):.1f}", str(TOP), f"{x(guide):.1f}", str(HEIGHT - BOTTOM))
+    lines, texts = _axes(x_ticks, y_ticks, x, y, x_title, "rows")
+    return Plot(f"Histogram: {x_title}", lines, texts, mark, bars=_bars(counts, edges, x, y))
+
+
+def _bars(counts: Mapping[str, Sequence[int]], edges: Sequence[float], x: Scale, y: Scale) -> list[Bar]:
+    step = edges[1] - edges[0]
     bars, base = [], [0] * (len(edges) - 1)
     for number, (name, heights) in enumerate(counts.items()):
         for index, height in enumerate(heights):
@@ -47,17 +107,18 @@ def histogram(series: Mapping[str, Sequence[float]], x_title: str, guide: float 
             bottom, top = y(base[index]), y(base[index] + height)
             base[index] += height
             if height:
-                tip = f"{edges[index]:g} to {edges[index + 1]:g}: {height}{f' of {name}' if len(counts) > 1 else ''}"
+                of_series = f" of {name}" if len(counts) > 1 else ""
                 bars.append(
-                    f'<rect class="series-{number}" x="{left + 0.5:.1f}" y="{top:.1f}" '
-                    f'width="{max(right - left - 1, 1):.1f}" height="{bottom - top:.1f}">'
-                    f"<title>{escape(tip)}</title></rect>"
+                    Bar(
+                        number,
+                        f"{left + 0.5:.1f}",
+                        f"{top:.1f}",
+                        f"{max(right - left - 1, 1):.1f}",
+                        f"{bottom - top:.1f}",
+                        f"{edges[index]:g} to {edges[index + 1]:g}: {height}{of_series}",
+                    )
                 )
-    line = ""
-    if guide is not None:
-        line = f'<line class="guide" x1="{x(guide):.1f}" y1="{TOP}" x2="{x(guide):.1f}" y2="{HEIGHT - BOTTOM}"/>'
-    axes = _axes(x_ticks, y_ticks, x, y, x_title, "rows")
-    return _svg(f"Histogram: {x_title}", axes + "".join(bars) + line)
+    return bars
 
 
 def nice_ticks(low: float, high: float, about: int = 6) -> list[float]:
@@ -90,28 +151,14 @@ def _scales(x_ticks: Sequence[float], y_ticks: Sequence[float]) -> tuple[Scale, 
     return linear(x_ticks, LEFT, WIDTH - RIGHT), linear(y_ticks, HEIGHT - BOTTOM, TOP)
 
 
-def _axes(x_ticks: Sequence[float], y_ticks: Sequence[float], x: Scale, y: Scale, x_title: str, y_title: str) -> str:
-    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    parts = [
-        f'<line class="grid" x1="{LEFT}" y1="{y(tick):.1f}" x2="{right}" y2="{y(tick):.1f}"/>'
-        f'<text class="tick" x="{LEFT - 8}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
-        for tick in y_ticks
-    ]
-    parts += [
-        f'<text class="tick" x="{x(tick):.1f}" y="{bottom + 18}" text-anchor="middle">{tick:g}</text>'
-        for tick in x_ticks
-    ]
-    middle = (TOP + bottom) / 2
-    parts.append(f'<line class="axis" x1="{LEFT}" y1="{bottom}" x2="{right}" y2="{bottom}"/>')
-    parts.append(
-        f'<text class="title" x="{(LEFT + right) / 2}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x_title)}</text>'
-    )
-    parts.append(
-        f'<text class="title" x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">'
-        f"{escape(y_title)}</text>"
-    )
-    return "".join(parts)
-
-
-def _svg(label: str, content: str) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{content}</svg>'
+def _axes(
+    x_ticks: Sequence[float], y_ticks: Sequence[float], x: Scale, y: Scale, x_title: str, y_title: str
+) -> tuple[list[Line], list[Text]]:
+    bottom, right, middle = HEIGHT - BOTTOM, WIDTH - RIGHT, (TOP + HEIGHT - BOTTOM) / 2
+    lines = [Line("grid", str(LEFT), f"{y(tick):.1f}", str(right), f"{y(tick):.1f}") for tick in y_ticks]
+    lines.append(Line("axis", str(LEFT), str(bottom), str(right), str(bottom)))
+    texts = [Text("tick", str(LEFT - 8), f"{y(tick) + 4:.1f}", f"{tick:g}", anchor="end") for tick in y_ticks]
+    texts += [Text("tick", f"{x(tick):.1f}", str(bottom + 18), f"{tick:g}") for tick in x_ticks]
+    texts.append(Text("title", str((LEFT + right) / 2), str(HEIGHT - 6), x_title))
+    texts.append(Text("title", "14", str(middle), y_title, turned=True))
+    return lines, texts

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
+import sys
 
 import pytest
 
 from ci_scripts.job import Job
-from ci_scripts.quality import Threshold
-from ci_scripts.test import plots, report
+from ci_scripts.quality import Label, Load, Threshold
+from ci_scripts.test import page, plots, report
 from ci_scripts.test.held_out import HeldOut
-from ci_scripts.test.measurement import Measurement
+from ci_scripts.test.load import Loaded
+from ci_scripts.test.measurement import Measurement, Segment
 from ci_scripts.test.plugin import Outcome
 from ci_scripts.test.report import Check, Report
 
@@ -24,8 +27,8 @@ MSE = Check(Threshold("mse", "<=", 6.0), 4.5)
 def build(
     *outcomes: Outcome,
     checks: tuple[Check, ...] = (),
-    labels: tuple[float, ...] = (),
-    predictions: tuple[float, ...] = (),
+    labels: tuple[Label, ...] = (),
+    predictions: tuple[Label, ...] = (),
 ) -> Report:
     return Report(
         stage="staging",
@@ -96,38 +99,82 @@ def test_the_summary_names_version_thresholds_and_failures() -> None:
 
 def test_what_a_test_or_a_model_says_cannot_break_the_page() -> None:
     nasty = Outcome("tests/t.py::test[<script>]", "failed", 0, "\x1b[31m</pre><script>alert(1)</script>\x00 $title")
-    page = report.html(build(nasty, checks=(MSE,)))
-    assert "<script" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; $title" in page
-    assert not re.search(r"[\x00-\x08\x0b-\x1f]", page)
+    shown = page.html(build(nasty, checks=(MSE,)))
+    assert "<script" not in shown
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; $title" in shown
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", shown)
+
+
+NASTY = "<script>alert(1)</script>"
+
+
+def test_names_classes_and_columns_are_text_wherever_they_stand() -> None:
+    segments = [Segment(f"{NASTY}&\"'", 40, 0.5), Segment("EU", 3, None)]
+    check = Check(Threshold("accuracy", ">=", 0.9, by=NASTY), 0.5, segments)
+    told = build(PASSED, checks=(check,), labels=(NASTY, "b", "b"), predictions=(NASTY, "b", NASTY))
+    load = Loaded(Load(20, 60, 32, 1), [1.0], {NASTY: 3})
+    assert told.measurement
+    told = told._replace(
+        stage=NASTY,
+        endpoint=NASTY,
+        endpoint_url=f"https://example.com/'\">{NASTY}",
+        model_package=NASTY,
+        model_package_arn=NASTY,
+        measurement=told.measurement._replace(loaded=load),
+        doubts=[NASTY],
+        job=told.job._replace(name=NASTY, project_path=NASTY, ref=NASTY, commit=NASTY, url=f'"{NASTY}'),
+    )
+    shown = page.html(told)
+    assert "<script" not in shown
+    assert '">&lt;' not in shown  # no quote ends an attribute early
+    for text in (
+        "<h1>Test of &lt;script&gt;",
+        '<a href="https://example.com/&#39;&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;">&lt;script&gt;',
+        "<dt>Model package</dt><dd>&lt;script&gt;",
+        "<dd>3: &lt;script&gt;",
+        "<dt>Warning</dt><dd>&lt;script&gt;",
+        "<h2>accuracy by &lt;script&gt;",  # the column
+        "<td>&lt;script&gt;alert(1)&lt;/script&gt;&amp;&#34;&#39;</td>",  # its value
+        "<th>actual &lt;script&gt;",  # a class, downwards
+        "<tr><th>predicted</th><td>&lt;script&gt;",  # and across
+    ):
+        assert text in shown
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:
-    page = report.html(build(PASSED, checks=(MSE,), labels=(9.0, 10.0), predictions=(9.5, 9.5)))
-    assert not re.search(r"src=|url\(|@import|<link|<script", page)
-    assert "prefers-color-scheme: dark" in page
+    shown = page.html(build(PASSED, checks=(MSE,), labels=(9.0, 10.0), predictions=(9.5, 9.5)))
+    assert not re.search(r"src=|url\(|@import|<link|<script", shown)
+    assert "prefers-color-scheme: dark" in shown
 
 
 def test_regression_is_shown_as_scatter_and_residuals() -> None:
-    page = report.html(build(PASSED, checks=(MSE,), labels=(9.0, 10.0), predictions=(9.5, 9.5)))
-    assert page.count("<svg") == 2
-    assert "<title>actual 9, predicted 9.5</title>" in page
-    assert "predicted - actual" in page
+    shown = page.html(build(PASSED, checks=(MSE,), labels=(9.0, 10.0), predictions=(9.5, 9.5)))
+    assert shown.count("<svg") == 2
+    assert "<title>actual 9, predicted 9.5</title>" in shown
+    assert "predicted - actual" in shown
 
 
 def test_binary_classification_is_shown_as_scores_and_confusion() -> None:
     check = Check(Threshold("f1", ">=", 0.5), 0.8)
-    page = report.html(build(PASSED, checks=(check,), labels=(0.0, 1.0, 1.0), predictions=(0.1, 0.9, 0.2)))
-    assert page.count("<svg") == 1
-    assert '<td class="right">1</td><td class="wrong">0</td>' in page
-    assert '<td class="wrong">1</td><td class="right">1</td>' in page
+    shown = page.html(build(PASSED, checks=(check,), labels=(0.0, 1.0, 1.0), predictions=(0.1, 0.9, 0.2)))
+    assert shown.count("<svg") == 1
+    assert '<td class="right">1</td><td class="wrong">0</td>' in shown
+    assert '<td class="wrong">1</td><td class="right">1</td>' in shown
 
 
 def test_classes_are_shown_as_confusion_alone() -> None:
     check = Check(Threshold("accuracy", ">=", 0.5), 1.0)
-    page = report.html(build(PASSED, checks=(check,), labels=(0.0, 1.0, 2.0), predictions=(0.0, 1.0, 2.0)))
-    assert "<svg" not in page
-    assert page.count('<td class="right">1</td>') == 3
+    shown = page.html(build(PASSED, checks=(check,), labels=(0.0, 1.0, 2.0), predictions=(0.0, 1.0, 2.0)))
+    assert "<svg" not in shown
+    assert shown.count('<td class="right">1</td>') == 3
+
+
+def test_nothing_but_the_page_takes_the_time_to_import_jinja() -> None:
+    modules = (
+        "ci_scripts.cli, ci_scripts.testing, ci_scripts.test.command, ci_scripts.test.plugin, ci_scripts.test.report"
+    )
+    code = f"import sys, {modules}; sys.exit('jinja2' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +189,9 @@ def test_classes_are_shown_as_confusion_alone() -> None:
     ids=["one row", "all the same", "huge", "nearly the same", "tiny"],
 )
 def test_odd_numbers_do_not_break_the_report(labels: tuple[float, ...], predictions: tuple[float, ...]) -> None:
-    page = report.html(build(PASSED, checks=(MSE,), labels=labels, predictions=predictions))
-    assert "nan" not in page
-    assert "inf" not in re.sub(r"<style>.*</style>", "", page, flags=re.DOTALL)
+    shown = page.html(build(PASSED, checks=(MSE,), labels=labels, predictions=predictions))
+    assert "nan" not in shown
+    assert "inf" not in re.sub(r"<style>.*</style>", "", shown, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize(

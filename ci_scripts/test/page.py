@@ -1,0 +1,177 @@
+"""report.html: what a test run came to, as a page of its own, without script, font or picture from anywhere else.
+
+Called by report.py. This module chooses what is shown; report.template.html is the HTML, and Jinja2 escapes all of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from ci_scripts import text
+from ci_scripts.errors import MetricUndefined
+from ci_scripts.quality import Label
+from ci_scripts.quality_rules import LATENCY
+from ci_scripts.test import metrics, plots
+from ci_scripts.test.held_out import HeldOut
+from ci_scripts.test.measurement import Measurement, numbers
+from ci_scripts.test.plots import Plot
+from ci_scripts.test.report import MOST_SEGMENTS, Check, Report, bound, number, of_segment
+
+_LONGEST_TEXT = 20_000  # characters of one test's failure; the job log has it whole
+_LARGEST_PLOTTED = 1e100  # beyond it, differences of two numbers may be infinite
+_MOST_CLASSES = 20
+_MOST_FAILURES = 5  # kinds of failed requests
+
+_LABELS = {
+    "r2": "R²",
+    "f1": "F1",
+    "f1_macro": "F1 macro",
+    "f1_weighted": "F1 weighted",
+    "auc": "AUC",
+    "mape": "MAPE",
+    "latency_p50_ms": "latency p50",
+    "latency_p95_ms": "latency p95",
+    "latency_p99_ms": "latency p99",
+}
+
+
+class Figure(NamedTuple):
+    """A picture of predictions: a plot, or a table of confusion."""
+
+    title: str
+    note: str
+    plot: Plot | None = None
+    confusion: Confusion | None = None
+    series: Sequence[str] = ()
+    """The names of the plot's series, where a key takes the place of the note."""
+
+
+class Confusion(NamedTuple):
+    """Rows by actual class, downwards, and predicted class."""
+
+    classes: Sequence[str]
+    counts: Sequence[Sequence[int]]
+    too_many: int = 0
+    """How many classes there are, where a table would be too large."""
+
+
+def html(report: Report) -> str:
+    """The page."""
+    return _template().render(
+        report=report,
+        figures=list(figures(report)),
+        failures=_failures(report),
+        title=_title,
+        bound=bound,
+        number=number,
+        of_segment=of_segment,
+        most_segments=MOST_SEGMENTS,
+        in_milliseconds=LATENCY,
+        width=plots.WIDTH,
+        height=plots.HEIGHT,
+        tests=sorted(report.outcomes, key=lambda outcome: outcome.outcome not in ("failed", "error")),
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(files(__package__).joinpath("report.template.html").read_text(encoding="utf-8"))
+
+
+def _shown(content: Any) -> str:
+    """What an expression of the template comes to: Jinja2 calls this before it escapes.
+
+    Control characters (colours of a terminal, bytes of an answer) are not allowed in HTML.
+    """
+    if isinstance(content, Markup):  # what a macro of the template returned
+        return content
+    shown = re.sub(r"\x1b\[[0-9;]*m|[^\n\t -~\xa0-\U0010ffff]", "", str(content))
+    return shown if len(shown) <= _LONGEST_TEXT else f"{shown[:_LONGEST_TEXT]}\n... (cut)"
+
+
+def _title(check: Check) -> str:
+    metric = check.threshold.metric
+    return _LABELS.get(metric, metric.replace("_", " ")) + check.threshold.subject.removeprefix(metric)
+
+
+def _failures(report: Report) -> list[str]:
+    """The most frequent failures of a load, `3: ThrottlingException ...`."""
+    if not (report.measurement and report.measurement.loaded):
+        return []
+    failures = Counter(report.measurement.loaded.failures)
+    return [f"{count}: {message}" for message, count in failures.most_common(_MOST_FAILURES)]
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+def figures(report: Report) -> Iterator[Figure]:
+    """How the predictions differ from the labels; none where they are no single numbers or classes."""
+    if not (report.held_out and report.measurement):
+        return
+    held_out, measurement = report.held_out, report.measurement
+    labels, values = held_out.labels, measurement.predictions
+    final = measurement.answers
+    classifies = any(check.threshold.metric in metrics.CLASSIFICATION for check in report.checks)
+    if (final and final.outputs) or not all(_is_plotted(each) for each in [*labels, *values]):
+        return
+    if held_out.is_text or any(isinstance(each, str) for each in values):
+        yield _confusion(labels, _called(held_out, measurement))
+    elif not classifies:
+        actual, predicted = numbers(labels), numbers(values)
+        residuals = [p - a for a, p in zip(actual, predicted, strict=True)]
+        yield Figure("Predicted over actual", "exact on the dashed line", plots.scatter(actual, predicted))
+        histogram = plots.histogram({"": residuals}, "predicted - actual", 0)
+        yield Figure("Residuals", "too high right of the dashed line", histogram)
+    elif _has_scores(held_out, measurement):
+        actual, predicted = numbers(labels), numbers(values)
+        scores = {
+            f"class {label}": [p for a, p in zip(actual, predicted, strict=True) if a == label] for label in (0, 1)
+        }
+        yield Figure("Scores", "", plots.histogram(scores, "score", metrics.CUTOFF), series=list(scores))
+        yield _confusion(labels, [float(p >= metrics.CUTOFF) for p in predicted])
+    else:
+        yield _confusion(labels, values)
+
+
+def _is_plotted(value: Label) -> bool:
+    return isinstance(value, str) or abs(value) <= _LARGEST_PLOTTED
+
+
+def _called(held_out: HeldOut, measurement: Measurement) -> Sequence[Label]:
+    """The predicted classes where labels are text; the predictions where no cut makes classes of them."""
+    try:
+        return measurement.classes("accuracy", held_out, declared=True)
+    except MetricUndefined:
+        return measurement.predictions
+
+
+def _has_scores(held_out: HeldOut, measurement: Measurement) -> bool:
+    """Whether the predictions are scores of class 1, which a cut turns into the classes 0 and 1."""
+    decided = measurement.answers is not None and measurement.answers.are_final
+    return not decided and metrics.is_binary(held_out.known)
+
+
+def _confusion(actual: Sequence[Label], predicted: Sequence[Label]) -> Figure:
+    classes = sorted({*actual, *predicted}, key=lambda each: (isinstance(each, str), each))
+    if len(classes) > _MOST_CLASSES:
+        table = Confusion([], [], too_many=len(classes))
+    else:
+        counts = Counter(zip(actual, predicted, strict=True))
+        table = Confusion([_class(each) for each in classes], [[counts[a, p] for p in classes] for a in classes])
+    return Figure("Confusion", "rows by actual and predicted class", confusion=table)
+
+
+def _class(label: Label) -> str:
+    return text.short(label, 40) if isinstance(label, str) else f"{label:g}"
