@@ -249,7 +249,7 @@ def _report(
     import pytest
 
     from ci_scripts import console
-    from ci_scripts.test import metrics
+    from ci_scripts.test import metrics, page
     from ci_scripts.test.report import Check, Report, write
 
     work = prepared.work
@@ -277,6 +277,7 @@ def _report(
         ],
     )
     write(report)
+    page.write(report)
     return report
 
 

@@ -1,6 +1,6 @@
 """report.html: what a test run came to, as a page of its own, without script, font or picture from anywhere else.
 
-Called by report.py. This module chooses what is shown; report.template.html is the HTML, and Jinja2 escapes all of it.
+Called by the test command. This module chooses what is shown; report.template.html is the HTML, and Jinja2 escapes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from ci_scripts import text
+from ci_scripts import job, text
 from ci_scripts.errors import MetricUndefined
 from ci_scripts.quality import Label
 from ci_scripts.quality_rules import LATENCY
@@ -61,6 +61,11 @@ class Confusion(NamedTuple):
     counts: Sequence[Sequence[int]]
     too_many: int = 0
     """How many classes there are, where a table would be too large."""
+
+
+def write(report: Report) -> None:
+    """Write the page into the reports folder."""
+    job.write_page("report.html", html(report))
 
 
 def html(report: Report) -> str:

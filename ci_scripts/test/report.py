@@ -99,10 +99,7 @@ class Report(NamedTuple):
 
 
 def write(report: Report) -> None:
-    """Write all of them into the reports folder."""
-    from ci_scripts.test import page  # with Jinja2, which nothing else takes the time to import
-
-    job.write_page("report.html", page.html(report))
+    """Write the three of them into the reports folder."""
     job.write_summary(summary(report))
     job.write_metrics(measured(report))
     job.write_annotations({f"SageMaker endpoint {report.endpoint}": report.endpoint_url})
