@@ -14,7 +14,7 @@ from ci_scripts import __version__, repository
 from ci_scripts.errors import InvalidSettings, VersionMismatch
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import ArgumentParser, Namespace
 
 # SageMaker's own rule for project names, without its capitals: SageMaker writes ARNs in lower case, and IAM policies
 # compare them letter by letter. infra/gitlab-oidc.yml, trigger.yml and project.yml have the same two.
@@ -190,3 +190,21 @@ def add_option(parser: ArgumentParser, flag: str, variable: str, help: str, **se
     """
     default = settings.pop("default", None)
     parser.add_argument(flag, default=os.environ.get(variable) or default, help=f"{help} [{variable}]", **settings)
+
+
+def add_cloudformation_role(parser: ArgumentParser) -> None:
+    """The option of every command that deploys; `cloudformation_role` reads it."""
+    add_option(
+        parser,
+        "--cloudformation-role-arn",
+        "SMCI_CLOUDFORMATION_ROLE_ARN",
+        "the role CloudFormation creates the resources with; default: CLOUDFORMATION_ROLE_ARN, else the job's own",
+        metavar="ARN",
+    )
+
+
+def cloudformation_role(arguments: Namespace, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The role that CloudFormation acts with; None: the job's own. Raises InvalidSettings for what is no role."""
+    name = "CLOUDFORMATION_ROLE_ARN"
+    found = arguments.cloudformation_role_arn or value(environ, name)
+    return role_arn(name, {name: found}) if found else None

@@ -1,10 +1,11 @@
-"""The work of `sagemaker-ci deploy`: approval, stack, change set, events, and the proof that the endpoint serves."""
+"""Bring a stage to what an export says: approval, stack, change set, events, and the proof that the endpoint serves.
+
+Called by the verbs that deploy.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_scripts import change_set, console, errors, export, hosting, job, registry, stack, text
@@ -28,12 +29,11 @@ _LONGEST_TEMPLATE_BODY = 51_200  # bytes
 _CAPABILITIES: Sequence[CapabilityType] = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 
 
-def run(project: Project, stage: str, role_arn: str | None, poll_seconds: float, folder: Path) -> None:
-    """Bring `stage` to what its export in `folder` says.
+def run(project: Project, plan: Export, role_arn: str | None, poll_seconds: float) -> None:
+    """Bring the stage of `plan` to what it says.
 
     Returns when the endpoint is InService and serves the export's model package; raises in every other case.
     """
-    plan = export.load(stage, project, os.environ, folder)
     host = hosting.of(plan.hosting)
     aws = Aws(project.region)
     job.say(f"stage:         {plan.stage}")
