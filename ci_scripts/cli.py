@@ -89,11 +89,10 @@ def _explain(error: Exception | KeyboardInterrupt) -> SagemakerCiError | None:
         return error
     if isinstance(error, KeyboardInterrupt):
         return JobCancelled("interrupted")
-    if "botocore" not in sys.modules:  # then it cannot be botocore's error, and importing botocore would be waste
-        return None
-    from ci_scripts.aws_errors import explain
-
-    return explain(error)
+    # What is not loaded cannot have raised it, and loading it only to say so would be waste.
+    rooms = (("botocore", "ci_scripts.aws_errors"), ("ci_scripts.gitlab", "ci_scripts.gitlab"))
+    explanations = (importlib.import_module(room).explain(error) for module, room in rooms if module in sys.modules)
+    return next(filter(None, explanations), None)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 The codes are what users search for and what `docs/reference/errors.md` lists: they are never renumbered, nor reused.
 1xx settings and usage · 2xx AWS access · 3xx pipelines and training · 4xx model registry and stage configurations ·
-5xx CloudFormation · 6xx endpoints · 7xx tests against an endpoint · 8xx installing the AWS side.
+5xx CloudFormation · 6xx endpoints · 7xx tests against an endpoint · 8xx installing the AWS side ·
+9xx GitLab's API.
 """
 
 from __future__ import annotations
@@ -593,3 +594,27 @@ class GitLabAddressUnusable(SagemakerCiError):
         "Put a reverse proxy with https on port 443 before GitLab and make that its external URL, or set the "
         "repositories up by hand with static access keys."
     )
+
+
+# --- 9xx: GitLab's API ---------------------------------------------------------------------------------------------
+
+
+class GitLabUnreachable(SagemakerCiError):
+    """GitLab's API gave no answer, or what answered is not GitLab."""
+
+    code = "SMCI-901"
+    hint = "Check the address of the API (CI_API_V4_URL in a job), and whether this network reaches it."
+
+
+class GitLabDenied(SagemakerCiError):
+    """The token may not see or do this, or it does not exist: GitLab answers 404 to both."""
+
+    code = "SMCI-902"
+    hint = "Check the token's scopes, its owner's role in the project and its expiry date, and the name of the project."
+
+
+class GitLabRefused(SagemakerCiError):
+    """GitLab refused a request, or failed at it, in its own words."""
+
+    code = "SMCI-903"
+    hint = "GitLab's message names the cause. For an answer of 500 or more, see GitLab's status and try again later."

@@ -51,6 +51,7 @@ _CHAPTERS = {
     "6": "Endpoints",
     "7": "Tests against an endpoint",
     "8": "Installing the AWS side",
+    "9": "GitLab's API",
 }
 
 

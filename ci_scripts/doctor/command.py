@@ -31,11 +31,11 @@ def run(arguments: Namespace) -> None:
     from ci_scripts import errors, job
     from ci_scripts.doctor import aws_side, gitlab_side, verdicts
 
-    gitlab = gitlab_side.surroundings(os.environ, arguments.gitlab_api, arguments.gitlab_project)
+    around = gitlab_side.surroundings(os.environ, arguments.gitlab_api, arguments.gitlab_project)
     seen = []
     for verdict in chain(
         aws_side.examine(os.environ),
-        gitlab_side.examine(gitlab, deploys=aws_side.deploys(os.environ)),
+        gitlab_side.examine(around, deploys=aws_side.deploys(os.environ)),
     ):
         seen.append(verdict)
         job.say(str(verdict))

@@ -226,7 +226,7 @@ def test_a_file_that_cannot_be_read_names_no_component(
         file.symlink_to("/dev/zero")
     else:
         file.write_bytes(content)
-    verdict, *more = gitlab_side._components(gitlab_side.GitLab("", "", "", ""), file)
+    verdict, *more = gitlab_side._components(None, file)
     assert (verdict.status, more) == ("skipped", [])
 
 
@@ -247,5 +247,5 @@ def test_the_address_of_gitlab_is_one_that_aws_takes(url: str, oidc: bool, statu
 
 
 def test_outside_a_job_nobody_knows_gitlabs_own_address() -> None:
-    gitlab = gitlab_side.surroundings({}, "http://127.0.0.1/api/v4", None)
-    assert "GitLab address" not in {verdict.check for verdict in gitlab_side.examine(gitlab, deploys=False)}
+    around = gitlab_side.surroundings({}, "http://127.0.0.1/api/v4", None)
+    assert "GitLab address" not in {verdict.check for verdict in gitlab_side.examine(around, deploys=False)}
