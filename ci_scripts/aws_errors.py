@@ -5,9 +5,11 @@ Imported wherever AWS is asked; botocore itself is imported when there is an err
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any
 
-from ci_scripts import errors
+from ci_scripts import console, errors
 
 # Error codes by which the services say the same few things; collected from the services' API references.
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired", "ExpiredIdentityToken"}
@@ -29,6 +31,13 @@ _UNKNOWN_KEY = {
     "AuthFailure",
     "InvalidSignatureException",
 }
+
+# The service's sentence: https://github.com/aws-samples/sagemaker-custom-project-templates/issues/51
+_QUOTA = re.compile(
+    r"service limit ['\"](?P<name>[^'\"]+)['\"] is (?P<value>[\d,.]+) (?P<unit>\w+), with current utilization of "
+    r"(?P<used>[\d,.]+) \w+ and a request delta of (?P<more>[\d,.]+) \w+"
+)
+_QUOTA_NAME = re.compile(r"limit ['\"]?([\w./ -]+? for [\w ]+? usage)['\"]?")  # in a text that was cut off
 
 
 def code(error: Any) -> str:
@@ -110,6 +119,41 @@ def denied_by_bucket(text: str) -> str:
     )
 
 
+def over_quota(text: str, region: str) -> str:
+    """A hint for a refusal because of a quota of SageMaker: which, what it is, how to ask for more.
+
+    Empty for every other text. Only the account's own quotas count: what AWS has none left of is another matter.
+    """
+    if "ResourceLimitExceeded" not in text and "service limit" not in text:
+        return ""
+    said, name = _QUOTA.search(text), _QUOTA_NAME.search(text)
+    page = console.url(region, "servicequotas/home/services/sagemaker/quotas")
+    if said is None:
+        which = f"'{name[1]}'" if name else "named above"
+        return f"The account's quota {which} is used up in {region}, or zero as in new accounts. Ask for more: {page}"
+    number = _number(said["used"]) + _number(said["more"])
+    unit = "instances" if said["unit"] == "Instances" else said["unit"]
+    state = f"{said['value']} {unit} in {region}: {said['used']} in use, {said['more']} more requested"
+    return (
+        f"The account's quota '{said['name']}' is {state}. Ask for {number:g} or more at {page} or with "
+        f"`{_ask(said['name'], number, region)}`."
+    )
+
+
+def _number(text: str) -> float:
+    return float(text.rstrip(".").replace(",", ""))
+
+
+def _ask(quota: str, number: float, region: str) -> str:
+    """The command that asks for more. It looks the quota's code up, which is not in the service's sentence."""
+    service = f"--service-code sagemaker --region {region}"
+    look = f"aws service-quotas list-service-quotas {service} --output text"
+    return (
+        f"aws service-quotas request-service-quota-increase {service} --desired-value {number:g} --quota-code "
+        f'"$({look} --query "Quotas[?QuotaName==\'{quota}\'].QuotaCode")"'
+    )
+
+
 def _explain_response(code: str, text: str, operation: str) -> errors.SagemakerCiError:
     if code in _EXPIRED:
         return errors.ExpiredCredentials(text)
@@ -119,4 +163,6 @@ def _explain_response(code: str, text: str, operation: str) -> errors.SagemakerC
         return errors.AccessDenied(text, hint=denied_by_bucket(text) or None)
     if code in _UNKNOWN_KEY:
         return errors.InvalidCredentials(text)
+    if hint := over_quota(text, os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")):
+        return errors.QuotaExceeded(text, hint=hint)
     return errors.AwsRefused(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ci_scripts import change_set, console, errors, export, hosting, job, registry, stack, text
+from ci_scripts import aws_errors, change_set, console, errors, export, hosting, job, registry, stack, text
 from ci_scripts.aws import Aws
 from ci_scripts.change_set import TemplateArgument
 from ci_scripts.export import Export
@@ -83,8 +83,11 @@ def _deploy(aws: Aws, project: Project, host: Hosting, plan: Export, role_arn: s
     )
     try:
         change_set.deploy(aws.cloudformation, stack_plan, poll_seconds, examine, confirm)
-    except errors.StackFailed:
+    except errors.StackFailed as failed:
         job.say(_seen(lambda: host.state(aws, plan)))
+        if over := aws_errors.over_quota(failed.message, project.region):
+            other = "Or let the stage use an instance type that the account has."
+            raise errors.QuotaExceeded(failed.message, hint=f"{over} {other} {failed.hint}") from failed
         raise
 
 

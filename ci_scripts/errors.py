@@ -282,6 +282,16 @@ class StepImageMissing(SagemakerCiError):
     hint = "Name an image with `@step(image_uri=...)`."
 
 
+class QuotaExceeded(SagemakerCiError):
+    """A step or an endpoint needs more of SageMaker than a service quota of the account allows (ResourceLimitExceeded).
+
+    Of a deployment, too.
+    """
+
+    code = "SMCI-317"
+    hint = "Ask for more under Service Quotas > Amazon SageMaker, or use an instance type that the account has."
+
+
 # --- 4xx: model registry and stage configurations ------------------------------------------------------------------
 
 

@@ -22,7 +22,6 @@ _PARAMETERS = {
     r"ssm:": "ReadableParameters",
 }
 _ACTION = re.compile(r"not authorized to perform:? \[?([\w-]+:\w+)")
-_QUOTA = re.compile(r"limit ['\"]?([\w./ -]+? for [\w ]+? usage)['\"]?")
 
 
 def denied(text: str, project: Project, role: str) -> str:
@@ -48,12 +47,6 @@ def denied(text: str, project: Project, role: str) -> str:
 def failed(reasons: Sequence[str], project: Project, usual: str) -> str:
     """The hint for an execution whose steps failed for these reasons; `usual` when none of them is known."""
     text = " ".join(reasons)
-    if "ResourceLimitExceeded" in text or "service limit" in text:
-        quota = f"'{found[1]}'" if (found := _QUOTA.search(text)) else "named above"
-        return (
-            f"The account's quota {quota} is used up, or zero as in new accounts: ask for more under Service Quotas > "
-            "Amazon SageMaker, or let the step use an instance type that the account has. Then retry the job."
-        )
     if "CapacityError" in text or "InsufficientInstanceCapacity" in text:
         return "AWS has no such instance free. Retry the job later: it resumes where it failed; or use another type."
     if re.search(r"No S3 objects found|NoSuchKey|NoSuchBucket|\b404\b|Not Found", text):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ci_scripts import errors, job
+from ci_scripts import aws_errors, errors, job
 from ci_scripts.run_pipeline import advice
 from ci_scripts.run_pipeline.progress import Step, changes, failed, view
 from ci_scripts.settings import Project
@@ -163,7 +163,13 @@ def require_success(result: Result, project: Project, *, causes: Mapping[str, st
     steps = list(result.steps.values())
     whys = [f"step {each.name}: {_why(each.reason, causes.get(each.name, ''))}" for each in failed(steps)]
     why = "; ".join(whys) or result.reason or "no reason given"
-    error = kind(f"pipeline execution {result.arn} ended as {result.status}: {why}")
+    text = f"pipeline execution {result.arn} ended as {result.status}: {why}"
+    if over := aws_errors.over_quota(f"{result.reason} {why}", project.region):
+        raise errors.QuotaExceeded(
+            text,
+            hint=f"{over} Or let the step use an instance type that the account has. Then retry the job: it resumes.",
+        )
+    error = kind(text)
     if result.status != "Stopped":
         error.hint = advice.failed([result.reason, why], project, error.hint)
     if log_shown:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from sandbox.aws import server
+from sandbox.aws.ground import HELD
 
 
 def main() -> None:
@@ -15,8 +16,11 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="directory for logs and working files")
     parser.add_argument("--gateway", default="", metavar="URL", help="proxy to https addresses of the sandbox")
     parser.add_argument("--authorities", default="", metavar="FILE", help="certificates that are trusted there")
+    parser.add_argument("--quotas", action="store_true", help="hold jobs and endpoints to a new account's quotas")
     arguments = parser.parse_args()
     os.environ |= {"SANDBOX_AWS_GATEWAY": arguments.gateway, "SANDBOX_AWS_AUTHORITIES": arguments.authorities}
+    if arguments.quotas:
+        os.environ[HELD] = "yes"
     server.run(arguments.port, arguments.state.resolve())
 
 

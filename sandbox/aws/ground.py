@@ -10,6 +10,9 @@ ACCOUNT = "123456789012"
 ROOT_KEYS = {"AWS_ACCESS_KEY_ID": "AKIASANDBOXROOT00000", "AWS_SECRET_ACCESS_KEY": "sandbox-root-secret"}
 """Static keys of the account's root, for the person or program that sets the sandbox up."""
 
+HELD = "SANDBOX_AWS_QUOTAS_HELD"
+"""The variable that, where it is set, has jobs and endpoints held to the account's quotas."""
+
 
 def gateway() -> str:
     """The proxy by which functions and STS reach https addresses of the sandbox; empty where there is none."""

@@ -135,6 +135,7 @@ def test_who_aws_takes_us_for_is_compared_with_who_was_announced(
         ("InvalidAccessKeyId", "GetObject", errors.InvalidCredentials),
         ("SignatureDoesNotMatch", "GetObject", errors.InvalidCredentials),
         ("ValidationException", "CreatePipeline", errors.AwsRefused),
+        ("ResourceLimitExceeded", "CreateTrainingJob", errors.QuotaExceeded),
     ],
 )
 def test_a_refusal_is_told_apart_by_code_and_operation(
@@ -173,3 +174,42 @@ def test_what_keeps_a_request_from_being_answered_is_told_apart(
 
 def test_an_error_that_is_not_of_aws_is_left_alone() -> None:
     assert aws_errors.explain(KeyError("steps")) is None
+
+
+def over(quota: str, counted: str) -> str:
+    """The service's sentence; `counted`: value, unit, use and what is requested more."""
+    value, unit, used, more = counted.split()
+    return (
+        f"The account-level service limit '{quota}' is {value} {unit}, with current utilization of {used} {unit} and a "
+        f"request delta of {more} {unit}. Please use AWS Service Quotas to request an increase for this quota."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            over("ml.m5.large for endpoint usage", "4 Instances 3 2"),
+            "The account's quota 'ml.m5.large for endpoint usage' is 4 instances in eu-west-1: 3 in use, 2 more "
+            "requested. Ask for 5 or more at https://eu-west-1.console.aws.amazon.com/servicequotas/home/services/"
+            "sagemaker/quotas or with `aws service-quotas request-service-quota-increase --service-code sagemaker "
+            "--region eu-west-1 --desired-value 5 --quota-code ",
+        ),
+        (
+            over("Number of instances across all training jobs", "20 Instances 19 4"),
+            "'Number of instances across all training jobs' is 20 instances in eu-west-1: 19 in use, 4 more requested.",
+        ),
+        (over("Total volume of notebooks", "1,000 GBs 990 30"), "is 1,000 GBs in eu-west-1: 990 in use, 30 more"),
+        (
+            over("ml.p3.2xlarge for training job usage", "0 Instances 0 1")[:90],  # as a reason that is cut off
+            "The account's quota 'ml.p3.2xlarge for training job usage' is used up in eu-west-1",
+        ),
+        ("ResourceLimitExceeded: too many", "The account's quota named above is used up in eu-west-1"),
+        ("CapacityError: Unable to provision requested ML compute capacity", ""),
+        ("the limit 'ml.m5.large for endpoint usage' of my own", ""),
+    ],
+)
+def test_a_quota_is_read_from_the_services_sentence(text: str, hint: str) -> None:
+    found = aws_errors.over_quota(text, "eu-west-1")
+    assert hint in found
+    assert bool(found) is bool(hint)

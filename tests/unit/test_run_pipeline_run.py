@@ -297,9 +297,6 @@ def test_a_reason_that_is_cut_off_is_completed_from_the_log() -> None:
 
 
 HINTS = {
-    "ResourceLimitExceeded: The account-level service limit 'ml.m5.xlarge for training job usage' is 0 Instances": (
-        "quota 'ml.m5.xlarge for training job usage' is used up"
-    ),
     "ClientError: An error occurred (AccessDenied) when calling the GetObject operation: Access Denied": (
         "below s3://artifacts/abalone-p-1/, and read the bucket of its parameter InputDataBucket"
     ),
@@ -326,6 +323,14 @@ def test_what_to_do_about_a_failed_step_fits_its_reason(reason: str, hint: str) 
     with pytest.raises(errors.PipelineExecutionFailed) as raised:
         execution.require_success(Result(ARN, "Failed", "", steps), PROJECT, causes={}, log_shown=False)
     assert hint in raised.value.hint
+
+
+def test_a_quota_that_is_too_low_has_an_error_of_its_own() -> None:
+    reason = "ResourceLimitExceeded: The account-level service limit 'ml.m5.xlarge for training job usage' is 0 Inst"
+    steps = view(row("Train", "Failed", FailureReason=reason))
+    with pytest.raises(errors.QuotaExceeded) as raised:
+        execution.require_success(Result(ARN, "Failed", "", steps), PROJECT, causes={}, log_shown=False)
+    assert "quota 'ml.m5.xlarge for training job usage' is used up in eu-west-1, or zero" in raised.value.hint
 
 
 def test_every_parameter_that_a_hint_names_is_one_of_the_stack() -> None:

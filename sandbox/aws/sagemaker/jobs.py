@@ -201,6 +201,11 @@ def message(opt_ml: Path, name: str) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
+def running() -> list[Job]:
+    """The jobs of all kinds that have not ended."""
+    return [each for each in list(_jobs.values()) if not each.finished.is_set()]
+
+
 def finished(arn: str) -> threading.Event:
     """Set when the job has ended; pipelines wait for it instead of asking again and again."""
     return _jobs[arn].finished
