@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.hosting import hosting
 from tests.support.servers import authorities, aws, gateway, no_violation, project
 
-__all__ = ["authorities", "aws", "gateway", "no_violation", "project"]
+__all__ = ["authorities", "aws", "gateway", "hosting", "no_violation", "project"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

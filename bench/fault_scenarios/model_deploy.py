@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.fault_scenarios.base import Scenario, gitlab_job, run_undisturbed, unexecuted
 from sandbox.processes import ROOT
-from tests.sandbox.test_aws_endpoints import model_predicting
+from tests.support.hosting import model_predicting
 from tests.support.servers import Aws, create_project, register
 from tests.support.waiting import wait_for
 

@@ -20,7 +20,8 @@ from sandbox.processes import serve_until_told
 
 PATCHES = (
     "access.authorization access.identity access.iam access.sts s3 sqs secretsmanager dynamodb logs.groups events "
-    "functions cloudformation sagemaker.jobkinds sagemaker.pipelines sagemaker.registry sagemaker.endpoints "
+    "functions cloudformation sagemaker.jobkinds sagemaker.pipelines sagemaker.registry sagemaker.endpoint_configs "
+    "sagemaker.endpoints sagemaker.invocation "
     "sagemaker.code_repositories servicecatalog sagemaker.images sagemaker.projects sagemaker.transform "
     "sagemaker.tuning sagemaker.quotas"
 ).split()

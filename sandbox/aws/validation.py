@@ -53,7 +53,7 @@ def _parameters(response: Any, model: Any, operation: str) -> Any:
     request = response.normalized_request
     protocol = determine_request_protocol(model, request.content_type)
     parser = PROTOCOL_PARSERS[protocol](model.operation_model(operation))
-    return _sent(
+    return sent(
         parser.parse(
             {
                 "method": request.method,
@@ -67,10 +67,11 @@ def _parameters(response: Any, model: Any, operation: str) -> Any:
     )
 
 
-def _sent(value: Any) -> Any:
+def sent(value: Any) -> Any:
+    """Parsed parameters without those that were not sent, which moto's parsers have as None."""
     if isinstance(value, dict):
-        return {key: _sent(each) for key, each in value.items() if each is not None}
-    return [_sent(each) for each in value] if isinstance(value, list) else value
+        return {key: sent(each) for key, each in value.items() if each is not None}
+    return [sent(each) for each in value] if isinstance(value, list) else value
 
 
 def _worded(problem: shapes.Problem) -> str:

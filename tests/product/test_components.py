@@ -23,7 +23,6 @@ from components import table
 from release import package
 from sandbox import job_images
 from sandbox.processes import Server
-from tests.sandbox.test_aws_endpoints import model_predicting
 from tests.support.gitlab_client import (
     GitLab,
     add_to_catalog,
@@ -36,6 +35,7 @@ from tests.support.gitlab_client import (
     settled,
     statuses,
 )
+from tests.support.hosting import model_predicting
 from tests.support.servers import ROOT, Aws, Project, create_project, register
 
 COMPONENTS = "mlops/sagemaker-components"

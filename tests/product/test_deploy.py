@@ -20,7 +20,7 @@ from ci_scripts import endpoint, errors
 from ci_scripts.change_set import Plan, deploy, execute, prepare
 from ci_scripts.stack import physical_ids
 from ci_scripts.stack_rules import Action
-from tests.sandbox.test_aws_endpoints import archive, model_predicting
+from tests.support.hosting import archive, model_predicting
 from tests.support.servers import IMAGE, ROOT, Aws, Project, create_role, register, sagemaker_ci
 from tests.support.waiting import wait_for
 

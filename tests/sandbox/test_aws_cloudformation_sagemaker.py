@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.test_aws_cloudformation import Stacks, outputs
-from tests.sandbox.test_aws_endpoints import archive, model_predicting
+from tests.support.hosting import archive, model_predicting
 from tests.support.servers import IMAGE, Aws, Project
 
 TEMPLATE = """

@@ -1,36 +1,33 @@
-"""Models, endpoint configs and endpoints as SageMaker has them: asynchronous, health-checked, rolled back, invocable.
+"""Endpoints as SageMaker has them: asynchronous, health-checked, rolled back, their variants scaled and weighted.
 
 moto keeps the data and lists it; `install()` replaces what moto only pretends. Refusals use the service's own words.
 """
 
 from __future__ import annotations
 
-import random
 import sys
 import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Mapping
-from functools import cache, partialmethod, wraps
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any
-from urllib.parse import unquote
 
-import boto3
-import requests
-from moto.core.exceptions import ServiceException
-from moto.core.responses import ActionResult, BaseResponse
+from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.sagemaker.exceptions import ValidationError
-from moto.sagemaker.models import FakeEndpoint, FakeEndpointConfig, Model, SageMakerModelBackend, sagemaker_backends
+from moto.sagemaker.models import FakeEndpoint, Model, SageMakerModelBackend, sagemaker_backends
 from moto.sagemaker.responses import SageMakerResponse
-from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
+from sandbox.aws import validation
 from sandbox.aws.access import identity
 from sandbox.aws.ground import state
 from sandbox.aws.logs import streams
-from sandbox.aws.sagemaker import models
-from sandbox.aws.sagemaker.fleet import DeploymentFailed, Fleet, Variant
+from sandbox.aws.sagemaker import models, variants
+from sandbox.aws.sagemaker.fleet import Fleet
+from sandbox.aws.sagemaker.serving import DeploymentFailed, Variant
 
 HEALTH_CHECK_SECONDS = 60.0  # where the variant does not say; the service takes minutes
 ROLLBACK_SECONDS = 1.0  # long enough to be seen by whoever polls; the service takes minutes
@@ -43,6 +40,8 @@ class Endpoint(FakeEndpoint):
     def __init__(self, backend: SageMakerModelBackend, name: str, tags: list[dict[str, str]]) -> None:
         super().__init__(backend.account_id, backend.region_name, name, "", [], {}, tags)
         self.backend = backend
+        self.config: Mapping[str, Any] = {}  # what serves, as DescribeEndpointConfig has it
+        self.shadow_variants: list[dict[str, Any]] = []
         self.fleet: Fleet | None = None
         self.pending: dict[str, Any] | None = None
         self.last_deployment: dict[str, Any] | None = None
@@ -58,19 +57,63 @@ class Endpoint(FakeEndpoint):
             **self.summary(),
             "EndpointConfigName": self.endpoint_config_name,
             "ProductionVariants": self.production_variants,
+            "ShadowProductionVariants": self.shadow_variants,
             "DataCaptureConfig": _capture(self.data_capture_config),
+            "AsyncInferenceConfig": self.config.get("AsyncInferenceConfig"),
             "FailureReason": self.failure_reason,
             "PendingDeploymentSummary": self.pending,
             "LastDeploymentConfig": self.last_deployment,
         }
         return {key: value for key, value in answer.items() if value}
 
+    def serves(self) -> bool:
+        return self.fleet is not None and self.endpoint_status != "Deleting"
+
+    @contextmanager
+    def held(self) -> Iterator[Fleet]:
+        """The fleet that serves now, kept for as long as a request needs it: an update waits for it to be let go."""
+        with ExitStack() as stack:
+            with _lock:
+                fleet = self.fleet
+                if fleet is None:
+                    raise LookupError(f"nothing serves behind {self.endpoint_name}")
+                stack.enter_context(fleet.held())
+            yield fleet
+
+
+def _refuse_conversion(endpoint: Endpoint, config: Mapping[str, Any]) -> None:
+    """There is no way back, either: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html."""
+    if _is_serverless(config) and not _is_serverless(endpoint.config):
+        raise ValidationError(
+            f'Cannot update endpoint "{endpoint.arn}": an instance-based endpoint cannot be converted to a serverless '
+            "endpoint."
+        )
+
+
+may_update: list[Callable[[Endpoint, Mapping[str, Any]], None]] = [_refuse_conversion]
+"""What looks at an update before it begins: functions of an endpoint and its new config that raise ValidationError."""
+
+
+def find(backend: SageMakerModelBackend, name: str) -> Endpoint:
+    """Raises ValidationError for an endpoint that is not there."""
+    endpoint = backend.endpoints.get(name)
+    if not isinstance(endpoint, Endpoint):
+        arn = FakeEndpoint.arn_formatter(name, backend.account_id, backend.region_name)
+        raise ValidationError(f'Could not find endpoint "{arn}".')
+    return endpoint
+
+
+def serving(account: str, region: str, name: str) -> Endpoint | None:
+    """The endpoint that can be asked under a name."""
+    endpoint = sagemaker_backends[account][region].endpoints.get(name)
+    return endpoint if isinstance(endpoint, Endpoint) and endpoint.serves() else None
+
 
 def _capture(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """DescribeEndpoint's summary of a config's data capture; all of its members are required."""
     if not config:
         return None
-    enabled = config.get("EnableCapture", False)
+    enabled = config.get("EnableCapture", True)
     return {
         "EnableCapture": enabled,
         "CaptureStatus": "Started" if enabled else "Stopped",
@@ -80,67 +123,20 @@ def _capture(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-class ModelError(ServiceException):
-    """An invocation that the model's container refused or did not answer; fields named as on the wire."""
-
-    code = "ModelError"
-    OriginalStatusCode: int
-    OriginalMessage: str
-
-
-class InvocationRefused(ServiceException):
-    code = "ValidationError"
-
-
 def install() -> None:
     """Put this module's functions in place of moto's."""
     backend: Any = SageMakerModelBackend
-    backend.create_model = models.create_model
-    backend.create_endpoint_config = _refusing_a_second(backend.create_endpoint_config)
     backend.create_endpoint = _create_endpoint
-    backend.describe_endpoint = lambda self, endpoint_name: _find(self, endpoint_name).describe()
+    backend.describe_endpoint = lambda self, endpoint_name: find(self, endpoint_name).describe()
     backend.delete_endpoint = _delete_endpoint
-    for name in (
-        "describe_model",
-        "describe_endpoint_config",
-        "delete_endpoint_config",
-        "validate_production_variants",
-    ):
+    for name in ("describe_model", "describe_endpoint_config", "delete_endpoint_config"):
         setattr(backend, name, _in_double_quotes(getattr(backend, name)))
-    backend.describe_endpoint_config = _without_empty(backend.describe_endpoint_config)
     model: Any = Model
     model.response_object = property(models.describe)
-    config: Any = FakeEndpointConfig
-    config.validate_instance_type = _validate_instance_type
     responses: Any = SageMakerResponse
+    responses.create_model = models.create_model
     responses.update_endpoint = _update_endpoint
-    runtime: Any = SageMakerRuntimeResponse
-    runtime.setup_class = partialmethod(BaseResponse.setup_class, use_raw_body=True)  # a body need not be text
-    runtime.invoke_endpoint = _invoke_endpoint
-
-
-# --- models and endpoint configs -----------------------------------------------------------------------------------
-
-
-def _refusing_a_second(create: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(create)
-    def create_endpoint_config(self: SageMakerModelBackend, endpoint_config_name: str, **settings: Any) -> Any:
-        if endpoint_config_name in self.endpoint_configs:
-            arn = FakeEndpointConfig.arn_formatter(endpoint_config_name, self.account_id, self.region_name)
-            raise ValidationError(f'Cannot create already existing endpoint configuration "{arn}".')
-        return create(self, endpoint_config_name=endpoint_config_name, **settings)
-
-    return create_endpoint_config
-
-
-def _without_empty(method: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """moto answers what a request did not hold as empty, the service leaves it out."""
-
-    @wraps(method)
-    def answering(*values: Any, **named: Any) -> dict[str, Any]:
-        return {key: value for key, value in method(*values, **named).items() if value not in (None, {}, [])}
-
-    return answering
+    responses.update_endpoint_weights_and_capacities = _update_weights_and_capacities
 
 
 def _in_double_quotes(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -156,30 +152,7 @@ def _in_double_quotes(method: Callable[..., Any]) -> Callable[..., Any]:
     return quoting
 
 
-@cache
-def _instance_types() -> list[str]:
-    model = boto3.client("sagemaker").meta.service_model
-    types: list[str] = model.shape_for("ProductionVariantInstanceType").enum  # type: ignore[attr-defined]
-    return types
-
-
-def _validate_instance_type(self: FakeEndpointConfig, instance_type: str) -> None:
-    if instance_type not in _instance_types():
-        raise ValidationError(
-            f"1 validation error detected: Value '{instance_type}' at 'productionVariants.1.member.instanceType' "
-            f"failed to satisfy constraint: Member must satisfy enum value set: [{', '.join(_instance_types())}]"
-        )
-
-
-# --- endpoints -----------------------------------------------------------------------------------------------------
-
-
-def _find(backend: SageMakerModelBackend, name: str) -> Endpoint:
-    found = backend.endpoints.get(name)
-    if not isinstance(found, Endpoint):
-        arn = FakeEndpoint.arn_formatter(name, backend.account_id, backend.region_name)
-        raise ValidationError(f'Could not find endpoint "{arn}".')
-    return found
+# --- the calls -----------------------------------------------------------------------------------------------------
 
 
 def _create_endpoint(
@@ -190,48 +163,98 @@ def _create_endpoint(
         if endpoint_name in self.endpoints:
             raise ValidationError(f'Cannot create already existing endpoint "{endpoint.arn}".')
         config = self.describe_endpoint_config(endpoint_config_name)
-        variants = _variants(self, config)
+        every = _variants(self, config)
         endpoint.endpoint_config_name = endpoint_config_name
         self.endpoints[endpoint_name] = endpoint
-    _in_background(_deploy, endpoint, config, variants)
+    _in_background(_deploy, endpoint, config, every, {})
     return endpoint
 
 
 def _update_endpoint(self: SageMakerResponse) -> ActionResult:
-    backend = self.sagemaker_backend
+    backend, request = self.sagemaker_backend, validation.sent(self.params)
     with _lock:
-        endpoint = _find(backend, self._get_param("EndpointName"))
-        config = backend.describe_endpoint_config(self._get_param("EndpointConfigName"))
-        if endpoint.endpoint_status == "Failed":
-            raise ValidationError(f'Cannot update failed endpoint "{endpoint.arn}".')
-        if endpoint.endpoint_status != "InService":
-            raise ValidationError(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+        endpoint = find(backend, request["EndpointName"])
+        config = backend.describe_endpoint_config(request["EndpointConfigName"])
+        _refuse_unless_settled(endpoint)
         if config["EndpointConfigName"] == endpoint.endpoint_config_name:
             raise ValidationError("Cannot update endpoint with the currently in use endpoint configuration.")
         # An endpoint whose config was deleted under it cannot be updated any more.
         backend.describe_endpoint_config(endpoint.endpoint_config_name)
-        variants = _variants(backend, config)
+        for check in may_update:
+            check(endpoint, config)
+        every = _variants(backend, config)
+        kept = variants.retained([*endpoint.production_variants, *endpoint.shadow_variants], request)
+        if variants.keeps(request, "DataCaptureConfig"):
+            config = {**config, "DataCaptureConfig": endpoint.data_capture_config}
         endpoint.pending = {"EndpointConfigName": config["EndpointConfigName"], "StartTime": utcnow()}
-        endpoint.last_deployment = self._get_param("DeploymentConfig") or endpoint.last_deployment
+        endpoint.last_deployment = request.get("DeploymentConfig") or endpoint.last_deployment
         endpoint.change("Updating")
-    _in_background(_deploy, endpoint, config, variants)
+    _in_background(_deploy, endpoint, config, every, kept)
     return ActionResult({"EndpointArn": endpoint.arn})
+
+
+def _refuse_unless_settled(endpoint: Endpoint) -> None:
+    if endpoint.endpoint_status == "Failed":
+        raise ValidationError(f'Cannot update failed endpoint "{endpoint.arn}".')
+    if endpoint.endpoint_status != "InService":
+        raise ValidationError(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+
+
+def _is_serverless(config: Mapping[str, Any]) -> bool:
+    return any("ServerlessConfig" in each for each in config["ProductionVariants"])
+
+
+def _update_weights_and_capacities(self: SageMakerResponse) -> ActionResult:
+    request = validation.sent(self.params)
+    wanted = request["DesiredWeightsAndCapacities"]
+    with _lock:
+        endpoint = find(self.sagemaker_backend, request["EndpointName"])
+        _refuse_unless_settled(endpoint)
+        names = [each["VariantName"] for each in wanted]
+        known = [each["VariantName"] for each in (*endpoint.production_variants, *endpoint.shadow_variants)]
+        if len(set(names)) < len(names):
+            raise ValidationError(
+                f'The variant name "{max(names, key=names.count)}" was non-unique within the request.'
+            )
+        if unknown := [name for name in names if name not in known]:
+            raise ValidationError(
+                f'The variant name(s) "{", ".join(unknown)}" is/are not present within endpoint configuration '
+                f'"{endpoint.endpoint_config_name}".'
+            )
+        endpoint.change("Updating")
+    _in_background(_scale, endpoint, wanted)
+    return ActionResult({"EndpointArn": endpoint.arn})
+
+
+def _scale(endpoint: Endpoint, wanted: list[Mapping[str, Any]]) -> None:
+    for each in wanted:
+        if endpoint.fleet and (limits := each.get("ServerlessUpdateConfig")):
+            endpoint.fleet.change_limits(each["VariantName"], limits)
+    with _lock:
+        for each in wanted:
+            variants.change([*endpoint.production_variants, *endpoint.shadow_variants], each)
+        endpoint.change("InService")
 
 
 def _delete_endpoint(self: SageMakerModelBackend, endpoint_name: str) -> None:
     with _lock:
-        endpoint = _find(self, endpoint_name)
+        endpoint = find(self, endpoint_name)
         if endpoint.endpoint_status not in ("InService", "Failed"):
             raise ValidationError(f'Cannot update in-progress endpoint "{endpoint.arn}".')
         endpoint.change("Deleting")
     _in_background(_remove, endpoint)
 
 
+# --- what happens after them ---------------------------------------------------------------------------------------
+
+
 def _in_background(work: Callable[..., None], *values: Any) -> None:
     threading.Thread(target=work, args=values, name=work.__name__, daemon=True).start()
 
 
-def _deploy(endpoint: Endpoint, config: Mapping[str, Any], variants: list[Variant]) -> None:
+def _deploy(
+    endpoint: Endpoint, config: Mapping[str, Any], every: list[Variant], kept: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Start what `config` asks for; serve from it when all of it is healthy, else go back to what served before."""
 
     def log(variant: Variant) -> Callable[[str], None]:
@@ -242,7 +265,7 @@ def _deploy(endpoint: Endpoint, config: Mapping[str, Any], variants: list[Varian
 
     fleet = Fleet(state() / "endpoints" / uuid.uuid4().hex)
     try:
-        fleet.start(variants, log)
+        fleet.start(every, log)
     except DeploymentFailed as error:
         _give_up(endpoint, str(error))
         return
@@ -250,13 +273,16 @@ def _deploy(endpoint: Endpoint, config: Mapping[str, Any], variants: list[Varian
         traceback.print_exc(file=sys.stderr)
         _give_up(endpoint, "Request to service failed. If failure persists after retry, contact customer support.")
         return
+    summaries = [
+        variants.summary(each, variant, kept.get(variant.name, {}))
+        for each, variant in zip(_configured(config), every, strict=True)
+    ]
     with _lock:
-        before, endpoint.fleet, endpoint.pending = endpoint.fleet, fleet, None
+        before, endpoint.fleet, endpoint.pending, endpoint.config = endpoint.fleet, fleet, None, config
         endpoint.endpoint_config_name = config["EndpointConfigName"]
-        endpoint.production_variants = [
-            _summary(each, variant) for each, variant in zip(config["ProductionVariants"], variants, strict=True)
-        ]
-        endpoint.data_capture_config = config.get("DataCaptureConfig", {})
+        count = len(config["ProductionVariants"])
+        endpoint.production_variants, endpoint.shadow_variants = summaries[:count], summaries[count:]
+        endpoint.data_capture_config = config.get("DataCaptureConfig") or {}
         endpoint.change("InService")
     if before:
         before.stop()
@@ -281,9 +307,14 @@ def _remove(endpoint: Endpoint) -> None:
     del endpoint.backend.endpoints[endpoint.endpoint_name]
 
 
+def _configured(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Every variant of a config, the shadows last."""
+    return [*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])]
+
+
 def _variants(backend: SageMakerModelBackend, config: Mapping[str, Any]) -> list[Variant]:
     found = []
-    for each in config["ProductionVariants"]:
+    for each in _configured(config):
         model = backend.describe_model(each["ModelName"])
         found.append(
             Variant(
@@ -292,71 +323,7 @@ def _variants(backend: SageMakerModelBackend, config: Mapping[str, Any]) -> list
                 credentials=identity.sagemaker_credentials(model.execution_role_arn),
                 containers=models.resolved_containers(backend, model.containers or [model.primary_container]),
                 health_check_seconds=each.get("ContainerStartupHealthCheckTimeoutInSeconds", HEALTH_CHECK_SECONDS),
+                serverless=each.get("ServerlessConfig"),
             )
         )
     return found
-
-
-def _summary(config: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
-    weight = config.get("InitialVariantWeight", 1.0)
-    deployed = [{"SpecifiedImage": each["Image"], "ResolutionTime": utcnow()} for each in variant.containers]
-    summary = {
-        "VariantName": variant.name,
-        "DeployedImages": deployed,
-        "CurrentWeight": weight,
-        "DesiredWeight": weight,
-    }
-    if serverless := config.get("ServerlessConfig"):
-        return summary | {"CurrentServerlessConfig": serverless, "DesiredServerlessConfig": serverless}
-    count = config.get("InitialInstanceCount", 1)
-    return summary | {"CurrentInstanceCount": count, "DesiredInstanceCount": count}
-
-
-# --- invocation ----------------------------------------------------------------------------------------------------
-
-
-def _invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, str], bytes]:
-    name = unquote(self.path.split("/")[2])
-    endpoint = sagemaker_backends[self.current_account][self.region].endpoints.get(name)
-    if not isinstance(endpoint, Endpoint) or endpoint.fleet is None or endpoint.endpoint_status == "Deleting":
-        raise InvocationRefused(f"Endpoint {name} of account {self.current_account} not found.")
-    with _lock:
-        fleet, variant = endpoint.fleet, _choose(endpoint, self.headers.get("X-Amzn-SageMaker-Target-Variant"))
-    passed = ("Content-Type", "Accept", "X-Amzn-SageMaker-Custom-Attributes", "X-Amzn-SageMaker-Inference-Id")
-    headers = {header: self.headers[header] for header in passed if self.headers.get(header)}
-    where = (
-        f"See https://{self.region}.console.aws.amazon.com/cloudwatch/home?region={self.region}#logEventViewer:"
-        f"group=/aws/sagemaker/Endpoints/{name} in account {self.current_account} for more information."
-    )
-    try:
-        answer = fleet.invoke(variant, self.raw_body, headers)
-    except requests.RequestException as error:
-        raise _model_error("server", 0, "primary", "The container did not answer the invocation.", where) from error
-    if answer.status >= 400:
-        side = "client" if answer.status < 500 else "server"
-        raise _model_error(side, answer.status, answer.container, answer.body.decode(errors="replace"), where)
-    reply = {
-        "Content-Type": answer.headers.get("Content-Type", "application/octet-stream"),
-        "x-Amzn-Invoked-Production-Variant": variant,
-    }
-    if attributes := answer.headers.get("X-Amzn-SageMaker-Custom-Attributes"):
-        reply["X-Amzn-SageMaker-Custom-Attributes"] = attributes
-    return 200, reply, answer.body
-
-
-def _choose(endpoint: Endpoint, target: str | None) -> str:
-    weights: dict[str, float] = {
-        each["VariantName"]: each["CurrentWeight"] or 0.0 for each in endpoint.production_variants
-    }
-    if target is None:
-        everybody = list(weights)
-        return random.choices(everybody, list(weights.values()) if any(weights.values()) else None)[0]  # noqa: S311
-    if target not in weights:
-        raise InvocationRefused(f"Variant {target} is not found for endpoint {endpoint.endpoint_name}.")
-    return target
-
-
-def _model_error(side: str, status: int, container: str, message: str, where: str) -> ModelError:
-    error = ModelError(f'Received {side} error ({status}) from {container} with message "{message}". {where}')
-    error.OriginalStatusCode, error.OriginalMessage = status, message
-    return error

@@ -1,68 +1,27 @@
-"""The running containers behind one endpoint config: started from model archives, health-checked, asked, stopped.
+"""What serves behind one endpoint config: the containers of each variant, and the requests that are under way.
 
-endpoints.py decides when; this module knows the hosting contract (/opt/ml/model, GET /ping, POST /invocations):
-https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html.
+endpoints.py decides when a fleet starts and stops; invocation.py, asynchronous.py and transform.py ask it.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import tarfile
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import requests
-from botocore.exceptions import ClientError
-
-from sandbox.aws.access import identity
-from sandbox.aws.containers import container, images
-from sandbox.aws.containers.archive import unpack
-from sandbox.aws.sagemaker.jobfiles import split
-
-ANSWER_SECONDS = 60  # what SageMaker gives a container to answer an invocation
-
-
-class DeploymentFailed(Exception):
-    """A fleet that did not come up; the message is the endpoint's FailureReason."""
-
-
-class Server(NamedTuple):
-    """One container of a model: its name in error messages, its process and its port."""
-
-    name: str
-    process: container.Process
-    port: int
-
-
-class Variant(NamedTuple):
-    """What to start for a production variant; `containers` are its model's, with model packages resolved."""
-
-    name: str
-    role_arn: str
-    credentials: dict[str, str]
-    containers: list[Mapping[str, Any]]
-    health_check_seconds: float
-
-
-class Answer(NamedTuple):
-    container: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+from sandbox.aws.sagemaker.serverless import OnDemand
+from sandbox.aws.sagemaker.serving import ANSWER_SECONDS, Answer, Serving, Variant
 
 
 class Fleet:
-    """The containers of an endpoint config, one set for each production variant (one instance, whatever the count)."""
+    """The containers of an endpoint config."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._servers: dict[str, list[Server]] = {}
-        self._waiting = 0
+        self._serving: dict[str, Serving] = {}
+        self._held = 0
         self._idle = threading.Condition()
 
     def start(self, variants: Iterable[Variant], log: Callable[[Variant], Callable[[str], None]]) -> None:
@@ -72,115 +31,42 @@ class Fleet:
         """
         try:
             for variant in variants:
-                self._start(variant, log(variant))
-            for variant in variants:
-                _await_health(variant, self._servers[variant.name])
+                kind = Serving if variant.serverless is None else OnDemand
+                self._serving[variant.name] = kind(self._folder, variant, log(variant))
+                self._serving[variant.name].start()
+            for serving in self._serving.values():
+                serving.await_health()
         except BaseException:
             self.stop()
             raise
 
-    def invoke(self, variant: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Pass a request through the variant's containers, one after the other; ends at the first error.
-
-        Raises requests.RequestException when a container does not answer.
-        """
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While it is held, a fleet is not stopped. Whoever chose it enters under the lock by which it was chosen."""
         with self._idle:
-            self._waiting += 1
+            self._held += 1
         try:
-            for server in self._servers[variant]:
-                url = f"http://127.0.0.1:{server.port}/invocations"
-                reply = _session().post(url, data=body, headers=dict(headers), timeout=ANSWER_SECONDS)
-                answer = Answer(server.name, reply.status_code, reply.headers, reply.content)
-                if not reply.ok:
-                    break
-                body, headers = reply.content, {**headers, "Content-Type": reply.headers.get("Content-Type", "")}
-            return answer
+            yield
         finally:
             with self._idle:
-                self._waiting -= 1
+                self._held -= 1
                 self._idle.notify_all()
+
+    def invoke(self, variant: str, body: bytes, headers: Mapping[str, str], seconds: float = ANSWER_SECONDS) -> Answer:
+        """Ask a variant's containers. Raises requests.RequestException when one does not answer, and Throttled."""
+        with self.held():
+            return self._serving[variant].ask(body, headers, seconds)
+
+    def change_limits(self, variant: str, limits: Mapping[str, int]) -> None:
+        """Give a serverless variant other limits."""
+        serving = self._serving[variant]
+        if isinstance(serving, OnDemand):
+            serving.change(limits)
 
     def stop(self) -> None:
         """End all containers as soon as the requests they work on are answered."""
         with self._idle:
-            self._idle.wait_for(lambda: self._waiting == 0, timeout=ANSWER_SECONDS)
-        for servers in self._servers.values():
-            for server in servers:
-                server.process.end()
-                server.process.wait()  # returns after its last line is in the log
+            self._idle.wait_for(lambda: self._held == 0, timeout=ANSWER_SECONDS)
+        for serving in self._serving.values():
+            serving.end()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _start(self, variant: Variant, write_line: Callable[[str], None]) -> None:
-        servers = self._servers.setdefault(variant.name, [])
-        for number, definition in enumerate(variant.containers, start=1):
-            name = "primary" if len(variant.containers) == 1 else f"container_{number}"
-            opt_ml = self._folder / f"{variant.name}-{number}"
-            (opt_ml / "model").mkdir(parents=True)
-            if uri := definition.get("ModelDataUrl"):
-                _fetch(uri, opt_ml / "model", variant.credentials)
-            port = _free_port()
-            # The container acts as the model's role: it may read its code from S3, say.
-            here = {name: os.environ[name] for name in ("AWS_REGION", "AWS_ENDPOINT_URL") if name in os.environ}
-            environment = {**here, **variant.credentials, **definition.get("Environment", {})}
-            environment["SAGEMAKER_BIND_TO_PORT"] = str(port)
-            serving = container.Container(definition["Image"], opt_ml, ["serve"], environment)
-            try:
-                servers.append(Server(name, container.start(serving, write_line), port))
-            except images.UnknownImage as error:
-                raise DeploymentFailed(str(error)) from error
-
-
-def _fetch(uri: str, target: Path, credentials: dict[str, str]) -> None:
-    archive = target.parent / "model.tar.gz"
-    try:
-        identity.client("s3", credentials).download_file(*split(uri), str(archive))
-    except ClientError as error:
-        raise DeploymentFailed(
-            f'Failed to download model data from URL: "{uri}". Please ensure that there is an object located at the '
-            "URL and that the role passed to CreateModel has permissions to download the object."
-        ) from error
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            unpack(tar, target)
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise DeploymentFailed(
-            f'Failed to extract model data archive from URL "{uri}". '
-            "Please ensure that the object located at the URL is a valid tar.gz archive."
-        ) from error
-    archive.unlink()
-
-
-def _await_health(variant: Variant, servers: list[Server]) -> None:
-    deadline = time.monotonic() + variant.health_check_seconds
-    for server in servers:
-        while True:
-            healthy = _is_healthy(server)
-            # SageMaker starts a container that exited again and again until the time is up: only slower. Who answers
-            # for one that exited is another endpoint's container, which took its port.
-            if server.process.poll() is not None or (not healthy and time.monotonic() > deadline):
-                raise DeploymentFailed(
-                    f"The {server.name} container for production variant {variant.name} did not pass the ping health "
-                    "check. Please check CloudWatch logs for this endpoint."
-                )
-            if healthy:
-                break
-            time.sleep(0.1)
-
-
-def _is_healthy(server: Server) -> bool:
-    try:
-        return _session().get(f"http://127.0.0.1:{server.port}/ping", timeout=2).status_code == 200
-    except requests.RequestException:
-        return False
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False  # no proxy between us and loopback
-    return session
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

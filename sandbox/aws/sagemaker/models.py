@@ -9,46 +9,45 @@ from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
+from moto.core.responses import ActionResult
 from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import Model, SageMakerModelBackend
+from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemaker.utils import arn_formatter
 
+from sandbox.aws import validation
 from sandbox.aws.access import identity
 from sandbox.aws.containers import images
 from sandbox.aws.lacking import Lacking
 from sandbox.aws.sagemaker.jobfiles import split
 
 
-def create_model(
-    self: SageMakerModelBackend,
-    model_name: str,
-    execution_role_arn: str,
-    primary_container: dict[str, Any] | None,
-    vpc_config: dict[str, Any] | None,
-    containers: list[dict[str, Any]] | None,
-    tags: list[dict[str, str]] | None,
-) -> Model:
+def create_model(self: SageMakerResponse) -> ActionResult:
     """CreateModel, which looks at image and archive at once. Raises ValidationError, Lacking."""
-    if bool(primary_container) == bool(containers):
+    backend, request = self.sagemaker_backend, validation.sent(self.params)
+    name, primary, containers = request["ModelName"], request.get("PrimaryContainer"), request.get("Containers")
+    if bool(primary) == bool(containers):
         raise ValidationError("Either PrimaryContainer or Containers must be given, not both.")
-    if model_name in self._models:
-        arn = arn_formatter("model", model_name, self.account_id, self.region_name)
+    if name in backend._models:
+        arn = arn_formatter("model", name, backend.account_id, backend.region_name)
         raise ValidationError(f'Cannot create already existing model "{arn}".')
-    s3 = identity.client("s3", identity.sagemaker_credentials(execution_role_arn))
-    for definition in resolved_containers(self, containers or [primary_container or {}]):
+    role = request["ExecutionRoleArn"]
+    s3 = identity.client("s3", identity.sagemaker_credentials(role))
+    for definition in resolved_containers(backend, containers or [primary]):
         _refuse_unusable(definition, s3)
-    made = Model(
-        self.account_id,
-        self.region_name,
-        model_name,
-        execution_role_arn,
-        primary_container or {},
-        vpc_config or {},
+    model = Model(
+        backend.account_id,
+        backend.region_name,
+        name,
+        role,
+        primary or {},
+        request.get("VpcConfig") or {},
         containers,
-        tags,
+        request.get("Tags"),
     )
-    self._models[model_name] = made
-    return made
+    model.enable_network_isolation = request.get("EnableNetworkIsolation", False)
+    backend._models[name] = model
+    return ActionResult({"ModelArn": model.arn})
 
 
 def describe(self: Model) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from sandbox.aws.access import identity
 from sandbox.aws.containers import container
 from sandbox.aws.ground import state
 from sandbox.aws.lacking import Lacking
-from sandbox.aws.sagemaker.fleet import Answer, DeploymentFailed, Fleet, Variant
+from sandbox.aws.sagemaker.fleet import Fleet
 from sandbox.aws.sagemaker.jobkinds import install_kind
 from sandbox.aws.sagemaker.jobs import Job, JobFailed
 from sandbox.aws.sagemaker.models import resolved_containers
+from sandbox.aws.sagemaker.serving import Answer, DeploymentFailed, Variant
 
 _HEALTH_CHECK_SECONDS = 60.0
 _MEGABYTE = 1024 * 1024

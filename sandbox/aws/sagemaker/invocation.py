@@ -1,0 +1,114 @@
+"""InvokeEndpoint: a variant by weight or by name, its answer, and what goes wrong with it in the service's words."""
+
+from __future__ import annotations
+
+import random
+from functools import partialmethod
+from typing import Any
+from urllib.parse import unquote
+
+import requests
+from moto.core.exceptions import ServiceException
+from moto.core.responses import BaseResponse
+from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
+
+from sandbox.aws.sagemaker import endpoints
+from sandbox.aws.sagemaker.endpoints import Endpoint
+from sandbox.aws.sagemaker.serverless import Throttled
+from sandbox.aws.sagemaker.serving import Answer
+
+PASSED = ("Content-Type", "Accept", "X-Amzn-SageMaker-Custom-Attributes", "X-Amzn-SageMaker-Inference-Id")
+"""Headers that reach the container."""
+
+
+class ModelError(ServiceException):
+    """An invocation that the model's container refused or did not answer; fields named as on the wire."""
+
+    code = "ModelError"
+    OriginalStatusCode: int
+    OriginalMessage: str
+
+
+class InvocationRefused(ServiceException):
+    code = "ValidationError"
+
+
+class TooManyRequests(ServiceException):
+    """More at a time than a serverless variant takes. Clients print its message as None, there is none."""
+
+    code = "ThrottlingException"
+
+
+def install() -> None:
+    """Put this module's function in place of moto's."""
+    runtime: Any = SageMakerRuntimeResponse
+    runtime.setup_class = partialmethod(BaseResponse.setup_class, use_raw_body=True)  # a body need not be text
+    runtime.invoke_endpoint = _invoke_endpoint
+
+
+def addressed(response: SageMakerRuntimeResponse, asynchronous: bool) -> Endpoint:
+    """The endpoint in a request's path. Raises InvocationRefused for one that is missing or takes the other call."""
+    name, account = unquote(response.path.split("/")[2]), response.current_account
+    endpoint = endpoints.serving(account, response.region, name)
+    if endpoint is None:
+        raise InvocationRefused(f"Endpoint {name} of account {account} not found.")
+    if bool(endpoint.config.get("AsyncInferenceConfig")) != asynchronous:
+        raise InvocationRefused(f"Endpoint {name} of account {account} does not support this inference type.")
+    return endpoint
+
+
+def choose(endpoint: Endpoint, target: str | None = None) -> str:
+    """A production variant: the one that is asked for, or one by weight."""
+    weights: dict[str, float] = {
+        each["VariantName"]: each["CurrentWeight"] or 0.0 for each in endpoint.production_variants
+    }
+    if target is None:
+        everybody = list(weights)
+        return random.choices(everybody, list(weights.values()) if any(weights.values()) else None)[0]  # noqa: S311
+    if target not in weights:
+        raise InvocationRefused(f"Variant {target} is not found for endpoint {endpoint.endpoint_name}.")
+    return target
+
+
+def _invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, str], bytes]:
+    endpoint = addressed(self, asynchronous=False)
+    sent = {header: self.headers[header] for header in PASSED if self.headers.get(header)}
+    with endpoint.held() as fleet:
+        variant = choose(endpoint, self.headers.get("X-Amzn-SageMaker-Target-Variant"))
+        try:
+            answer = fleet.invoke(variant, self.raw_body, sent)
+        except Throttled:
+            raise TooManyRequests(None) from None
+        except requests.RequestException as error:
+            raise _model_error(
+                endpoint, "server", 0, "primary", "The container did not answer the invocation."
+            ) from error
+    if answer.status >= 400:
+        raise _refused(endpoint, answer)
+    return 200, _reply_headers(answer, variant), answer.body
+
+
+def _reply_headers(answer: Answer, variant: str) -> dict[str, str]:
+    headers = {
+        "Content-Type": answer.headers.get("Content-Type", "application/octet-stream"),
+        "x-Amzn-Invoked-Production-Variant": variant,
+    }
+    if attributes := answer.headers.get("X-Amzn-SageMaker-Custom-Attributes"):
+        headers["X-Amzn-SageMaker-Custom-Attributes"] = attributes
+    return headers
+
+
+def _refused(endpoint: Endpoint, answer: Answer) -> ModelError:
+    side = "client" if answer.status < 500 else "server"
+    return _model_error(endpoint, side, answer.status, answer.container, answer.body.decode(errors="replace"))
+
+
+def _model_error(endpoint: Endpoint, side: str, status: int, container: str, message: str) -> ModelError:
+    region, account = endpoint.backend.region_name, endpoint.backend.account_id
+    error = ModelError(
+        f'Received {side} error ({status}) from {container} with message "{message}". '
+        f"See https://{region}.console.aws.amazon.com/cloudwatch/home?region={region}#logEventViewer:"
+        f"group=/aws/sagemaker/Endpoints/{endpoint.endpoint_name} in account {account} for more information."
+    )
+    error.OriginalStatusCode, error.OriginalMessage = status, message
+    return error
