@@ -23,6 +23,7 @@ _CODES = {
     "lambda": "ValidationException",
     "logs": "InvalidParameterException",
     "sagemaker": "ValidationException",
+    "scheduler": "ValidationException",
     "sts": "ValidationError",
 }
 """Services that answer so, and their code for it. S3, SQS and others have words of their own for each parameter."""

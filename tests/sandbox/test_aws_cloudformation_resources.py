@@ -120,6 +120,25 @@ def cases(unique: str, role: str, queue: str, function: str, bucket: str) -> Ite
     yield Case("AWS::IAM::OIDCProvider", provider, {"ClientIdList": ["b"]})
     yield Case("AWS::SageMaker::ModelPackageGroup", {"ModelPackageGroupName": f"g-{unique}"})
     yield Case("AWS::SageMaker::CodeRepository", {"GitConfig": {"RepositoryUrl": "https://gitlab.example.com/a.git"}})
+    steps = {"Version": "2020-12-01", "Steps": [{"Name": "Stop", "Type": "Fail", "Arguments": {"ErrorMessage": "a"}}]}
+    pipeline = {
+        "PipelineName": f"p-{unique}",
+        "RoleArn": role,
+        "PipelineDefinition": {"PipelineDefinitionBody": json.dumps(steps)},
+    }
+    yield Case("AWS::SageMaker::Pipeline", pipeline, {"PipelineDescription": "changed"})
+    target = {"Arn": "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/p", "RoleArn": role}
+    schedule = {"ScheduleExpression": "cron(0 2 * * ? *)", "Target": target, "FlexibleTimeWindow": {"Mode": "OFF"}}
+    yield Case("AWS::Scheduler::Schedule", schedule, {"State": "DISABLED"})
+    yield Case("AWS::SNS::Topic", {"DisplayName": "a"}, {"DisplayName": "b"})
+    topic = f"arn:aws:sns:eu-west-1:123456789012:t-{unique}"
+    subscription = {"TopicArn": topic, "Protocol": "sqs", "Endpoint": source}
+    yield Case("AWS::SNS::Subscription", subscription, {"RawMessageDelivery": True})
+    publish = {"Statement": [statement | {"Principal": "*", "Action": "sns:Publish", "Resource": topic}]}
+    publish_more = {"Statement": [{**publish["Statement"][0], "Sid": "More"}]}
+    yield Case(
+        "AWS::SNS::TopicPolicy", {"Topics": [topic], "PolicyDocument": publish}, {"PolicyDocument": publish_more}
+    )
     yield Case("AWS::SageMaker::Model", {"ExecutionRoleArn": role, "Containers": [{"Image": IMAGE}]})
 
 
@@ -131,12 +150,14 @@ class Tried:
         self.role = create_role(aws, f"things-{self.unique}", "lambda.amazonaws.com")
         self.for_stacks = create_role(aws, f"stacks-{self.unique}", "cloudformation.amazonaws.com")
         trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-        both = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        services = ["lambda.amazonaws.com", "scheduler.amazonaws.com"]
+        both = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
         aws.client("iam").update_assume_role_policy(
             RoleName=f"things-{self.unique}",
             PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust, both]}),
         )
         self.queue = aws.client("sqs").create_queue(QueueName=f"q-{self.unique}")["QueueUrl"]
+        aws.client("sns").create_topic(Name=f"t-{self.unique}")
         self.bucket = f"b-{self.unique}"
         aws.client("s3").create_bucket(
             Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}

@@ -58,6 +58,10 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
     for name, receiver in _PASSED_ROLES.get(service, {}).items():
         if role := parameter(name):
             found.append(Demand("iam:PassRole", str(role), {"iam:passedtoservice": receiver}))
+    if within := _PASSED_WITHIN.get(service):
+        name, member, receiver = within
+        if isinstance(holder := parameter(name), dict) and (role := holder.get(member)):
+            found.append(Demand("iam:PassRole", str(role), {"iam:passedtoservice": receiver}))
     tags, tagging = _TAGGED.get(f"{service}:{operation}", ("", ""))
     if service == "sagemaker" and operation.startswith("Create"):
         tags, tagging = "Tags", "sagemaker:AddTags"
@@ -77,6 +81,8 @@ _PASSED_ROLES = {
     "lambda": {"Role": "lambda.amazonaws.com"},
     "events": {"RoleArn": "events.amazonaws.com"},
 }
+_PASSED_WITHIN = {"scheduler": ("Target", "RoleArn", "scheduler.amazonaws.com")}
+"""Roles that are passed in a structure: the parameter, its member, who receives the role."""
 _TAGGED = {
     "cloudformation:CreateChangeSet": ("Tags", "cloudformation:TagResource"),
     "cloudformation:CreateStack": ("Tags", "cloudformation:TagResource"),
@@ -88,6 +94,7 @@ _TAGGED = {
     "lambda:CreateFunction": ("Tags", "lambda:TagResource"),
     "cloudwatch:PutMetricAlarm": ("Tags", "cloudwatch:TagResource"),
     "logs:CreateLogGroup": ("tags", "logs:TagResource"),
+    "sns:CreateTopic": ("Tags", "sns:TagResource"),
     "secretsmanager:CreateSecret": ("Tags", "secretsmanager:TagResource"),
     "sqs:CreateQueue": ("tags", "sqs:TagQueue"),
 }
@@ -97,6 +104,7 @@ _CONTEXT = {
     "cloudformation": {"cloudformation:RoleArn": "RoleARN", "cloudformation:TemplateUrl": "TemplateURL"},
     "cloudwatch": {"cloudwatch:namespace": "Namespace"},
     "s3": {"s3:prefix": "prefix"},
+    "sns": {"sns:Protocol": "Protocol", "sns:Endpoint": "Endpoint"},
 }
 
 
@@ -273,6 +281,13 @@ def _sns(operation: str, parameter: Parameter) -> list[str]:
     return [arn or _arn("sns", str(parameter("Name")))] if arn or parameter("Name") else []
 
 
+def _scheduler(operation: str, parameter: Parameter) -> list[str]:
+    name = parameter("Name")
+    if "ScheduleGroup" in operation:
+        return [_arn("scheduler", f"schedule-group/{name}")] if name else []
+    return [_arn("scheduler", f"schedule/{parameter('GroupName') or 'default'}/{name}")] if name else []
+
+
 def _ecr(operation: str, parameter: Parameter) -> list[str]:
     names = parameter("repositoryNames") or [parameter("repositoryName")]
     return [_arn("ecr", f"repository/{name}") for name in names if name]
@@ -302,6 +317,7 @@ _RESOURCES: dict[str, Callable[[str, Parameter], list[str]]] = {
     "ecr": _ecr,
     "ssm": _ssm,
     "sns": _sns,
+    "scheduler": _scheduler,
     "sqs": _sqs,
     "sts": _sts,
     "dynamodb": _named("dynamodb", "TableName", "table/"),

@@ -13,12 +13,14 @@ from typing import Any
 
 import requests
 from moto.core.utils import utcnow
+from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import SageMakerModelBackend
 
 from sandbox.aws.access import identity
 from sandbox.aws.containers import container
 from sandbox.aws.ground import state
 from sandbox.aws.lacking import Lacking
+from sandbox.aws.sagemaker.association import Association, Unusable, is_json, read, written
 from sandbox.aws.sagemaker.fleet import Fleet
 from sandbox.aws.sagemaker.jobkinds import install_kind
 from sandbox.aws.sagemaker.jobs import Job, JobFailed
@@ -60,12 +62,20 @@ class TransformJob(Job):
             raise Lacking(f"batch transform of {source['SplitType']} records")
         if source.get("CompressionType", "None") != "None":
             raise Lacking("batch transform of compressed data")
-        processing = self.request.get("DataProcessing") or {}
-        if processing.get("InputFilter", "$") != "$" or processing.get("OutputFilter", "$") != "$":
-            raise Lacking("filters of batch transform (DataProcessing)")
-        if processing.get("JoinSource", "None") != "None":
-            raise Lacking("batch transform that joins its input with its output (DataProcessing)")
+        if self.request.get("DataCaptureConfig"):
+            raise Lacking("data capture of batch transform")
+        self._check_association()
         super().check()
+
+    def _check_association(self) -> None:
+        try:
+            self._association = Association.of(self.request.get("DataProcessing"))
+        except Unusable as error:
+            raise ValidationError(f"Invalid DataProcessing: {error}.") from error
+        if self._association.joins and self._source.get("SplitType", "None") != self._target.get(
+            "AssembleWith", "None"
+        ):
+            raise ValidationError("To join input with output, SplitType and AssembleWith must be the same.")
 
     def stop(self, reason: str = "Stopped") -> None:
         super().stop(reason)
@@ -108,16 +118,45 @@ class TransformJob(Job):
         return {"SAGEMAKER_BATCH": "true", **(self.request.get("Environment") or {})}
 
     def _answers(self, fleet: Fleet, file: Path) -> Iterator[bytes]:
+        """The content of one output file, piece by piece."""
         by_line = self._target.get("AssembleWith", "None") == "Line"
         for body in self._bodies(file.read_bytes()):
-            answer = self._ask(fleet, body)
-            if answer.status != 200:
-                text = answer.body.decode(errors="replace")
-                self._log(f"{file.name}: ClientError: {answer.status}\n{text}")
-                raise JobFailed("ClientError: See job logs for more information")
-            yield answer.body
-            if by_line and not answer.body.endswith(b"\n"):
+            try:
+                answer = self._associated(fleet, file, body)
+            except (Unusable, UnicodeDecodeError) as error:
+                self._log(f"{file.name}: ClientError: {error}")
+                raise JobFailed("ClientError: See job logs for more information") from error
+            yield answer
+            if by_line and not answer.endswith(b"\n"):
                 yield b"\n"
+
+    def _associated(self, fleet: Fleet, file: Path, body: bytes) -> bytes:
+        """What is stored for one request's body. Raises Unusable."""
+        if self._association.is_plain:
+            return self._asked(fleet, file, body)[0]
+        by_line = self._source.get("SplitType", "None") == "Line"
+        content_type = self._source.get("ContentType") or "text/csv"
+        texts = body.decode().splitlines() if by_line or not is_json(content_type) else [body.decode()]
+        records = [read(text, content_type) for text in texts]
+        sent = "\n".join(written(self._association.sent(record)) for record in records)
+        answer, answer_type = self._asked(fleet, file, f"{sent}\n".encode() if len(records) > 1 else sent.encode())
+        answers = answer.decode().splitlines() if len(records) > 1 else [answer.decode().rstrip("\n")]
+        if len(answers) != len(records):
+            raise Unusable(f"{len(answers)} records of output do not fit {len(records)} records of input")
+        stored = [
+            self._association.stored(record, read(text, answer_type))
+            for record, text in zip(records, answers, strict=True)
+        ]
+        return "\n".join(map(written, stored)).encode()
+
+    def _asked(self, fleet: Fleet, file: Path, body: bytes) -> tuple[bytes, str]:
+        """The model's answer and its content type."""
+        answer = self._ask(fleet, body)
+        if answer.status != 200:
+            text = answer.body.decode(errors="replace")
+            self._log(f"{file.name}: ClientError: {answer.status}\n{text}")
+            raise JobFailed("ClientError: See job logs for more information")
+        return answer.body, answer.headers.get("Content-Type", "")
 
     def _ask(self, fleet: Fleet, body: bytes) -> Answer:
         headers = {"Content-Type": self._source.get("ContentType"), "Accept": self._target.get("Accept")}

@@ -11,8 +11,10 @@ from sandbox.aws.cloudformation.resources import (
     nested,
     s3,
     sagemaker,
+    scheduler,
     secretsmanager,
     servicecatalog,
+    sns,
     sqs,
     ssm,
 )
@@ -28,8 +30,10 @@ __all__ = [
     "nested",
     "s3",
     "sagemaker",
+    "scheduler",
     "secretsmanager",
     "servicecatalog",
+    "sns",
     "sqs",
     "ssm",
 ]

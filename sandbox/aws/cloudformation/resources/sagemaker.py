@@ -21,6 +21,7 @@ from sandbox.aws.cloudformation.resources.handler import (
     names,
     retag,
     tag_list,
+    without,
 )
 
 _POLL_SECONDS = 0.3
@@ -72,6 +73,35 @@ for named in (
     Named("CodeRepository", "code_repository", changeable=""),
 ):
     HANDLERS[f"AWS::SageMaker::{named.kind}"] = named
+
+
+@handles("AWS::SageMaker::Pipeline")
+class Pipeline(Handler):
+    """Its definition is text, or a place in S3. Ref is the name."""
+
+    def create(self, call: Call, properties: Properties) -> Made:
+        call.client("sagemaker").create_pipeline(**self._request(properties))
+        return Made(properties["PipelineName"])
+
+    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+        sagemaker = call.client("sagemaker")
+        arn = sagemaker.update_pipeline(**without(self._request(new), "Tags"))["PipelineArn"]
+        _retag(sagemaker, arn, old, new)
+        return made
+
+    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+        call.client("sagemaker").delete_pipeline(PipelineName=made.physical_id)
+
+    @staticmethod
+    def _request(properties: Properties) -> Properties:
+        definition = properties["PipelineDefinition"]
+        request = without(properties, "PipelineDefinition")
+        if "PipelineDefinitionBody" in definition:
+            return request | {"PipelineDefinition": definition["PipelineDefinitionBody"]}
+        place = definition["PipelineDefinitionS3Location"]
+        names_of_api = {"Bucket": "Bucket", "Key": "ObjectKey", "Version": "VersionId"}
+        location = {api: place[name] for name, api in names_of_api.items() if name in place}
+        return request | {"PipelineDefinitionS3Location": location}
 
 
 @handles("AWS::SageMaker::Endpoint")
