@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ci_scripts import errors
+from ci_scripts import errors, export
 from ci_scripts.cli import COMMANDS
+from ci_scripts.settings import STAGES
 from components import table, templates
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,7 +95,7 @@ and refers to it: JSON files by `"$schema"`, YAML files by a comment in their fi
 """
 _FILES = {
     "stage-config": (
-        "staging-config.json, prod-config.json",
+        ", ".join(f"{stage}-config.json" for stage in STAGES),
         "What differs between the stages. YAML is fine, too: `staging-config.yml`. The template\n"
         "`endpoint-config-template.yml` declares which parameters there are; its types, patterns and limits are\n"
         "checked as CloudFormation would. `build` itself sets `SageMakerProjectName`, `SageMakerProjectId`,\n"
@@ -108,7 +109,7 @@ _FILES = {
         "seed-deploy/quality.yml",
     ),
     "export": (
-        "staging-config-export.json, prod-config-export.json",
+        ", ".join(map(export.file_name, STAGES)),
         "Written by `build`, read by the deploy and test jobs, nothing to edit. Listed for those who check a\n"
         "deployment before it happens.",
         "",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.fault_scenarios.base import Scenario, gitlab_job, run_undisturbed, unexecuted
+from ci_scripts.settings import STAGES
 from sandbox.processes import ROOT
 from tests.support.hosting import model_predicting
 from tests.support.servers import Aws, create_project, register
@@ -135,7 +136,7 @@ class Build(ModelDeploy):
 
     def problems(self) -> list[str]:
         problems = []
-        for stage in ("staging", "prod"):
+        for stage in STAGES:
             path = self.folder / f"{stage}-config-export.json"
             if not path.exists() or json.loads(path.read_bytes())["ModelPackageArn"] != self.arns[9.0]:
                 problems.append(f"the export of {stage} is missing or of another version than the newest")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ci_scripts import errors
+from ci_scripts import errors, settings
 
 
 class Verdict(NamedTuple):
@@ -206,9 +206,8 @@ def variables(rows: Sequence[Mapping[str, Any]], *, deploys: bool) -> Iterator[V
     ]
     scopes = {row.get("environment_scope", "*") for row in rows if row["key"] == "AWS_ROLE_ARN"}
     if deploys and scopes == {"*"}:
-        found.append(
-            hint("CI/CD variables", "one AWS_ROLE_ARN for all environments: scope one to staging, one to prod")
-        )
+        scoped = ", ".join(f"one to {stage}" for stage in settings.STAGES)
+        found.append(hint("CI/CD variables", f"one AWS_ROLE_ARN for all environments: scope {scoped}"))
     yield from found or [ok("CI/CD variables", f"{len(rows)} in the project, no secret in the open")]
 
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from ci_scripts import errors
+from ci_scripts.settings import STAGES
 from release import docs
 from tests.support.documented_commands import PAGES
 
@@ -127,7 +128,7 @@ def test_a_json_or_python_example_can_be_read(text: str) -> None:
 
 def test_the_seeds_configurations_are_valid_and_lead_editors_to_their_schemas() -> None:
     seed = ROOT / "seed-deploy"
-    for stage in ("staging", "prod"):
+    for stage in STAGES:
         content = json.loads((seed / f"{stage}-config.json").read_text())
         jsonschema.validate(content, json.loads((seed / content["$schema"]).read_text()))
     text = (seed / "quality.yml").read_text()

@@ -15,6 +15,7 @@ import yaml
 from tests.support.checkout import ROOT
 
 TABLE: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "floors.yml").read_text())
+DOORS: dict[str, str] = TABLE["doors"]
 LONGER: dict[str, str] = TABLE["longer"]
 HOUSES: dict[str, list[list[str]]] = {name: floors for name, floors in TABLE.items() if isinstance(floors, list)}
 FOLDERS = ("ci_scripts", "components", "infra", "release", "sandbox")
@@ -22,11 +23,12 @@ MODULE_LINES, FUNCTION_LINES = 400, 60
 
 
 class Import(NamedTuple):
-    """`module` imports `name`, in the file and line `where`."""
+    """`module` imports `name`, in the file and line `where`; `typing`: only where types are checked."""
 
     module: str
     name: str
     where: str
+    typing: bool = False
 
 
 def modules(root: Path, folders: Iterable[str] = FOLDERS) -> dict[str, Path]:
@@ -43,14 +45,24 @@ def _name(path: Path) -> str:
 def imports(root: Path, known: Mapping[str, Path]) -> Iterator[Import]:
     """All imports, those inside of functions and those for types alone included."""
     for module, path in known.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for_types = set(_nodes_for_types(tree))
+        for node in ast.walk(tree):
             where = f"{path.relative_to(root)}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Import):
-                yield from (Import(module, each.name, where) for each in node.names)
+                yield from (Import(module, each.name, where, node in for_types) for each in node.names)
             elif isinstance(node, ast.ImportFrom):
                 source = _source(node, module, is_folder=path.name == "__init__.py")
                 names = (f"{source}.{each.name}" for each in node.names)
-                yield from (Import(module, name if name in known else source, where) for name in names)
+                yield from (
+                    Import(module, name if name in known else source, where, node in for_types) for name in names
+                )
+
+
+def _nodes_for_types(tree: ast.Module) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from ast.walk(node)
 
 
 def _source(node: ast.ImportFrom, module: str, *, is_folder: bool) -> str:
@@ -146,6 +158,16 @@ def test_what_users_install_knows_nothing_of_the_sandbox_the_tests_and_the_bench
     found = [each for each in house()[1] if each.name.split(".")[0] in inner]
     product = [each.where for each in found if each.module.split(".")[0] not in (*inner, "release")]
     assert product == []
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_one_module_of_the_product_stands_for_a_library(library: str) -> None:
+    users = {
+        each.module
+        for each in house()[1]
+        if f"{each.name}.".startswith(f"{library}.") and each.module.startswith("ci_scripts") and not each.typing
+    }
+    assert users == set(filter(None, [DOORS[library]]))
 
 
 def test_nothing_is_a_giant_without_a_reason() -> None:

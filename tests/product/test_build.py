@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ci_scripts.settings import STAGES
 from tests.support.servers import ROOT, Aws, Project, register, sagemaker_ci
 
 EXPORTS = ("staging-config-export.json", "prod-config-export.json")
@@ -52,7 +53,7 @@ def test_the_newest_approved_version_is_exported_for_both_stages(aws: Aws, proje
     register(aws, project.group, "PendingManualApproval")
     result = build(project, repository)
     assert result.returncode == 0, result.stderr
-    for stage, export in zip(("staging", "prod"), (exported(repository)[name] for name in EXPORTS), strict=True):
+    for stage, export in zip(STAGES, (exported(repository)[name] for name in EXPORTS), strict=True):
         assert export["ModelPackageArn"] == export["Parameters"]["ModelPackageName"] == newest
         assert export["Parameters"]["StageName"] == export["Stage"] == stage
         assert export["EndpointName"] == f"{project.name}-{stage}"
@@ -149,7 +150,7 @@ def test_values_are_exported_as_they_are_written(aws: Aws, project: Project, rep
     if suffix == "yml":
         lines = "".join(f"  {name}: {value}\n" for name, value in written.items())
         content = f"Parameters:\n{lines}Tags: {{cost-center: 0471}}\n"
-    for stage in ("staging", "prod"):
+    for stage in STAGES:
         (repository / f"{stage}-config.json").unlink()
         (repository / f"{stage}-config.{suffix}").write_text(content)
     result = build(project, repository)

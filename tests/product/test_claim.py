@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from ci_scripts import approval_claim, job, settings
+from ci_scripts.settings import STAGES
 from tests.product.test_build import EXPORTS, repository  # noqa: F401 - the fixture
 from tests.product.test_iam import Job
 from tests.product.test_oidc_roles import Roles, roles  # noqa: F401 - the fixture
@@ -68,7 +69,7 @@ def test_a_second_pipeline_of_one_approval_ends_green_and_deploys_nothing(
         later = sagemaker_ci(*command, environ=project.environ | JOB | handed_on, cwd=repository)
         assert later.returncode == 0, later.stderr
         assert owner in later.stdout
-    for stage in ("staging", "prod"):
+    for stage in STAGES:
         with pytest.raises(ClientError, match="does not exist"):
             aws.client("cloudformation").describe_stacks(
                 StackName=f"sagemaker-{project.name}-{project.id}-deploy-{stage}"

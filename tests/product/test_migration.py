@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from ci_scripts.settings import STAGES
 from sandbox import job_images
 from sandbox.aws.ground import ACCOUNT, REGION
 from sandbox.world import installed, people
@@ -26,7 +27,6 @@ pytestmark = pytest.mark.timeout(300)
 SAMPLE = "tests/fixtures/aws_sample"
 NAME, ID = "abalone-sample", "p-migrated0001"
 BUCKET = f"sagemaker-project-{ID}"
-STAGES = ("staging", "prod")
 
 # The page's files, to the letter.
 PAGE = list(blocks(ROOT / "docs" / "guides" / "migrating.md"))
@@ -93,7 +93,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
             AWS_ROLE_ARN=roles["BuildRoleArn"],
             MODEL_EXECUTION_ROLE_ARN=roles["ModelExecutionRoleArn"],
         )
-        for scope in ("staging", "prod"):
+        for scope in STAGES:
             for key, name in (("AWS_ROLE_ARN", "RoleArn"), ("CLOUDFORMATION_ROLE_ARN", "CloudFormationRoleArn")):
                 role = {"key": key, "value": roles[f"{scope.capitalize()}{name}"], "environment_scope": scope}
                 deploy.variables.create(role)

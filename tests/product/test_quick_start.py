@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from ci_scripts.settings import STAGES
 from sandbox import job_images
 from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
 from sandbox.world import installed
@@ -237,7 +238,7 @@ def set_variables(place: Place, repository: str, names: set[str]) -> None:
     }
     rows = [(name, "*", everywhere[name]) for name in names & everywhere.keys()]
     if repository == "model-deploy":  # "one per environment"
-        for scope in ("staging", "prod"):
+        for scope in STAGES:
             rows.append(("AWS_ROLE_ARN", scope, roles[f"{scope.capitalize()}RoleArn"]))
             rows.append(("CLOUDFORMATION_ROLE_ARN", scope, roles[f"{scope.capitalize()}CloudFormationRoleArn"]))
     assert names == {name for name, _, _ in rows}

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import gitlab
 import pytest
 
+from ci_scripts.settings import STAGES
 from tests.support.gitlab_client import GitLab, commit, pipeline_of, settled
 from tests.support.private_gitlab import private_gitlab
 from tests.support.servers import ACCOUNT, REGION, ROOT, Aws, Project, create_role
@@ -180,7 +181,7 @@ class Stack:
         keys = json.dumps({"AccessKeyId": "AKIASANDBOX", "SecretAccessKey": "secret$access/key"})
         secret_key = {"secret": self.secret("keys", keys), "secret_key": "SecretAccessKey"}
         common = {"AWS_REGION": REGION, "AWS_SECRET_ACCESS_KEY": secret_key}
-        roles = [{"value": f"role-{scope}", "environment_scope": scope} for scope in ("staging", "prod")]
+        roles = [{"value": f"role-{scope}", "environment_scope": scope} for scope in STAGES]
         self.properties: dict[str, Any] = {
             "ServiceToken": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:seed-checkin",
             "GitLabServerUrl": server.url,
@@ -353,7 +354,7 @@ def assert_complete(stack: Stack) -> None:
     assert commits_of(deploy) == ["Start from the model deploy seed [skip ci]"]
     secret = ("secret$access/key", True, True)
     common = {("AWS_REGION", "*"): (REGION, False, False), ("AWS_SECRET_ACCESS_KEY", "*"): secret}
-    roles = {("AWS_ROLE_ARN", scope): (f"role-{scope}", False, False) for scope in ("staging", "prod")}
+    roles = {("AWS_ROLE_ARN", scope): (f"role-{scope}", False, False) for scope in STAGES}
     assert variables_of(build) == common
     assert variables_of(deploy) == common | roles
     (token,) = [trigger.token for trigger in deploy.triggers.list(get_all=True)]

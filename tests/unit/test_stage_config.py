@@ -11,6 +11,7 @@ import pytest
 from ci_scripts.build import stage_config, template
 from ci_scripts.documents import Malformed, parse_config, parse_template
 from ci_scripts.hosting import DEFAULT
+from ci_scripts.settings import STAGES
 
 SEED = Path(__file__).parents[2] / "seed-deploy"
 
@@ -67,7 +68,7 @@ def test_the_sample_project_of_aws_is_accepted_as_it_is() -> None:
     assert template.read(SAMPLE_TEMPLATE, "endpoint-config-template.yml")[1] == []
 
 
-@pytest.mark.parametrize("stage", ["staging", "prod"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_seed_is_accepted_as_it_is(stage: str) -> None:
     found, problems = template.read((SEED / DEFAULT.template_file).read_text(), DEFAULT.template_file)
     path, missing = stage_config.find(SEED, stage)
