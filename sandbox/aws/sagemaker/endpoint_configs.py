@@ -54,6 +54,9 @@ def create(self: SageMakerResponse) -> ActionResult:
     hosted = {each["ModelName"]: _hosted(backend, each["ModelName"]) for each in every}
     for problem in exclusions.problems(request, hosted):
         raise ValidationError(problem)
+    output = (request.get("AsyncInferenceConfig") or {}).get("OutputConfig") or {}
+    if "AsyncInferenceConfig" in request and not output.get("S3OutputPath"):
+        raise Lacking("asynchronous endpoints without S3OutputPath")
     if any(each.has_many_models for each in hosted.values()):
         raise Lacking("multi-model endpoints")
     backend.endpoint_configs[config.endpoint_config_name] = config

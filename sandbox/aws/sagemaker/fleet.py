@@ -20,6 +20,7 @@ class Fleet:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.variants: dict[str, Variant] = {}
         self._serving: dict[str, Serving] = {}
         self._held = 0
         self._idle = threading.Condition()
@@ -31,6 +32,7 @@ class Fleet:
         """
         try:
             for variant in variants:
+                self.variants[variant.name] = variant
                 kind = Serving if variant.serverless is None else OnDemand
                 self._serving[variant.name] = kind(self._folder, variant, log(variant))
                 self._serving[variant.name].start()
@@ -66,7 +68,7 @@ class Fleet:
     def stop(self) -> None:
         """End all containers as soon as the requests they work on are answered."""
         with self._idle:
-            self._idle.wait_for(lambda: self._held == 0, timeout=ANSWER_SECONDS)
+            self._idle.wait_for(lambda: self._held == 0)  # a request ends by its own limit
         for serving in self._serving.values():
             serving.end()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -84,7 +84,7 @@ def _invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, str
                 endpoint, "server", 0, "primary", "The container did not answer the invocation."
             ) from error
     if answer.status >= 400:
-        raise _refused(endpoint, answer)
+        raise refused(endpoint, answer)
     return 200, _reply_headers(answer, variant), answer.body
 
 
@@ -98,7 +98,8 @@ def _reply_headers(answer: Answer, variant: str) -> dict[str, str]:
     return headers
 
 
-def _refused(endpoint: Endpoint, answer: Answer) -> ModelError:
+def refused(endpoint: Endpoint, answer: Answer) -> ModelError:
+    """What a container's error becomes."""
     side = "client" if answer.status < 500 else "server"
     return _model_error(endpoint, side, answer.status, answer.container, answer.body.decode(errors="replace"))
 
