@@ -22,7 +22,7 @@ PATCHES = (
     "access.authorization access.identity access.iam access.sts s3 sqs secretsmanager dynamodb logs.groups events "
     "scheduler functions cloudformation servicecatalog sagemaker.jobkinds sagemaker.pipelines sagemaker.registry "
     "sagemaker.endpoint_configs sagemaker.endpoints sagemaker.invocation sagemaker.asynchronous "
-    "sagemaker.code_repositories sagemaker.images sagemaker.projects sagemaker.transform "
+    "sagemaker.autoscaling sagemaker.code_repositories sagemaker.images sagemaker.projects sagemaker.transform "
     "sagemaker.tuning sagemaker.quotas"
 ).split()
 """Modules of this package that add what moto lacks; each has an `install()`."""

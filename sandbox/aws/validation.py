@@ -16,6 +16,7 @@ from moto.core.utils import get_service_model
 from sandbox.aws.authorities import shapes
 
 _CODES = {
+    "application-autoscaling": "ValidationException",
     "cloudformation": "ValidationError",
     "dynamodb": "ValidationException",
     "events": "ValidationException",

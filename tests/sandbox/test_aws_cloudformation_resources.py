@@ -41,6 +41,8 @@ NO_ATTRIBUTE = {
 }
 # Types whose handlers other tests drive, with roles of their own.
 TRIED_ELSEWHERE = (
+    "AWS::ApplicationAutoScaling::ScalableTarget",  # test_aws_autoscaling.py
+    "AWS::ApplicationAutoScaling::ScalingPolicy",
     "AWS::CloudFormation::CustomResource",  # test_aws_custom_resources.py
     "AWS::CloudFormation::Stack",  # test_project_template.py
     "AWS::SageMaker::Endpoint",  # test_aws_cloudformation_sagemaker.py, test_deploy.py

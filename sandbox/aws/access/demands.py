@@ -39,7 +39,7 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
     context = {
         key.lower(): value for key, name in _CONTEXT.get(service, {}).items() if (value := parameter(name)) is not None
     }
-    if operation in ("ListModelPackages", "PutMetricAlarm"):
+    if operation in ("ListModelPackages", "PutMetricAlarm") or operation.startswith("DescribeScal"):
         context = {}  # what it filters by, or watches, is no condition
     if service == "lambda" and "EventSourceMapping" in operation:
         context |= _function_of_mapping(parameter)
@@ -80,10 +80,12 @@ _PASSED_ROLES = {
     "cloudformation": {"RoleARN": "cloudformation.amazonaws.com"},
     "lambda": {"Role": "lambda.amazonaws.com"},
     "events": {"RoleArn": "events.amazonaws.com"},
+    "application-autoscaling": {"RoleARN": "application-autoscaling.amazonaws.com"},
 }
 _PASSED_WITHIN = {"scheduler": ("Target", "RoleArn", "scheduler.amazonaws.com")}
 """Roles that are passed in a structure: the parameter, its member, who receives the role."""
 _TAGGED = {
+    "application-autoscaling:RegisterScalableTarget": ("Tags", "application-autoscaling:TagResource"),
     "cloudformation:CreateChangeSet": ("Tags", "cloudformation:TagResource"),
     "cloudformation:CreateStack": ("Tags", "cloudformation:TagResource"),
     "cloudformation:UpdateStack": ("Tags", "cloudformation:TagResource"),
@@ -100,6 +102,10 @@ _TAGGED = {
 }
 """Calls that tag what they make: the parameter, and the action that tags ask for."""
 _CONTEXT = {
+    "application-autoscaling": {
+        "application-autoscaling:service-namespace": "ServiceNamespace",
+        "application-autoscaling:scalable-dimension": "ScalableDimension",
+    },
     "sagemaker": {"sagemaker:ModelApprovalStatus": "ModelApprovalStatus"},
     "cloudformation": {"cloudformation:RoleArn": "RoleARN", "cloudformation:TemplateUrl": "TemplateURL"},
     "cloudwatch": {"cloudwatch:namespace": "Namespace"},
@@ -288,6 +294,13 @@ def _scheduler(operation: str, parameter: Parameter) -> list[str]:
     return [_arn("scheduler", f"schedule/{parameter('GroupName') or 'default'}/{name}")] if name else []
 
 
+def _autoscaling(operation: str, parameter: Parameter) -> list[str]:
+    if operation.startswith("Describe"):
+        return []
+    # A target's id is random, and one that is new has none.
+    return [parameter("ResourceARN") or _arn("application-autoscaling", "scalable-target/any")]
+
+
 def _ecr(operation: str, parameter: Parameter) -> list[str]:
     names = parameter("repositoryNames") or [parameter("repositoryName")]
     return [_arn("ecr", f"repository/{name}") for name in names if name]
@@ -318,6 +331,7 @@ _RESOURCES: dict[str, Callable[[str, Parameter], list[str]]] = {
     "ssm": _ssm,
     "sns": _sns,
     "scheduler": _scheduler,
+    "application-autoscaling": _autoscaling,
     "sqs": _sqs,
     "sts": _sts,
     "dynamodb": _named("dynamodb", "TableName", "table/"),

@@ -92,6 +92,8 @@ def _refuse_conversion(endpoint: Endpoint, config: Mapping[str, Any]) -> None:
 
 may_update: list[Callable[[Endpoint, Mapping[str, Any]], None]] = [_refuse_conversion]
 """What looks at an update before it begins: functions of an endpoint and its new config that raise ValidationError."""
+when_removed: list[Callable[[Endpoint], None]] = []
+"""What goes with an endpoint that is deleted."""
 
 
 def find(backend: SageMakerModelBackend, name: str) -> Endpoint:
@@ -242,6 +244,8 @@ def _delete_endpoint(self: SageMakerModelBackend, endpoint_name: str) -> None:
         if endpoint.endpoint_status not in ("InService", "Failed"):
             raise ValidationError(f'Cannot update in-progress endpoint "{endpoint.arn}".')
         endpoint.change("Deleting")
+    for forget in when_removed:
+        forget(endpoint)
     _in_background(_remove, endpoint)
 
 

@@ -1,6 +1,7 @@
 """CloudFormation's resource types, one file per service. Importing this registers every handler."""
 
 from sandbox.aws.cloudformation.resources import (
+    autoscaling,
     cloudwatch,
     custom,
     dynamodb,
@@ -20,6 +21,7 @@ from sandbox.aws.cloudformation.resources import (
 )
 
 __all__ = [
+    "autoscaling",
     "cloudwatch",
     "custom",
     "dynamodb",

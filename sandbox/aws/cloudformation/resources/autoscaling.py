@@ -1,0 +1,73 @@
+"""The Application Auto Scaling resource types of CloudFormation."""
+
+from __future__ import annotations
+
+from sandbox.aws.cloudformation.resources.handler import (
+    Call,
+    Handler,
+    Made,
+    Properties,
+    handles,
+    names,
+    retag,
+    tags,
+    without,
+)
+
+_KEY = ("ResourceId", "ScalableDimension", "ServiceNamespace")
+
+
+@handles("AWS::ApplicationAutoScaling::ScalableTarget")
+class ScalableTarget(Handler):
+    properties = names(
+        "MaxCapacity MinCapacity ResourceId RoleARN ScalableDimension ServiceNamespace SuspendedState Tags"
+    )
+
+    def create(self, call: Call, properties: Properties) -> Made:
+        own = tags(properties)
+        request = without(properties, "Tags") | ({"Tags": own} if own else {})
+        call.client("application-autoscaling").register_scalable_target(**request)
+        name = "|".join(properties[key] for key in _KEY)
+        return Made(name, {"Id": name})
+
+    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+        client = call.client("application-autoscaling")
+        arn = client.register_scalable_target(**without(new, "Tags"))["ScalableTargetARN"]
+        retag(
+            old,
+            new,
+            lambda keys: client.untag_resource(ResourceARN=arn, TagKeys=keys),
+            lambda pairs: client.tag_resource(ResourceARN=arn, Tags=pairs),
+        )
+        return made
+
+    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+        key = {name: properties[name] for name in _KEY}
+        call.client("application-autoscaling").deregister_scalable_target(**key)
+
+
+@handles("AWS::ApplicationAutoScaling::ScalingPolicy")
+class ScalingPolicy(Handler):
+    properties = names(
+        "PolicyName PolicyType ResourceId ScalableDimension ScalingTargetId ServiceNamespace "
+        "StepScalingPolicyConfiguration TargetTrackingScalingPolicyConfiguration"
+    )
+
+    def create(self, call: Call, properties: Properties) -> Made:
+        request = without(properties, "ScalingTargetId") | self._key(properties)
+        arn = call.client("application-autoscaling").put_scaling_policy(**request)["PolicyARN"]
+        return Made(arn, {"Arn": arn})
+
+    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+        return self.create(call, new)
+
+    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+        client = call.client("application-autoscaling")
+        client.delete_scaling_policy(PolicyName=properties["PolicyName"], **self._key(properties))
+
+    @staticmethod
+    def _key(properties: Properties) -> Properties:
+        """What the policy is for: named by three properties, or by what Ref of its target is."""
+        if target := properties.get("ScalingTargetId"):
+            return dict(zip(_KEY, target.split("|"), strict=True))
+        return {name: properties[name] for name in _KEY}
