@@ -8,9 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ci_scripts import aws_errors, change_set, console, errors, export, hosting, job, registry, stack, text
+from ci_scripts import (
+    aws_errors,
+    change_set,
+    console,
+    deployment_record,
+    errors,
+    export,
+    hosting,
+    job,
+    registry,
+    stack,
+    text,
+)
 from ci_scripts.aws import Aws
 from ci_scripts.change_set import TemplateArgument
+from ci_scripts.deployment_history import History
+from ci_scripts.deployment_record import Record, Standing
 from ci_scripts.export import Export
 from ci_scripts.hosting import Hosting
 from ci_scripts.registry import ModelPackage
@@ -29,66 +43,149 @@ _LONGEST_TEMPLATE_BODY = 51_200  # bytes
 _CAPABILITIES: Sequence[CapabilityType] = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 
 
-def run(project: Project, plan: Export, role_arn: str | None, poll_seconds: float) -> None:
-    """Bring the stage of `plan` to what it says.
+_RECORD_ATTEMPTS = 5
 
-    Returns when the endpoint is InService and serves the export's model package; raises in every other case.
-    """
-    host = hosting.of(plan.hosting)
-    aws = Aws(project.region)
+
+def announce(project: Project, plan: Export) -> None:
+    """Say what is about to be deployed, before anybody is asked."""
     job.say(f"stage:         {plan.stage}")
     job.say(f"stack:         {plan.stack_name} in {project.region}")
     job.say(f"endpoint:      {plan.endpoint_name}")
     job.say(f"model package: {plan.model_package_arn}")
-    job.say(str(aws.log_in()))
-    # Approval can be withdrawn between build and deploy, and prod may be deployed days later.
-    package = _require_approved(aws, project, plan)
-    job.say(f"{package} is Approved")
-    _write_links(aws.region, host, plan)
-    try:
-        _deploy(aws, project, host, plan, role_arn, poll_seconds)
-        with job.section("Endpoint"):
-            host.prove(aws, plan, package, poll_seconds, of_stack=True)
-            job.say(f"{host.title(plan)} is InService and serves {package}")
-    except job.Cancelled as cancelled:
-        with job.after_cancellation():
-            state = _seen(lambda: _state(aws, plan))
-        raise errors.JobCancelled(
-            f"{cancelled}; {state}",
-            hint="CloudFormation carries on with what it has begun. Run the job again: it waits, then verifies.",
-        ) from None
-    _report(aws.region, host, plan, package)
 
 
-def _require_approved(aws: Aws, project: Project, plan: Export) -> ModelPackage:
-    return registry.require_approved(aws.sagemaker, plan.model_package_arn, project.model_package_group)
+class Deployment:
+    """One export on its way to its stage, by one job."""
 
+    def __init__(
+        self,
+        aws: Aws,
+        project: Project,
+        plan: Export,
+        content: bytes,
+        role_arn: str | None,
+        poll_seconds: float,
+        *,
+        instead_of: Record | None = None,
+    ) -> None:
+        """`content` is the export that `plan` is read from. `instead_of`: a person takes this deployment back."""
+        self._aws, self._project, self._role_arn, self._poll_seconds = aws, project, role_arn, poll_seconds
+        self._plan, self._content, self._digest = plan, content, export.digest(content)
+        self._host = hosting.of(plan.hosting)
+        self._history = History(aws, project, plan.stage)
+        self._instead_of = self._latest = instead_of
+        self._goes_back = instead_of is not None
 
-def _deploy(aws: Aws, project: Project, host: Hosting, plan: Export, role_arn: str | None, poll_seconds: float) -> None:
-    def examine(action: Action) -> None:
+    def run(self) -> None:
+        """Bring the stage to what the export says, and record it.
+
+        Returns when the endpoint is InService and serves the export's model package; raises in every other case.
+        """
+        # Approval can be withdrawn between build and deploy, and prod may be deployed days later.
+        package = self._require_approved()
+        job.say(f"{package} is Approved")
+        _write_links(self._aws.region, self._host, self._plan)
+        try:
+            self._deploy()
+            with job.section("Endpoint"):
+                self._prove(package)
+                job.say(f"{self._host.title(self._plan)} is InService and serves {package}")
+            with job.section("Record"):
+                self._record(package)
+        except job.Cancelled as cancelled:
+            with job.after_cancellation():
+                state = _seen(lambda: _state(self._aws, self._plan))
+            raise errors.JobCancelled(
+                f"{cancelled}; {state}",
+                hint="CloudFormation carries on with what it has begun. Run the job again: it waits, then verifies.",
+            ) from None
+        _report(self._aws.region, self._host, self._plan, package)
+
+    def _require_approved(self) -> ModelPackage:
+        group = self._project.model_package_group
+        return registry.require_approved(self._aws.sagemaker, self._plan.model_package_arn, group)
+
+    def _prove(self, package: ModelPackage) -> None:
+        self._host.prove(self._aws, self._plan, package, self._poll_seconds, of_stack=True)
+
+    def _deploy(self) -> None:
+        plan, cloudformation = self._plan, self._aws.cloudformation
+
+        def confirm() -> None:
+            self._require_approved()  # again: a busy stack may have been waited for in between
+
+        stack_plan = change_set.Plan(
+            stack_name=plan.stack_name,
+            template=_template_argument(self._aws, self._project, plan),
+            parameters=plan.parameters,
+            tags=plan.tags,
+            capabilities=_CAPABILITIES,
+            role_arn=self._role_arn,
+        )
+        try:
+            change_set.deploy(cloudformation, stack_plan, self._poll_seconds, self._examine, confirm)
+        except errors.StackFailed as failed:
+            job.say(_seen(lambda: self._host.state(self._aws, plan)))
+            if over := aws_errors.over_quota(failed.message, self._project.region):
+                other = "Or let the stage use an instance type that the account has."
+                raise errors.QuotaExceeded(failed.message, hint=f"{over} {other} {failed.hint}") from failed
+            raise
+
+    def _examine(self, action: Action) -> None:
+        """What this deployment is, seen from those before it; raises what forbids it."""
+        self._latest = self._history.latest()
+        if self._instead_of is None:
+            self._place(action)
+        elif self._latest is None or self._latest.number != self._instead_of.number:
+            raise _meanwhile(self._plan, self._latest)
         if action is Action.UPDATE:
-            stack.require_newest_pipeline(aws.cloudformation, plan.stack_name)
-            host.require_updatable(aws, plan, poll_seconds)
+            self._host.require_updatable(self._aws, self._plan, self._poll_seconds)
 
-    def confirm() -> None:
-        _require_approved(aws, project, plan)  # again: a busy stack may have been waited for in between
+    def _place(self, action: Action) -> None:
+        plan, latest, at = self._plan, self._latest, job.current()
+        newest = None
+        if action is Action.UPDATE and at.pipeline_id:
+            newest = stack.last_pipeline(self._aws.cloudformation, plan.stack_name, at.project_id)
+        standing = deployment_record.standing(
+            latest, at, plan, self._digest, newest, lambda: self._history.has_served(at, self._digest)
+        )
+        self._goes_back = standing is Standing.RETURN
+        mark = deployment_record.mark_of(latest, plan.model_package_arn, self._digest)
+        if self._goes_back and latest is not None:
+            job.say(
+                f"rollback: this pipeline's export has served before, and {latest.model_package_arn} since "
+                f"(record {latest.number}, {latest.time}, {latest.by}). It takes that one's place."
+            )
+        if mark is not None:
+            job.say(f"{plan.stage} was rolled back from this version on {mark['Time']} (record {mark['Number']})")
 
-    stack_plan = change_set.Plan(
-        stack_name=plan.stack_name,
-        template=_template_argument(aws, project, plan),
-        parameters=plan.parameters,
-        tags=plan.tags,
-        capabilities=_CAPABILITIES,
-        role_arn=role_arn,
-    )
-    try:
-        change_set.deploy(aws.cloudformation, stack_plan, poll_seconds, examine, confirm)
-    except errors.StackFailed as failed:
-        job.say(_seen(lambda: host.state(aws, plan)))
-        if over := aws_errors.over_quota(failed.message, project.region):
-            other = "Or let the stage use an instance type that the account has."
-            raise errors.QuotaExceeded(failed.message, hint=f"{over} {other} {failed.hint}") from failed
-        raise
+    def _record(self, package: ModelPackage) -> None:
+        """Write down what serves now, once for each pipeline."""
+        plan, latest, at = self._plan, self._latest, job.current()
+        properties = package.description.get("CustomerMetadataProperties", {})
+        for _ in range(_RECORD_ATTEMPTS):
+            if latest and (latest.is_of(at, self._digest) or (self._instead_of and latest.digest == self._digest)):
+                job.say(f"record {latest.number} of {plan.stage} tells of it already, {latest.by}")
+                return
+            record = deployment_record.following(latest, at, plan, self._content, properties, goes_back=self._goes_back)
+            if self._history.append(record):
+                job.say(f"record {record.number} of {plan.stage}: {record.event}, below {self._history.place}")
+                return
+            latest = self._history.latest()
+            try:
+                self._prove(package)
+            except errors.SagemakerCiError as error:
+                raise _meanwhile(plan, latest) from error
+        raise errors.RecordNotWritten(f"other deployments took each place for a record below {self._history.place}")
+
+
+def _meanwhile(plan: Export, latest: Record | None) -> errors.DeployedMeanwhile:
+    what = f"{latest.model_package_arn} ({latest.time}, {latest.by})" if latest else "something"
+    return errors.DeployedMeanwhile(f"while this job was under way, {what} was {_done(latest)} in {plan.stage}")
+
+
+def _done(latest: Record | None) -> str:
+    return "rolled back to" if latest and latest.event == deployment_record.ROLLED_BACK else "deployed"
 
 
 def _seen(look: Callable[[], str]) -> str:

@@ -422,6 +422,71 @@ class StackContended(SagemakerCiError):
     )
 
 
+class VersionTakenBack(SagemakerCiError):
+    """The stage was rolled back from this version after this pipeline began, and nobody has deployed it anew since."""
+
+    code = "SMCI-507"
+    hint = (
+        "If it shall serve all the same, start a new pipeline for this version (Build > Pipelines > New pipeline, its "
+        "ARN as model_package_arn), or roll back to it by name: `sagemaker-ci rollback --to VERSION`."
+    )
+
+
+class HistoryUnreachable(SagemakerCiError):
+    """The records of deployments in S3 cannot be read, and without them nobody knows what may be deployed."""
+
+    code = "SMCI-508"
+    hint = (
+        "Nothing was changed. The job's role has to list, read and write below that address: deploy "
+        "`infra/gitlab-oidc.yml` of this version, whose roles do, or grant it to yours, and to the key of the bucket."
+    )
+
+
+class RecordNotWritten(SagemakerCiError):
+    """The stage was deployed and proven, and the record that tells of it could not be written."""
+
+    code = "SMCI-509"
+    hint = "What was deployed serves. Remove the cause and run the job again: it changes nothing and writes the record."
+
+
+class NewerRecord(SagemakerCiError):
+    """The records of deployments were written by a newer version of sagemaker-ci."""
+
+    code = "SMCI-510"
+    hint = "Use the version of the component that wrote it, or a newer one."
+
+
+class InvalidRecord(SagemakerCiError):
+    """An object among the records of deployments is none, or was changed."""
+
+    code = "SMCI-511"
+    hint = (
+        "Records are never changed. If the bucket keeps versions, restore the object's first one; else move it away, "
+        "and the record before it counts as the newest."
+    )
+
+
+class NothingToRollBackTo(SagemakerCiError):
+    """Nothing that is recorded can take the place of what serves, or nothing recorded is what was asked for."""
+
+    code = "SMCI-512"
+    hint = "`sagemaker-ci history` lists what has served. Deploy another version with a pipeline of its own."
+
+
+class AlreadyRolledBack(SagemakerCiError):
+    """The newest deployment is a rollback itself: going back once more has to be asked for by name."""
+
+    code = "SMCI-513"
+    hint = "If that is not enough, name the version: `sagemaker-ci rollback --to VERSION`, see `sagemaker-ci history`."
+
+
+class DeployedMeanwhile(SagemakerCiError):
+    """Another deployment of the stage was recorded while this job was under way, and what it brought counts."""
+
+    code = "SMCI-514"
+    hint = "See `sagemaker-ci history`. If this version shall serve, run the job again."
+
+
 # --- 6xx: endpoints ------------------------------------------------------------------------------------------------
 
 

@@ -109,44 +109,50 @@ def load(stage: str, project: Project, environ: Mapping[str, str], folder: Path)
     Raises InvalidExport, ExportChanged, or ExportNotAnnounced in a job that was told no hash; on a person's own machine
     there is no pipeline to tell one.
     """
-    from importlib.resources import files
+    return load_with_content(stage, project, environ, folder)[0]
 
-    from ci_scripts import documents, schemas
 
+def load_with_content(stage: str, project: Project, environ: Mapping[str, str], folder: Path) -> tuple[Export, bytes]:
+    """`load`, and the file's bytes."""
     path = folder / file_name(stage)
     try:
         raw = repository.read(path, _MOST_BYTES, folder)
-        content = documents.parse_json(raw.decode())
-    except (repository.Unreadable, documents.Malformed) as error:
-        raise errors.InvalidExport(documents.about(path.name, error)) from None
-    except UnicodeDecodeError:
-        raise errors.InvalidExport(f"{path.name} is not UTF-8 text") from None
-    schema = json.loads(files(__package__).joinpath("export.schema.json").read_text("utf-8"))
-    problem = next(iter(schemas.problems(content, schema)), None)
-    if problem is not None:
-        raise errors.InvalidExport(f"{path.name}: {': '.join(part for part in problem if part)}")
+    except repository.Unreadable as error:
+        raise errors.InvalidExport(f"{path.name} {error}") from None
+    export = _read(raw, path.name)
     announced = environ.get(digest_variable(stage), "" if _JOB_VARIABLES & environ.keys() else None)
     if announced == "":
         raise errors.ExportNotAnnounced(f"{digest_variable(stage)} is not set: {path.name} may be anybody's")
     if announced is not None and announced != digest(raw):
         raise errors.ExportChanged(f"{path.name} is not the file that this pipeline's build job wrote")
-    asked = environ.get("SMCI_MODEL_PACKAGE_ARN") or content["ModelPackageArn"]  # what the pipeline was started for
-    named = named_parameters(stage, project, content["ModelPackageArn"])
-    claims = {
-        "Stage": (content["Stage"], stage),
-        "StackName": (content["StackName"], project.stack(stage)),
-        "EndpointName": (content["EndpointName"], project.endpoint(stage)),
-        "ModelPackageArn": (content["ModelPackageArn"], asked),
-    } | {
-        f"Parameters.{name}": (content["Parameters"].get(name, expected), expected) for name, expected in named.items()
-    }
-    for name, (claim, expected) in claims.items():
-        if claim != expected:
-            raise errors.InvalidExport(
-                f"{path.name}: {name} is {text.quoted(claim, 200)}, this job deploys {expected!r}"
-            )
+    _require_meant(export, path.name, stage, project, environ.get("SMCI_MODEL_PACKAGE_ARN", ""))
+    return export, raw
+
+
+def parse(content: bytes, name: str, stage: str, project: Project) -> Export:
+    """The export of `stage` that `content` is, called `name` in messages. Raises InvalidExport."""
+    export = _read(content, name)
+    _require_meant(export, name, stage, project)
+    return export
+
+
+def _read(raw: bytes, name: str) -> Export:
+    from importlib.resources import files
+
+    from ci_scripts import documents, schemas
+
+    try:
+        content = documents.parse_json(raw.decode())
+    except documents.Malformed as error:
+        raise errors.InvalidExport(documents.about(name, error)) from None
+    except UnicodeDecodeError:
+        raise errors.InvalidExport(f"{name} is not UTF-8 text") from None
+    schema = json.loads(files(__package__).joinpath("export.schema.json").read_text("utf-8"))
+    problem = next(iter(schemas.problems(content, schema)), None)
+    if problem is not None:
+        raise errors.InvalidExport(f"{name}: {': '.join(part for part in problem if part)}")
     return Export(
-        stage=stage,
+        stage=content["Stage"],
         stack_name=content["StackName"],
         endpoint_name=content["EndpointName"],
         model_package_arn=content["ModelPackageArn"],
@@ -155,3 +161,17 @@ def load(stage: str, project: Project, environ: Mapping[str, str], folder: Path)
         tags=content["Tags"],
         hosting=content.get("Hosting", REAL_TIME),
     )
+
+
+def _require_meant(export: Export, name: str, stage: str, project: Project, asked: str = "") -> None:
+    """Raise InvalidExport for an export of another stage or project, or model package than `asked`, if any."""
+    named = named_parameters(stage, project, export.model_package_arn)
+    claims = {
+        "Stage": (export.stage, stage),
+        "StackName": (export.stack_name, project.stack(stage)),
+        "EndpointName": (export.endpoint_name, project.endpoint(stage)),
+        "ModelPackageArn": (export.model_package_arn, asked or export.model_package_arn),
+    } | {f"Parameters.{key}": (export.parameters.get(key, expected), expected) for key, expected in named.items()}
+    for field, (claim, expected) in claims.items():
+        if claim != expected:
+            raise errors.InvalidExport(f"{name}: {field} is {text.quoted(claim, 200)}, this job deploys {expected!r}")

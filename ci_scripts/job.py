@@ -40,6 +40,10 @@ class Job(NamedTuple):
     project_url: str
     ref: str
     commit: str
+    person: str = ""
+    """Who started the job, by login name."""
+    pipeline_created_at: str = ""
+    """ISO 8601."""
 
     @property
     def in_gitlab(self) -> bool:
@@ -50,7 +54,7 @@ def current(environ: Mapping[str, str] = os.environ) -> Job:
     """The job described by GitLab's predefined variables: https://docs.gitlab.com/ci/variables/predefined_variables/."""
     names = (
         "CI_JOB_ID CI_JOB_NAME CI_JOB_URL CI_PIPELINE_ID CI_PIPELINE_SOURCE CI_PROJECT_ID CI_PROJECT_PATH "
-        "CI_PROJECT_URL CI_COMMIT_REF_NAME CI_COMMIT_SHA"
+        "CI_PROJECT_URL CI_COMMIT_REF_NAME CI_COMMIT_SHA GITLAB_USER_LOGIN CI_PIPELINE_CREATED_AT"
     ).split()
     return Job(*(environ.get(name, "") for name in names))
 

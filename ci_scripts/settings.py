@@ -52,6 +52,10 @@ class Project(NamedTuple):
         """Name of the CloudFormation stack of a stage; the id keeps `abalone` and `abalone-2` apart in IAM prefixes."""
         return f"sagemaker-{self.name}-{self.id}-deploy-{stage}"
 
+    def history_prefix(self, stage: str) -> str:
+        """Where the records of a stage's deployments are in the artifact bucket; its roles may add to them alone."""
+        return f"sagemaker-{self.name}-{self.id}-history/{stage}/"
+
     @property
     def approvals_table(self) -> str:
         """The DynamoDB table in which infra/trigger.yml keeps what became of each approval."""

@@ -60,20 +60,13 @@ def make_ready(cloudformation: CloudFormationClient, name: str, role_arn: str | 
         job.pause(poll_seconds)
 
 
-def require_newest_pipeline(cloudformation: CloudFormationClient, name: str) -> None:
-    """Raise PipelineOvertaken when a newer pipeline of this GitLab project has deployed to the stack.
+def last_pipeline(cloudformation: CloudFormationClient, name: str, project_id: str) -> int | None:
+    """The pipeline of this GitLab project that made the stack what it is, by its events: see stack_rules.last_pipeline.
 
     GitLab itself prevents outdated deployments only between commits, while approvals start pipelines of the same one:
     https://docs.gitlab.com/ci/environments/deployment_safety/#prevent-outdated-deployment-jobs
     """
-    at = job.current()
-    if not at.pipeline_id:
-        return
-    newest = stack_rules.last_pipeline(event_pages(cloudformation, name), at.project_id)
-    if newest and newest > int(at.pipeline_id):
-        raise errors.PipelineOvertaken(
-            f"pipeline {newest} has deployed to {name} since pipeline {at.pipeline_id} began"
-        )
+    return stack_rules.last_pipeline(event_pages(cloudformation, name), project_id)
 
 
 def _delete(

@@ -26,6 +26,7 @@ SCHEMAS = {
     "stage-config": "ci_scripts/build/stage-config.schema.json",
     "quality": "ci_scripts/quality.schema.json",
     "export": "ci_scripts/export.schema.json",
+    "deployment-record": "ci_scripts/deployment-record.schema.json",
 }
 _REFERENCE = Path("docs/reference")
 _IN_SEED = ("stage-config", "quality")  # files that people edit, and editors complete

@@ -89,7 +89,19 @@ class Deploy(ModelDeploy):
             .invoke_endpoint(EndpointName=self.endpoint, Body=b"1,2,3", ContentType="text/csv")["Body"]
             .read()
         )
-        return problems if abs(float(body) - self.answer) < 0.01 else [*problems, f"the endpoint answers {body!r}"]
+        if abs(float(body) - self.answer) >= 0.01:
+            problems.append(f"the endpoint answers {body!r}")
+        if (told := self._recorded()) != self.arns[self.answer]:
+            problems.append(f"the newest record tells of {told}")
+        return problems
+
+    def _recorded(self) -> str:
+        """The model package that serves, as the newest record of the stage tells."""
+        s3, bucket = self.aws.client("s3"), self.project.bucket
+        prefix = f"sagemaker-{self.project.name}-{self.project.id}-history/staging/"
+        keys = sorted(each["Key"] for each in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []))
+        record = json.loads(s3.get_object(Bucket=bucket, Key=keys[-1])["Body"].read()) if keys else {}
+        return str(record.get("ModelPackageArn", "nothing"))
 
     def leftovers(self) -> list[str]:
         left = unexecuted(self.cloudformation, self.stack_name)

@@ -28,7 +28,11 @@ def run(arguments: Namespace) -> None:
     # Imported when the settings are known to be right: a missing variable is answered at once.
     from pathlib import Path
 
-    from ci_scripts import deployment, export
+    from ci_scripts import deployment, export, job
+    from ci_scripts.aws import Aws
 
-    plan = export.load(arguments.stage, project, os.environ, Path.cwd())
-    deployment.run(project, plan, role_arn, poll_seconds)
+    plan, content = export.load_with_content(arguments.stage, project, os.environ, Path.cwd())
+    aws = Aws(project.region)
+    deployment.announce(project, plan)
+    job.say(str(aws.log_in()))
+    deployment.Deployment(aws, project, plan, content, role_arn, poll_seconds).run()

@@ -190,7 +190,7 @@ def test_an_older_approvals_pipeline_does_not_take_back_what_a_newer_one_brought
     succeeded(deployment.deploy(**of_pipeline(8)))  # no change
     deployment.build(older)
     error = failed(deployment.deploy(**of_pipeline(6)), "SMCI-505")
-    assert error.endswith(f"pipeline 7 has deployed to {deployment.stack_name()} since pipeline 6 began")
+    assert error.endswith(f"pipeline 8 has deployed to {deployment.stack_name()} since pipeline 6 began")
     assert deployment.prediction() == pytest.approx(9.0)
     succeeded(deployment.deploy(**of_pipeline(9)))  # on purpose: a new pipeline for the older version
     assert deployment.prediction() == pytest.approx(4.0)

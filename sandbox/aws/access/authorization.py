@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -135,13 +136,20 @@ def authorize(response: Any, service: str, resource: str) -> None:
     caller = _caller(response)
     if action in _ALWAYS_ALLOWED or (caller.arn == ROOT and not violations.wanted()):
         return
-    asked = demands(service, action.partition(":")[2], response._get_param, resource)
+    parameter = partial(_parameter_or_header, response) if service == "s3" else response._get_param
+    asked = demands(service, action.partition(":")[2], parameter, resource)
     requestlog.note_demands(asked)
     if caller.arn == ROOT:
         return
     for demand in asked:
         requestlog.note_asked(demand.action, demand.resource)
         _require(caller, demand)
+
+
+def _parameter_or_header(response: Any, name: str) -> Any:
+    """S3 takes most of what a call says from headers."""
+    value = response._get_param(name)
+    return response.headers.get(name) if value is None else value
 
 
 # Settings of a bucket whose actions moto takes for creating it: part of the address, part of the action's name.

@@ -50,6 +50,8 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
         context["dynamodb:leadingkeys"] = list(item.get("id", {}).values())
     if (service, operation) == ("s3", "GetObject"):
         context |= _tags_of_object(default_resource)
+    if (service, operation) == ("s3", "PutObject") and (condition := parameter("If-None-Match")):
+        context["s3:if-none-match"] = condition
     if service == "secretsmanager":
         context |= _tags_of_secret(resources)
     if imported := parameter("ResourcesToImport") if service == "cloudformation" else None:

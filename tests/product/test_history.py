@@ -1,0 +1,235 @@
+"""The records of deployments in the sandbox's S3: when one is written, by whom, what it forbids, and what faults leave."""
+
+# ruff: noqa: F811 - the fixtures are used under the names they are imported by
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from bench.fault_proxy import Call, FaultProxy
+from ci_scripts import deployment_record, export, job, settings
+from ci_scripts.aws import Aws
+from ci_scripts.deployment_history import History
+from tests.product.test_deploy import Deployment, create_user, deployment, failed, forbid, succeeded  # noqa: F401
+from tests.product.test_iam import PREFIX, Job
+from tests.product.test_oidc_roles import Roles, roles  # noqa: F401
+from tests.sandbox.test_aws_endpoints import model_predicting
+from tests.support.servers import REGION
+
+LONG_AGO = "2026-01-01T00:00:00Z"
+
+
+def of_pipeline(number: int, attempt: int = 1, person: str = "alice", began: str = LONG_AGO) -> dict[str, str]:
+    """GitLab's predefined variables of a job in this pipeline."""
+    return {
+        "CI_JOB_ID": f"{number}{attempt}",
+        "CI_JOB_URL": f"https://gitlab.example.com/team/deploy/-/jobs/{number}{attempt}",
+        "CI_PIPELINE_ID": str(number),
+        "CI_PIPELINE_CREATED_AT": began,
+        "CI_PROJECT_ID": "4711",
+        "CI_PROJECT_URL": "https://gitlab.example.com/team/deploy",
+        "CI_COMMIT_SHA": f"{number:040}",
+        "GITLAB_USER_LOGIN": person,
+    }
+
+
+def records(deployment: Deployment, stage: str = "staging") -> list[dict[str, Any]]:
+    """All records of the stage, oldest first, as they are in S3."""
+    s3, bucket = deployment.aws.client("s3"), deployment.project.bucket
+    prefix = f"sagemaker-{deployment.project.name}-{deployment.project.id}-history/{stage}/"
+    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
+    assert keys == [f"{prefix}{number:08}.json" for number in range(1, len(keys) + 1)]
+    return [json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()) for key in keys]
+
+
+def told(deployment: Deployment) -> list[str]:
+    """`EVENT VERSION of PIPELINE` of every record."""
+    return [
+        f"{each['Event']} {each['ModelPackageArn'].rpartition('/')[2]} of {each['Deployment'].get('PipelineId', '?')}"
+        for each in records(deployment)
+    ]
+
+
+def deploy_version(deployment: Deployment, arn: str, **variables: str) -> CompletedProcess[str]:
+    deployment.build(arn)
+    return deployment.deploy(**variables)
+
+
+def two_versions(deployment: Deployment) -> tuple[str, str]:
+    """Version 1, which predicts 4, was deployed by pipeline 7, and version 2, which predicts 9, by pipeline 8."""
+    older, newer = deployment.register(model_predicting(4.0)), deployment.register(model_predicting(9.0))
+    succeeded(deploy_version(deployment, older, **of_pipeline(7)))
+    succeeded(deploy_version(deployment, newer, **of_pipeline(8)))
+    return older, newer
+
+
+# --- what is recorded ------------------------------------------------------------------------------------------------
+
+
+def test_a_deployment_is_recorded_with_its_export_byte_for_byte(deployment: Deployment) -> None:
+    arn = deployment.register(model_predicting(4.0))
+    stamped = {"GitLabCommit": "beef", "GitLabProject": "team/build"}
+    deployment.aws.client("sagemaker").update_model_package(ModelPackageArn=arn, CustomerMetadataProperties=stamped)
+    deployment.build()
+    exported = (deployment.folder / "staging-config-export.json").read_bytes()
+    began = datetime.now(UTC).replace(microsecond=0)
+    log = succeeded(deployment.deploy(**of_pipeline(7)))
+    [record] = records(deployment)
+    assert record["Export"].encode() == exported
+    assert began <= datetime.fromisoformat(record["Time"]) <= datetime.now(UTC)
+    assert (record["Event"], record["ModelPackageArn"], record["Replaced"]) == ("deployed", arn, None)
+    assert record["Deployment"]["Person"] == "alice"
+    assert record["Deployment"]["PipelineUrl"] == "https://gitlab.example.com/team/deploy/-/pipelines/7"
+    assert record["Origin"] == {"Commit": "beef", "Project": "team/build"}
+    assert "record 1 of staging: deployed" in log
+
+    log = succeeded(deployment.deploy(**of_pipeline(7, attempt=2)))
+    assert "record 1 of staging tells of it already" in log
+    assert len(records(deployment)) == 1
+
+
+def test_a_record_that_could_not_be_written_is_written_by_the_next_attempt(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    user, keys = create_user(deployment.aws)
+    forbid(deployment.aws, user, "s3:PutObject")
+    result = deployment.deploy(**of_pipeline(7), **keys)
+    error = failed(result, "SMCI-509")
+    assert "staging is deployed and proven, but s3://" in error
+    assert "/00000001.json could not be written: " in error
+    assert deployment.prediction() == pytest.approx(4.0)
+    assert records(deployment) == []
+
+    forbid(deployment.aws, user)
+    log = succeeded(deployment.deploy(**of_pipeline(7, attempt=2), **keys))
+    assert "no change" in log
+    assert told(deployment) == ["deployed 1 of 7"]
+
+
+def test_two_records_at_once_have_a_place_each(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    aws, project = client_of(deployment)
+    plan, content = export.load_with_content("staging", project, {}, deployment.folder)
+    [first, second] = [
+        deployment_record.following(None, job.current(of_pipeline(number)), plan, content, {}, goes_back=False)
+        for number in (7, 8)
+    ]
+    with ThreadPoolExecutor() as pool:
+        written = list(pool.map(History(aws, project, "staging").append, [first, second]))
+    assert sorted(written) == [False, True]
+    assert History(aws, project, "staging").latest() == [first, second][written.index(True)]
+    assert History(aws, project, "staging").append([first, second][written.index(True)])  # its answer was lost
+
+
+def test_a_deployment_that_was_recorded_meanwhile_goes_before(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    aws, project = client_of(deployment)
+    plan, content = export.load_with_content("staging", project, {}, deployment.folder)
+    other = deployment_record.following(None, job.current(of_pipeline(8)), plan, content, {}, goes_back=False)
+    with FaultProxy(deployment.aws.url) as proxy:
+
+        def record_another(call: Call) -> None:
+            if call.operation == "s3.PUT object" and call.number == 0:
+                assert History(aws, project, "staging").append(other)
+
+        proxy.before = record_another
+        succeeded(deployment.deploy(**of_pipeline(9), AWS_ENDPOINT_URL=proxy.url))
+    assert told(deployment) == ["deployed 1 of 8", "deployed 1 of 9"]
+
+
+def client_of(deployment: Deployment) -> tuple[Aws, settings.Project]:
+    """AWS as a command asks it, and the project."""
+    aws = Aws(deployment.project.environ["AWS_REGION"])
+    aws.__dict__["s3"] = deployment.aws.client("s3")
+    return aws, settings.load_project(deployment.project.environ)
+
+
+# --- what the records forbid, and what they let through --------------------------------------------------------------
+
+
+def test_a_retried_job_whose_export_has_served_before_rolls_back(deployment: Deployment) -> None:
+    """GitLab's buttons Re-deploy and Rollback retry the job of an old deployment."""
+    older, newer = two_versions(deployment)
+    log = succeeded(deploy_version(deployment, older, **of_pipeline(7, attempt=2, person="bob")))
+    assert f"rollback: this pipeline's export has served before, and {newer} since (record 2, " in log
+    assert deployment.prediction() == pytest.approx(4.0)
+    assert told(deployment)[2:] == ["rolled back 1 of 7"]
+    last = records(deployment)[-1]
+    assert last["Deployment"]["Person"] == "bob"
+    assert last["TakenBack"] == {newer: {"Number": 3, "Time": last["Time"]}}
+
+    error = failed(deploy_version(deployment, newer, **of_pipeline(9)), "SMCI-507")
+    assert f"staging was rolled back from {newer} on {last['Time']} (record 3), after pipeline 9 began" in error
+    failed(deploy_version(deployment, older, **of_pipeline(6)), "SMCI-505")
+    assert deployment.prediction() == pytest.approx(4.0)
+
+    log = succeeded(deploy_version(deployment, newer, **of_pipeline(8, attempt=2)))
+    assert "staging was rolled back from this version on " in log
+    assert deployment.prediction() == pytest.approx(9.0)
+    assert told(deployment)[3:] == ["rolled back 2 of 8"]
+    assert records(deployment)[-1]["TakenBack"] == {}
+
+
+def test_records_that_may_not_be_read_or_understood_stop_a_deployment_before_it_begins(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    user, keys = create_user(deployment.aws)
+    change_sets = deployment.calls("CreateChangeSet")
+    forbid(deployment.aws, user, "s3:ListBucket")
+    assert "cannot be read (s3:ListBucket): " in failed(deployment.deploy(**keys), "SMCI-508")
+
+    forbid(deployment.aws, user)
+    prefix = f"sagemaker-{deployment.project.name}-{deployment.project.id}-history/staging/"
+    deployment.aws.client("s3").put_object(
+        Bucket=deployment.project.bucket, Key=f"{prefix}00000001.json", Body=b'{"SchemaVersion": 2}'
+    )
+    assert "/00000001.json has version 2 of the schema" in failed(deployment.deploy(**keys), "SMCI-510")
+    forbid(deployment.aws, user, "s3:GetObject")
+    assert "cannot be read (s3:GetObject): " in failed(deployment.deploy(**keys), "SMCI-508")
+    assert deployment.stack() is None
+    assert deployment.calls("CreateChangeSet") == change_sets
+
+
+# --- who may -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("role", "own", "other"), [("Staging", "staging", "prod"), ("Prod", "prod", "staging")])
+def test_a_stages_role_adds_to_its_own_history_and_changes_nothing_of_it(
+    roles: Roles, role: str, own: str, other: str
+) -> None:
+    prefix = f"{PREFIX.removesuffix('-deploy')}-history"
+    work = Job(roles, role)
+    with suppress(ClientError):
+        roles.aws.client("s3").create_bucket(
+            Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+
+    def refusal(operation: str, stage: str, **more: Any) -> str:
+        return work.refusal("s3", operation, Bucket="artifacts", Key=f"{prefix}/{stage}/00000001.json", **more)
+
+    assert refusal("put_object", own, Body=b"{}") == "AccessDenied", "without the condition it would replace a record"
+    assert refusal("put_object", own, Body=b"{}", IfNoneMatch="*") == ""
+    assert refusal("put_object", own, Body=b"{}", IfNoneMatch="*") == "PreconditionFailed"
+    assert refusal("get_object", own) == ""
+    assert work.refusal("s3", "list_objects_v2", Bucket="artifacts", Prefix=f"{prefix}/{own}/") == ""
+    assert refusal("delete_object", own) == "AccessDenied"
+    assert refusal("put_object", other, Body=b"{}", IfNoneMatch="*") == "AccessDenied"
+    assert refusal("get_object", other) == "AccessDenied"
+    assert work.refusal("s3", "list_objects_v2", Bucket="artifacts", Prefix=f"{prefix}/{other}/") == "AccessDenied"
+
+
+@pytest.mark.parametrize("role", ["Training", "Check", "Build"])
+def test_no_other_role_writes_a_history(roles: Roles, role: str) -> None:
+    key = f"{PREFIX.removesuffix('-deploy')}-history/prod/00000001.json"
+    request = {"Bucket": "artifacts", "Key": key, "Body": b"{}", "IfNoneMatch": "*"}
+    assert Job(roles, role).refusal("s3", "put_object", **request) == "AccessDenied"
