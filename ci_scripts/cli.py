@@ -20,9 +20,14 @@ COMMANDS = {
     "build": ("ci_scripts.build.command", "pin the approved model package, validate and export the stage configs"),
     "deploy": ("ci_scripts.deploy.command", "deploy an exported stage config through CloudFormation"),
     "test": ("ci_scripts.test.command", "test a stage's endpoint with pytest and quality thresholds"),
+    "rollback": ("ci_scripts.rollback.command", "bring a stage back to what it served before, byte for byte"),
+    "history": ("ci_scripts.history.command", "list what was deployed to each stage, newest first"),
+    "status": ("ci_scripts.status.command", "tell what serves in each stage, since when, by whom and from where"),
     "doctor": ("ci_scripts.doctor.command", "check everything the jobs depend on: ok, or what to do"),
     "bootstrap": ("ci_scripts.bootstrap.command", "offer the project template of a clone in SageMaker Studio"),
 }
+
+_LOOKING = {"doctor", "history", "status"}
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
@@ -67,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with job.cancellation():
             settings.enter_folder()
-            if arguments.command != "doctor":  # it only looks, perhaps in the `after_script` of a job that has reports
+            if arguments.command not in _LOOKING:  # perhaps in the `after_script` of a job that has reports
                 settings.require_version()
                 job.clear_reports()
             arguments.run(arguments)

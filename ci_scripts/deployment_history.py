@@ -32,6 +32,10 @@ class History:
     def place(self) -> str:
         return f"s3://{self._project.artifact_bucket}/{self._prefix}"
 
+    def place_of(self, number: int) -> str:
+        """The address of one record."""
+        return f"s3://{self._project.artifact_bucket}/{self._key(number)}"
+
     def numbers(self) -> list[int]:
         """The numbers of all records, oldest first. Raises HistoryUnreachable."""
         with self._reading("s3:ListBucket"):
@@ -47,7 +51,7 @@ class History:
         with self._reading("s3:GetObject"):
             answer = self._aws.s3.get_object(Bucket=self._project.artifact_bucket, Key=key)
             content = answer["Body"].read()
-        place = f"s3://{self._project.artifact_bucket}/{key}"
+        place = self.place_of(number)
         record = deployment_record.parse(content, place, self._stage, self._project)
         if record.number != number:
             raise errors.InvalidRecord(f"{place} is record {record.number}")

@@ -133,6 +133,19 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
     return project
 
 
+def load_region(environ: Mapping[str, str] = os.environ) -> str:
+    """AWS_REGION alone, for commands that are told of which projects. Raises InvalidSettings."""
+    problems = endpoint_problems(environ)
+    found = value(environ, "AWS_REGION")
+    if not re.fullmatch(REGION, found):
+        problems.insert(
+            0, f"AWS_REGION is {found!r}, expected something like eu-west-1" if found else "AWS_REGION is not set"
+        )
+    if problems:
+        raise InvalidSettings("; ".join(problems))
+    return found
+
+
 def endpoint_problems(environ: Mapping[str, str] = os.environ) -> list[str]:
     """What is wrong with the addresses of AWS services in AWS_ENDPOINT_URL and AWS_ENDPOINT_URL_<SERVICE>."""
     return [

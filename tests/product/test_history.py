@@ -1,4 +1,4 @@
-"""The records of deployments in the sandbox's S3: when one is written, by whom, what it forbids, and what faults leave."""
+"""The records of deployments in the sandbox's S3: when one is written, who may, what it forbids, what faults leave."""
 
 # ruff: noqa: F811 - the fixtures are used under the names they are imported by
 
@@ -200,7 +200,127 @@ def test_records_that_may_not_be_read_or_understood_stop_a_deployment_before_it_
     assert deployment.calls("CreateChangeSet") == change_sets
 
 
-# --- who may -----------------------------------------------------------------------------------------------------------
+# --- history and status ----------------------------------------------------------------------------------------------
+
+
+def test_history_and_status_tell_what_serves_since_when_by_whom_and_from_which_commits(deployment: Deployment) -> None:
+    assert "Nothing is recorded." in succeeded(deployment.run("history"))
+    arn = deployment.register(model_predicting(4.0))
+    stamped = {"GitLabCommit": "beef" * 10, "GitLabProject": "team/build"}
+    deployment.aws.client("sagemaker").update_model_package(ModelPackageArn=arn, CustomerMetadataProperties=stamped)
+    succeeded(deploy_version(deployment, arn, **of_pipeline(7)))
+    [record] = records(deployment)
+
+    before = deployment.calls("GetObject"), deployment.calls("ListObjectsV2") + deployment.calls("ListBucket")
+    heading, line = succeeded(deployment.run("history", "--stage", "staging")).splitlines()
+    assert heading.split() == (
+        "stage # time (UTC) event version instead of by pipeline model-deploy model-build".split()
+    )
+    assert line.split() == ["staging", "1", record["Time"], "deployed", "1", "-", "alice", "7", "00000000", "beefbeef"]
+    after = deployment.calls("GetObject"), deployment.calls("ListObjectsV2") + deployment.calls("ListBucket")
+    assert (after[0] - before[0], after[1] - before[1]) == (1, 1)
+
+    [told_of] = json.loads(succeeded(deployment.run("history", "--json")))
+    assert {key: value for key, value in told_of.items() if key not in ("Place", "SageMakerProject")} == {
+        key: value for key, value in record.items() if key != "Export"
+    }
+    assert told_of["Place"].endswith("-history/staging/00000001.json")
+
+    name = f"{deployment.project.name}/{deployment.project.id}"
+    lines = succeeded(
+        deployment.run("status", "--check", "--project", f"{name}/{deployment.project.bucket}")
+    ).splitlines()
+    assert lines[1].split()[:6] == [deployment.project.group, "staging", "1", "real-time", record["Time"], "deployed"]
+    assert lines[1].split()[6:] == ["alice", "7", "00000000", "beefbeef"]
+    assert lines[2].split() == [deployment.project.group, "prod", "nothing", "is", "recorded"]
+    assert lines[3] == f"endpoint {deployment.project.name}-staging is InService and serves {arn}"
+    [state] = json.loads(succeeded(deployment.run("status", "--json")))
+    assert state["ModelPackageArn"] == arn
+
+
+def test_status_says_what_is_wrong_with_the_name_of_a_project(deployment: Deployment) -> None:
+    error = failed(deployment.run("status", "--project", "abalone"), "SMCI-102")
+    assert "--project is 'abalone', expected NAME/ID or NAME/ID/BUCKET" in error
+    gone = failed(deployment.run("status", "--project", "abalone/p-1"), "SMCI-508")
+    assert "s3://sagemaker-p-1-" in gone
+
+
+# --- rollback --------------------------------------------------------------------------------------------------------
+
+
+def test_a_rollback_brings_back_what_served_before_byte_for_byte(deployment: Deployment) -> None:
+    older, newer = two_versions(deployment)
+    for path in deployment.folder.iterdir():
+        if path.is_file():
+            path.unlink()  # no export, no checkout
+    log = succeeded(deployment.run("rollback", "--stage", "staging", **of_pipeline(8, attempt=2, person="bob")))
+    assert "staging now: version 2, deployed on " in log
+    assert "back to:  version 1, deployed on " in log
+    assert deployment.prediction() == pytest.approx(4.0)
+    assert told(deployment)[2:] == ["rolled back 1 of 8"]
+    first, _, last = records(deployment)
+    assert last["Export"] == first["Export"]
+    assert newer in last["TakenBack"]
+
+    again = deployment.run("rollback", "--stage", "staging", **of_pipeline(9, person="carol"))
+    assert "staging was rolled back to version 1 on " in failed(again, "SMCI-513")
+    assert ", by bob, https://gitlab.example.com/" in again.stderr
+    same = deployment.run("rollback", "--stage", "staging", "--to", older, **of_pipeline(9))
+    assert "staging serves version 1 already" in failed(same, "SMCI-512")
+    gone = deployment.run("rollback", "--stage", "staging", SMCI_ROLLBACK_FROM=newer, **of_pipeline(9))
+    assert f"Nothing to do: {newer} is not what staging serves." in succeeded(gone)
+
+    undone = deployment.run("rollback", "--stage", "staging", SMCI_ROLLBACK_TO="2", **of_pipeline(9))
+    succeeded(undone)
+    assert deployment.prediction() == pytest.approx(9.0)
+    assert told(deployment)[3:] == ["rolled back 2 of 9"]
+    assert records(deployment)[-1]["TakenBack"] == {}
+
+
+def test_what_no_record_tells_of_is_rolled_back_to_the_newest_record(deployment: Deployment) -> None:
+    older, newer = deployment.register(model_predicting(4.0)), deployment.register(model_predicting(9.0))
+    succeeded(deploy_version(deployment, older, **of_pipeline(7)))
+    user, keys = create_user(deployment.aws)
+    forbid(deployment.aws, user, "s3:PutObject")
+    failed(deploy_version(deployment, newer, **of_pipeline(8), **keys), "SMCI-509")  # it serves, and is not recorded
+    assert deployment.prediction() == pytest.approx(9.0)
+    log = succeeded(deployment.run("rollback", "--stage", "staging", **of_pipeline(8, attempt=3)))
+    assert f"staging now: the stack holds {newer}, which no record tells of" in log
+    assert deployment.prediction() == pytest.approx(4.0)
+    assert told(deployment) == ["deployed 1 of 7"]
+
+
+def test_of_two_rollbacks_at_once_one_wins_and_the_other_is_told(deployment: Deployment) -> None:
+    two_versions(deployment)
+
+    def roll_back(pipeline: int) -> CompletedProcess[str]:
+        return deployment.run("rollback", "--stage", "staging", **of_pipeline(pipeline))
+
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(roll_back, (8, 9)))
+    assert deployment.prediction() == pytest.approx(4.0)
+    assert len(records(deployment)) == 3
+    told_of = [result.stdout + result.stderr for result in results]
+    others = [text for text in told_of if "record 3 of staging: rolled back" not in text]
+    assert len(others) == 1
+    assert any(
+        sentence in others[0]
+        for sentence in ("error SMCI-513", "error SMCI-514", "record 3 of staging tells of it already")
+    )
+
+
+def test_what_a_rollback_goes_back_to_must_be_approved_still(deployment: Deployment) -> None:
+    older, _ = two_versions(deployment)
+    deployment.aws.client("sagemaker").update_model_package(ModelPackageArn=older, ModelApprovalStatus="Rejected")
+    failed(deployment.run("rollback", "--stage", "staging", **of_pipeline(8)), "SMCI-403")
+    assert deployment.prediction() == pytest.approx(9.0)
+
+
+def test_where_nothing_is_recorded_there_is_nothing_to_go_back_to(deployment: Deployment) -> None:
+    assert "nothing is recorded of prod" in failed(deployment.run("rollback", "--stage", "prod"), "SMCI-512")
+
+
+# --- who may ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("role", "own", "other"), [("Staging", "staging", "prod"), ("Prod", "prod", "staging")])

@@ -1,0 +1,1 @@
+"""`sagemaker-ci history`: what was deployed, newest first."""

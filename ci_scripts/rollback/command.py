@@ -1,0 +1,54 @@
+"""`sagemaker-ci rollback`: bring a stage back to what it served before, byte for byte, as the records in S3 hold it.
+
+It needs no export and no checkout, and goes by no other stage. target.py chooses what to go back to.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from ci_scripts import settings
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--stage", required=True, choices=settings.STAGES, help="the stage to bring back")
+    settings.add_option(
+        parser,
+        "--to",
+        "SMCI_ROLLBACK_TO",
+        "what to go back to: a version's number or ARN, or # and the number of a record; "
+        "default: what served before the newest deployment",
+        metavar="VERSION",
+    )
+    settings.add_option(
+        parser,
+        "--from",
+        "SMCI_ROLLBACK_FROM",
+        "the model package to take back; nothing is done when it does not serve",
+        metavar="ARN",
+        dest="taken_back",
+    )
+    settings.add_cloudformation_role(parser)
+
+
+def run(arguments: Namespace) -> None:
+    project = settings.load_project()
+    poll_seconds = settings.poll_seconds()
+    role_arn = settings.cloudformation_role(arguments)
+
+    # Imported when the settings are known to be right: a missing variable is answered at once.
+    from ci_scripts import deployment, job
+    from ci_scripts.aws import Aws
+    from ci_scripts.rollback import target
+
+    aws = Aws(project.region)
+    job.say(str(aws.log_in()))
+    with job.section("What to go back to"):
+        found = target.find(aws, project, arguments.stage, arguments.to, arguments.taken_back)
+    if found is None:
+        return
+    deployment.announce(project, found.record.deployed)
+    content = found.record.export.encode()
+    deployment.Deployment(
+        aws, project, found.record.deployed, content, role_arn, poll_seconds, instead_of=found.latest
+    ).run()

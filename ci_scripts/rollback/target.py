@@ -1,0 +1,77 @@
+"""What a rollback goes back to: read from the records, and from the stack, which may hold what no record tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ci_scripts import deployment_record, errors, job, stack
+from ci_scripts.aws import Aws
+from ci_scripts.deployment_history import History
+from ci_scripts.deployment_record import ROLLED_BACK, Record
+from ci_scripts.settings import Project
+
+_HIDDEN = "****"  # what CloudFormation tells of a parameter with NoEcho
+
+
+class Target(NamedTuple):
+    """A rollback that can be done."""
+
+    record: Record
+    """What to deploy again."""
+    latest: Record
+    """The newest record when it was chosen: what comes later is another's."""
+
+
+def find(aws: Aws, project: Project, stage: str, asked: str | None, taken_back: str | None) -> Target | None:
+    """What to go back to; None when there is nothing to do, because `taken_back` does not serve.
+
+    Raises NothingToRollBackTo, AlreadyRolledBack when nobody said what to go back to after a rollback, or what
+    reading the records raises.
+    """
+    history = History(aws, project, stage)
+    latest = history.latest()
+    if latest is None:
+        raise errors.NothingToRollBackTo(
+            f"nothing is recorded of {stage}, below {history.place}",
+            hint="Deployments are recorded from this version of sagemaker-ci on. Deploy the version that you want with "
+            "a pipeline of its own.",
+        )
+    description = stack.describe(aws.cloudformation, latest.deployed.stack_name)
+    parameters = description.get("Parameters", []) if description else []
+    there = {each["ParameterKey"]: each.get("ParameterValue", "") for each in parameters}
+    unrecorded = description is not None and not agrees(there, latest.deployed.parameters)
+    serving = there.get("ModelPackageName", "") if unrecorded else latest.model_package_arn
+    said = f"the stack holds {serving}, which no record tells of" if unrecorded else _told(latest)
+    job.say(f"{stage} now: {said}")
+    if taken_back and taken_back != serving:
+        job.say(f"Nothing to do: {taken_back} is not what {stage} serves.")
+        return None
+    record = _choose(history, latest, asked, unrecorded=unrecorded, told_from=bool(taken_back))
+    job.say(f"back to:  {_told(record)}")
+    return Target(record, latest)
+
+
+def _choose(history: History, latest: Record, asked: str | None, *, unrecorded: bool, told_from: bool) -> Record:
+    stage = latest.deployed.stage
+    if asked:
+        record = deployment_record.chosen(asked, history.newest_first(), stage)
+        if record.digest == latest.digest and not unrecorded:
+            raise errors.NothingToRollBackTo(f"{stage} serves version {record.version} already, since {latest.time}")
+        return record
+    if unrecorded:
+        return latest
+    if latest.event == ROLLED_BACK and not told_from:
+        raise errors.AlreadyRolledBack(
+            f"{stage} was rolled back to version {latest.version} on {latest.time}, {latest.by}"
+        )
+    return deployment_record.before(latest, history.newest_first(before=latest.number))
+
+
+def agrees(there: Mapping[str, Any], recorded: Mapping[str, str]) -> bool:
+    """Whether a stack's parameters are those of an export, as far as they can be seen."""
+    return all(there.get(name) in (value, _HIDDEN) for name, value in recorded.items())
+
+
+def _told(record: Record) -> str:
+    return f"version {record.version}, {record.event} on {record.time} (record {record.number}, {record.by})"

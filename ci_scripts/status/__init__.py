@@ -1,0 +1,1 @@
+"""`sagemaker-ci status`: what serves where."""
