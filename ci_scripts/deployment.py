@@ -28,7 +28,7 @@ from ci_scripts.deployment_record import Record, Standing
 from ci_scripts.export import Export
 from ci_scripts.hosting import Hosting
 from ci_scripts.registry import ModelPackage
-from ci_scripts.settings import Project
+from ci_scripts.settings import STAGES, Project, is_on
 from ci_scripts.stack_rules import Action
 
 if TYPE_CHECKING:
@@ -150,6 +150,9 @@ class Deployment:
             latest, at, plan, self._digest, newest, lambda: self._history.has_served(at, self._digest)
         )
         self._goes_back = standing is Standing.RETURN
+        # GitLab sets it at the time of the job, the rules of prod-deploy see it at the time of the pipeline.
+        if standing is Standing.FORWARD and plan.stage == STAGES[-1] and is_on("CI_DEPLOY_FREEZE"):
+            raise errors.DeployFreeze(f"the GitLab project is in a deploy freeze: nothing new goes to {plan.stage}")
         mark = deployment_record.mark_of(latest, plan.model_package_arn, self._digest)
         if self._goes_back and latest is not None:
             job.say(

@@ -30,10 +30,8 @@ def of_history(records: Iterable[Record]) -> str:
     rows = [["stage", "#", "time (UTC)", "event", "version", "instead of", *_ORIGINS]]
     for record in records:
         replaced = record.replaced["ModelPackageArn"].rpartition("/")[2] if record.replaced else "-"
-        rows.append(
-            [record.deployed.stage, str(record.number), record.time, record.event, record.version, replaced]
-            + _origins(record)
-        )
+        facts = [record.deployed.stage, str(record.number), record.time, record.event, record.version]
+        rows.append([*facts, replaced, *_origins(record)])
     return _columns(rows)
 
 

@@ -407,8 +407,8 @@ class PipelineOvertaken(SagemakerCiError):
 
     code = "SMCI-505"
     hint = (
-        "To go back on purpose, start a new pipeline for this version: Build > Pipelines > New pipeline, its ARN as "
-        "model_package_arn."
+        "To go back on purpose, run `sagemaker-ci rollback`, or GitLab's Rollback on a deployment that succeeded. To "
+        "deploy this version for the first time, start a new pipeline with its ARN as model_package_arn."
     )
 
 
@@ -485,6 +485,16 @@ class DeployedMeanwhile(SagemakerCiError):
 
     code = "SMCI-514"
     hint = "See `sagemaker-ci history`. If this version shall serve, run the job again."
+
+
+class DeployFreeze(SagemakerCiError):
+    """The GitLab project is in a deploy freeze: production gets nothing new until it is over."""
+
+    code = "SMCI-515"
+    hint = (
+        "Run the job again after the freeze (Settings > CI/CD > Deploy freezes). Going back to what has served stays "
+        "possible: GitLab's Rollback, or `sagemaker-ci rollback`."
+    )
 
 
 # --- 6xx: endpoints ------------------------------------------------------------------------------------------------

@@ -30,14 +30,18 @@ class Pipeline:
     `build_stage`. Jobs of the same environment share its input: `staging_environment`.
     """
 
-    def __init__(self, parts: Iterable[Part]) -> None:
-        self.parts = list(parts)
+    def __init__(self, parts: Iterable[Part], optional: Iterable[Part] = ()) -> None:
+        """`optional` are the jobs that it has when an input of the same name is true."""
+        self.optional = list(optional)
+        self.parts = [*parts, *self.optional]
 
     def sections(self, heading: str = "") -> Sections:
         """The header; `heading` is what stands above the inputs that only some jobs have."""
         if len(self.parts) == 1:
             return self.parts[0].sections
-        shared = {name: table.lines(name, table.INPUTS[name]) for name in table.OF_A_PIPELINE} | self._shared()
+        absent = {name for names in table.OPTIONAL.values() for name in names} - {part.name for part in self.optional}
+        own = {name: table.lines(name, table.INPUTS[name]) for name in table.OF_A_PIPELINE if name not in absent}
+        shared = own | self._shared()
         (_, of_the_job), *others = table.HEADINGS.items()
         headings = {"all jobs": table.OF_A_PIPELINE + of_the_job, **dict(others), heading: table.OWN}
         sections = {

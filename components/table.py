@@ -19,6 +19,9 @@ JOBS: dict[str, str] = _TABLE["jobs"]
 PIPELINES: dict[str, list[str]] = _TABLE["pipelines"]
 """The components that are a whole pipeline, and their jobs."""
 
+OPTIONAL: dict[str, list[str]] = _TABLE["optional"]
+"""By pipeline: the jobs that it has when an input of the same name is true."""
+
 NAMES = [*PIPELINES, *JOBS]
 
 _HEADINGS: dict[str, dict[str, dict[str, Any]]] = _TABLE["common"]

@@ -86,7 +86,8 @@ ENVIRONMENT.globals |= {
 @cache
 def rendered(name: str) -> str:
     """The text of `templates/<name>/template.yml`. Raises ComponentError."""
-    pipeline = Pipeline(parsed(part) for part in table.PIPELINES.get(name, []))
+    parts, optional = table.PIPELINES.get(name, []), table.OPTIONAL.get(name, [])
+    pipeline = Pipeline(map(parsed, parts), map(parsed, optional))
     try:
         return ENVIRONMENT.get_template(f"{name}/template.yml.j2").render(name=name, pipeline=pipeline)
     except jinja2.TemplateNotFound as error:

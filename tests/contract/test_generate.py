@@ -107,7 +107,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "ci_scripts/teardown").mkdir()
     (folder / "ci_scripts/teardown/command.py").write_text(COMMAND)
     # And a pipeline: a line and a body.
-    insert(folder / "components/inputs.yml", "\n# What an input has in GitLab", "  model-removal: [build, teardown]")
+    insert(folder / "components/inputs.yml", "\n# Jobs that a pipeline has when", "  model-removal: [build, teardown]")
     add_body(folder, "model-removal", PIPELINE)
     # The smallest one: no inputs of its own, and a command that is there.
     insert(folder / "components/inputs.yml", "\n# A component that is the whole", "  examination: see what is missing")
@@ -178,7 +178,7 @@ def test_an_edit_by_hand_turns_a_test_red_that_says_what_to_run(pristine: Path) 
 
 WITHOUT_TIMEOUT = BODY.replace('"timeout": "20m", ', "")
 A_JOB = ("\n# A component that is the whole", "  new: does something")
-A_PIPELINE = ("\n# What an input has in GitLab", "  new: [training, build]")
+A_PIPELINE = ("\n# Jobs that a pipeline has when", "  new: [training, build]")
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,9 @@ def test_every_parameter_is_described_and_constrained(template: dict[str, Any]) 
         assert parameter["Description"], name
         assert parameter.get("AllowedPattern") or parameter.get("AllowedValues"), name
     assert all(output["Description"] for output in template["Outputs"].values())
-    assert {f"{role}Arn" for role in (*JOBS, *SERVICES, "ApproverPolicy", "DoctorPolicy")} == set(template["Outputs"])
+    assert {f"{role}Arn" for role in (*JOBS, *SERVICES, "ApproverPolicy", "DoctorPolicy", "HistoryPolicy")} == set(
+        template["Outputs"]
+    )
 
 
 @pytest.mark.parametrize("name", ["TrainingRole", "StagingRole", "ProdRole"])

@@ -136,14 +136,18 @@ def named_apart(component: str, number: int) -> Config:
 def test_defaults_every_option_and_every_changed_input_make_a_valid_pipeline_and_can_be_seen_in_it(
     component: str,
 ) -> None:
-    changes = [(name, value) for name, spec in inputs_of(component).items() for value in samples(spec)]
+    optional = dict.fromkeys(table.OPTIONAL.get(component, []), True)
+    specs = {name: spec for name, spec in inputs_of(component).items() if name not in optional}
+    changes = [(name, value) for name, spec in specs.items() for value in samples(spec)]
     # One file with the component as it comes and once for each change, as far as GitLab's limit of 150 includes goes.
-    included = [(component, named_apart(component, 0))]
-    included += [(component, named_apart(component, n) | {name: v}) for n, (name, v) in enumerate(changes, start=1)]
+    included = [(component, named_apart(component, 0) | optional)]
+    included += [
+        (component, named_apart(component, n) | optional | {name: v}) for n, (name, v) in enumerate(changes, start=1)
+    ]
     jobs: dict[str, Config] = {}
-    for start in range(0, len(included), 30):
-        jobs |= jobs_of(check(render(configuration(*included[start : start + 30]))))
-    count = len(include(component, {}))
+    for start in range(0, len(included), 25):
+        jobs |= jobs_of(check(render(configuration(*included[start : start + 25]))))
+    count = len(include(component, optional))
     (as_it_comes, *changed) = [list(jobs.values())[i : i + count] for i in range(0, len(jobs), count)]
     assert len(changed) == len(changes)
     usual = [json.dumps(job) for job in as_it_comes]
@@ -162,6 +166,26 @@ def test_defaults_every_option_and_every_changed_input_make_a_valid_pipeline_and
 def test_an_aggregate_equals_its_parts(component: str) -> None:
     parts = render(configuration(*((job, {}) for job in table.PIPELINES[component])))
     assert render(configuration((component, {}))) == parts
+
+
+@pytest.mark.parametrize("component", table.OPTIONAL)
+def test_an_aggregate_has_an_optional_job_when_an_input_of_its_name_is_true(component: str) -> None:
+    for job in table.OPTIONAL[component]:
+        assert include(component, {job: True}) == include(component, {}) | include(job, {})
+
+
+def test_a_rollback_waits_for_a_person_and_for_nothing_else_and_nothing_waits_for_it() -> None:
+    rendered = render(configuration(("model-deploy", {"rollback": True}), stages=[*DEPLOY_JOBS, "rollback"]))
+    job = pipeline(rendered, **KINDS["push"])["rollback"]
+    assert (job.when, job.allow_failure, job.config["needs"]) == ("manual", True, [])
+    assert job.config["manual_confirmation"]
+    assert "rollback" not in pipeline(rendered, **KINDS["merge request"])
+
+
+def test_a_pipeline_in_a_deploy_freeze_has_no_job_for_production_and_can_go_back() -> None:
+    rendered = render(configuration(("model-deploy", {"rollback": True}), stages=[*DEPLOY_JOBS, "rollback"]))
+    frozen = pipeline(rendered, **KINDS["push"], CI_DEPLOY_FREEZE="true")
+    assert list(frozen) == ["build", "staging-deploy", "test-staging", "rollback"]
 
 
 def test_stages_and_environments_can_be_renamed() -> None:
@@ -226,7 +250,7 @@ HOSTILE = {
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("component", table.NAMES)
 def test_a_value_never_becomes_part_of_a_script(component: str, value: str) -> None:
-    specs = {name: spec for name, spec in inputs_of(component).items() if spec.get("type") != "array"}
+    specs = {name: spec for name, spec in inputs_of(component).items() if spec.get("type", "string") == "string"}
     # Those that anything may be given to, and those that GitLab checks; `prefix` ends up in names that are checked.
     free = [name for name, spec in specs.items() if not {"regex", "options"} & spec.keys() and name != "prefix"]
     usual = include(component, {})
