@@ -1,0 +1,94 @@
+"""What a person does in GitLab to take a deployment back: the buttons of an environment, and the job `rollback`."""
+
+# ruff: noqa: F811 - the fixture is used under the name it is imported by
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from ci_scripts import __version__
+from components import table
+from tests.product.test_components import (  # noqa: F401 - the fixture
+    COMPONENTS,
+    Released,
+    deploy_variables,
+    register_predicting,
+    released,
+)
+from tests.support.gitlab_client import commit, job_of, log_of, reached, settled
+from tests.support.servers import ROOT, Aws, Project
+
+pytestmark = pytest.mark.timeout(300)
+STAGES = [*table.PIPELINES["model-deploy"], "rollback"]
+
+
+def repository_of(released: Released, aws: Aws, project: Project) -> Any:
+    """A model-deploy repository that includes the aggregate with its job for going back."""
+    inputs = {"model_package_arn": "$[[ inputs.model_package_arn ]]", "rollback": True}
+    include = {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/model-deploy@{__version__}", "inputs": inputs}
+    header = {"spec": {"inputs": {"model_package_arn": {"default": ""}}}}
+    files = {".gitlab-ci.yml": yaml.safe_dump_all([header, {"stages": STAGES, "include": [include]}])}
+    for file in ("endpoint-config-template.yml", "staging-config.json", "prod-config.json"):
+        files[file] = (ROOT / "seed-deploy" / file).read_text()
+    files["tests/test_endpoint.py"] = "def test_it_answers(endpoint):\n    assert endpoint.predict([[1, 2, 3]])\n"
+    repository = released.consumer("back", project.environ | deploy_variables(aws))
+    commit(repository, files, commit_message="Begin [skip ci]")
+    return repository
+
+
+def to_production(repository: Any, arn: str) -> Any:
+    """The pipeline that brought this version to production."""
+    pipeline = repository.pipelines.create({"ref": "main", "inputs": {"model_package_arn": arn}})
+    assert settled(repository, pipeline, "manual", "failed", seconds=120).status == "manual"
+    run(repository, job_of(repository, pipeline, "prod-deploy").id, "play")
+    return pipeline
+
+
+def run(repository: Any, job: int, how: str, **variables: str) -> Any:
+    """Play or retry a job; the job that ran, when it has ended."""
+    rows = [{"key": key, "value": value} for key, value in variables.items()]
+    data = {"job_variables_attributes": rows} if rows else {}
+    path = f"/projects/{repository.id}/jobs/{job}/{how}"
+    answer = repository.manager.gitlab.http_post(path, post_data=data)
+    return reached(repository, repository.jobs.get(answer["id"]), "success", "failed")
+
+
+def predicts(aws: Aws, project: Project) -> float:
+    answer = aws.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=f"{project.name}-prod", Body=b"1,2,3", ContentType="text/csv"
+    )
+    return float(answer["Body"].read())
+
+
+def test_a_person_goes_back_by_the_buttons_of_the_environment_and_by_the_job(
+    released: Released, aws: Aws, project: Project
+) -> None:
+    older, newer = register_predicting(aws, project, 4.0), register_predicting(aws, project, 9.0)
+    repository = repository_of(released, aws, project)
+    first, second = to_production(repository, older), to_production(repository, newer)
+    assert predicts(aws, project) == pytest.approx(9.0)
+
+    # Operate > Environments > prod: the button Rollback of the older deployment retries its job.
+    deployments = repository.deployments.list(environment="prod", status="success", order_by="id", sort="desc")
+    jobs = [deployment.deployable["id"] for deployment in deployments]
+    assert jobs == [job_of(repository, each, "prod-deploy").id for each in (second, first)]
+    done = run(repository, jobs[1], "retry")
+    assert done.status == "success", done.trace().decode()
+    assert "rollback: this pipeline's export has served before" in done.trace().decode()
+    assert predicts(aws, project) == pytest.approx(4.0)
+
+    # The job of the newest pipeline, which GitLab still offers, is told that somebody was there before.
+    rollback = job_of(repository, second, "rollback")
+    assert rollback.status == "manual"
+    done = run(repository, rollback.id, "play")
+    assert done.status == "failed"
+    assert "error SMCI-513: prod was rolled back to version 1" in done.trace().decode()
+    done = run(repository, done.id, "retry", SMCI_ROLLBACK_TO="2")
+    assert done.status == "success", done.trace().decode()
+    assert predicts(aws, project) == pytest.approx(9.0)
+    assert "record 4 of prod: rolled back" in log_of(repository, second, "rollback")
+    newest = repository.deployments.list(environment="prod", status="success", order_by="id", sort="desc")[0]
+    assert newest.deployable["name"] == "rollback"
