@@ -51,6 +51,13 @@ def test_roles_may_touch_what_the_commands_name_and_nothing_of_another_name(kind
     assert of_the_project == NAMES[kind]
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stages_role_may_add_to_the_history_that_the_commands_write(stage: str) -> None:
+    role = TEMPLATES["gitlab-oidc.yml"]["Resources"][f"{stage.capitalize()}Role"]
+    arns = {text for text in texts(role) if "-history/" in text and text.startswith("arn:")}
+    assert arns == {f"arn:${{AWS::Partition}}:s3:::${{ArtifactBucket}}/{PROJECT.history_prefix(stage)}*"}
+
+
 def test_the_trigger_and_the_project_use_the_names_of_the_commands() -> None:
     trigger, project = TEMPLATES["trigger.yml"]["Resources"], TEMPLATES["project.yml"]["Resources"]
     assert list(texts(trigger["Approvals"]["Properties"]["TableName"])) == [PROJECT.approvals_table]

@@ -21,7 +21,7 @@ from ci_scripts.deployment_history import History
 from tests.product.test_deploy import Deployment, create_user, deployment, failed, forbid, succeeded  # noqa: F401
 from tests.product.test_iam import PREFIX, Job
 from tests.product.test_oidc_roles import Roles, roles  # noqa: F401
-from tests.sandbox.test_aws_endpoints import model_predicting
+from tests.support.hosting import model_predicting
 from tests.support.servers import REGION
 
 LONG_AGO = "2026-01-01T00:00:00Z"
