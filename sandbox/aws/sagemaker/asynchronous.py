@@ -26,7 +26,7 @@ from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 from sandbox.aws.access import identity
 from sandbox.aws.authorities import shapes
 from sandbox.aws.sagemaker import invocation
-from sandbox.aws.sagemaker.endpoints import Endpoint
+from sandbox.aws.sagemaker.endpoints import Endpoint, Serves
 from sandbox.aws.sagemaker.fleet import Fleet
 from sandbox.aws.sagemaker.invocation import InvocationRefused
 from sandbox.aws.sagemaker.jobfiles import split
@@ -149,8 +149,8 @@ class _Queue:
 
     def _work(self, request: Request) -> None:
         try:
-            with self._endpoint.held() as fleet:
-                _answer(self._endpoint, fleet, request)
+            with self._endpoint.held() as serves:
+                _answer(self._endpoint, serves, request)
         except Exception:  # noqa: BLE001 - a defect of the sandbox must not stop the queue
             traceback.print_exc(file=sys.stderr)
         finally:
@@ -171,14 +171,14 @@ def _queue(endpoint: Endpoint) -> _Queue:
 # --- one request ----------------------------------------------------------------------------------------------------
 
 
-def _answer(endpoint: Endpoint, fleet: Fleet, request: Request) -> None:
-    variant = invocation.choose(endpoint)
-    credentials = fleet.variants[variant].credentials
+def _answer(endpoint: Endpoint, serves: Serves, request: Request) -> None:
+    variant = invocation.choose(serves)
+    credentials = serves.fleet.variants[variant].credentials
     s3 = identity.client("s3", credentials)
-    output = endpoint.config["AsyncInferenceConfig"]["OutputConfig"]
+    output = serves.config["AsyncInferenceConfig"]["OutputConfig"]
     notify = _Notifier(endpoint, request, output.get("NotificationConfig") or {}, credentials)
     try:
-        answer = _asked(endpoint, fleet, variant, request, s3)
+        answer = _asked(endpoint, serves.fleet, variant, request, s3)
         content_type = answer.headers.get("Content-Type", "application/octet-stream")
         _store(s3, request.output, answer.body, content_type)
     except _Failed as failed:

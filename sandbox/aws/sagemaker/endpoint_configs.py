@@ -57,6 +57,8 @@ def create(self: SageMakerResponse) -> ActionResult:
     output = (request.get("AsyncInferenceConfig") or {}).get("OutputConfig") or {}
     if "AsyncInferenceConfig" in request and not output.get("S3OutputPath"):
         raise Lacking("asynchronous endpoints without S3OutputPath")
+    if "AsyncInferenceConfig" in request and "DataCaptureConfig" in request:
+        raise Lacking("data capture of asynchronous endpoints")
     if any(each.has_many_models for each in hosted.values()):
         raise Lacking("multi-model endpoints")
     backend.endpoint_configs[config.endpoint_config_name] = config

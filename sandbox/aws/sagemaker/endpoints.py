@@ -11,9 +11,9 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
@@ -32,6 +32,17 @@ from sandbox.aws.sagemaker.serving import DeploymentFailed, Variant
 HEALTH_CHECK_SECONDS = 60.0  # where the variant does not say; the service takes minutes
 ROLLBACK_SECONDS = 1.0  # long enough to be seen by whoever polls; the service takes minutes
 _lock = threading.RLock()  # guards the endpoints' state against their own threads
+
+
+class Serves(NamedTuple):
+    """What serves an endpoint at a moment: an update exchanges all of it at once."""
+
+    endpoint_name: str
+    fleet: Fleet
+    config: Mapping[str, Any]
+    production: list[dict[str, Any]]
+    shadows: list[dict[str, Any]]
+    capture: Mapping[str, Any]
 
 
 class Endpoint(FakeEndpoint):
@@ -70,15 +81,19 @@ class Endpoint(FakeEndpoint):
         return self.fleet is not None and self.endpoint_status != "Deleting"
 
     @contextmanager
-    def held(self) -> Iterator[Fleet]:
-        """The fleet that serves now, kept for as long as a request needs it: an update waits for it to be let go."""
-        with ExitStack() as stack:
-            with _lock:
-                fleet = self.fleet
-                if fleet is None:
-                    raise LookupError(f"nothing serves behind {self.endpoint_name}")
-                stack.enter_context(fleet.held())
-            yield fleet
+    def held(self) -> Iterator[Serves]:
+        """What serves now, kept for as long as a request needs it: an update waits for it to be let go."""
+        with _lock:
+            fleet = self.fleet
+            if fleet is None:
+                raise LookupError(f"nothing serves behind {self.endpoint_name}")
+            fleet.hold()
+            summaries = self.production_variants, self.shadow_variants
+            serves = Serves(self.endpoint_name, fleet, self.config, *summaries, self.data_capture_config)
+        try:
+            yield serves
+        finally:
+            fleet.release()
 
 
 def _refuse_conversion(endpoint: Endpoint, config: Mapping[str, Any]) -> None:

@@ -61,11 +61,6 @@ def _of_variant(variant: Mapping[str, Any], path: str) -> Iterator[str]:
         yield f'Production variant "{name}" must not specify {" and ".join(kinds)} together.'
     if "ServerlessConfig" in variant:
         yield from _of_limits(variant, path)
-    pools = variant.get("InstancePools") or []
-    for key in ("InstanceType", "Priority"):
-        values = [pool[key] for pool in pools]
-        if len(set(values)) < len(values):
-            yield f'The instance pools of production variant "{name}" must each have another {key}.'
 
 
 def _of_limits(variant: Mapping[str, Any], path: str) -> Iterator[str]:

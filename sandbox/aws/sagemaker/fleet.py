@@ -42,17 +42,24 @@ class Fleet:
             self.stop()
             raise
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """While it is held, a fleet is not stopped. Whoever chose it enters under the lock by which it was chosen."""
+    def hold(self) -> None:
+        """Keep the fleet from being stopped until `release`. Whoever chose it holds it under the lock of the choice."""
         with self._idle:
             self._held += 1
+
+    def release(self) -> None:
+        with self._idle:
+            self._held -= 1
+            self._idle.notify_all()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While it is held, a fleet is not stopped."""
+        self.hold()
         try:
             yield
         finally:
-            with self._idle:
-                self._held -= 1
-                self._idle.notify_all()
+            self.release()
 
     def invoke(self, variant: str, body: bytes, headers: Mapping[str, str], seconds: float = ANSWER_SECONDS) -> Answer:
         """Ask a variant's containers. Raises requests.RequestException when one does not answer, and Throttled."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from functools import partialmethod
 from typing import Any
 from urllib.parse import unquote
@@ -12,8 +13,9 @@ from moto.core.exceptions import ServiceException
 from moto.core.responses import BaseResponse
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
-from sandbox.aws.sagemaker import endpoints
-from sandbox.aws.sagemaker.endpoints import Endpoint
+from sandbox.aws.sagemaker import capture, endpoints
+from sandbox.aws.sagemaker.capture import Asked
+from sandbox.aws.sagemaker.endpoints import Endpoint, Serves
 from sandbox.aws.sagemaker.serverless import Throttled
 from sandbox.aws.sagemaker.serving import Answer
 
@@ -57,35 +59,61 @@ def addressed(response: SageMakerRuntimeResponse, asynchronous: bool) -> Endpoin
     return endpoint
 
 
-def choose(endpoint: Endpoint, target: str | None = None) -> str:
+def choose(serves: Serves, target: str | None = None) -> str:
     """A production variant: the one that is asked for, or one by weight."""
-    weights: dict[str, float] = {
-        each["VariantName"]: each["CurrentWeight"] or 0.0 for each in endpoint.production_variants
-    }
+    weights: dict[str, float] = {each["VariantName"]: each["CurrentWeight"] or 0.0 for each in serves.production}
     if target is None:
         everybody = list(weights)
         return random.choices(everybody, list(weights.values()) if any(weights.values()) else None)[0]  # noqa: S311
     if target not in weights:
-        raise InvocationRefused(f"Variant {target} is not found for endpoint {endpoint.endpoint_name}.")
+        raise InvocationRefused(f"Variant {target} is not found for endpoint {serves.endpoint_name}.")
     return target
 
 
 def _invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, str], bytes]:
     endpoint = addressed(self, asynchronous=False)
-    sent = {header: self.headers[header] for header in PASSED if self.headers.get(header)}
-    with endpoint.held() as fleet:
-        variant = choose(endpoint, self.headers.get("X-Amzn-SageMaker-Target-Variant"))
+    asked = Asked(self.raw_body, {name: self.headers[name] for name in PASSED if self.headers.get(name)})
+    with endpoint.held() as serves:
+        variant = choose(serves, self.headers.get("X-Amzn-SageMaker-Target-Variant"))
+        for shadow in _shadows(serves):
+            serves.fleet.hold()  # for the thread, which lets it go
+            threading.Thread(target=_ask_shadow, args=[endpoint, serves, shadow, asked], daemon=True).start()
         try:
-            answer = fleet.invoke(variant, self.raw_body, sent)
+            answer = serves.fleet.invoke(variant, asked.body, asked.headers)
         except Throttled:
             raise TooManyRequests(None) from None
         except requests.RequestException as error:
-            raise _model_error(
-                endpoint, "server", 0, "primary", "The container did not answer the invocation."
-            ) from error
+            message = "The container did not answer the invocation."
+            raise _model_error(endpoint, "server", 0, "primary", message) from error
+        _capture(endpoint, serves, variant, asked, answer)
     if answer.status >= 400:
         raise refused(endpoint, answer)
     return 200, _reply_headers(answer, variant), answer.body
+
+
+def _shadows(serves: Serves) -> list[str]:
+    """The shadow variants that get a copy of this request: as many as their weight is of the production variant's."""
+    production = sum(each["CurrentWeight"] for each in serves.production) or 1.0
+    return [
+        each["VariantName"]
+        for each in serves.shadows
+        if random.random() < each["CurrentWeight"] / production  # noqa: S311
+    ]
+
+
+def _ask_shadow(endpoint: Endpoint, serves: Serves, variant: str, asked: Asked) -> None:
+    """Its answer is captured, and nobody gets it; nor does anybody hear of its failures."""
+    try:
+        _capture(endpoint, serves, variant, asked, serves.fleet.invoke(variant, asked.body, asked.headers))
+    except requests.RequestException:
+        pass
+    finally:
+        serves.fleet.release()
+
+
+def _capture(endpoint: Endpoint, serves: Serves, variant: str, asked: Asked, answer: Answer) -> None:
+    if answer.status < 400:
+        capture.record(serves.capture, endpoint.endpoint_name, serves.fleet.variants[variant], asked, answer)
 
 
 def _reply_headers(answer: Answer, variant: str) -> dict[str, str]:
