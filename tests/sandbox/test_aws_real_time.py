@@ -233,3 +233,16 @@ def test_a_config_is_described_as_it_was_asked_for_by_a_stack_as_well(hosting: H
     stack = Stacks(hosting.aws).create(json.dumps({"Resources": {"Config": config}, "Outputs": outputs}))
     described = hosting.sagemaker.describe_endpoint_config(EndpointConfigName=stack["Outputs"][0]["OutputValue"])
     assert {name: described[name] for name in properties} == properties
+
+
+def test_a_guarded_deployment_needs_variants_of_the_same_names(hosting: Hosting) -> None:
+    model = hosting.model(model_predicting(1))
+    name = in_service(hosting, hosting.configured(variant(model, "Blue")))
+    renamed = {"EndpointName": name, "EndpointConfigName": hosting.configured(variant(model, "Green"))}
+    shift = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+    guarded = {"DeploymentConfig": {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": shift}}}
+    assert "must have the names of those that serve (Blue)" in refusal(
+        hosting.sagemaker.update_endpoint, **renamed, **guarded
+    )
+    hosting.sagemaker.update_endpoint(**renamed)
+    assert hosting.settled(name)["ProductionVariants"][0]["VariantName"] == "Green"

@@ -1,4 +1,4 @@
-"""Endpoints of the sandbox's AWS that are updated while a client asks without a pause: nothing fails, nothing is odd."""
+"""Endpoints of the sandbox's AWS that are updated while a client asks without a pause: nothing fails."""
 
 from __future__ import annotations
 

@@ -105,6 +105,19 @@ def _refuse_conversion(endpoint: Endpoint, config: Mapping[str, Any]) -> None:
         )
 
 
+def _refuse_other_names(endpoint: Endpoint, config: Mapping[str, Any]) -> None:
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html."""
+    before, after = (
+        {each["VariantName"] for each in found["ProductionVariants"]} for found in (endpoint.config, config)
+    )
+    if before != after:
+        raise ValidationError(
+            f'Cannot update endpoint "{endpoint.arn}" with a DeploymentConfig: the variants of the new endpoint '
+            f"configuration ({', '.join(sorted(after))}) must have the names of those that serve "
+            f"({', '.join(sorted(before))})."
+        )
+
+
 may_update: list[Callable[[Endpoint, Mapping[str, Any]], None]] = [_refuse_conversion]
 """What looks at an update before it begins: functions of an endpoint and its new config that raise ValidationError."""
 when_removed: list[Callable[[Endpoint], None]] = []
@@ -199,6 +212,8 @@ def _update_endpoint(self: SageMakerResponse) -> ActionResult:
         backend.describe_endpoint_config(endpoint.endpoint_config_name)
         for check in may_update:
             check(endpoint, config)
+        if request.get("DeploymentConfig") or request.get("RetainDeploymentConfig"):
+            _refuse_other_names(endpoint, config)
         every = _variants(backend, config)
         kept = variants.retained([*endpoint.production_variants, *endpoint.shadow_variants], request)
         if variants.keeps(request, "DataCaptureConfig"):
