@@ -45,6 +45,9 @@ _CAPABILITIES: Sequence[CapabilityType] = ("CAPABILITY_IAM", "CAPABILITY_NAMED_I
 
 _RECORD_ATTEMPTS = 5
 
+# As SageMaker Studio proposes them: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-staging-construct.html
+_LIFE_CYCLE = {"staging": "Staging", "prod": "Production"}
+
 
 def announce(project: Project, plan: Export) -> None:
     """Say what is about to be deployed, before anybody is asked."""
@@ -92,6 +95,7 @@ class Deployment:
                 job.say(f"{self._host.title(self._plan)} is InService and serves {package}")
             with job.section("Record"):
                 self._record(package)
+                self._tell_registry(package)
         except job.Cancelled as cancelled:
             with job.after_cancellation():
                 state = _seen(lambda: _state(self._aws, self._plan))
@@ -180,6 +184,20 @@ class Deployment:
             except errors.SagemakerCiError as error:
                 raise _meanwhile(plan, latest) from error
         raise errors.RecordNotWritten(f"other deployments took each place for a record below {self._history.place}")
+
+    def _tell_registry(self, package: ModelPackage) -> None:
+        """Let the Model Registry show the stage, too; what is in production already stays shown there."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        stage = _LIFE_CYCLE[self._plan.stage]
+        if package.description.get("ModelLifeCycle", {}).get("Stage") in (stage, _LIFE_CYCLE[STAGES[-1]]):
+            return
+        try:
+            registry.set_life_cycle(self._aws.sagemaker, package.arn, stage, self._host.title(self._plan))
+        except (BotoCoreError, ClientError) as error:  # what serves is on record, and this only shows it
+            job.say(f"the Model Registry does not show the stage of {package}: {error}")
+        else:
+            job.say(f"{package} is in the stage {stage} of the Model Registry")
 
 
 def _meanwhile(plan: Export, latest: Record | None) -> errors.DeployedMeanwhile:

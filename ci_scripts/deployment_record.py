@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ci_scripts import documents, errors, export, schemas
+from ci_scripts import documents, errors, export, registry, schemas
 from ci_scripts.export import Export
 from ci_scripts.job import Job
 from ci_scripts.settings import Project
@@ -30,8 +30,6 @@ _ORIGIN = {
     "PipelineExecutionArn": "PipelineExecutionArn",
     "DataVersion": "DataVersion",
 }
-PARAMETER_PROPERTY = "Parameter."
-"""How the properties begin that name a parameter of the SageMaker pipeline."""
 
 
 class Record(NamedTuple):
@@ -220,9 +218,9 @@ def following(
         deployment=_told(at),
         origin={name: properties[key] for key, name in _ORIGIN.items() if properties.get(key)},
         parameters={
-            key.removeprefix(PARAMETER_PROPERTY): each
+            key.removeprefix(registry.PARAMETER): each
             for key, each in properties.items()
-            if key.startswith(PARAMETER_PROPERTY)
+            if key.startswith(registry.PARAMETER)
         },
         replaced={"Number": latest.number, "ModelPackageArn": latest.model_package_arn} if latest else None,
         newest_pipelines=newest,

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.type_defs import DescribeModelPackageOutputTypeDef
 
+PARAMETER = "Parameter."
+"""How the customer metadata properties begin that hold a parameter of the pipeline which registered a package."""
+
 _VERSION_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/[a-zA-Z0-9-]+/\d+", re.ASCII)
 
 # Limits of CustomerMetadataProperties:
@@ -129,6 +132,17 @@ def stamp(sagemaker: SageMakerClient, arn: str, properties: Mapping[str, str]) -
     if len(merged) > _MOST_PROPERTIES:
         raise errors.TooManyProperties(f"model package {arn} would have {len(merged)} customer metadata properties")
     sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties=merged)
+
+
+def set_life_cycle(sagemaker: SageMakerClient, arn: str, stage: str, description: str) -> None:
+    """Set the stage of the package's life cycle, which the registry shows; its approval stays as it is.
+
+    The event that it sends names ModelLifeCycle as what was updated, so that it starts no pipeline.
+    """
+    sagemaker.update_model_package(
+        ModelPackageArn=arn,
+        ModelLifeCycle={"Stage": stage, "StageStatus": "Deployed", "StageDescription": description[:1024]},
+    )
 
 
 def metadata_value(text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ci_scripts import job, registry
@@ -27,6 +28,8 @@ _RESUMED = {
     "Succeeded": "has succeeded: nothing is started again",
 }
 _RESUMED_ELSE = "ended badly: resuming it where it failed"
+
+_PARAMETERS = 30  # at most, among the 50 properties of a model package
 
 Conditions = Mapping[str, Sequence[Condition]]
 """What was compared in each condition step that has been reached, by step name."""
@@ -102,8 +105,9 @@ def _finish(
     logs = {step.name: jobs.show_log(aws.logs, step) for step in progress.failed(steps)}
     causes = {name: jobs.last_error(lines) for name, lines in logs.items()}
     execution.require_success(result, project, causes=causes, log_shown=any(logs.values()))
+    parameters = definition.parameter_values(pipeline.definition, pipeline.parameters)
     for arn in packages:
-        registry.stamp(aws.sagemaker, arn, lineage(where, result.arn))
+        registry.stamp(aws.sagemaker, arn, lineage(where, result.arn, parameters))
     job.say(verdict)
 
 
@@ -133,8 +137,10 @@ def conclusion(result: Result, packages: Sequence[str], conditions: Conditions) 
     return f"No model package was registered: {why or 'no step of this pipeline registered one'}."
 
 
-def lineage(where: job.Job, execution_arn: str) -> dict[str, str]:
-    """What a registered model package is stamped with: the way back from a model to its commit and job."""
+def lineage(where: job.Job, execution_arn: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """What a registered model package is stamped with: the way back from a model to its commit, job, data and
+    parameters, as many of these as leave room for properties of the pipeline's own.
+    """
     found = {
         "GitLabProject": where.project_path,
         "GitLabCommit": where.commit,
@@ -143,4 +149,5 @@ def lineage(where: job.Job, execution_arn: str) -> dict[str, str]:
         "GitLabJob": where.url,
         "PipelineExecutionArn": execution_arn,
     }
+    found |= {f"{registry.PARAMETER}{name}": str(content) for name, content in islice(parameters.items(), _PARAMETERS)}
     return {key: content for key, content in found.items() if content}

@@ -100,8 +100,11 @@ def test_only_the_approver_policy_approves() -> None:
         for name, statement in statements(template)
         if "sagemaker:UpdateModelPackage" in as_list(statement["Action"])
     }
+    untouched = {"Null": {"sagemaker:ModelApprovalStatus": "true"}}
     assert conditions == {
-        ("gitlab-oidc.yml", "TrainingRole"): {"Null": {"sagemaker:ModelApprovalStatus": "true"}},
+        ("gitlab-oidc.yml", "TrainingRole"): untouched,
+        ("gitlab-oidc.yml", "StagingRole"): untouched | {"StringEquals": {"sagemaker:ModelLifeCycle:Stage": "Staging"}},
+        ("gitlab-oidc.yml", "ProdRole"): untouched | {"StringEquals": {"sagemaker:ModelLifeCycle:Stage": "Production"}},
         ("gitlab-oidc.yml", "ApproverPolicy"): {
             "StringEquals": {"sagemaker:ModelApprovalStatus": ["Approved", "Rejected", "PendingManualApproval"]}
         },

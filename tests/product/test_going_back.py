@@ -21,7 +21,7 @@ from tests.product.test_components import (  # noqa: F401 - the fixture
 from tests.support.gitlab_client import commit, job_of, log_of, reached, settled
 from tests.support.servers import ROOT, Aws, Project
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 STAGES = [*table.PIPELINES["model-deploy"], "rollback"]
 
 

@@ -154,6 +154,22 @@ def client_of(deployment: Deployment) -> tuple[Aws, settings.Project]:
     return aws, settings.load_project(deployment.project.environ)
 
 
+def test_the_registry_shows_the_stage_and_the_approval_stays_as_it_is(deployment: Deployment) -> None:
+    arn = deployment.register(model_predicting(4.0))
+    deployment.build()
+    succeeded(deployment.deploy(**of_pipeline(7)))
+    described = deployment.aws.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    assert described["ModelLifeCycle"] == {
+        "Stage": "Staging",
+        "StageStatus": "Deployed",
+        "StageDescription": f"endpoint {deployment.project.name}-staging",
+    }
+    assert described["ModelApprovalStatus"] == "Approved"
+    before = deployment.calls("UpdateModelPackage")
+    succeeded(deployment.deploy(**of_pipeline(8)))
+    assert deployment.calls("UpdateModelPackage") == before, "it is shown already"
+
+
 # --- what the records forbid, and what they let through --------------------------------------------------------------
 
 

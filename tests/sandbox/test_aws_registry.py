@@ -172,3 +172,16 @@ def test_a_version_in_a_group_has_been_neither_validated_nor_scanned(
 ) -> None:
     described = sagemaker.describe_model_package(ModelPackageName=register())
     assert described["ModelPackageStatusDetails"] == {"ValidationStatuses": [], "ImageScanStatuses": []}
+
+
+def test_the_stage_of_the_life_cycle_is_kept_and_its_event_names_it_alone(
+    sagemaker: Any, register: Callable[..., str], events: Callable[[], list[dict[str, Any]]]
+) -> None:
+    arn = register(ModelApprovalStatus="Approved")
+    events()
+    stage = {"Stage": "Production", "StageStatus": "Deployed"}
+    sagemaker.update_model_package(ModelPackageArn=arn, ModelLifeCycle=stage)
+    assert sagemaker.describe_model_package(ModelPackageName=arn)["ModelLifeCycle"] == stage
+    told = [(each["detail"]["UpdatedModelPackageFields"], each["detail"]["ModelLifeCycle"]) for each in events()]
+    assert told
+    assert all(each == (["ModelLifeCycle"], stage) for each in told)

@@ -48,6 +48,9 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
     if service == "dynamodb" and isinstance(item := parameter("Key") or parameter("Item"), dict):
         # Every table here has one key attribute; the condition key holds its values.
         context["dynamodb:leadingkeys"] = list(item.get("id", {}).values())
+    if service == "sagemaker" and isinstance(stage := parameter("ModelLifeCycle"), dict):
+        context["sagemaker:modellifecycle:stage"] = stage.get("Stage")
+        context["sagemaker:modellifecycle:stagestatus"] = stage.get("StageStatus")
     if (service, operation) == ("s3", "GetObject"):
         context |= _tags_of_object(default_resource)
     if (service, operation) == ("s3", "PutObject") and (condition := parameter("If-None-Match")):

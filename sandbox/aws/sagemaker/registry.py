@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
 
-from moto.core.responses import EmptyResult
+from moto.core.responses import ActionResult, EmptyResult
 from moto.events.models import events_backends
 from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import ModelPackage, ModelPackageGroup, SageMakerModelBackend
@@ -30,7 +30,7 @@ says that more than one is normal."""
 _DETAIL = (
     "ModelPackageName ModelPackageGroupName ModelPackageVersion ModelPackageArn ModelPackageDescription CreationTime "
     "InferenceSpecification ModelPackageStatus ModelPackageStatusDetails CertifyForMarketplace ModelApprovalStatus "
-    "ApprovalDescription MetadataProperties ModelMetrics CustomerMetadataProperties LastModifiedTime"
+    "ApprovalDescription MetadataProperties ModelMetrics CustomerMetadataProperties ModelLifeCycle LastModifiedTime"
 ).split()
 _MOST_PROPERTIES = 50
 _KEY, _VALUE = re.compile(r"[\w\s.:/=+@-]{1,128}"), re.compile(r"[\w\s.:/=+@-]{1,256}")
@@ -46,6 +46,10 @@ def install() -> None:
     backend.update_model_package = _update
     responses: Any = SageMakerResponse
     responses.delete_model_package = _delete
+    responses.update_model_package = _respond_to_update
+    describe = ModelPackage.gen_response_object
+    packages: Any = ModelPackage
+    packages.gen_response_object = lambda self: describe(self) | _life_cycle(self)
     responses.delete_model_package_group = _delete_group
     describe_group = ModelPackageGroup.gen_response_object
     group: Any = ModelPackageGroup
@@ -124,6 +128,26 @@ def _find(self: SageMakerModelBackend, model_package_name: str) -> ModelPackage:
     return found
 
 
+def _life_cycle(package: ModelPackage) -> dict[str, Any]:
+    found = getattr(package, "model_life_cycle", None)
+    return {"ModelLifeCycle": found} if found else {}
+
+
+def _respond_to_update(self: SageMakerResponse) -> ActionResult:
+    """moto's, and the fields that it leaves out."""
+    backend: Any = self.sagemaker_backend
+    arn = backend.update_model_package(
+        model_package_arn=self._get_param("ModelPackageArn"),
+        model_approval_status=self._get_param("ModelApprovalStatus"),
+        approval_description=self._get_param("ApprovalDescription"),
+        customer_metadata_properties=self._get_param("CustomerMetadataProperties"),
+        customer_metadata_properties_to_remove=self._get_param("CustomerMetadataPropertiesToRemove", []),
+        additional_inference_specifications_to_add=self._get_param("AdditionalInferenceSpecificationsToAdd"),
+        model_life_cycle=self._get_param("ModelLifeCycle"),
+    )
+    return ActionResult({"ModelPackageArn": arn})
+
+
 def _update(
     self: SageMakerModelBackend,
     model_package_arn: str,
@@ -132,6 +156,7 @@ def _update(
     customer_metadata_properties: dict[str, str] | None,
     customer_metadata_properties_to_remove: list[str],
     additional_inference_specifications_to_add: list[Any] | None,
+    model_life_cycle: dict[str, str] | None = None,
 ) -> str:
     with _lock:
         package = _find(self, model_package_arn)
@@ -156,6 +181,10 @@ def _update(
         if additional_inference_specifications_to_add:
             package.add_additional_inference_specifications(additional_inference_specifications_to_add)
             updated.append("AdditionalInferenceSpecifications")
+        if model_life_cycle is not None:
+            held: Any = package
+            held.model_life_cycle = model_life_cycle
+            updated.append("ModelLifeCycle")
         package.modifications_done()
     _send(self, package, updated)
     arn: str = package.arn
