@@ -6,7 +6,6 @@ import json
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -255,9 +254,6 @@ def test_a_pipeline_whose_transform_step_fails_fails_with_the_jobs_reason(batch:
     assert step["FailureReason"] == "ClientError: ClientError: See job logs for more information"
 
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
 def schedule(batch: Batch, pipeline_name: str, expression: str, role: str, **settings: Any) -> str:
     name = f"schedule-{uuid.uuid4().hex[:8]}"
     arn = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:pipeline/{pipeline_name}"
@@ -279,7 +275,6 @@ def scheduling_role(batch: Batch, *pipelines: str) -> str:
 
 def test_a_schedule_starts_the_pipeline_as_its_role_and_a_single_one_goes_away(batch: Batch) -> None:
     name, output = pipeline(batch)
-    other = f"{output}-other"
     batch.s3.put_object(Bucket=batch.bucket, Key="held-out/rows.csv", Body=b"z,1\n")
     values = {"PipelineParameterList": [{"Name": "InputUri", "Value": f"s3://{batch.bucket}/held-out/"}]}
     role, soon = scheduling_role(batch, name), datetime.now(UTC) + timedelta(seconds=2)
@@ -292,9 +287,9 @@ def test_a_schedule_starts_the_pipeline_as_its_role_and_a_single_one_goes_away(b
         ActionAfterCompletion="DELETE",
     )
     assert wait_for(lambda: ended(batch, name), "the scheduled execution") == ["Succeeded"]
-    assert batch.output(output) == "2\n", other
-    scheduler_client = batch.hosting.aws.client("scheduler")
-    assert "ResourceNotFoundException" in refusal(scheduler_client.get_schedule, Name=scheduled)
+    assert batch.output(output) == "2\n"
+    client = batch.hosting.aws.client("scheduler")
+    assert "ResourceNotFoundException" in refusal(client.get_schedule, Name=scheduled)
 
 
 def test_a_nightly_schedule_is_due_when_the_scheduler_is_told_that_it_is_night(batch: Batch) -> None:

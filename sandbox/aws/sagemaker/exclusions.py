@@ -76,7 +76,7 @@ def _of_limits(variant: Mapping[str, Any], path: str) -> Iterator[str]:
             f'{limits["MaxConcurrency"]} of production variant "{name}".'
         )
     if "InitialInstanceCount" in variant:
-        yield _not_with("InitialInstanceCount", "a ServerlessConfig")
+        yield "InitialInstanceCount is not supported when specifying a ServerlessConfig."
 
 
 def _of_serverless(request: Mapping[str, Any], models: Mapping[str, Hosted]) -> Iterator[str]:
@@ -119,7 +119,3 @@ def _of_shadows(request: Mapping[str, Any], models: Mapping[str, Hosted]) -> Ite
     yield from (
         f"{what} not supported when specifying ShadowProductionVariants." for what, holds in found.items() if holds
     )
-
-
-def _not_with(what: str, other: str) -> str:
-    return f"{what} is not supported when specifying {other}."

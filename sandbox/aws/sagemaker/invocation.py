@@ -19,7 +19,7 @@ from sandbox.aws.sagemaker.endpoints import Endpoint, Serves
 from sandbox.aws.sagemaker.serverless import Throttled
 from sandbox.aws.sagemaker.serving import Answer
 
-PASSED = ("Content-Type", "Accept", "X-Amzn-SageMaker-Custom-Attributes", "X-Amzn-SageMaker-Inference-Id")
+_PASSED = ("Content-Type", "Accept", "X-Amzn-SageMaker-Custom-Attributes", "X-Amzn-SageMaker-Inference-Id")
 """Headers that reach the container."""
 
 
@@ -72,7 +72,7 @@ def choose(serves: Serves, target: str | None = None) -> str:
 
 def _invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, str], bytes]:
     endpoint = addressed(self, asynchronous=False)
-    asked = Asked(self.raw_body, {name: self.headers[name] for name in PASSED if self.headers.get(name)})
+    asked = Asked(self.raw_body, {name: self.headers[name] for name in _PASSED if self.headers.get(name)})
     with endpoint.held() as serves:
         variant = choose(serves, self.headers.get("X-Amzn-SageMaker-Target-Variant"))
         for shadow in _shadows(serves):
