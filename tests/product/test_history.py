@@ -216,6 +216,34 @@ def test_records_that_may_not_be_read_or_understood_stop_a_deployment_before_it_
     assert deployment.calls("CreateChangeSet") == change_sets
 
 
+def test_in_a_deploy_freeze_production_gets_nothing_new(deployment: Deployment) -> None:
+    deployment.register(model_predicting(4.0))
+    deployment.build()
+    error = failed(deployment.deploy("prod", CI_DEPLOY_FREEZE="true"), "SMCI-515")
+    assert "the GitLab project is in a deploy freeze: nothing new goes to prod" in error
+    assert deployment.stack("prod") is None
+
+
+def test_what_was_replaced_before_it_could_be_recorded_is_told_and_not_recorded(deployment: Deployment) -> None:
+    older, newer = deployment.register(model_predicting(4.0)), deployment.register(model_predicting(9.0))
+    deployment.build(newer)
+    newest = (deployment.folder / "staging-config-export.json").read_bytes()
+    deployment.build(older)
+    with FaultProxy(deployment.aws.url) as proxy:
+
+        def deploy_another(call: Call) -> None:
+            if call.operation == "s3.PUT object" and call.number == 0:
+                (deployment.folder / "staging-config-export.json").write_bytes(newest)
+                succeeded(deployment.deploy(**of_pipeline(9)))
+
+        proxy.before = deploy_another
+        result = deployment.deploy(**of_pipeline(8), AWS_ENDPOINT_URL=proxy.url)
+    error = failed(result, "SMCI-514")
+    assert f"while this job was under way, {newer} (" in error
+    assert told(deployment) == ["deployed 2 of 9"]
+    assert deployment.prediction() == pytest.approx(9.0)
+
+
 # --- history and status ----------------------------------------------------------------------------------------------
 
 
