@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from flask import Flask, jsonify, request
+from flask import Flask, jsonify, redirect, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
@@ -62,6 +62,8 @@ class GitLab:
         authority = {"CI_SERVER_TLS_CA_FILE": str(folder / "authority.pem")}
         self.engine = Engine(self.store, Server(GITLAB_URL, network | authority), images, issuer, concurrency)
         _add_routes(application, Api(self.store, self.engine), Entities(), issuer)
+        for status in (404, 405):
+            application.register_error_handler(status, _no_such_route(folder / "web-url"))
         root = self.store.add_user("root", "Administrator", admin=True)
         token = self.store.add_token(root, "root", ["api", "sudo"])
         _write_private(folder / "root-token", token.value)
@@ -97,17 +99,24 @@ def _add_routes(application: Flask, api: Api, entities: Entities, issuer: Issuer
     application.register_blueprint(graphql.blueprint(api))
     application.add_url_rule("/.well-known/openid-configuration", "openid", lambda: jsonify(issuer.configuration()))
     application.add_url_rule("/oauth/discovery/keys", "keys", lambda: jsonify(issuer.key_set()))
-    for status in (404, 405):
-        application.register_error_handler(status, _no_such_route)
 
 
-def _no_such_route(error: HTTPException) -> Any:
-    """No route of the API is there by mistake: what this one does not have, GitLab may."""
-    path = request.path.removeprefix("/api/v4")
-    if path == request.path:
+def _no_such_route(web_url: Path) -> Callable[[HTTPException], Any]:
+    """No route of the API is there by mistake: what this one does not have, GitLab may.
+
+    A browser that follows a `web_url` is sent to the page that shows it, whose address stands in a file once it serves.
+    """
+
+    def answer(error: HTTPException) -> Any:
+        path = request.path.removeprefix("/api/v4")
+        if path != request.path:
+            refused = lacking(f"{request.method} {path}")
+            return jsonify(refused.body), refused.status
+        if request.method == "GET" and request.accept_mimetypes["text/html"] == 1 and web_url.exists():
+            return redirect(web_url.read_text().strip() + request.full_path.rstrip("?"))
         return jsonify(error="404 Not Found"), 404
-    refused = lacking(f"{request.method} {path}")
-    return jsonify(refused.body), refused.status
+
+    return answer
 
 
 def _keep_encoded_slashes(application: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:

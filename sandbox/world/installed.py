@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import boto3
@@ -92,9 +92,13 @@ class World(Place):
         )
 
 
-def _world(folder: Path, aws_url: str, local_gitlab_url: str) -> World:
+W = TypeVar("W", bound=World)
+
+
+def world_in(folder: Path, aws_url: str, local_gitlab_url: str, kind: type[W]) -> W:
+    """The world whose two servers keep their state in `folder`."""
     state = folder / "gitlab"
-    return World(
+    return kind(
         account=ACCOUNT,
         region=REGION,
         gitlab_url=GITLAB_URL,
@@ -142,7 +146,7 @@ def running(folder: Path, images: Path, ports: tuple[int, int] = (0, 0)) -> Iter
         network = _network(state)
         way = ("--gateway", network["HTTPS_PROXY"], "--authorities", network["SSL_CERT_FILE"])
         aws = stack.enter_context(Server("sandbox.aws", folder / "aws", "--port", str(ports[0]), *way))
-        yield _world(folder, aws.url, server.url)
+        yield world_in(folder, aws.url, server.url, World)
 
 
 def set_up(world: World, say: Say) -> None:

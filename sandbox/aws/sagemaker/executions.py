@@ -59,7 +59,8 @@ class Execution:
         self.region = arn.split(":")[3]
         self.version, self.text, self.request = version, text, request
         self.document = definition.parse(self.text)
-        self.given = {each["Name"]: each["Value"] for each in request.get("PipelineParameters") or []}
+        self.pipeline_parameters = request.get("PipelineParameters") or []  # under the name by which moto lists them
+        self.given = {each["Name"]: each["Value"] for each in self.pipeline_parameters}
         self.parameters = definition.parameters(self.document, self.given)
         limit = request.get("ParallelismConfiguration") or pipeline.parallelism_configuration or {}
         self.parallel = limit.get("MaxParallelExecutionSteps", _PARALLEL_STEPS)
