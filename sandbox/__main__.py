@@ -18,10 +18,12 @@ FOLDER = job_images.ROOT / ".sandbox"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="AWS and GitLab on this machine.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("demo", help="run the whole loop once, unattended")
+    demo = commands.add_parser("demo", help="run the whole loop once, unattended")
+    demo.add_argument("--verbose", action="store_true", help="show the logs of the jobs whole")
     up = commands.add_parser("up", help="start AWS and GitLab with the product installed, until Ctrl-C")
     up.add_argument("--aws-port", type=int, default=4566, help="port of AWS on 127.0.0.1 (default %(default)s)")
     up.add_argument("--gitlab-port", type=int, default=8929, help="port of GitLab on 127.0.0.1 (default %(default)s)")
+    up.add_argument("--page-port", type=int, default=8930, help="port of the page on 127.0.0.1 (default %(default)s)")
     commands.add_parser("images", help="build every image that CI jobs run in, and nothing else")
     acceptance = commands.add_parser("acceptance", help="run the loop on a real AWS account and a real GitLab")
     acceptance.add_argument("--yes", action="store_true", help="start without asking")
@@ -51,13 +53,13 @@ def main() -> int:
         if arguments.command == "images":
             job_images.build(console.print, job_images.SDK2, folder=job_images.folder_for(folder))
         elif arguments.command == "demo":
-            from sandbox import demo
+            from sandbox import demo as unattended
 
-            demo.play(folder, console)
+            unattended.play(folder, console, verbose=arguments.verbose)
         else:
             from sandbox import up as interactive
 
-            interactive.stay(folder, console, (arguments.aws_port, arguments.gitlab_port))
+            interactive.stay(folder, console, (arguments.aws_port, arguments.gitlab_port, arguments.page_port))
     except KeyboardInterrupt:
         console.print("\nstopped")
         return 130

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import sys
+import webbrowser
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from sandbox import job_images
 from sandbox.aws.ground import REGION, ROOT_KEYS
-from sandbox.world import installed, people
+from sandbox.console.running import page
+from sandbox.loopback import HOST
+from sandbox.world import installed, people, watch
 
 _GUIDE = """
 [bold]AWS[/bold]     {aws}
 [bold]GitLab[/bold]  {gitlab}   token: {token}
+[bold]Page[/bold]    {page}
 
-In another terminal, in this checkout, whose .venv holds an AWS CLI:
+The page has every step of the loop as a button. By commands, in another terminal, in this checkout, whose .venv holds
+an AWS CLI:
 
 [cyan]export PATH=$PWD/.venv/bin:$PATH
 export AWS_ENDPOINT_URL={aws} AWS_DEFAULT_REGION={region}
@@ -40,14 +49,44 @@ curl -sH "$TOKEN" "$GITLAB/projects/{deploy}/pipelines/PIPELINE/jobs" | python3 
 aws sagemaker-runtime invoke-endpoint --endpoint-name {endpoint} --content-type text/csv \\
   --body {sample} /dev/stdout[/cyan]
 
-Ctrl-C ends it all.
+Ctrl-C ends it all. What happens until then:
 """
 
 
-def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
-    """Install the product, create a project, then wait for Ctrl-C (KeyboardInterrupt)."""
+_PORT_OPTIONS = ("--aws-port", "--gitlab-port", "--page-port")
+
+
+def _check_free(port: int, option: str) -> None:
+    """Raises SystemExit, with the option that gives another port, when another program listens on this one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise SystemExit(
+                f"port {port} is taken by another program: end it, or choose another port, 0 for any that is free:\n"
+                f"  .venv/bin/python -m sandbox up {option} 0"
+            ) from None
+
+
+def _open(address: str) -> None:
+    """Show the page in the person's browser, where there is a desktop that has one."""
+    desktop = sys.platform == "darwin" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if desktop and sys.stdout.isatty() and "CI" not in os.environ:
+        webbrowser.open(address)
+
+
+def stay(folder: Path, console: Console, ports: tuple[int, int, int]) -> None:
+    """Install the product, create a project, then tell what happens until Ctrl-C (KeyboardInterrupt).
+
+    `ports` are those of AWS, GitLab and the page.
+    """
+    for port, option in zip(ports, _PORT_OPTIONS, strict=True):
+        _check_free(port, option)
     images = job_images.build(console.print, folder=job_images.folder_for(folder))
-    with installed.running(folder, images, ports) as world:
+    with installed.running(folder, images, ports[:2]) as world, page(world, ports[2]) as address:
+        console.print(f"[bold]Look at it:[/bold] {address}\n", soft_wrap=True)
+        _open(address)
         installed.set_up(world, console.print)
         server = world.gitlab()
         build, deploy = (
@@ -55,6 +94,7 @@ def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
         )
         console.print(
             _GUIDE.format(
+                page=address,
                 aws=world.aws_url,
                 gitlab=world.local_gitlab_url,
                 token=world.gitlab_token,
@@ -69,4 +109,8 @@ def stay(folder: Path, console: Console, ports: tuple[int, int]) -> None:
             ),
             soft_wrap=True,
         )
-        signal.pause()
+        end = watch.telling(world, lambda line: console.print(f"{datetime.now():%H:%M:%S}  {line}", soft_wrap=True))
+        try:
+            signal.pause()
+        finally:
+            end()

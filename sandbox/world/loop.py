@@ -5,29 +5,32 @@ Called by the demo, which plays it in the sandbox, and by the acceptance run, wh
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from sandbox.world import people
 from sandbox.world.people import Place
 
-_INSTALL = '$ [ -z "$SMCI_INSTALL_FROM" ]'
+# What installs the program; and, where it is to be short, whose credentials it has.
+_SAID_IN_EVERY_JOB = ('$ [ -z "$SMCI_INSTALL_FROM" ]', "credentials: ")
 _PRODUCTION = "prod-deploy"
 
 
 class Story:
     """What is printed, and how long each part took."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, verbose: bool = True) -> None:
+        self.console, self.verbose = console, verbose
         self.act_number = 0
 
     def say(self, text: str) -> None:
-        self.console.print(f"  {text}", highlight=False)
+        self._wrapped(text, "  ")
 
     @contextmanager
     def act(self, title: str) -> Iterator[Callable[[], float]]:
@@ -44,8 +47,19 @@ class Story:
 
     def show(self, line: str) -> None:
         """A line of a job's log, without the one that installs the program in every job."""
-        if line.strip() and not line.startswith(_INSTALL):
-            self.console.print(f"  │ {line}", style="dim", highlight=False, markup=False)
+        if line.strip() and not line.startswith(_SAID_IN_EVERY_JOB if not self.verbose else _SAID_IN_EVERY_JOB[0]):
+            self._wrapped(line, "  │ ", style="dim", markup=False)
+
+    def _wrapped(self, text: str, gutter: str, **how: Any) -> None:
+        """Every line behind the gutter; what is longer than the terminal, such as an ARN, is not broken."""
+        width = max(20, self.console.width - len(gutter))
+        # Columns of a table stay where they are, unless the line is too long anyway.
+        plain = Text.from_markup(text).plain if how.get("markup", True) else text
+        rows = [text] if len(plain) <= width else textwrap.wrap(
+            text, width, break_long_words=False, break_on_hyphens=False, drop_whitespace=True,
+        )  # fmt: skip
+        for row in rows:
+            self.console.print(f"{gutter}{row}", highlight=False, soft_wrap=True, **how)
 
 
 def run(place: Place, story: Story, events_sent: Callable[[str], int | None] = lambda arn: None) -> dict[str, Any]:
@@ -94,12 +108,13 @@ def _train(place: Place, story: Story, build: Any) -> dict[str, Any]:
     execution = sagemaker.describe_pipeline_execution(PipelineExecutionArn=variables["PIPELINE_EXECUTION_ARN"])
     package = sagemaker.describe_model_package(ModelPackageName=variables["MODEL_PACKAGE_ARN"])
     arn = package["ModelPackageArn"]
-    story.say(f"registered: {arn}, {package['ModelApprovalStatus']}")
+    mse = people.metric(place, arn, "mse")
+    story.say(f"registered: {arn}, MSE {mse:.2f}, {package['ModelApprovalStatus']}")
     return {
         "job": job["status"],
         "execution_arn": execution["PipelineExecutionArn"],
         "status": execution["PipelineExecutionStatus"],
-        "mse": people.metric(place, arn, "mse"),
+        "mse": mse,
         "model_package_arn": arn,
         "seconds": job["seconds"],
     }
@@ -134,7 +149,7 @@ def _follow(place: Place, story: Story, project: Any, pipeline: Any, name: str) 
     """Follow a job that has to succeed."""
     job = place.wait_for(lambda: people.job_of(project, pipeline, name), f"the job {name}")
     story.say(f"[bold]{name}[/bold] [dim]job {job.id} of {project.path_with_namespace}[/dim]")
-    job = people.follow(place, project, pipeline, name, story.show)
+    job = people.follow(place, project, pipeline, name, story.show, folded=not story.verbose)
     if job.status != "success":
         raise SystemExit(f"job {name} ended {job.status}: see its log above")
     seconds = round(job.duration or 0.0, 2)

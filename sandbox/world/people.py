@@ -10,7 +10,7 @@ import json
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ STAGES = ("staging", "prod")
 SAMPLE, SAMPLE_RINGS = "1,0,0,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21", 9
 _FINISHED = {"success", "failed", "canceled", "skipped"}
 _CONTROL = re.compile(r"section_(?:start|end):\d+:[^\r]*\r|\x1b\[[0-9;]*[A-Za-z]|\r")
+_SECTION = re.compile(r"section_(start|end):\d+:([\w.-]+)")
+_SCRIPT = "step_script"  # the runner's own section around what a job's script prints
 Say = Callable[[str], None]
 
 
@@ -232,14 +234,18 @@ def play(place: Place, project: Any, pipeline: Any, name: str) -> None:
     project.jobs.get(gate.id, lazy=True).play()
 
 
-def follow(place: Place, project: Any, pipeline: Any, name: str, show: Say) -> Any:
-    """Show a job's log line by line while it grows; the job when it has ended, whatever its status."""
+def follow(place: Place, project: Any, pipeline: Any, name: str, show: Say, *, folded: bool = False) -> Any:
+    """Show a job's log line by line while it grows; the job when it has ended, whatever its status.
+
+    A `folded` log is that of GitLab's page with its sections folded: their titles, and what stands outside of them.
+    """
     job = place.wait_for(lambda: job_of(project, pipeline, name), f"the job {name}")
     shown, deadline = 0, time.monotonic() + place.job_seconds
     while True:
         job = project.jobs.get(job.id)
-        lines = _CONTROL.sub("", job.trace().decode("utf-8", "replace")).splitlines()
+        lines = job.trace().decode("utf-8", "replace").split("\n")
         complete = lines if job.status in _FINISHED else lines[:-1]
+        complete = _folded(complete) if folded else [_CONTROL.sub("", line) for line in complete]
         for line in complete[shown:]:
             show(line)
         shown = max(shown, len(complete))
@@ -248,6 +254,23 @@ def follow(place: Place, project: Any, pipeline: Any, name: str, show: Say) -> A
         if time.monotonic() > deadline:
             raise SystemExit(f"job {name} is still {job.status} after {place.job_seconds:.0f} s")
         time.sleep(place.look_seconds)
+
+
+def _folded(lines: Sequence[str]) -> list[str]:
+    """Of what the script prints: titles of sections, and lines outside of any."""
+    shown, opened = [], list[str]()
+    for line in lines:
+        text = _CONTROL.sub("", line).strip()
+        for kind, section in _SECTION.findall(line):
+            if kind == "start":
+                opened.append(section)
+            elif section in opened:
+                del opened[opened.index(section) :]
+        if text and opened[:1] == [_SCRIPT]:
+            begins = "section_start" in line
+            if len(opened) == 1 + begins and opened != [_SCRIPT] * begins:
+                shown.append(f"▸ {text}" if begins else text)
+    return shown
 
 
 def artifact(project: Any, job_id: int, path: str) -> str:

@@ -25,7 +25,7 @@ class Played(NamedTuple):
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     folder = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "sandbox", "demo", "--folder", str(folder)]
+    command = [sys.executable, "-m", "sandbox", "demo", "--verbose", "--folder", str(folder)]
     temporary = folder / "tmp"  # where jobs and containers run, so that none can hide from the look for survivors
     temporary.mkdir()
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(temporary), "COLUMNS": "200"}
@@ -69,9 +69,17 @@ def test_the_staging_tests_measure_the_quality_on_held_out_rows(played: Played) 
 
 
 def test_what_is_shown_can_be_followed_and_does_not_repeat_the_installation(played: Played) -> None:
-    assert "/-/jobs/" not in played.output  # the sandbox's GitLab has no pages
     assert "job 1 of data-science/abalone-model-build" in played.output
     assert "SMCI_INSTALL_FROM" not in played.output
+
+
+def test_it_ends_with_the_report_and_a_page_of_the_whole_run_that_need_nothing(played: Played) -> None:
+    for name, content in (("report.html", "Test of abalone-staging"), ("demo.html", "Registered model package")):
+        assert f"{played.folder / name}\n" in played.output
+        html = (played.folder / name).read_text()
+        assert content in html
+        assert not re.search(r"""<(script|link|img|iframe)[^>]+(src|href)=["'](?!data:)""", html)
+        assert not re.search(r"""@import|url\((?!["']?(?:data:|#))""", html)
 
 
 def test_nothing_of_the_sandbox_runs_on(played: Played) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from sandbox.processes import ROOT
 from tests.support.documented_commands import Shell
 
 pytestmark = pytest.mark.timeout(120)
+ANY_PORTS = ("--aws-port", "0", "--gitlab-port", "0", "--page-port", "0")
 
 
 class Up(NamedTuple):
@@ -31,7 +33,7 @@ class Up(NamedTuple):
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     folder = tmp_path_factory.mktemp("up")
-    command = [sys.executable, "-m", "sandbox", "up", "--aws-port", "0", "--gitlab-port", "0", "--folder", str(folder)]
+    command = [sys.executable, "-m", "sandbox", "up", *ANY_PORTS, "--folder", str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     lines = []
@@ -57,11 +59,32 @@ def test_the_guides_commands_reach_both_servers(up: Up, tmp_path: Path) -> None:
 
 
 def test_a_second_sandbox_in_the_same_folder_leaves_the_first_alone(up: Up) -> None:
-    command = [sys.executable, "-m", "sandbox", "up", "--folder", str(up.folder)]
+    command = [sys.executable, "-m", "sandbox", "up", *ANY_PORTS, "--folder", str(up.folder)]
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert second.returncode == 1
     assert f"a sandbox is running in {up.folder}" in second.stderr
     assert (up.folder / "gitlab" / "root-token").exists()
+
+
+def test_a_port_that_is_taken_says_by_which_option_to_choose_another(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        command = [sys.executable, "-m", "sandbox", "up", "--gitlab-port", port, "--aws-port", "0", "--page-port", "0"]
+        ended = subprocess.run(
+            [*command, "--folder", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    assert ended.returncode == 1
+    assert f"port {port} is taken by another program" in ended.stderr
+    assert "sandbox up --gitlab-port 0" in ended.stderr
+
+
+def test_it_tells_what_happens_while_it_runs(up: Up) -> None:
+    assert up.process.stdout
+    for line in up.process.stdout:
+        if "training (job 1): passed" in line:
+            break
 
 
 def test_closing_the_terminal_ends_it_all(up: Up) -> None:
