@@ -4,13 +4,13 @@ BIN := .venv/bin
 SITE ?= .docs/site
 DOCS_PORT ?= 8000
 
-.PHONY: help demo sandbox acceptance check test bench lint format docs site generate lock regions release clean setup
+.PHONY: help demo sandbox acceptance check test bench lint format docs site generate lock regions release screenshots vendor clean setup
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: setup ## Run the whole loop once, unattended: commit, train, approve, staging, test, production
-	@$(BIN)/python -m sandbox demo
+demo: setup ## Run the whole loop once, unattended; with VERBOSE=1 the jobs' whole logs
+	@$(BIN)/python -m sandbox demo $(if $(VERBOSE),--verbose)
 
 sandbox: setup ## Start AWS and GitLab on this machine and leave them to you until Ctrl-C
 	@$(BIN)/python -m sandbox up
@@ -24,6 +24,13 @@ check: setup ## Run the tests that start nothing: under a minute
 test: setup ## Run every test, the end-to-end demo included: under ten minutes
 	@$(BIN)/python -m sandbox images
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile # three for two cores: the sandbox's tests wait a good deal
+
+screenshots: setup ## Take the pictures of the documentation anew: the loop by clicks, in a headless Chromium
+	@$(BIN)/python -m sandbox images
+	@SCREENSHOTS=docs/images/page $(BIN)/python -m pytest tests/browser/test_loop_by_clicks.py
+
+vendor: setup ## Fetch the scripts of the sandbox's page anew, by hash, from their npm packages
+	@$(BIN)/python -m release.vendored
 
 bench: setup ## Measure speed and size as ratios, and try every fault at every call: over an hour
 	@$(BIN)/python -m sandbox images

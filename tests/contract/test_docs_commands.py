@@ -85,6 +85,7 @@ def test_make_knows_how_to_do_what_is_written(command: str) -> None:
     does = {
         "acceptance": "-m sandbox acceptance",
         "demo": "-m sandbox demo",
+        "sandbox": "-m sandbox up",
         "check": "-m pytest tests/unit tests/contract",
         "test": "-m pytest",
         "bench": "-m bench",

@@ -33,7 +33,7 @@ from tests.support.checkout import ROOT, copy
 PATH = "mlops/sagemaker-components"
 IMAGES = ("deploy", "training-sdk-v3", "training-sdk-v2")
 PLAYED = self_test.waiting()
-TESTS = {"lint", "unit", "contract", "product", "sandbox"}
+TESTS = {"lint", "unit", "contract", "product", "sandbox", "browser"}
 DEMOS = {f"demo: [{version}]" for version in ("3.11.0", "3.11.2", "3.14")}  # the oldest and the newest Python
 BUILDS = {"wheel", "images"}
 SITE = {"pages"}

@@ -26,7 +26,7 @@ from tests.support.checkout import ENVIRON, commit, copy, git
 from tests.support.gitlab_client import GitLab, add_to_catalog, log_of, pipeline_of, run, settled, statuses
 
 VERSION = "98.7.6"
-CUT_SHORT = ("lint", "unit", "contract", "product", "sandbox", "demo")
+CUT_SHORT = ("lint", "unit", "contract", "product", "sandbox", "browser", "demo")
 TESTS = {*CUT_SHORT[:-1], *(f"demo: [{version}]" for version in ("3.11.0", "3.11.2", "3.14"))}
 RELEASE = ("version", "wheel", "images", "sign", "publish-package", "publish-images", "release")
 PLAYED = self_test.waiting()

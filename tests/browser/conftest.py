@@ -1,0 +1,7 @@
+"""The browser's fixtures, for the tests of the page."""
+
+from __future__ import annotations
+
+from tests.support.browser import browser, sandbox, tab
+
+__all__ = ["browser", "sandbox", "tab"]
