@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from bench.fault_scenarios.base import Scenario, gitlab_job, run_undisturbed
-from tests.product.test_run_pipeline import MEASURE, PIPELINE
+from tests.support.run_pipeline import MEASURE, PIPELINE
 from tests.support.servers import Aws, create_project
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.fault_proxy import Fault, FaultProxy
 from bench.fault_scenarios.base import FunctionScenario, Played
-from tests.product.test_seed_checkin import CHECKIN, PROJECTS, Answer, Stack, assert_complete, at, variables_of
+from tests.support.seed_checkin import CHECKIN, PROJECTS, Answer, Stack, assert_complete, at, variables_of
 from tests.support.servers import Aws, create_project
 
 _CI_FILE = b"hold: {script: ['true'], when: manual}\n"

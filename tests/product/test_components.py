@@ -1,33 +1,36 @@
-"""What a consumer gets from the components in the sandbox's GitLab: the version it pinned, one model or several, with
-an image or without.
-"""
+"""The components as a user includes them: pins, releases, a job without an image."""
+
+# ruff: noqa: F811 - the fixture is used under the name it is imported by
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
-import textwrap
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import gitlab
 import pytest
 import yaml
 
 from ci_scripts import __version__
-from components import table
 from release import package
-from sandbox import job_images
-from sandbox.processes import Server
+from tests.support.component_project import (  # noqa: F401 - the fixtures
+    NEXT,
+    Released,
+    build,
+    component_project,
+    deploy_variables,
+    exports,
+    install,
+    register_predicting,
+    release,
+    release_files,
+    released,
+    seed,
+    wheel,
+)
 from tests.support.gitlab_client import (
-    GitLab,
     add_to_catalog,
     commit,
-    job_of,
     log_of,
     pipeline_of,
     publish,
@@ -35,92 +38,7 @@ from tests.support.gitlab_client import (
     settled,
     statuses,
 )
-from tests.support.hosting import model_predicting
-from tests.support.servers import ROOT, Aws, Project, create_project, register
-
-COMPONENTS = "mlops/sagemaker-components"
-NEXT = "99.0.0"
-"""A release after this one: the same code and templates, which say so."""
-PYTHON = "python:3.13-slim"
-
-
-class Released(NamedTuple):
-    """A GitLab with this checkout as its component project, and images for this version and the next."""
-
-    server: GitLab
-    project: Any
-
-    def consumer(self, name: str, variables: dict[str, str]) -> Any:
-        """A new project with these CI/CD variables."""
-        client = self.server.client
-        group = client.groups.create({"name": name, "path": f"{name}-{uuid.uuid4().hex[:8]}"})
-        consumer = client.projects.create({"name": name, "namespace_id": group.id})
-        for key, value in variables.items():
-            consumer.variables.create({"key": key, "value": value})
-        return consumer
-
-
-@pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
-    state = tmp_path_factory.mktemp("components")
-    images = [
-        {"match": f"^[^/]+/{COMPONENTS}/deploy:{version}$", "path": [str(program(state / version, version))]}
-        for version in (__version__, NEXT)
-    ]
-    images.append({"match": f"^{PYTHON}$", "path": [str(python_without_us(state / "python"))]})
-    (state / "images.json").write_text(json.dumps(images))
-    running = Server("sandbox.gitlab", state / "gitlab", "--images", str(state / "images.json"))
-    token = (state / "gitlab" / "root-token").read_text().strip()
-    server = GitLab(running.url, token, gitlab.Gitlab(running.url, private_token=token), state)
-    project = component_project(server, COMPONENTS)
-    release(server, project, __version__)
-    yield Released(server, project)
-    assert running.stop() == 0
-
-
-def program(folder: Path, version: str) -> Path:
-    """A folder with `sagemaker-ci` as it is, but for its version."""
-    shutil.copytree(ROOT / "ci_scripts", folder / "ci_scripts", ignore=shutil.ignore_patterns("__pycache__"))
-    init = folder / "ci_scripts" / "__init__.py"
-    init.write_text(init.read_text().replace(__version__, version))
-    script = folder / "bin" / "sagemaker-ci"
-    script.parent.mkdir()
-    start = f"import sys\nsys.path.insert(0, {str(folder)!r})\nfrom ci_scripts.cli import main\nsys.exit(main())\n"
-    script.write_text(f"#!{sys.executable}\n{start}")
-    script.chmod(0o755)
-    return script.parent
-
-
-def python_without_us(folder: Path) -> Path:
-    """A folder with Python, pip and all that `sagemaker-ci` requires in its pinned version, but not `sagemaker-ci`."""
-    job_images.build(print)
-    (packages,) = (job_images.FOLDER / "deploy" / "lib").glob("python3*/site-packages")
-    required = folder / "required"
-    required.mkdir(parents=True)
-    for path in packages.iterdir():
-        if not path.name.startswith(("sagemaker_ci", "ci_scripts", "_virtualenv")):
-            (required / path.name).symlink_to(path)
-    subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
-    (own,) = (folder / "venv" / "lib").glob("python3*/site-packages")
-    (own / "required.pth").write_text(f"{required}\n")
-    return folder / "venv" / "bin"
-
-
-def component_project(server: GitLab, path: str) -> Any:
-    namespace, name = path.split("/")
-    group = server.client.groups.create({"name": namespace, "path": namespace, "visibility": "internal"})
-    details = {"name": name, "namespace_id": group.id, "visibility": "internal", "description": "SageMaker components"}
-    return server.client.projects.create(details)
-
-
-def release(server: GitLab, project: Any, version: str, **changes: str) -> None:
-    """Commit the templates of this checkout as those of `version`, tag and publish them."""
-    files = {f"templates/{path.parent.name}/template.yml": path.read_text() for path in ROOT.glob("templates/*/*.yml")}
-    files = {path: text.replace(f'"{__version__}"', f'"{version}"') for path, text in files.items()}
-    commit(project, {"README.md": f"Version {version}\n", **files, **changes})
-    project.tags.create({"tag_name": version, "ref": "main"})
-    publish(server, project, version)
-
+from tests.support.servers import Aws, Project
 
 # --- version pins -----------------------------------------------------------------------------------------------------
 
@@ -232,41 +150,6 @@ other: {rules: [{if: $CI_COMMIT_BRANCH}], script: ['true']}
     assert said(consumer, {"latest": "~latest"}, path) == {"latest": "by a job, version <v0.1.0>"}
 
 
-# --- releases of this project -----------------------------------------------------------------------------------------
-
-
-def deploy_variables(aws: Aws) -> dict[str, str]:
-    return {**aws.environ, "POLL_SECONDS": "0.3"}
-
-
-def seed(version: str, **inputs: str) -> dict[str, str]:
-    """A model-deploy repository as it is seeded, of which this version of `build` checks the configurations."""
-    include = {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/build@{version}", "inputs": inputs}
-    names = ("endpoint-config-template.yml", "staging-config.json", "prod-config.json")
-    configuration = yaml.safe_dump({"stages": ["build"], "include": [include]})
-    return {".gitlab-ci.yml": configuration, **{name: (ROOT / "seed-deploy" / name).read_text() for name in names}}
-
-
-def register_predicting(aws: Aws, project: Project, predicts: float) -> str:
-    """Register an approved version whose model answers the same number to everything."""
-    key = f"models/{predicts}/model.tar.gz"
-    aws.client("s3").put_object(Bucket=project.bucket, Key=key, Body=model_predicting(predicts))
-    return register(aws, project.group, model=f"s3://{project.bucket}/{key}")
-
-
-def build(repository: Any, files: dict[str, str]) -> tuple[Any, str]:
-    """Commit, and the job `build` of the pipeline with its log."""
-    made = commit(repository, files)
-    pipeline = settled(repository, pipeline_of(repository, made.id))
-    assert pipeline.yaml_errors is None
-    return job_of(repository, pipeline, "build"), log_of(repository, pipeline, "build")
-
-
-def exports(repository: Any, job: Any) -> dict[str, bytes]:
-    names = ("staging-config-export.json", "prod-config-export.json")
-    return {name: bytes(repository.jobs.get(job.id).artifact(name)) for name in names}
-
-
 def test_a_consumer_upgrades_when_it_says_so_and_gets_the_same_result(
     released: Released, aws: Aws, project: Project
 ) -> None:
@@ -302,55 +185,6 @@ def test_a_package_of_another_version_than_the_component_fails_with_one_clear_li
     assert "Traceback" not in log
 
 
-# --- without an image -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    uv = str(Path(sys.executable).with_name("uv"))
-    options = ["--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(folder)]
-    subprocess.run([uv, "build", *options, str(ROOT)], check=True)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
-
-
-def serve_packages(released: Released, name: str, folder: Path) -> str:
-    """Publish a release's files in a project of their own; what `install_from` says then."""
-    project = component_project(released.server, f"{name}-{uuid.uuid4().hex[:8]}/components")
-    for file in folder.iterdir():
-        project.generic_packages.upload(package.NAME, __version__, file.name, path=str(file))
-    path = project.path_with_namespace.replace("/", "%2F")
-    return f"https://gitlab-ci-token:$CI_JOB_TOKEN@$CI_SERVER_FQDN/api/v4/projects/{path}"
-
-
-class Installed(NamedTuple):
-    """The job `build` that installed a release's files, and its log."""
-
-    status: str
-    log: str
-
-
-def install(released: Released, aws: Aws, project: Project, name: str, folder: Path) -> Installed:
-    """Run `build` in an image with Python and the requirements alone, where no index of Python packages answers."""
-    register_predicting(aws, project, 4.0)
-    source = serve_packages(released, name, folder)
-    nobody = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
-    repository = released.consumer(name, project.environ | deploy_variables(aws) | nobody)
-    job, log = build(repository, seed(__version__, image=PYTHON, install_from=source))
-    return Installed(job.status, log)
-
-
-def release_files(folder: Path, wheel: Path, digest: str) -> Path:
-    """The files that a release publishes for the deploy jobs, which want this digest of the wheel."""
-    folder.mkdir()
-    shutil.copy(wheel, folder)
-    pinned = package.requirements(__version__, wheel, (ROOT / "requirements" / "deploy.txt").read_text())
-    file = folder / f"{package.NAME}-{__version__}{package.SUFFIXES['deploy']}-requirements.txt"
-    file.write_text(pinned.replace(package.digest(wheel), digest))
-    return folder
-
-
 def test_without_an_image_the_job_installs_the_released_version_and_asks_no_index_for_it(
     released: Released, aws: Aws, project: Project, wheel: Path, tmp_path: Path
 ) -> None:
@@ -366,74 +200,3 @@ def test_a_wheel_that_is_not_the_released_one_is_not_installed(
     assert done.status == "failed"
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in done.log
     assert "to the endpoint" not in done.log
-
-
-# --- several models in one repository ---------------------------------------------------------------------------------
-
-
-class Model(NamedTuple):
-    """One of the models of a repository: its SageMaker project, its version, and what that predicts."""
-
-    project: Project
-    arn: str
-    predicts: float
-
-
-def two_models(models: dict[str, Model]) -> dict[str, str]:
-    """A model-deploy repository that includes the aggregate once for each model."""
-    include = [
-        {
-            "component": f"$CI_SERVER_FQDN/{COMPONENTS}/model-deploy@{__version__}",
-            "inputs": {
-                "prefix": f"{name}-",
-                "folder": f"models/{name}",
-                "sagemaker_project_name": f"${name.upper()}_NAME",  # a CI/CD variable of the project
-                "sagemaker_project_id": model.project.id,
-                "artifact_bucket": model.project.bucket,
-                "model_execution_role_arn": model.project.model_role,
-                "model_package_arn": "$[[ inputs.model_package_arn ]]",
-            },
-        }
-        for name, model in models.items()
-    ]
-    header = {"spec": {"inputs": {"model_package_arn": {"default": ""}}}}
-    stages = table.PIPELINES["model-deploy"]
-    # What most repositories of Python give their own jobs, and must not reach those of the components.
-    of_all_jobs = {"default": {"before_script": ["cat requirements.txt"]}, "variables": {"GIT_STRATEGY": "none"}}
-    content = {"stages": stages, "include": include, **of_all_jobs}
-    files = {".gitlab-ci.yml": yaml.safe_dump_all([header, content])}
-    for name, model in models.items():
-        for file in ("endpoint-config-template.yml", "staging-config.json", "prod-config.json"):
-            files[f"models/{name}/{file}"] = (ROOT / "seed-deploy" / file).read_text()
-        files[f"models/{name}/tests/test_endpoint.py"] = textwrap.dedent(
-            f"""
-            def test_it_is_this_model(endpoint):
-                assert endpoint.model_package_arn == {model.arn!r}
-                assert abs(endpoint.predict([[1, 2, 3]])[0] - {model.predicts}) < 0.1
-            """
-        )
-    return files
-
-
-def test_one_repository_deploys_two_models_and_an_approval_concerns_one_of_them(released: Released, aws: Aws) -> None:
-    models = {}
-    for name, predicts in (("ants", 4.0), ("bees", 9.0)):
-        project = create_project(aws)
-        models[name] = Model(project, register_predicting(aws, project, predicts), predicts)
-    names = {f"{name.upper()}_NAME": model.project.name for name, model in models.items()}
-    repository = released.consumer("models", deploy_variables(aws) | names)
-    made = commit(repository, two_models(models))
-    pipeline = settled(repository, pipeline_of(repository, made.id))
-    assert pipeline.yaml_errors is None
-    jobs = {"build": "success", "staging-deploy": "success", "test-staging": "success", "prod-deploy": "manual"}
-    logs = {
-        name: log_of(repository, pipeline, name) for name, status in statuses(pipeline).items() if status == "failed"
-    }
-    assert statuses(pipeline) == {f"{model}-{job}": status for model in models for job, status in jobs.items()}, logs
-    assert {environment.name for environment in repository.environments.list(get_all=True)} == {
-        f"{model}-{environment}" for model in models for environment in ("build", "staging", "prod")
-    }
-    # The trigger names a version of one model: the other is left alone.
-    started = repository.pipelines.create({"ref": "main", "inputs": {"model_package_arn": models["bees"].arn}})
-    assert set(statuses(started)) == {f"bees-{job}" for job in jobs}
-    assert settled(repository, started).status == "manual"

@@ -15,9 +15,9 @@ import pytest
 
 from sandbox.aws.ground import REGION, ROOT_KEYS
 from sandbox.processes import Server
-from tests.product.test_deploy import Deployment, succeeded
-from tests.product.test_run_pipeline import PIPELINE, Repository
+from tests.support.deployment import Deployment, succeeded
 from tests.support.hosting import model_predicting
+from tests.support.run_pipeline import PIPELINE, Repository
 from tests.support.servers import ROOT, Aws, create_project
 
 CONSOLE = "https://eu-west-1.console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"

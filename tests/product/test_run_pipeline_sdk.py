@@ -16,7 +16,7 @@ import pytest
 from sandbox import job_images
 from sandbox.gateway import Gateway
 from tests.product.test_oidc_roles import BUILD, Roles, deployed
-from tests.product.test_run_pipeline import MEASURE, PIPELINE, Repository, one_line, repository  # noqa: F401
+from tests.support.run_pipeline import MEASURE, PIPELINE, Repository, one_line, repository  # noqa: F401
 from tests.support.servers import REGION, create_role
 
 SESSION = """

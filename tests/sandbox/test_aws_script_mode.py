@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sandbox.test_aws_pipelines import SKLEARN, XGBOOST, Json, World, training
+from tests.support.sagemaker_pipelines import SKLEARN, XGBOOST, Json, World, training
 from tests.support.servers import Aws, Project, create_role
 
 TRAIN = """

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from sandbox import job_images
-from tests.sandbox.test_aws_pipelines import Json, World
 from tests.sandbox.test_aws_script_mode import SERVE, TRAIN, endpoint, put
+from tests.support.sagemaker_pipelines import Json, World
 from tests.support.servers import Aws, Project
 
 pytestmark = pytest.mark.timeout(600, func_only=True)
