@@ -99,7 +99,7 @@ def size() -> list[Measure]:
     """Bytes of everything installed for a deploy job, bytecode included, Python itself left out."""
     deploy, training = (_bytes(job_images.FOLDER / name) for name in job_images.NAMES)
     detail = f"the training image: {training / MEGABYTE:.0f} MB, {training / deploy:.0f} times as much"
-    return [Measure("the deploy image is slim", deploy / MEGABYTE, 60, "MB", detail)]
+    return [Measure("the deploy image is slim, beside Python", deploy / MEGABYTE, 60, "MB", detail)]
 
 
 def _bytes(image: Path) -> int:
