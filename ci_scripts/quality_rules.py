@@ -25,6 +25,8 @@ REQUESTS = (*LATENCY, ERROR_RATE)
 """Metrics of requests, whatever was answered."""
 METRICS = (*REGRESSION, *CLASSIFICATION, *REQUESTS)
 
+_SHARES = (*(metric for metric in CLASSIFICATION if metric != "log_loss"), ERROR_RATE)
+
 _CLASS_ANSWERS = ("scores", "label", "class")
 _WITHOUT_SCORES = ("class",)
 
@@ -48,7 +50,8 @@ def of_classes(metric: str, classes: Sequence[Any], positive: object = None) -> 
         return f"{metric} of two classes that are text needs `data.positive`, the class that a score is for"
     if metric in POSITIVE_CLASS:
         stranger = next((f"{each:g}" for each in classes if each not in (0, 1)), "other numbers")
-        return f"{metric} needs labels 0 and 1, the held-out data has {stranger}"
+        way = f": `data.positive` says which class it is of, or take {metric}_macro" if classes else ""
+        return f"{metric} needs labels 0 and 1, the held-out data has {stranger}{way}"
     if metric in SCORES and not classes:
         return f"{metric} needs labels 0 and 1, the held-out data has other numbers"
     return ""
@@ -62,6 +65,18 @@ def of_answer(metric: str, answer: str) -> str:
         return f"{metric} needs classes or scores, the endpoint answers several numbers for each row ({answer})"
     if metric in SCORES and answer in _WITHOUT_SCORES:
         return f"{metric} needs the scores of classes, which {answer} does not hold"
+    return ""
+
+
+def of_bound(metric: str, bound: float) -> str:
+    """Why no value of a metric is on one side of a bound, which then always fails or never; empty where both can be."""
+    if metric in _SHARES and not 0 <= bound <= 1:
+        percent = f": {bound:g} percent are {bound / 100:g}" if 1 < bound <= 100 else ""
+        return f"{metric} is from 0 to 1, {bound:g} is not{percent}"
+    if metric == "r2" and bound > 1:
+        return f"r2 is at most 1, {bound:g} is more"
+    if metric != "r2" and bound < 0:
+        return f"{metric} is never negative, {bound:g} is"
     return ""
 
 
@@ -101,6 +116,9 @@ def _of_check(check: Mapping[str, Any], metric: str, content: Mapping[str, Any])
         yield f"by goes with metrics of predictions, not with {metric}"
     if isinstance(by, str) and not data.get("header", False):
         yield "a name as by needs `header: true`; without a header it is a number"
+    for bound in (check.get("min"), check.get("max")):
+        if isinstance(bound, int | float) and not isinstance(bound, bool) and metric in METRICS:
+            yield of_bound(metric, bound)
     if "min_rows" in check and by is None:
         yield "min_rows goes with by"
 

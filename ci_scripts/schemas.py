@@ -18,6 +18,7 @@ from ci_scripts.documents import BOOLEANS, LONGEST_NUMBER, Unquoted
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
+_FEW = 12
 # What every reader of YAML and JSON takes for the same number.
 _NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -82,7 +83,7 @@ def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
         case "additionalProperties":
             for key in value:
                 if key not in known:
-                    yield path, f"there is no field {text.quoted(key)}{similar(key, known)}"
+                    yield path, f"there is no field {text.quoted(key)}{similar(key, known) or _among(known)}"
         case "required":
             for key in limit:
                 if key not in value:
@@ -128,8 +129,16 @@ def similar(name: str, known: Iterable[Any]) -> str:
     """` (did you mean …?)`, or nothing."""
     names = [str(each) for each in known]
     lowered = {each.lower(): each for each in names}
-    close = get_close_matches(name[:100].lower(), lowered, n=1)
+    asked = name[:100].lower()
+    # `label` is far from `label_column` by its letters, and near by its words.
+    close = get_close_matches(asked, lowered, n=1) or [each for each in sorted(lowered) if asked in each.split("_")]
     return f" (did you mean {lowered[close[0]]}?)" if close else ""
+
+
+def _among(known: Iterable[Any]) -> str:
+    """` (there are …)`, for a name that is like none of a few."""
+    names = [str(each) for each in known if not str(each).startswith("$")]
+    return f" (there are {', '.join(names)})" if 0 < len(names) <= _FEW else ""
 
 
 def shown(value: Any, longest: int = 60) -> str:

@@ -43,6 +43,14 @@ PROBLEMS: list[tuple[Any, list[str]]] = [
     ({"data": {"path": "a", "uri": "s3://bucket/a"}}, ["data: needs exactly one of from_model_package, uri and path"]),
     ({"data": {"uri": "https://x"}}, ['data.uri: "https://x" does not match ^s3://[a-z0-9][a-z0-9.-]+/.+$']),
     (GOOD | {"check": []}, ["there is no field 'check' (did you mean checks?)"]),
+    (
+        GOOD | {"thresholds": []},
+        ["there is no field 'thresholds' (there are data, request, load, checks)"],
+    ),
+    (
+        {"data": {"path": "a", "label": 0}},
+        ["data: there is no field 'label' (did you mean label_column?)"],
+    ),
     (GOOD | {"checks": [{"metric": "mse"}]}, ["checks.0: needs min or max"]),
     (GOOD | {"checks": [{"max": 6.0}]}, ["checks.0: lacks metric"]),
     (GOOD | {"checks": [{"metric": "mse", "min": 2, "max": 1}]}, ["checks.0: min is greater than max"]),
@@ -71,6 +79,31 @@ PROBLEMS: list[tuple[Any, list[str]]] = [
 @pytest.mark.parametrize(("content", "expected"), PROBLEMS)
 def test_every_problem_is_found_with_its_path(content: Any, expected: list[str]) -> None:
     assert quality.find_problems(content) == expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "bound", "told"),
+    [
+        ("accuracy", 95, "accuracy is from 0 to 1, 95 is not: 95 percent are 0.95"),
+        ("error_rate", 5, "error_rate is from 0 to 1, 5 is not: 5 percent are 0.05"),
+        ("auc", -0.5, "auc is from 0 to 1, -0.5 is not"),
+        ("f1_macro", 1000, "f1_macro is from 0 to 1, 1000 is not"),
+        ("r2", 2, "r2 is at most 1, 2 is more"),
+        ("rmse", -1, "rmse is never negative, -1 is"),
+        ("r2", -3, ""),
+        ("log_loss", 1.5, ""),
+        ("mape", 1.5, ""),
+        ("latency_p95_ms", 250, ""),
+        ("accuracy", 1, ""),
+        ("accuracy", 0, ""),
+    ],
+)
+def test_a_bound_that_always_holds_or_never_is_refused(metric: str, bound: float, told: str) -> None:
+    content = GOOD | {
+        "checks": [{"metric": metric, "max": bound}],
+        "load": {"requests_per_second": 1, "duration_seconds": 1},
+    }
+    assert quality.find_problems(content) == ([f"checks.0: {told}"] if told else [])
 
 
 def test_the_schema_lists_exactly_the_metrics_there_are() -> None:

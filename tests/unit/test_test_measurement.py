@@ -249,7 +249,10 @@ def contradictions() -> Iterator[tuple[dict[str, Any], list[str]]]:
     )
     yield (
         check(metric="precision") | {"data": {"path": "a", "classes": [0, 1, 2]}},
-        ["checks.0: precision needs labels 0 and 1, the held-out data has 2"],
+        [
+            "checks.0: precision needs labels 0 and 1, the held-out data has 2: `data.positive` says which class it is "
+            "of, or take precision_macro"
+        ],
     )
 
 
