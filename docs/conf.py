@@ -35,6 +35,7 @@ html_theme = "furo"  # asks no other host for fonts or scripts
 html_title = project
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["tables.js"]
 html_copy_source = False
 html_use_index = False
 html_show_copyright = False
