@@ -1,6 +1,6 @@
 """The Lambda function `seed_checkin`: both custom resources of infra/project.yml over a stack's life.
 
-Requests go to the function as CloudFormation and Lambda send them; see Stack in tests/product/test_seed_checkin.py.
+Requests go to the function as CloudFormation and Lambda send them; see Stack in tests/support/seed_checkin.py.
 """
 
 from __future__ import annotations

@@ -84,6 +84,30 @@ def test_a_file_that_contributors_are_sent_to_is_there(name: str) -> None:
     assert [path for path in sorted(paths) if not any((folder / path).exists() for folder in folders)] == []
 
 
+_HOUSE = "bench ci_scripts components docs infra release requirements sandbox seed-build seed-deploy templates tests"
+_PATH = re.compile(
+    rf"(?<![\w/.-])((?:{'|'.join(_HOUSE.split())})/[\w./-]+\.(?:py|ya?ml|md|json|j2|txt|html|sh))(?![\w-])"
+)
+_OF_OTHERS = {
+    "tests/photos.py",
+    "templates/a.yml",
+    "tests/fixtures/releases/1.2.3.yml",
+}  # a user's, a scene's, a release's
+
+
+def test_a_file_that_a_page_or_a_module_names_is_there() -> None:
+    """Tests name files that they make, so they are left out; the seeds' own paths begin in their own folder."""
+    modules = [path for folder in _HOUSE.split() if folder != "tests" for path in (ROOT / folder).rglob("*.py")]
+    folders = (ROOT, ROOT / "seed-build", ROOT / "seed-deploy")
+    missing = {
+        f"{file.relative_to(ROOT)}: {path}"
+        for file in (*PAGES, *modules, *(ROOT / "components").rglob("*.j2"), *(ROOT / "infra").glob("*.yml"))
+        for path in _PATH.findall(file.read_text(encoding="utf-8"))
+        if path not in _OF_OTHERS and not any((folder / path).exists() for folder in folders)
+    }
+    assert missing == set()
+
+
 # --- examples -------------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from ci_scripts import __version__
 from components import table
-from tests.product.test_components import (  # noqa: F401 - the fixture
+from tests.support.component_project import (  # noqa: F401 - the fixture
     COMPONENTS,
     Released,
     deploy_variables,
