@@ -1,7 +1,7 @@
 """A burst of approvals: every one starts its pipeline once, though events come in copies and GitLab often fails.
 
-The stacks are infra/trigger.yml and the functions run from their archive, in the sandbox's AWS. Only GitLab is played,
-by a server that writes down what it started: the sandbox's own would spend its time on compiling pipelines. It fails
+The stacks are infra/trigger.yml and the functions run from their archive, in the sandbox's AWS. GitLab's double is a
+server that writes down what it started: the sandbox's own would spend its time on compiling pipelines. It fails
 before it starts a pipeline; with `lossy` also after it has, and the function is killed at random moments. Both make
 second pipelines: then what counts is which of them `build` lets claim the approval.
 `make bench` measures the large burst, tests/product/test_burst.py proves a small one.

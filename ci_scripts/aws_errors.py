@@ -1,4 +1,4 @@
-"""What a botocore error means: the service's code and words, and the error of ours that says it to a person.
+"""What a botocore error means: the service's code and words, and the error with a code that says it to a person.
 
 Imported wherever AWS is asked; botocore itself is imported when there is an error.
 """

@@ -54,9 +54,9 @@ def build_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         description = summary[0].upper() + summary[1:] + "."
         command = commands.add_parser(name, help=summary, description=description, formatter_class=_formatter)
         if name == chosen:
-            room = importlib.import_module(module)
-            room.add_arguments(command)
-            command.set_defaults(run=room.run)
+            verb = importlib.import_module(module)
+            verb.add_arguments(command)
+            command.set_defaults(run=verb.run)
     return parser
 
 
@@ -95,8 +95,10 @@ def _explain(error: Exception | KeyboardInterrupt) -> SagemakerCiError | None:
     if isinstance(error, KeyboardInterrupt):
         return JobCancelled("interrupted")
     # What is not loaded cannot have raised it, and loading it only to say so would be waste.
-    rooms = (("botocore", "ci_scripts.aws_errors"), ("ci_scripts.gitlab", "ci_scripts.gitlab"))
-    explanations = (importlib.import_module(room).explain(error) for module, room in rooms if module in sys.modules)
+    explainers = (("botocore", "ci_scripts.aws_errors"), ("ci_scripts.gitlab", "ci_scripts.gitlab"))
+    explanations = (
+        importlib.import_module(explainer).explain(error) for module, explainer in explainers if module in sys.modules
+    )
     return next(filter(None, explanations), None)
 
 

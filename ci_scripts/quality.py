@@ -179,8 +179,8 @@ def schema() -> dict[str, Any]:
 
 def find_problems(content: Any, folder: Path | None = None, base: Path | None = None) -> list[str]:
     """Everything that is wrong with a parsed quality.yml in `folder`, as `path: problem`."""
-    found = [": ".join(part for part in pair if part) for pair in schemas.problems(content, schema())]
-    return [*found, *_contradictions(content, folder, base or folder)]
+    problems = [": ".join(part for part in pair if part) for pair in schemas.problems(content, schema())]
+    return [*problems, *_contradictions(content, folder, base or folder)]
 
 
 def parse(content: Mapping[str, Any], folder: Path, base: Path | None = None) -> Quality:

@@ -49,14 +49,14 @@ class Quota(NamedTuple):
 
 def of_pipeline(folder: Path) -> list[Need]:
     """What the pipeline sources below `folder` name as instance types of their jobs."""
-    found: dict[tuple[str, str], Need] = {}
+    needs: dict[tuple[str, str], Need] = {}
     for path in sorted(folder.glob("pipelines/**/*.py")):
         if path.is_file() and path.stat().st_size <= _LARGEST_FILE:
             for name, instance in _DECLARED.findall(path.read_text(encoding="utf-8", errors="replace")):
                 usage = next((usage for word, usage in _USAGES.items() if word in name.lower()), None)
                 if usage:
-                    found[usage, instance] = Need(instance, usage, 1)
-    return [found[key] for key in sorted(found)]
+                    needs[usage, instance] = Need(instance, usage, 1)
+    return [needs[key] for key in sorted(needs)]
 
 
 def of_endpoints(folder: Path) -> list[Need]:

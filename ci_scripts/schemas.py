@@ -66,8 +66,8 @@ def problems(content: Any, schema: Mapping[str, Any]) -> list[tuple[str, str]]:
     from jsonschema import Draft202012Validator
 
     errors = Draft202012Validator(schema).iter_errors(content)
-    found = [each for error in errors for each in _problems(error)]
-    return sorted(dict.fromkeys(found))
+    broken = [each for error in errors for each in _problems(error)]
+    return sorted(dict.fromkeys(broken))
 
 
 def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
@@ -96,8 +96,8 @@ def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
             yield path, f"{shown(value)} is not {phrase}"
         case "type":
             kinds = [limit] if isinstance(limit, str) else limit
-            wanted = ", ".join(f"'{kind}'" for kind in kinds)
-            yield path, f"{shown(value)} is not of type {wanted}{_why_no_number(value, kinds)}"
+            expected = ", ".join(f"'{kind}'" for kind in kinds)
+            yield path, f"{shown(value)} is not of type {expected}{_why_no_number(value, kinds)}"
         case "enum":
             words = [str(each) for each in limit]
             yield path, f"{shown(value)} is not one of {', '.join(words)}{similar(str(value), words)}"

@@ -82,9 +82,9 @@ def is_on(name: str, environ: Mapping[str, str] = os.environ) -> bool:
 
 def require_version(environ: Mapping[str, str] = os.environ) -> None:
     """Raise VersionMismatch in a job of a component of another version; outside of a component's job all is well."""
-    wanted = environ.get("SMCI_COMPONENT_VERSION", __version__)
-    if wanted != __version__:
-        raise VersionMismatch(f"this is sagemaker-ci {__version__}, the component is {wanted}")
+    component = environ.get("SMCI_COMPONENT_VERSION", __version__)
+    if component != __version__:
+        raise VersionMismatch(f"this is sagemaker-ci {__version__}, the component is {component}")
 
 
 def enter_folder(environ: Mapping[str, str] = os.environ) -> None:
@@ -111,12 +111,12 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
     environ = _of_one_project(environ)
 
     def required(name: str, rule: str, example: str) -> str:
-        found = value(environ, name)
-        if not found:
+        content = value(environ, name)
+        if not content:
             problems.append(f"{name} is not set")
-        elif not re.fullmatch(rule, found):
-            problems.append(f"{name} is {found!r}, expected something like {example}")
-        return found
+        elif not re.fullmatch(rule, content):
+            problems.append(f"{name} is {content!r}, expected something like {example}")
+        return content
 
     project = Project(
         region=required("AWS_REGION", REGION, "eu-west-1"),
@@ -136,14 +136,14 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
 def load_region(environ: Mapping[str, str] = os.environ) -> str:
     """AWS_REGION alone, for commands that are told of which projects. Raises InvalidSettings."""
     problems = endpoint_problems(environ)
-    found = value(environ, "AWS_REGION")
-    if not re.fullmatch(REGION, found):
+    region = value(environ, "AWS_REGION")
+    if not re.fullmatch(REGION, region):
         problems.insert(
-            0, f"AWS_REGION is {found!r}, expected something like eu-west-1" if found else "AWS_REGION is not set"
+            0, f"AWS_REGION is {region!r}, expected something like eu-west-1" if region else "AWS_REGION is not set"
         )
     if problems:
         raise InvalidSettings("; ".join(problems))
-    return found
+    return region
 
 
 def endpoint_problems(environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -180,23 +180,23 @@ def issuer_problem(url: str) -> str | None:
 
 def role_arn(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """An IAM role's ARN from a variable. Raises InvalidSettings when it is missing or not the ARN of a role."""
-    found = value(environ, name)
-    if not found:
+    arn = value(environ, name)
+    if not arn:
         raise InvalidSettings(f"{name} is not set")
-    if not re.fullmatch(ROLE_ARN, found):
-        raise InvalidSettings(f"{name} is {found!r}, expected something like arn:aws:iam::123456789012:role/name")
-    return found
+    if not re.fullmatch(ROLE_ARN, arn):
+        raise InvalidSettings(f"{name} is {arn!r}, expected something like arn:aws:iam::123456789012:role/name")
+    return arn
 
 
 def poll_seconds(environ: Mapping[str, str] = os.environ) -> float:
     """Seconds between two looks at something that takes long, from POLL_SECONDS; SageMaker throttles below ten."""
-    found = value(environ, "POLL_SECONDS") or "15"
+    text = value(environ, "POLL_SECONDS") or "15"
     try:
-        seconds = float(found)
+        seconds = float(text)
     except ValueError:
         seconds = 0
     if not 0.2 <= seconds <= 300:
-        raise InvalidSettings(f"POLL_SECONDS is {found!r}, expected a number of seconds from 0.2 to 300")
+        raise InvalidSettings(f"POLL_SECONDS is {text!r}, expected a number of seconds from 0.2 to 300")
     return seconds
 
 
@@ -223,5 +223,5 @@ def add_cloudformation_role(parser: ArgumentParser) -> None:
 def cloudformation_role(arguments: Namespace, environ: Mapping[str, str] = os.environ) -> str | None:
     """The role that CloudFormation acts with; None: the job's own. Raises InvalidSettings for what is no role."""
     name = "CLOUDFORMATION_ROLE_ARN"
-    found = arguments.cloudformation_role_arn or value(environ, name)
-    return role_arn(name, {name: found}) if found else None
+    arn = arguments.cloudformation_role_arn or value(environ, name)
+    return role_arn(name, {name: arn}) if arn else None

@@ -94,13 +94,13 @@ def newer(pages: Iterable[Sequence[Event]], last: str | None) -> list[Event]:
 
     Reads no further page than needed.
     """
-    found: list[Event] = []
+    events: list[Event] = []
     for page in pages:
         for event in page:
             if event["EventId"] == last:
-                return found[::-1]
-            found.append(event)
-    return found[::-1]
+                return events[::-1]
+            events.append(event)
+    return events[::-1]
 
 
 def since(pages: Iterable[Sequence[Event]], began: datetime) -> list[Event]:

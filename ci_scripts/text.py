@@ -39,8 +39,8 @@ def _shown(text: str, longest: int) -> str:
     return kept if len(text) <= longest else f"{kept}... (cut, {len(text):,} characters)"
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape", "surrogatepass").decode()
+def _escaped(control: re.Match[str]) -> str:
+    return control[0].encode("unicode_escape", "surrogatepass").decode()
 
 
 def short(text: str, longest: int = 60) -> str:

@@ -158,10 +158,10 @@ def _field(
 def _resolved(field: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
     if "$ref" not in field:
         return field
-    found: Any = root
+    definition: Any = root
     for part in field["$ref"].removeprefix("#/").split("/"):
-        found = found[part]
-    return found | {key: value for key, value in field.items() if key != "$ref"}  # type: ignore[no-any-return]
+        definition = definition[part]
+    return definition | {key: value for key, value in field.items() if key != "$ref"}  # type: ignore[no-any-return]
 
 
 def _type(field: Mapping[str, Any]) -> str:

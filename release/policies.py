@@ -69,9 +69,9 @@ def render(templates: Mapping[str, str]) -> dict[str, str]:
 
 
 def _dedented(lines: list[str], place: Place, part: str) -> list[str]:
-    found = find(lines, place, part)
-    indent = _indent(lines[found.start])
-    return [line[indent:] for line in lines[found.start : found.stop]]
+    place_of_part = find(lines, place, part)
+    indent = _indent(lines[place_of_part.start])
+    return [line[indent:] for line in lines[place_of_part.start : place_of_part.stop]]
 
 
 def find(lines: list[str], place: Place, part: str) -> range:
@@ -83,10 +83,10 @@ def find(lines: list[str], place: Place, part: str) -> range:
 
 
 def _only(lines: list[str], places: range, pattern: str, problem: str) -> int:
-    found = [number for number in places if re.match(pattern, lines[number])]
-    if len(found) != 1:
+    matching = [number for number in places if re.match(pattern, lines[number])]
+    if len(matching) != 1:
         raise NoSuchPart(problem)
-    return found[0]
+    return matching[0]
 
 
 def block(lines: list[str], start: int) -> range:

@@ -61,7 +61,7 @@ def _ask(to: Registry, method: str, url: str, body: bytes | None = None) -> byte
     """The answer's body; None if there is nothing to get at the address. Raises ReleaseError."""
     headers = {"Content-Type": "application/octet-stream"} if body is not None else {}
     request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 - the address is GitLab's own
-    # GitLab may send a download on to an object store, which wants no credentials of ours.
+    # GitLab may send a download on to an object store, which wants none of our credentials.
     request.add_unredirected_header("JOB-TOKEN", to.token)
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310

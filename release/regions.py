@@ -65,11 +65,11 @@ def content(images: list[str]) -> str:
 def main() -> int:
     from sandbox import job_images
 
-    found = sorted((job_images.FOLDER / "training-sdk-v3").glob("lib/python*/site-packages/sagemaker/core"))
-    if not found:
+    folders = sorted((job_images.FOLDER / "training-sdk-v3").glob("lib/python*/site-packages/sagemaker/core"))
+    if not folders:
         print("build the images first: .venv/bin/python -m sandbox images", file=sys.stderr)
         return 1
-    FILE.write_text(content(without_images(found[0] / "image_uri_config")), encoding="utf-8")
+    FILE.write_text(content(without_images(folders[0] / "image_uri_config")), encoding="utf-8")
     return 0
 
 

@@ -57,10 +57,10 @@ def key(version: str) -> tuple[int, int, int, str, int]:
 
 def current(root: Path) -> str:
     """The version of the project as it stands. Raises ReleaseError."""
-    found = mentions_in((root / SOURCE).read_text(encoding="utf-8"))
-    if len(found) != 1:
+    mentioned = mentions_in((root / SOURCE).read_text(encoding="utf-8"))
+    if len(mentioned) != 1:
         raise ReleaseError(f"{SOURCE} does not name one version")
-    return found[0][1]
+    return mentioned[0][1]
 
 
 def files(root: Path) -> list[Path]:
@@ -71,8 +71,8 @@ def files(root: Path) -> list[Path]:
 
 def mentions_in(text: str) -> list[tuple[int, str]]:
     """Line and version of every mention in a text."""
-    found = {match.start("version"): match["version"] for pattern in _MENTIONS for match in pattern.finditer(text)}
-    return [(text.count("\n", 0, position) + 1, version) for position, version in sorted(found.items())]
+    versions = {match.start("version"): match["version"] for pattern in _MENTIONS for match in pattern.finditer(text)}
+    return [(text.count("\n", 0, position) + 1, version) for position, version in sorted(versions.items())]
 
 
 def mentions(root: Path) -> list[Mention]:

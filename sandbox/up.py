@@ -1,4 +1,4 @@
-"""The sandbox for a person: everything installed, nothing played. Called by `python -m sandbox up`."""
+"""The sandbox for a person: everything installed, nothing run yet. Called by `python -m sandbox up`."""
 
 from __future__ import annotations
 

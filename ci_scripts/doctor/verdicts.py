@@ -74,13 +74,13 @@ def role(check: str, arn: str, trust: Mapping[str, Any], service: str) -> Verdic
 
 
 def _trusted_services(trust: Mapping[str, Any]) -> set[str]:
-    found: set[str] = set()
+    services: set[str] = set()
     for statement in _list(trust.get("Statement", [])):
         actions = {str(action).lower() for action in _list(statement.get("Action", []))}
         principal = statement.get("Principal", {})
         if statement.get("Effect") == "Allow" and actions & {"sts:assumerole", "sts:*", "*"} and principal != "*":
-            found |= set(_list(principal.get("Service", [])))
-    return found
+            services |= set(_list(principal.get("Service", [])))
+    return services
 
 
 def _list(value: Any) -> list[Any]:
@@ -197,7 +197,7 @@ def pipeline_variables(role: str) -> Verdict:
 
 def variables(rows: Sequence[Mapping[str, Any]], *, deploys: bool) -> Iterator[Verdict]:
     """`rows` are the project's CI/CD variables, as GitLab's API lists them."""
-    found = [
+    verdicts = [
         failed("CI/CD variables", f"{row['key']} is a secret that is not {lacks}: edit it under Settings > CI/CD")
         for row in rows
         if row["key"] in ("AWS_SECRET_ACCESS_KEY", "GITLAB_TOKEN")
@@ -207,8 +207,8 @@ def variables(rows: Sequence[Mapping[str, Any]], *, deploys: bool) -> Iterator[V
     scopes = {row.get("environment_scope", "*") for row in rows if row["key"] == "AWS_ROLE_ARN"}
     if deploys and scopes == {"*"}:
         scoped = ", ".join(f"one to {stage}" for stage in settings.STAGES)
-        found.append(hint("CI/CD variables", f"one AWS_ROLE_ARN for all environments: scope {scoped}"))
-    yield from found or [ok("CI/CD variables", f"{len(rows)} in the project, no secret in the open")]
+        verdicts.append(hint("CI/CD variables", f"one AWS_ROLE_ARN for all environments: scope {scoped}"))
+    yield from verdicts or [ok("CI/CD variables", f"{len(rows)} in the project, no secret in the open")]
 
 
 # --- component version ---------------------------------------------------------------------------------------------
@@ -233,8 +233,8 @@ def components(text: str) -> list[Component]:
     from importlib.resources import files
 
     names = json.loads(files("ci_scripts.doctor").joinpath("components.json").read_text("utf-8"))
-    found = [Component(*match) for match in _INCLUDED.findall(text)]
-    return [component for component in found if component.name in names]
+    included = [Component(*match) for match in _INCLUDED.findall(text)]
+    return [component for component in included if component.name in names]
 
 
 def newest(tags: Sequence[str]) -> str | None:

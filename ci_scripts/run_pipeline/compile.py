@@ -87,17 +87,19 @@ def accepted(signature: inspect.Signature, offered: Mapping[str, Any], asked: Ma
     parameters = signature.parameters.values()
     takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
     named = {each.name: each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
-    given = {name: content for name, content in offered.items() if takes_all or name in named} | dict(asked)
+    accepted_arguments = {name: content for name, content in offered.items() if takes_all or name in named} | dict(
+        asked
+    )
     problems = [f"does not take {name!r}" for name in asked if not takes_all and name not in named]
     problems += [
         f"needs {each.name!r}, which nobody gives"
         for each in named.values()
-        if each.default is each.empty and each.name not in given
+        if each.default is each.empty and each.name not in accepted_arguments
     ]
     problems += [f"needs {each.name!r} by position" for each in parameters if each.kind is each.POSITIONAL_ONLY]
     if problems:
         raise errors.GetPipelineArguments(f"get_pipeline{_short(signature)} " + "; ".join(problems))
-    return given
+    return accepted_arguments
 
 
 def definition_text(pipeline: Any) -> str:

@@ -101,5 +101,5 @@ def follow_path(document: Any, path: str) -> Any:
     return document
 
 
-def _number(found: Any) -> str:
-    return f"{found:.6g}" if isinstance(found, float) else str(found)
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -122,8 +122,8 @@ def _reference_problem(reference: str, parameters: set[str], known: Mapping[str,
     return ""
 
 
-def _walk_steps(found: Any) -> Iterator[Mapping[str, Any]]:
-    for each in _objects(found):
+def _walk_steps(node: Any) -> Iterator[Mapping[str, Any]]:
+    for each in _objects(node):
         yield each
         arguments = each.get("Arguments")
         if isinstance(arguments, dict):
@@ -144,8 +144,8 @@ def _references(node: Any) -> Iterator[str]:
             yield from _references(child)
 
 
-def _objects(found: Any) -> list[Mapping[str, Any]]:
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+def _objects(node: Any) -> list[Mapping[str, Any]]:
+    return [each for each in node if isinstance(each, dict)] if isinstance(node, list) else []
 
 
 def _step_of(reference: str) -> str:
@@ -221,18 +221,18 @@ def registered_elsewhere(definition: Definition, parameters: Mapping[str, Any], 
 
     A group that only SageMaker knows (another step's output) is left alone.
     """
-    found = []
+    problems = []
     for name, step in steps(definition).items():
         arguments = step.get("Arguments")
         named = arguments.get("ModelPackageGroupName") if isinstance(arguments, dict) else None
         if isinstance(named, dict) and isinstance(named.get("Get"), str):
             named = parameters.get(named["Get"].removeprefix("Parameters."))
         if step.get("Type") == "RegisterModel" and isinstance(named, str) and not _same_group(named, group):
-            found.append(
+            problems.append(
                 f"step {name} registers to the model package group {named}; approvals are watched in {group} alone, so "
                 "none will deploy what it registers: use `model_package_group_name` of get_pipeline"
             )
-    return found
+    return problems
 
 
 def _same_group(named: str, group: str) -> bool:

@@ -99,8 +99,10 @@ def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
     check = {"true": True, "false": False}.get(arguments.check.strip().lower())
     if check is None:
         raise InvalidOption(f"--check is {arguments.check!r}, expected true or false")
-    given = _json_object("SMCI_PIPELINE_PARAMETERS", environ.get("SMCI_PIPELINE_PARAMETERS") or "{}", as_written=True)
-    parameters = {name: _parameter_text(name, content) for name, content in given.items()}
+    from_input = _json_object(
+        "SMCI_PIPELINE_PARAMETERS", environ.get("SMCI_PIPELINE_PARAMETERS") or "{}", as_written=True
+    )
+    parameters = {name: _parameter_text(name, content) for name, content in from_input.items()}
     for pair in arguments.parameter:
         name, equals, text = pair.partition("=")
         if not (name and equals):

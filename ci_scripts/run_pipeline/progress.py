@@ -36,8 +36,8 @@ class Step(NamedTuple):
     @property
     def job_arn(self) -> str:
         """The ARN of the SageMaker job that the step ran as; empty for steps that are no job."""
-        found = [self.metadata[kind].get(field, "") for kind, field in _JOBS.items() if kind in self.metadata]
-        return str(found[0]) if found else ""
+        arns = [self.metadata[kind].get(field, "") for kind, field in _JOBS.items() if kind in self.metadata]
+        return str(arns[0]) if arns else ""
 
     @property
     def model_package_arn(self) -> str:

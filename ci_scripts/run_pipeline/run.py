@@ -141,7 +141,7 @@ def lineage(where: job.Job, execution_arn: str, parameters: Mapping[str, Any]) -
     """What a registered model package is stamped with: the way back from a model to its commit, job, data and
     parameters, as many of these as leave room for properties of the pipeline's own.
     """
-    found = {
+    properties = {
         "GitLabProject": where.project_path,
         "GitLabCommit": where.commit,
         "GitLabRef": where.ref,
@@ -149,5 +149,7 @@ def lineage(where: job.Job, execution_arn: str, parameters: Mapping[str, Any]) -
         "GitLabJob": where.url,
         "PipelineExecutionArn": execution_arn,
     }
-    found |= {f"{registry.PARAMETER}{name}": str(content) for name, content in islice(parameters.items(), _PARAMETERS)}
-    return {key: content for key, content in found.items() if content}
+    properties |= {
+        f"{registry.PARAMETER}{name}": str(content) for name, content in islice(parameters.items(), _PARAMETERS)
+    }
+    return {key: content for key, content in properties.items() if content}

@@ -56,12 +56,12 @@ def upsert(sagemaker: SageMakerClient, s3: S3Client, project: Project, role: str
     """
     from botocore.exceptions import ClientError
 
-    found = deployed(sagemaker, project.pipeline)
-    if found and found.holds(text, role) and (version := _newest_if_same(sagemaker, project.pipeline, text, role)):
+    before = deployed(sagemaker, project.pipeline)
+    if before and before.holds(text, role) and (version := _newest_if_same(sagemaker, project.pipeline, text, role)):
         return Upserted("unchanged", version)
     tags: list[TagTypeDef] = [{"Key": key, "Value": content} for key, content in project.tags().items()]
     pipeline = {"PipelineName": project.pipeline, "RoleArn": role, **_definition(s3, project, text)}
-    if not found:
+    if not before:
         try:
             sagemaker.create_pipeline(**pipeline, Tags=tags)
         except ClientError:

@@ -97,24 +97,24 @@ def decode(body: bytes, rows: int, name: str = "", labels: Labels | None = None,
     `labels` gives the classes that the container calls otherwise. Raises InvalidPredictions.
     """
     content = body.decode("utf-8", errors="replace").strip()
-    found = answer_rows.take_apart(content, rows, name, words=classes.are_text)
-    if found is None:
+    values = answer_rows.take_apart(content, rows, name, words=classes.are_text)
+    if values is None:
         raise InvalidPredictions(f"the endpoint answered something that holds no predictions: {excerpt(content)}")
-    if len(found) != rows:
-        raise InvalidPredictions(f"the endpoint answered {len(found)} values for {rows} rows: {excerpt(content)}")
-    return read(found, name, labels, classes, content)
+    if len(values) != rows:
+        raise InvalidPredictions(f"the endpoint answered {len(values)} values for {rows} rows: {excerpt(content)}")
+    return read(values, name, labels, classes, content)
 
 
 def read(
-    found: Sequence[Any], name: str = "", labels: Labels | None = None, classes: Classes = NUMBERS, content: str = ""
+    values: Sequence[Any], name: str = "", labels: Labels | None = None, classes: Classes = NUMBERS, content: str = ""
 ) -> Answers:
     """The same of rows that are taken apart, each a number, a text, a list or an object; `content` is the whole."""
     labels = labels or {}
-    shapes = {_shape_among(row, name, labels, classes) for row in found}
+    shapes = {_shape_among(row, name, labels, classes) for row in values}
     if len(shapes) > 1 or "" in shapes:
-        row = next((row for row in found if not _shape_among(row, name, labels, classes)), found[0])
+        row = next((row for row in values if not _shape_among(row, name, labels, classes)), values[0])
         raise InvalidPredictions(
-            f"the endpoint answered {excerpt(_text(row))} for row {list(found).index(row) + 1} of a request, "
+            f"the endpoint answered {excerpt(_text(row))} for row {list(values).index(row) + 1} of a request, "
             "which is no format of answers known here",
             hint=_HINT,
         )
@@ -122,9 +122,9 @@ def read(
     if name and shape != name:
         raise InvalidPredictions(
             f"the endpoint answered in the format {shape}, `request.answer` in quality.yml says {name}: "
-            f"{excerpt(content or str(list(found)))}"
+            f"{excerpt(content or str(list(values)))}"
         )
-    answers = [_READERS[shape](row, position, labels, classes) for position, row in enumerate(found, start=1)]
+    answers = [_READERS[shape](row, position, labels, classes) for position, row in enumerate(values, start=1)]
     return together(shape, answers)
 
 

@@ -321,7 +321,7 @@ def _uri_of_package(sagemaker: SageMakerClient, arn: str, key: str) -> str:
     properties = registry.describe(sagemaker, arn).get("CustomerMetadataProperties", {})
     uri = str(properties.get(key, ""))
     if not _S3_URI.fullmatch(uri):
-        found = (
+        instead = (
             f"the value {text.quoted(uri)}"
             if uri
             else f"only {', '.join(sorted(properties))}"
@@ -329,7 +329,7 @@ def _uri_of_package(sagemaker: SageMakerClient, arn: str, key: str) -> str:
             else "none at all"
         )
         raise HeldOutDataMissing(
-            f"model package {arn} has no S3 URI under {key} in its CustomerMetadataProperties ({found})"
+            f"model package {arn} has no S3 URI under {key} in its CustomerMetadataProperties ({instead})"
         )
     return uri
 

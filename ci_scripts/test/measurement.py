@@ -229,5 +229,5 @@ def _of_scores(metric: str, held_out: HeldOut, final: Answers) -> float:
 def measure(endpoint: Endpoint, held_out: HeldOut, *, once: bool = False) -> Measurement:
     """Ask for predictions of all held-out rows, and time the requests; `once`: none of them is sent twice."""
     before, repeated = len(endpoint.latencies), endpoint.repeated
-    found = endpoint.ask(held_out.features, once=once)
-    return Measurement(found.values, endpoint.latencies[before:], found, endpoint.repeated - repeated)
+    predictions = endpoint.ask(held_out.features, once=once)
+    return Measurement(predictions.values, endpoint.latencies[before:], predictions, endpoint.repeated - repeated)

@@ -73,9 +73,9 @@ _QUALITY = "::quality: "
 
 def pytest_configure(config: pytest.Config) -> None:
     """In a worker of pytest-xdist: take over the work of the process that started it."""
-    given = getattr(config, "workerinput", {}).get(_INPUT)
-    if given:
-        config.stash[WORK] = shared.from_json(json.loads(given))
+    handed_over = getattr(config, "workerinput", {}).get(_INPUT)
+    if handed_over:
+        config.stash[WORK] = shared.from_json(json.loads(handed_over))
 
 
 # --- fixtures ------------------------------------------------------------------------------------------------------

@@ -131,12 +131,12 @@ class Endpoint:
         if not request.transform_answer:
             return answers.decode(answer, len(rows), request.answer, request.labels, self.classes)
         name = request.transform_answer
-        found = transforms.call(name, self._transform_answer, answer, [list(row) for row in rows])
-        if not isinstance(found, list | tuple):
-            raise TransformFailed(f"{name} returned a {type(found).__name__}, not a list of predictions")
-        if len(found) != len(rows):
-            raise TransformFailed(f"{name} returned {len(found)} predictions for {len(rows)} rows")
-        return answers.read([_plain(each) for each in found], request.answer, request.labels, self.classes)
+        predictions = transforms.call(name, self._transform_answer, answer, [list(row) for row in rows])
+        if not isinstance(predictions, list | tuple):
+            raise TransformFailed(f"{name} returned a {type(predictions).__name__}, not a list of predictions")
+        if len(predictions) != len(rows):
+            raise TransformFailed(f"{name} returned {len(predictions)} predictions for {len(rows)} rows")
+        return answers.read([_plain(each) for each in predictions], request.answer, request.labels, self.classes)
 
     @cached_property
     def _transform(self) -> Callable[..., Any]:

@@ -80,7 +80,8 @@ def test_a_field_of_quality_yml_decides_what_its_value_is(written: str, value: A
 
 @pytest.mark.parametrize("limit", ["1e-3", ".5", "5.", "-2.5E+2", "0.001"])
 def test_a_limit_may_be_any_number(tmp_path: Path, limit: str) -> None:
-    (tmp_path / "quality.yml").write_text(f"data: {{path: a}}\nchecks: [{{metric: r2, min: {limit}}}]\n")
+    metric = "r2" if limit.startswith("-") else "mse"
+    (tmp_path / "quality.yml").write_text(f"data: {{path: a}}\nchecks: [{{metric: {metric}, min: {limit}}}]\n")
     assert quality.load(tmp_path / "quality.yml").thresholds[0].limit == float(limit)
 
 

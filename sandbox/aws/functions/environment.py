@@ -86,7 +86,7 @@ class Environment:
         }
         # Where functions run there is no name service for the sandbox's names, but there is a proxy.
         network = {"HTTPS_PROXY": gateway(), "NO_PROXY": "127.0.0.1,localhost"} if gateway() else {}
-        # -S and -P: no site-packages and no folder of ours, the archive must bring what it imports.
+        # -S and -P: no site-packages and no folder of this project, the archive must bring what it imports.
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-P", str(Path(__file__).with_name("runner.py"))],
             stdin=subprocess.PIPE,

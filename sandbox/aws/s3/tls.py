@@ -1,4 +1,4 @@
-"""Bucket policies that demand TLS: moto denies by them whatever the connection. `install()` mends that.
+"""Bucket policies that demand TLS: moto denies by them whatever the connection. `install()` corrects that.
 
 The sandbox's connections do not leave the machine, and count as encrypted.
 """

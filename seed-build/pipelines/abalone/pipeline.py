@@ -127,7 +127,7 @@ def get_pipeline(
         ),
     )
 
-    # 2. Train: the XGBoost image as it comes (algorithm mode), no script of ours.
+    # 2. Train: the XGBoost image as it comes (algorithm mode), no script.
     def channel(name: str) -> InputData:
         source = S3DataSource(
             s3_uri=output_uri(preprocess, name), s3_data_type="S3Prefix", s3_data_distribution_type="FullyReplicated"
