@@ -20,6 +20,7 @@ from sandbox.world.people import Place
 # What installs the program; and, where it is to be short, whose credentials it has.
 _SAID_IN_EVERY_JOB = ('$ [ -z "$SMCI_INSTALL_FROM" ]', "credentials: ")
 _PRODUCTION = "prod-deploy"
+_ROWS = 8  # that an endpoint is asked for, to be seen next to the truth
 
 
 class Story:
@@ -134,8 +135,8 @@ def _approve(
     pipeline = place.wait_for(new, "the deploy pipeline", tell=lambda: people.function_logs(place))
     seconds = time.monotonic() - started
     sent = events_sent(arn)
-    copies = "" if sent is None else f"{sent} copies of the event sent, "
-    story.say(f"{copies}the deploy pipeline started after {seconds:.1f} s")
+    events = "" if sent is None else f"the registry sent {sent} events for it, as it does; "
+    story.say(f"{events}the deploy pipeline started after {seconds:.1f} s")
     return {"events_sent": sent, "seconds": round(seconds, 2)}, pipeline
 
 
@@ -159,12 +160,14 @@ def _follow(place: Place, story: Story, project: Any, pipeline: Any, name: str) 
 
 def _endpoint(place: Place, story: Story, stage: str) -> dict[str, Any]:
     endpoint = people.what_serves(place, stage)
-    prediction = people.predict(place, stage)
-    story.say(
-        f"{endpoint['name']} is {endpoint['status']} and predicts {prediction:.1f} rings for one that has "
-        f"{people.SAMPLE_RINGS}"
-    )
-    return endpoint | {"prediction": prediction}
+    rows = people.held_out(place, endpoint["model_package_arn"], _ROWS)
+    predictions = people.predict(place, stage, [features for features, _ in rows])
+    pairs = list(zip(predictions, (rings for _, rings in rows), strict=True))
+    error = sum(abs(predicted - rings) for predicted, rings in pairs) / len(pairs)
+    story.say(f"{endpoint['name']} is {endpoint['status']} and predicts the rings of abalones that it has not seen:")
+    story.say(", ".join(f"{predicted:.1f} (has {rings:g})" for predicted, rings in pairs))
+    story.say(f"on average off by {error:.1f} rings")
+    return endpoint | {"predictions": predictions, "mean_absolute_error": round(error, 2)}
 
 
 def _compute_seconds(place: Place, execution: str) -> float:

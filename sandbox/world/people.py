@@ -19,7 +19,7 @@ import gitlab
 
 STAGES = ("staging", "prod")
 # An abalone of the data set, a female with 9 rings, in the order of the seed's features.
-SAMPLE, SAMPLE_RINGS = "1,0,0,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21", 9
+SAMPLE = "1,0,0,0.53,0.42,0.135,0.677,0.2565,0.1415,0.21"
 _FINISHED = {"success", "failed", "canceled", "skipped"}
 _CONTROL = re.compile(r"section_(?:start|end):\d+:[^\r]*\r|\x1b\[[0-9;]*[A-Za-z]|\r")
 _SECTION = re.compile(r"section_(start|end):\d+:([\w.-]+)")
@@ -187,11 +187,20 @@ def metric(place: Place, arn: str, name: str) -> float:
     return float(json.loads(body)["regression_metrics"][name]["value"])
 
 
-def predict(place: Place, stage: str, row: str = SAMPLE) -> float:
-    """What the endpoint of a stage predicts for one row of CSV."""
+def held_out(place: Place, arn: str, number: int) -> list[tuple[str, float]]:
+    """The first rows that a version was not trained with: the features as CSV, and the rings that were counted."""
+    package = place.aws("sagemaker").describe_model_package(ModelPackageName=arn)
+    address = urlsplit(package["CustomerMetadataProperties"]["HeldOutDataUri"])
+    body = place.aws("s3").get_object(Bucket=address.netloc, Key=address.path.lstrip("/"))["Body"].read().decode()
+    rows = [line.split(",", 1) for line in body.splitlines()[:number]]
+    return [(features, float(label)) for label, features in rows]
+
+
+def predict(place: Place, stage: str, rows: Sequence[str] = (SAMPLE,)) -> list[float]:
+    """What the endpoint of a stage predicts for rows of CSV."""
     runtime = place.aws("sagemaker-runtime")
-    answer = runtime.invoke_endpoint(EndpointName=place.endpoint(stage), ContentType="text/csv", Body=row)
-    return float(answer["Body"].read())
+    answer = runtime.invoke_endpoint(EndpointName=place.endpoint(stage), ContentType="text/csv", Body="\n".join(rows))
+    return [float(each) for each in re.split(r"[,\s]+", answer["Body"].read().decode().strip())]
 
 
 def what_serves(place: Place, stage: str) -> dict[str, Any]:
