@@ -148,6 +148,8 @@ def test_what_the_sandbox_does_not_have_is_said_to_be_lacking() -> None:
         "include: [{remote: 'https://example.com/a.yml'}]\nj: {script: x}",
         "include: [{template: Python.gitlab-ci.yml}]\nj: {script: x}",
         "j: {script: x, needs: [{pipeline: '1', job: a}]}",
+        "j: {script: x, secrets: {A: {vault: a/b@c}}}",
+        "j: {script: x, identity: google_cloud}",
     ):
         with pytest.raises(NotInSandbox, match="the sandbox does not have `"):
             jobs(text)

@@ -164,7 +164,8 @@ class _Resolver:
             raise NotInSandbox(f"`include:{kind}`")
         name = location[kind]
         if not isinstance(name, str):
-            raise _refused(f"Included file `{ruby.text(name)}` needs to be a string")
+            shown = name.written if isinstance(name, documents.Reference) else ruby.text(name)
+            raise _refused(f"Included file `{shown}` needs to be a string")
         if kind == "component":
             return self.component(name)
         path = name.lstrip("/")

@@ -33,8 +33,10 @@ _OWN: dict[str, Keyword] = {
     "needs": lambda value, at: rule_keywords.needs(value, at, ("job", "cross_dependency")),
     "variables": lambda value, at: keywords.variables(value, at, data=("value", "expand")),
 }  # fmt: skip
+PAID = ("dast_configuration", "identity", "secrets")
+"""Keywords of GitLab's paid editions: https://docs.gitlab.com/ci/yaml/."""
 _ALLOWED = (
-    *_OWN, "start_in", "dependencies", "inputs", "manual_confirmation", "run", "extends", "inherit", "when",
+    *_OWN, *PAID, "start_in", "dependencies", "inputs", "manual_confirmation", "run", "extends", "inherit", "when",
     "resource_group",
 )  # fmt: skip
 _INPUTS, _INPUT = 50, ("default", "description", "options", "regex", "type")

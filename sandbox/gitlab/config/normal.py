@@ -67,8 +67,9 @@ def variables(written: Mapping[Any, Any] | None) -> dict[str, Config]:
 
 
 def _job(name: str, job: Mapping[str, Any], defaults: Mapping[str, Any], by_default: bool) -> Config:
-    if "trigger" in job or "run" in job:
-        raise NotInSandbox(f"`{'trigger' if 'trigger' in job else 'run'}` (job {name})")
+    for keyword in ("trigger", "run", *job_keywords.PAID):
+        if keyword in job:
+            raise NotInSandbox(f"`{keyword}` (job {name})")
     inherit = job.get("inherit") or {}
     inherited = inherit.get("default")
     chosen = {

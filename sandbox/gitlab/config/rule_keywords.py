@@ -31,6 +31,8 @@ def of_workflow(workflow: Any) -> Iterator[str]:
     yield from checks.mapping(workflow, ("rules", "name", "auto_cancel"), at)
     if not isinstance(workflow, dict):
         return
+    if workflow.get("name") == "":
+        yield f"{at} name is too short (minimum is 1 character)"
     if checks.is_text(workflow.get("name")) and len(workflow["name"]) > keywords.NAME:
         yield f"{at} name is too long (maximum is {keywords.NAME} characters)"
     if workflow.get("rules") is not None:
