@@ -5,6 +5,8 @@ Called by container.py. What each of them does is in the folders beside.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -50,6 +52,19 @@ def sdk_environment() -> Path | None:
     """
     folder = job_images.folder_for(state()) / "training-sdk-v3" / "bin"
     return folder if folder.is_dir() else None
+
+
+def libraries(image: str) -> Path | None:
+    """A folder for PYTHONPATH with what an image has beside the SageMaker SDK: XGBoost, in the image of that name."""
+    if not re.fullmatch(f"{_ECR}sagemaker-xgboost:.+", image):
+        return None
+    folder = state() / "libraries" / "xgboost"
+    package = Path(importlib.util.find_spec("xgboost").submodule_search_locations[0])  # type: ignore[union-attr,index]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (package, *package.parent.glob("xgboost*.libs"), *package.parent.glob("xgboost*.dist-info")):
+        with contextlib.suppress(FileExistsError):
+            (folder / path.name).symlink_to(path)
+    return folder
 
 
 def program(image: str, command: list[str]) -> list[str]:

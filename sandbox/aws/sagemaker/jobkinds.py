@@ -163,10 +163,12 @@ class TrainingJob(Job):
         write_json(config / "inputdataconfig.json", {c["ChannelName"]: _channel(c) for c, _ in self._channels()})
         self._move("Training", "Training image download completed. Training in progress.")
         environment = self.environment(self.request.get("Environment"))
+        image = self.request["AlgorithmSpecification"]["TrainingImage"]
         if self._is_remote_function():
             # The image of such a function is one of the user's with the SDK and the client's Python in it.
             environment["PATH"] = f"{images.sdk_environment()}:/usr/local/bin:/usr/bin:/bin"
-        image = self.request["AlgorithmSpecification"]["TrainingImage"]
+            if libraries := images.libraries(image):
+                environment["PYTHONPATH"] = str(libraries)
         return container.Container(image, opt_ml, self._command(), environment)
 
     def collect(self, opt_ml: Path) -> None:
