@@ -142,6 +142,45 @@ def test_every_change_sends_three_events_one_of_them_a_little_later(
     ] == [("Approved", ["CustomerMetadataProperties"])] * 3
 
 
+# The event as AWS publishes it, by the type that JSON gives each field:
+# https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html#eventbridge-model-package
+ENVELOPE = {"version": str, "id": str, "detail-type": str, "source": str, "account": str, "time": str, "region": str,
+            "resources": list, "detail": dict}  # fmt: skip
+DETAIL = {"ModelPackageGroupName": str, "ModelPackageVersion": int, "ModelPackageArn": str, "CreationTime": str,
+          "InferenceSpecification": dict, "ModelPackageStatus": str, "ModelPackageStatusDetails": dict,
+          "CertifyForMarketplace": bool, "ModelApprovalStatus": str, "MetadataProperties": dict, "ModelMetrics": dict,
+          "ModelLifeCycle": dict, "UpdatedModelPackageFields": list, "LastModifiedTime": str}  # fmt: skip
+
+
+def test_an_event_has_the_fields_and_types_that_aws_publishes(
+    sagemaker: Any, register: Callable[..., str], events: Callable[[], list[dict[str, Any]]]
+) -> None:
+    statistics = {"ContentType": "application/json", "S3Uri": "s3://bucket/evaluation.json"}
+    arn = register(
+        MetadataProperties={"GeneratedBy": "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/p/execution/1"},
+        ModelMetrics={"ModelQuality": {"Statistics": statistics}},
+    )
+    events()
+    stage = {"Stage": "Development", "StageStatus": "Approved", "StageDescription": "by hand"}
+    sagemaker.update_model_package(ModelPackageArn=arn, ModelLifeCycle=stage, SourceUri="s3://bucket/code")
+    event = events()[0]
+    assert {key: type(value) for key, value in event.items()} == ENVELOPE
+    detail = event["detail"]
+    assert {key: type(value) for key, value in detail.items()} == DETAIL | {"SourceUri": str}
+    assert detail["ModelLifeCycle"] == stage
+    assert detail["UpdatedModelPackageFields"] == ["ModelLifeCycle", "sourceUri"]
+    assert detail["ModelPackageStatusDetails"] == {"ValidationStatuses": [], "ImageScanStatuses": []}
+    described = sagemaker.describe_model_package(ModelPackageName=arn)
+    assert (described["ModelLifeCycle"], described["SourceUri"]) == (stage, "s3://bucket/code")
+
+
+def test_what_the_registry_would_forget_is_refused_by_name(sagemaker: Any, register: Callable[..., str]) -> None:
+    with pytest.raises(ClientError, match="The sandbox does not have ModelCard of model packages"):
+        register(ModelCard={"ModelCardContent": "{}", "ModelCardStatus": "Draft"})
+    with pytest.raises(ClientError, match="The sandbox does not have InferenceSpecification of model packages"):
+        sagemaker.update_model_package(ModelPackageArn=register(), InferenceSpecification=SPECIFICATION)
+
+
 def test_refusals(sagemaker: Any, project: Project, register: Callable[..., str]) -> None:
     unknown = f"{ARN}/{project.group}/7"
     arn = register()

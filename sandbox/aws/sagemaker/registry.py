@@ -11,6 +11,7 @@ import random
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
@@ -22,6 +23,7 @@ from moto.sagemaker.models import ModelPackage, ModelPackageGroup, SageMakerMode
 from moto.sagemaker.responses import SageMakerResponse
 
 from sandbox.aws.ground import state
+from sandbox.aws.lacking import Lacking
 
 COPIES = 3
 """Events sent for one change: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
@@ -30,8 +32,13 @@ says that more than one is normal."""
 _DETAIL = (
     "ModelPackageName ModelPackageGroupName ModelPackageVersion ModelPackageArn ModelPackageDescription CreationTime "
     "InferenceSpecification ModelPackageStatus ModelPackageStatusDetails CertifyForMarketplace ModelApprovalStatus "
-    "ApprovalDescription MetadataProperties ModelMetrics CustomerMetadataProperties ModelLifeCycle LastModifiedTime"
+    "ApprovalDescription MetadataProperties ModelMetrics CustomerMetadataProperties ModelLifeCycle SourceUri "
+    "LastModifiedTime"
 ).split()
+_KEPT = {"ModelLifeCycle": "ModelLifeCycle", "SourceUri": "sourceUri"}
+"""What moto drops of a request, by the name that an event has for its update."""
+_REFUSED = ("ManagedStorageType", "ModelCard", "ModelPackageRegistrationType", "SecurityConfig")
+_kept: ContextVar[dict[str, Any]] = ContextVar("_kept")
 _MOST_PROPERTIES = 50
 _KEY, _VALUE = re.compile(r"[\w\s.:/=+@-]{1,128}"), re.compile(r"[\w\s.:/=+@-]{1,256}")
 _lock = threading.Lock()  # two packages must not get one version or one creation time
@@ -45,15 +52,30 @@ def install() -> None:
     backend.describe_model_package = _find
     backend.update_model_package = _update
     responses: Any = SageMakerResponse
+    responses.create_model_package = _keeping(responses.create_model_package, *_REFUSED)
+    responses.update_model_package = _keeping(responses.update_model_package, *_REFUSED, "InferenceSpecification")
     responses.delete_model_package = _delete
-    responses.update_model_package = _respond_to_update
-    describe = ModelPackage.gen_response_object
-    packages: Any = ModelPackage
-    packages.gen_response_object = lambda self: describe(self) | _life_cycle(self)
     responses.delete_model_package_group = _delete_group
+    describe = ModelPackage.gen_response_object
+    package: Any = ModelPackage
+    package.gen_response_object = lambda self: describe(self) | getattr(self, "kept", {})
     describe_group = ModelPackageGroup.gen_response_object
     group: Any = ModelPackageGroup
     group.gen_response_object = lambda self: describe_group(self) | {"CreatedBy": {}}  # nobody of Studio
+
+
+def _keeping(method: Callable[..., ActionResult], *refused: str) -> Callable[..., ActionResult]:
+    """Hand on to the backend what moto drops of a request, and refuse what the sandbox would drop."""
+
+    @wraps(method)
+    def keeping(self: SageMakerResponse) -> ActionResult:
+        for name in refused:
+            if self._get_param(name) is not None:
+                raise Lacking(f"{name} of model packages")
+        _kept.set({name: self._get_param(name) for name in _KEPT if self._get_param(name) is not None})
+        return method(self)
+
+    return keeping
 
 
 def _refusing_a_second(create: Callable[..., str]) -> Callable[..., str]:
@@ -90,7 +112,8 @@ def _announced(create: Callable[..., str]) -> Callable[..., str]:
                 customer_metadata_properties=customer_metadata_properties,
                 **settings,
             )
-            package = self.model_packages[arn]
+            package: Any = self.model_packages[arn]
+            package.kept = _kept.get({})
             # Nothing is validated or scanned unless it goes to AWS Marketplace: the lists are empty.
             package.model_package_status_details = {"ValidationStatuses": [], "ImageScanStatuses": []}
             if newest:  # the wire has milliseconds; sorting by time must tell any two packages apart
@@ -128,26 +151,6 @@ def _find(self: SageMakerModelBackend, model_package_name: str) -> ModelPackage:
     return found
 
 
-def _life_cycle(package: ModelPackage) -> dict[str, Any]:
-    found = getattr(package, "model_life_cycle", None)
-    return {"ModelLifeCycle": found} if found else {}
-
-
-def _respond_to_update(self: SageMakerResponse) -> ActionResult:
-    """moto's, and the fields that it leaves out."""
-    backend: Any = self.sagemaker_backend
-    arn = backend.update_model_package(
-        model_package_arn=self._get_param("ModelPackageArn"),
-        model_approval_status=self._get_param("ModelApprovalStatus"),
-        approval_description=self._get_param("ApprovalDescription"),
-        customer_metadata_properties=self._get_param("CustomerMetadataProperties"),
-        customer_metadata_properties_to_remove=self._get_param("CustomerMetadataPropertiesToRemove", []),
-        additional_inference_specifications_to_add=self._get_param("AdditionalInferenceSpecificationsToAdd"),
-        model_life_cycle=self._get_param("ModelLifeCycle"),
-    )
-    return ActionResult({"ModelPackageArn": arn})
-
-
 def _update(
     self: SageMakerModelBackend,
     model_package_arn: str,
@@ -156,10 +159,9 @@ def _update(
     customer_metadata_properties: dict[str, str] | None,
     customer_metadata_properties_to_remove: list[str],
     additional_inference_specifications_to_add: list[Any] | None,
-    model_life_cycle: dict[str, str] | None = None,
 ) -> str:
     with _lock:
-        package = _find(self, model_package_arn)
+        package: Any = _find(self, model_package_arn)
         kept = {
             key: value
             for key, value in (package.customer_metadata_properties or {}).items()
@@ -181,10 +183,9 @@ def _update(
         if additional_inference_specifications_to_add:
             package.add_additional_inference_specifications(additional_inference_specifications_to_add)
             updated.append("AdditionalInferenceSpecifications")
-        if model_life_cycle is not None:
-            held: Any = package
-            held.model_life_cycle = model_life_cycle
-            updated.append("ModelLifeCycle")
+        more = _kept.get({})
+        package.kept = getattr(package, "kept", {}) | more
+        updated += [_KEPT[name] for name in more]
         package.modifications_done()
     _send(self, package, updated)
     arn: str = package.arn
