@@ -75,6 +75,8 @@ def _project(client: Gitlab, name: str, *, deploys: bool) -> Iterator[Verdict]:
         yield verdicts.outdated_deployments(prevented=project.ci_forward_deployment_enabled)
     if deploys and (role := project.attributes.get("ci_pipeline_variables_minimum_override_role")):
         yield verdicts.pipeline_variables(role)
+    if deploys:
+        yield from _protected_environments(project)
     try:
         with gitlab.asking():
             variables = project.variables.list(get_all=True)
@@ -82,6 +84,35 @@ def _project(client: Gitlab, name: str, *, deploys: bool) -> Iterator[Verdict]:
         yield _unseen("CI/CD variables", error)
     else:
         yield from verdicts.variables([each.attributes for each in variables], deploys=deploys)
+
+
+def _protected_environments(project: Project) -> Iterator[Verdict]:
+    """Who may deploy where; a stage that deploys by itself does so as the owner of the trigger token.
+
+    GitLab without Premium has none of them and answers 404, as it does to who may not look.
+    """
+    try:
+        with gitlab.asking():
+            rules = {rule.name: rule.deploy_access_levels for rule in project.protected_environments.list(get_all=True)}
+    except errors.GitLabDenied:
+        return
+    except errors.SagemakerCiError as error:
+        yield _unseen("protected environments", error)
+        return
+    for stage in settings.STAGES:
+        if stage in rules:
+            owners = _owners_of_triggers(project) if stage == settings.STAGES[0] else []
+            yield verdicts.protected_environment(stage, rules[stage], owners)
+
+
+def _owners_of_triggers(project: Project) -> list[Mapping[str, Any]]:
+    """Those in whose name approvals start pipelines, each with `id`, `username` and `access_level`."""
+    try:
+        with gitlab.asking():
+            owners = {each.owner["id"] for each in project.triggers.list(get_all=True) if each.owner}
+            return [each.attributes for each in project.members_all.list(get_all=True) if each.id in owners]
+    except errors.SagemakerCiError:
+        return []  # what the environment admits is told all the same
 
 
 def _default_branch(project: Project, name: str) -> Verdict:

@@ -183,6 +183,35 @@ def outdated_deployments(*, prevented: bool) -> Verdict:
     return hint("outdated deployments", "not prevented: Settings > CI/CD > General pipelines")
 
 
+def protected_environment(
+    name: str, levels: Sequence[Mapping[str, Any]], owners: Sequence[Mapping[str, Any]]
+) -> Verdict:
+    """`levels` are the environment's deploy_access_levels; `owners` those who start pipelines that deploy to it.
+
+    What a level of a group comes to is not looked at: it admits everybody.
+    """
+    check, where = f"environment {name}", "Settings > CI/CD > Protected environments > Allowed to deploy"
+    if not levels:
+        return failed(check, f"is protected and nobody may deploy to it: {where}")
+    for owner in owners:
+        if not any(_admits(level, owner) for level in levels):
+            text = (
+                f"is protected, and {owner.get('username')}, who owns the trigger token, may not deploy to it: the job "
+                f"of an approval's pipeline would fail (protected_environment_failure). {where}"
+            )
+            return failed(check, text)
+    names = [str(level.get("access_level_description") or level.get("group_id")) for level in levels]
+    return ok(check, f"is protected; may deploy to it: {', '.join(names)}")
+
+
+def _admits(level: Mapping[str, Any], member: Mapping[str, Any]) -> bool:
+    if level.get("group_id"):
+        return True
+    if level.get("user_id"):
+        return bool(level["user_id"] == member["id"])
+    return bool(member["access_level"] >= level["access_level"])
+
+
 def pipeline_variables(role: str) -> Verdict:
     """`role` is the project's ci_pipeline_variables_minimum_override_role."""
     if role in ("developer", "maintainer"):

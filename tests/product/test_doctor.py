@@ -136,6 +136,26 @@ def test_a_project_in_which_nobody_sets_pipeline_variables_is_told(
     assert "Minimum role to use pipeline variables > Maintainer" in done.stdout
 
 
+def test_who_may_not_deploy_to_a_protected_environment_is_told_before_a_job_fails(
+    project: Project, gitlab_server: GitLab, repository: Any, tmp_path: Path
+) -> None:
+    """The pipeline of an approval runs as the owner of the trigger token."""
+    maintainer = gitlab_server.user(repository, 40)
+    somebody = gitlab_server.client.users.create(
+        {"username": f"ada-{repository.id}", "name": "Ada", "email": f"ada-{repository.id}@example.com"}
+    )
+    maintainer.projects.get(repository.id).triggers.create({"description": "approvals"})
+    for name, level in (("staging", {"user_id": somebody.id}), ("prod", {"access_level": 40})):
+        repository.protected_environments.create({"name": name, "deploy_access_levels": [level]})
+    options = ["--gitlab-api", f"{gitlab_server.url}/api/v4", "--gitlab-project", str(repository.id)]
+    found, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
+    assert (found["environment staging"], found["environment prod"]) == ("FAILED", "ok")
+    assert re.search(
+        r"user-\w+, who owns the trigger token, may not deploy to it: the job of an approval's", done.stdout
+    )
+    assert "may deploy to it: Maintainers" in done.stdout
+
+
 def test_a_project_without_trigger_group_and_approval_is_told_what_to_do(project: Project, tmp_path: Path) -> None:
     found, done = doctor(project.environ | {"SAGEMAKER_PROJECT_ID": "p-another1"}, tmp_path)
     assert done.returncode == 1

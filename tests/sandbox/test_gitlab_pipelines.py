@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gitlab.exceptions import GitlabJobPlayError, GitlabJobRetryError
+from gitlab.exceptions import GitlabCreateError, GitlabJobPlayError, GitlabJobRetryError
 
 from sandbox.processes import Server
 from tests.support.gitlab_client import (
@@ -52,6 +52,50 @@ after: {stage: after, script: ['true']}
     gitlab_server.client.http_post(f"/projects/{repository.id}/jobs/{gate.id}/play", post_data=variables)
     assert settled(repository, pipeline, "success", "failed").status == "success"
     assert "played by root, asked yes" in log_of(repository, pipeline, "gate")
+
+
+GATES = """
+staging: {stage: build, script: ['true'], environment: staging}
+check: {stage: test, script: ['true']}
+prod: {stage: deploy, script: ['true'], environment: prod, rules: [{when: manual}]}
+"""
+
+
+def test_to_a_protected_environment_deploys_who_may_not_a_maintainer(gitlab_server: GitLab, repository: Any) -> None:
+    commit(repository, {"README.md": "# Demo\n"})
+    ada = gitlab_server.user(repository, 30)
+    ada.auth()
+    assert ada.user is not None
+    with pytest.raises(GitlabCreateError, match="does not have a valid value"):  # as "no one" is called for branches
+        repository.protected_environments.create({"name": "prod", "deploy_access_levels": [{"access_level": 0}]})
+    for name in ("staging", "prod"):
+        levels = [{"user_id": ada.user.id}]
+        repository.protected_environments.create({"name": name, "deploy_access_levels": levels})
+    maintainer = gitlab_server.user(repository, 40).projects.get(repository.id)
+    made = commit(maintainer, {".gitlab-ci.yml": GATES})
+    pipeline = settled(repository, pipeline_of(repository, made.id))
+    assert statuses(pipeline) == {"staging": "failed", "check": "skipped", "prod": "skipped"}
+    assert job_of(repository, pipeline, "staging").failure_reason == "protected_environment_failure"
+
+    repository.protected_environments.delete("staging")
+    made = commit(maintainer, {"a": "1"})
+    pipeline = settled(repository, pipeline_of(repository, made.id))
+    assert statuses(pipeline) == {"staging": "success", "check": "success", "prod": "manual"}
+    with pytest.raises(GitlabJobPlayError, match="403 Forbidden"):
+        job_of(maintainer, pipeline, "prod").play()
+    repository.protectedbranches.delete("main")  # Ada is a Developer
+    job_of(ada.projects.get(repository.id), pipeline, "prod").play()
+    assert settled(repository, pipeline, "success").status == "success"
+
+
+def test_on_a_branch_that_no_one_may_push_to_a_maintainer_plays_nothing(gitlab_server: GitLab, repository: Any) -> None:
+    made = commit(repository, {".gitlab-ci.yml": GATES})
+    pipeline = settled(repository, pipeline_of(repository, made.id))
+    repository.protectedbranches.delete("main")
+    repository.protectedbranches.create({"name": "main", "push_access_level": 0, "merge_access_level": 0})
+    maintainer = gitlab_server.user(repository, 40).projects.get(repository.id)
+    with pytest.raises(GitlabJobPlayError, match="403 Forbidden"):
+        job_of(maintainer, pipeline, "prod").play()
 
 
 def test_a_manual_job_outside_rules_does_not_block(repository: Any) -> None:

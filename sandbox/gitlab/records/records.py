@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sandbox.gitlab.records import project_settings
 from sandbox.gitlab.records.git import Repository
@@ -121,6 +121,20 @@ class ProtectedBranch:
 
     def covers(self, branch: str) -> bool:
         return fnmatchcase(branch, self.name)
+
+
+class DeployLevel(NamedTuple):
+    """Who may deploy to a protected environment: a role, or one user."""
+
+    id: int
+    access_level: int | None
+    user: User | None
+
+
+@dataclass(eq=False)
+class ProtectedEnvironment:
+    name: str
+    levels: list[DeployLevel]
 
 
 @dataclass(eq=False)
@@ -347,6 +361,7 @@ class Project:
     tokens: list[Token] = field(default_factory=list)
     triggers: list[Trigger] = field(default_factory=list)
     protected_branches: list[ProtectedBranch] = field(default_factory=list)
+    protected_environments: list[ProtectedEnvironment] = field(default_factory=list)
     merge_requests: list[MergeRequest] = field(default_factory=list)
     environments: list[Environment] = field(default_factory=list)
     deployments: list[Deployment] = field(default_factory=list)

@@ -19,6 +19,7 @@ from sandbox.gitlab.records.records import (
     MAINTAINER,
     OWNER,
     REPORTER,
+    DeployLevel,
     Deployment,
     Environment,
     Group,
@@ -28,6 +29,7 @@ from sandbox.gitlab.records.records import (
     Pipeline,
     Project,
     ProtectedBranch,
+    ProtectedEnvironment,
     Release,
     Schedule,
     Token,
@@ -43,6 +45,7 @@ __all__ = [
     "MAINTAINER",
     "OWNER",
     "REPORTER",
+    "DeployLevel",
     "Deployment",
     "Environment",
     "Group",
@@ -52,6 +55,7 @@ __all__ = [
     "Pipeline",
     "Project",
     "ProtectedBranch",
+    "ProtectedEnvironment",
     "Release",
     "Schedule",
     "Store",
@@ -175,6 +179,20 @@ class Store:
         """Whether the user may merge into the branch; a protected one wants the merge access level of a rule for it."""
         return self._may(
             user, project, [{r.merge_access_level} for r in project.protected_branches if r.covers(branch)]
+        )
+
+    def may_deploy(self, user: User, job: Job) -> bool:
+        """Whether the user may run the job as far as its environment is protected; an administrator always may.
+
+        https://docs.gitlab.com/ci/environments/protected_environments/
+        """
+        rules = [
+            rule for rule in job.project.protected_environments if job.environment and rule.name == job.environment.name
+        ]
+        role = self.access_level(user, job.project)
+        return user.admin or all(
+            any(level.user is user if level.user else role >= (level.access_level or 0) for level in rule.levels)
+            for rule in rules
         )
 
     def _may(self, user: User, project: Project, protections: list[set[int]]) -> bool:

@@ -83,6 +83,8 @@ def _change(api: Api, entities: Entities) -> None:
     def changeable(project: Project, key: str) -> Job:
         job = job_of(project, key)
         check_may_run(api, job.pipeline)
+        if not api.store.may_deploy(current_user(), job):
+            raise forbidden()
         return job
 
     @api.action("POST", f"{BASE}/:key/cancel", DEVELOPER, status=201)

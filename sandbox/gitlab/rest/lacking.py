@@ -18,10 +18,6 @@ _LACKING = {
         ("GET", "/projects/:project/registry/repositories/:key/tags/:tag"),
     ),
     "approvals of deployments (Premium)": (("POST", "/projects/:project/deployments/:key/approval"),),
-    "protected environments (Premium)": (
-        ("GET", "/projects/:project/protected_environments"),
-        ("POST", "/projects/:project/protected_environments"),
-    ),
 }
 
 

@@ -23,6 +23,7 @@ from sandbox.gitlab.rest import (
     pipelines,
     projects,
     protected_branches,
+    protected_environments,
     refs,
     releases,
     resource_groups,
@@ -39,7 +40,7 @@ def register(api: Api, entities: Entities) -> None:
     """Add every resource."""
     for module in (
         access_tokens, artifacts, catalog, commits, deployments, environments, files, groups, job_token_scope, jobs,
-        lint, members, merge_requests, metadata, notes, packages, pipelines, projects, protected_branches, refs,
-        releases, resource_groups, schedules, triggers, users, variables, lacking,
+        lint, members, merge_requests, metadata, notes, packages, pipelines, projects, protected_branches,
+        protected_environments, refs, releases, resource_groups, schedules, triggers, users, variables, lacking,
     ):  # fmt: skip
         module.register(api, entities)

@@ -82,10 +82,15 @@ def _claims(job: Job) -> dict[str, Any]:
     if job.environment:
         claims |= {
             "environment": job.environment.name,
-            "environment_protected": "false",
+            "environment_protected": str(_is_protected(job)).lower(),
             "deployment_tier": job.environment.tier,
             "environment_action": (job.spec.environment or {}).get("action", "start"),
         }
     # A claim that the job does not have is left out of the subject.
     parts = [f"{name}:{claims[name]}" for name in project.ci_id_token_sub_claim_components if name in claims]
     return claims | {"sub": ":".join(parts)}
+
+
+def _is_protected(job: Job) -> bool:
+    names = [rule.name for rule in job.project.protected_environments]
+    return job.environment is not None and job.environment.name in names

@@ -74,6 +74,9 @@ class Engine(Creation):
         if self._is_outdated(job):
             job.status, job.failure_reason, job.finished_at = "failed", "failed_outdated_deployment_job", now()
             self._record_deployment(job)
+        elif not self.store.may_deploy(job.user, job):
+            job.status, job.failure_reason, job.finished_at = "failed", "protected_environment_failure", now()
+            self._record_deployment(job)
         elif self._is_refused_id_tokens(job):
             job.status, job.failure_reason, job.finished_at = "failed", "id_token_burned_project_path", now()
         elif job.resource_group:

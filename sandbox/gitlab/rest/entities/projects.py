@@ -8,6 +8,7 @@ from sandbox.gitlab.records.store import (
     Pipeline,
     Project,
     ProtectedBranch,
+    ProtectedEnvironment,
     Schedule,
     Trigger,
     User,
@@ -144,6 +145,24 @@ class Projects(People):
             "push_access_levels": levels(branch.push_access_level),
             "merge_access_levels": levels(branch.merge_access_level),
             "allow_force_push": branch.allow_force_push,
+        }
+
+    def protected_environment(self, environment: ProtectedEnvironment) -> Json:
+        return {
+            "name": environment.name,
+            "deploy_access_levels": [
+                {
+                    "id": level.id,
+                    "access_level": level.access_level,
+                    "access_level_description": level.user.name if level.user else _LEVELS[level.access_level or 0],
+                    "user_id": level.user.id if level.user else None,
+                    "group_id": None,
+                    "group_inheritance_type": 0,
+                }
+                for level in environment.levels
+            ],
+            "required_approval_count": 0,
+            "approval_rules": [],
         }
 
     def schedule(self, schedule: Schedule) -> Json:
