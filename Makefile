@@ -80,8 +80,9 @@ setup: .venv/.ready
 
 # pip brings uv, uv brings the rest; both check every file against the hashes in requirements/.
 .venv/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; old = sys.version_info < (3, 11); sys.exit(old and "error: $(PYTHON) is Python %d.%d, older than 3.11. Name a newer one: make PYTHON=python3.13 ..." % sys.version_info[:2] or 0)'
 	@echo "Setting up .venv (about a minute the first time) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import sys, pip; assert sys.version_info >= (3, 11)' 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .

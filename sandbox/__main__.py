@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sandbox import job_images, loopback
+from sandbox import job_images, loopback, processes
 
 FOLDER = job_images.ROOT / ".sandbox"
 
@@ -43,6 +43,9 @@ def main() -> int:
         from sandbox.conform import command as conformance
 
         return conformance.run(arguments.tables, lambda line: print(line, flush=True))
+    if missing := processes.missing_program():
+        print(f"error: {missing}", file=sys.stderr)
+        return 1
     folder: Path = arguments.folder.resolve()
     console = Console(highlight=False)
     if arguments.command == "acceptance":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,3 +81,16 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def missing_program() -> str:
+    """What the sandbox needs of this machine beside Python and has not got, in a sentence; empty if it has all."""
+    for name, why in (("git", "GitLab's repositories are git's"), ("sh", "jobs are scripts"), ("ps", "it ends jobs")):
+        if shutil.which(name) is None:
+            return f"there is no program {name} on PATH ({why}): install it"
+    programs = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=False).stdout.strip()
+    if not (Path(programs) / "git-http-backend").exists():
+        return (
+            f"this git serves no repositories: there is no git-http-backend in {programs}; some systems pack it apart"
+        )
+    return ""
