@@ -43,7 +43,7 @@ def main() -> int:
         from sandbox.conform import command as conformance
 
         return conformance.run(arguments.tables, lambda line: print(line, flush=True))
-    if missing := processes.missing_program():
+    if missing := processes.missing_program() or _taken_port(arguments):
         print(f"error: {missing}", file=sys.stderr)
         return 1
     folder: Path = arguments.folder.resolve()
@@ -67,6 +67,16 @@ def main() -> int:
         console.print("\nstopped")
         return 130
     return 0
+
+
+def _taken_port(arguments: argparse.Namespace) -> str:
+    """Which port of `up` another program has, in a sentence; empty if none."""
+    if arguments.command == "up":
+        for option, port in (("--aws-port", arguments.aws_port), ("--gitlab-port", arguments.gitlab_port)):
+            if loopback.is_taken(port):
+                another = f"end it, or name another port: .venv/bin/python -m sandbox up {option} {port + 1}"
+                return f"port {port} of 127.0.0.1 is another program's: {another}"
+    return ""
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ browsers mark with `Origin`, or by a name of its own that resolves to 127.0.0.1,
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
@@ -46,3 +47,10 @@ def without_proxy() -> None:
     for name in ("NO_PROXY", "no_proxy"):
         names = [each for each in os.environ.get(name, "").split(",") if each]
         os.environ[name] = ",".join(dict.fromkeys([*names, *_NAMES]))
+
+
+def is_taken(port: int) -> bool:
+    """Whether a program listens at a port; 0 stands for any that is free."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return port != 0 and probe.connect_ex((HOST, port)) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,18 @@ def test_a_git_that_serves_nothing_is_told_apart(tmp_path: Path) -> None:
     done = demo(f"{tmp_path}:{os.environ['PATH']}")
     assert done.returncode == 1
     assert f"there is no git-http-backend in {tmp_path}" in done.stderr
+
+
+def test_a_port_that_another_program_has_is_named_with_the_option_for_another() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        command = [sys.executable, "-m", "sandbox", "up", "--gitlab-port", str(port), "--aws-port", "0"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: port {port} of 127.0.0.1 is another program's: end it, or name another port: "
+        f".venv/bin/python -m sandbox up --gitlab-port {port + 1}\n"
+    )
 
 
 def test_this_machine_has_all_of_it() -> None:
