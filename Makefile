@@ -40,7 +40,7 @@ lint: setup ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/cfn-lint infra/*.yml seed-deploy/endpoint-config-template.yml
+	@$(BIN)/cfn-lint infra/*.yml ci_scripts/hosting/templates/*.yml seed-deploy/endpoint-config-template.yml
 	@$(BIN)/hadolint Dockerfile
 
 format: setup ## Format the code

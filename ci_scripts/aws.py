@@ -143,6 +143,11 @@ class Aws:
         return self._client("sagemaker-runtime", attempts=1, connections=connections)  # type: ignore[no-any-return]
 
     @cached_property
+    def steady_runtime(self) -> SageMakerRuntimeClient:
+        """Asks endpoints until they answer, as often and as slowly as everything else is asked."""
+        return self._client("sagemaker-runtime")  # type: ignore[no-any-return]
+
+    @cached_property
     def patient_runtime(self) -> SageMakerRuntimeClient:
         """Asks endpoints a second time when the first request was throttled, reset or answered 5xx."""
         return self._client("sagemaker-runtime", attempts=2)  # type: ignore[no-any-return]

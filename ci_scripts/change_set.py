@@ -56,13 +56,14 @@ def deploy(
     cloudformation: CloudFormationClient,
     plan: Plan,
     poll_seconds: float,
-    examine: Callable[[Action], None] = lambda _: None,
+    examine: Callable[[Action], Action] = lambda action: action,
     confirm: Callable[[], None] = lambda: None,
 ) -> None:
     """Bring the stack to what `plan` says, or find that it is there.
 
-    `examine` hears what is about to be done before a change set is made, `confirm` is called right before one is
-    executed: what they raise ends the deployment with nothing changed.
+    `examine` hears what is about to be done before a change set is made, and returns it, or DELETE to have the stack
+    deleted and made anew. `confirm` is called right before a change set is executed. What they raise ends the
+    deployment with nothing changed.
     Raises StackNotDeployable, StackNotDeleted, ChangeSetFailed, StackFailed, or StackContended when other deployments
     come first again and again.
     """
@@ -70,7 +71,9 @@ def deploy(
         try:
             with job.section("Stack"):
                 action = stack.make_ready(cloudformation, plan.stack_name, plan.role_arn, poll_seconds)
-                examine(action)
+                if examine(action) is Action.DELETE:
+                    stack.delete(cloudformation, plan.stack_name, plan.role_arn, poll_seconds)
+                    action = Action.CREATE
             with job.section("Change set"):
                 change_set = prepare(cloudformation, plan, action, poll_seconds)
             if change_set is not None:

@@ -23,6 +23,7 @@ COMMANDS = {
     "rollback": ("ci_scripts.rollback.command", "bring a stage back to what it served before, byte for byte"),
     "history": ("ci_scripts.history.command", "list what was deployed to each stage, newest first"),
     "status": ("ci_scripts.status.command", "tell what serves in each stage, since when, by whom and from where"),
+    "template": ("ci_scripts.template.command", "write a packaged CloudFormation template into the repository"),
     "doctor": ("ci_scripts.doctor.command", "check everything the jobs depend on: ok, or what to do"),
     "bootstrap": ("ci_scripts.bootstrap.command", "offer the project template of a clone in SageMaker Studio"),
 }

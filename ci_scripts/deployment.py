@@ -53,7 +53,8 @@ def announce(project: Project, plan: Export) -> None:
     """Say what is about to be deployed, before anybody is asked."""
     job.say(f"stage:         {plan.stage}")
     job.say(f"stack:         {plan.stack_name} in {project.region}")
-    job.say(f"endpoint:      {plan.endpoint_name}")
+    host = hosting.of(plan.hosting)
+    job.say(f"hosting:       {host.name}, {host.title(plan)}")
     job.say(f"model package: {plan.model_package_arn}")
 
 
@@ -70,8 +71,13 @@ class Deployment:
         poll_seconds: float,
         *,
         instead_of: Record | None = None,
+        replace_endpoint: bool = False,
     ) -> None:
-        """`content` is the export that `plan` is read from. `instead_of`: a person takes this deployment back."""
+        """`content` is the export that `plan` is read from. `instead_of`: a person takes this deployment back.
+
+        `replace_endpoint`: one that cannot become what `plan` says while it serves may be deleted and made anew.
+        """
+        self._replace_endpoint = replace_endpoint
         self._aws, self._project, self._role_arn, self._poll_seconds = aws, project, role_arn, poll_seconds
         self._plan, self._content, self._digest = plan, content, export.digest(content)
         self._host = hosting.of(plan.hosting)
@@ -90,9 +96,9 @@ class Deployment:
         _write_links(self._aws.region, self._host, self._plan)
         try:
             self._deploy()
-            with job.section("Endpoint"):
+            with job.section("Endpoint" if self._host.has_endpoint else "Batch transform"):
                 self._prove(package)
-                job.say(f"{self._host.title(self._plan)} is InService and serves {package}")
+                job.say(self._host.proven(self._plan, str(package)))
             with job.section("Record"):
                 self._record(package)
                 self._tell_registry(package)
@@ -106,7 +112,10 @@ class Deployment:
         _report(self._aws.region, self._host, self._plan, package)
 
     def _require_approved(self) -> ModelPackage:
+        """The model package to deploy. It must be Approved, and so must those that are hosted beside it."""
         group = self._project.model_package_group
+        for arn in self._host.other_packages(self._plan.parameters).values():
+            registry.require_approved(self._aws.sagemaker, arn, group)
         return registry.require_approved(self._aws.sagemaker, self._plan.model_package_arn, group)
 
     def _prove(self, package: ModelPackage) -> None:
@@ -135,15 +144,23 @@ class Deployment:
                 raise errors.QuotaExceeded(failed.message, hint=f"{over} {other} {failed.hint}") from failed
             raise
 
-    def _examine(self, action: Action) -> None:
-        """What this deployment is, seen from those before it; raises what forbids it."""
+    def _examine(self, action: Action) -> Action:
+        """What this deployment is, seen from those before it, and what is to be done; raises what forbids it."""
         self._latest = self._history.latest()
         if self._instead_of is None:
             self._place(action)
         elif self._latest is None or self._latest.number != self._instead_of.number:
             raise _meanwhile(self._plan, self._latest)
-        if action is Action.UPDATE:
-            self._host.require_updatable(self._aws, self._plan, self._poll_seconds)
+        if action is not Action.UPDATE:
+            return action
+        self._host.require_updatable(self._aws, self._plan, self._poll_seconds)
+        if not (obstacle := self._host.obstacle(self._aws, self._plan)):
+            return action
+        if not self._replace_endpoint:
+            raise errors.EndpointNotConvertible(obstacle)
+        job.say(f"{obstacle}; it is deleted and made anew, and answers nobody meanwhile")
+        self._require_approved()
+        return Action.DELETE
 
     def _place(self, action: Action) -> None:
         plan, latest, at = self._plan, self._latest, job.current()
@@ -252,7 +269,7 @@ def _report(region: str, host: Hosting, plan: Export, package: ModelPackage) -> 
         [
             f"## Deploy: {package} to {plan.stage}",
             "",
-            f"- endpoint: [{plan.endpoint_name}]({url}), InService",
+            f"- [{host.title(plan)}]({url})",
             f"- model package: {text.code(plan.model_package_arn)}",
             f"- stack: {text.code(plan.stack_name)}",
         ]

@@ -59,6 +59,8 @@ class Expected(NamedTuple):
     """The inference components that the stack holds now: of each of them it is known what it has to serve."""
     deployed: str = ""
     """The text of what was deployed: beside the package, a variant may serve another model that is named there."""
+    variants: Mapping[str, str] = {}
+    """The model packages, by ARN, of production variants of which it is known that they serve another one."""
 
 
 def describe(sagemaker: SageMakerClient, name: str) -> DescribeEndpointOutputTypeDef | None:
@@ -166,13 +168,14 @@ def served(sagemaker: SageMakerClient, name: str, config: str) -> Iterator[Serve
     for variant in description["ProductionVariants"] if description else []:
         variant_name = variant["VariantName"]
         if model := variant.get("ModelName"):
-            yield Served(variant_name, _model_containers(sagemaker, model))
+            yield Served(variant_name, model_containers(sagemaker, model))
         else:
             components = _components(sagemaker, name, variant_name)
             yield from components or [Served(variant_name, [])]
 
 
-def _model_containers(sagemaker: SageMakerClient, model: str) -> Sequence[Mapping[str, Any]]:
+def model_containers(sagemaker: SageMakerClient, model: str) -> Sequence[Mapping[str, Any]]:
+    """The containers of a model; none when there is no such model."""
     description = _unless_missing(lambda: sagemaker.describe_model(ModelName=model))
     if description is None:
         return []
@@ -197,7 +200,7 @@ def _components(sagemaker: SageMakerClient, endpoint_name: str, variant: str) ->
             component = sagemaker.describe_inference_component(InferenceComponentName=name).get("Specification", {})
             containers: Sequence[Mapping[str, Any]] = []
             if component.get("ModelName"):
-                containers = _model_containers(sagemaker, component["ModelName"])
+                containers = model_containers(sagemaker, component["ModelName"])
             elif container := component.get("Container"):
                 image = container.get("DeployedImage", {}).get("SpecifiedImage", "")
                 containers = [{"Image": image, "ModelDataUrl": container.get("ArtifactUrl", "")}]
@@ -218,8 +221,9 @@ def not_as_deployed(serving: Collection[Served], expected: Expected) -> list[Ser
     A variant with inference components is right by one of them: others may have been added by somebody else, but those
     of the stack have to be right each. For an endpoint without any variant, one that serves nothing.
     """
-    if not any(serves(container, expected.package) for each in serving for container in each.containers):
-        return list(serving) or [Served("", [])]
+    own_variants = [each for each in serving if each.variant not in expected.variants]
+    if not any(serves(container, expected.package) for each in own_variants for container in each.containers):
+        return own_variants or [Served("", [])]
     right = {each.variant for each in serving if is_expected(each, expected)}
     own = {name.lower() for name in expected.components}
     return [
@@ -230,7 +234,9 @@ def not_as_deployed(serving: Collection[Served], expected: Expected) -> list[Ser
 
 
 def is_expected(each: Served, expected: Expected) -> bool:
-    """Whether it serves the model package, or another model that the deployment names."""
+    """Whether it serves the model package, or another model that the deployment names: its variant's, where known."""
+    if package := expected.variants.get(each.variant):
+        return any(container.get("ModelPackageName") == package for container in each.containers)
     return any(
         serves(container, expected.package) or _names(expected.deployed, container_name(container))
         for container in each.containers

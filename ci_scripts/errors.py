@@ -361,6 +361,13 @@ class ExportNotAnnounced(SagemakerCiError):
     )
 
 
+class TemplateExists(SagemakerCiError):
+    """The repository has a CloudFormation template for this kind of hosting already, perhaps a changed one."""
+
+    code = "SMCI-410"
+    hint = "Commit it, then write the packaged one over it with `--force` and let `git diff` show what is different."
+
+
 class ApprovalsTableMissing(SagemakerCiError):
     """The table in which the trigger keeps what became of each approval is not there, so `build` cannot claim one."""
 
@@ -536,6 +543,33 @@ class EndpointBeyondRepair(SagemakerCiError):
 
     code = "SMCI-605"
     hint = "Delete the stack, which deletes the endpoint, then run this job again."
+
+
+class EndpointNotConvertible(SagemakerCiError):
+    """The endpoint is hosted in a way from which there is none to the deployed one while it serves."""
+
+    code = "SMCI-608"
+    hint = (
+        "Nothing was changed. To have it deleted and made anew, run this job once more with the variable "
+        "REPLACE_ENDPOINT set to true; until it is InService again it answers nobody."
+    )
+
+
+class BatchTransformNotAsDeployed(SagemakerCiError):
+    """The pipeline of a batch transform is not there, or it runs another model than the deployed one."""
+
+    code = "SMCI-609"
+    hint = (
+        "Name the pipeline ${SageMakerProjectName}-${StageName} in your template, and let its one transform step use "
+        "the model of the parameter ModelPackageName."
+    )
+
+
+class BatchTransformFailed(SagemakerCiError):
+    """A run of the batch transform on a few rows failed, or wrote something else than a line for each."""
+
+    code = "SMCI-610"
+    hint = "See the transform job's log in CloudWatch Logs, group /aws/sagemaker/TransformJobs."
 
 
 class InferenceComponentsUnseen(SagemakerCiError):

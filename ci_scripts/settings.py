@@ -220,6 +220,20 @@ def add_cloudformation_role(parser: ArgumentParser) -> None:
     )
 
 
+def add_replace_endpoint(parser: ArgumentParser) -> None:
+    """The other one; `replace_endpoint` reads it."""
+    parser.add_argument(
+        "--replace-endpoint",
+        action="store_true",
+        help="delete and make anew an endpoint that cannot become what is deployed while it serves [REPLACE_ENDPOINT]",
+    )
+
+
+def replace_endpoint(arguments: Namespace) -> bool:
+    """Whether a person allowed it."""
+    return bool(arguments.replace_endpoint) or is_on("REPLACE_ENDPOINT")
+
+
 def cloudformation_role(arguments: Namespace, environ: Mapping[str, str] = os.environ) -> str | None:
     """The role that CloudFormation acts with; None: the job's own. Raises InvalidSettings for what is no role."""
     name = "CLOUDFORMATION_ROLE_ARN"

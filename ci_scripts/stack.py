@@ -69,6 +69,13 @@ def last_pipeline(cloudformation: CloudFormationClient, name: str, project_id: s
     return stack_rules.last_pipeline(event_pages(cloudformation, name), project_id)
 
 
+def delete(cloudformation: CloudFormationClient, name: str, role_arn: str | None, poll_seconds: float) -> None:
+    """Delete the stack, and with it what it has made. Raises StackNotDeleted."""
+    if (there := describe(cloudformation, name)) is not None:
+        job.say(f"stack {name} is deleted, to be made anew")
+        _delete(cloudformation, there["StackId"], name, role_arn, poll_seconds)
+
+
 def _delete(
     cloudformation: CloudFormationClient, stack_id: str, name: str, role_arn: str | None, poll_seconds: float
 ) -> None:

@@ -17,9 +17,11 @@ from typing import Any
 from unittest import mock
 
 from ci_scripts import errors, export
+from ci_scripts.build import stage_config
 from ci_scripts.cli import COMMANDS
 from ci_scripts.settings import STAGES
 from components import table, templates
+from release import hosting
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMAS = {
@@ -97,11 +99,11 @@ and refers to it: JSON files by `"$schema"`, YAML files by a comment in their fi
 _FILES = {
     "stage-config": (
         ", ".join(f"{stage}-config.json" for stage in STAGES),
-        "What differs between the stages. YAML is fine, too: `staging-config.yml`. The template\n"
-        "`endpoint-config-template.yml` declares which parameters there are; its types, patterns and limits are\n"
-        "checked as CloudFormation would. `build` itself sets `SageMakerProjectName`, `SageMakerProjectId`,\n"
-        "`StageName`, `EndpointName`, `ModelPackageName`, `ModelExecutionRoleArn` and `DataCaptureUploadPath`,\n"
-        "where the template declares them.",
+        "What differs between the stages. YAML is fine, too: `staging-config.yml`. `Hosting` says how the stage\n"
+        "is hosted, and with it which [CloudFormation template](hosting.md) is filled in. The template declares which\n"
+        "parameters there are; its types, patterns and limits are checked as CloudFormation would. `build` itself\n"
+        "sets `SageMakerProjectName`, `SageMakerProjectId`, `StageName`, `EndpointName`, `ModelPackageName`,\n"
+        "`ModelExecutionRoleArn` and what the reference of the kinds does not list, where the template declares them.",
         "seed-deploy/prod-config.json",
     ),
     "quality": (
@@ -123,6 +125,8 @@ def configuration_page() -> str:
     page = _CONFIGURATION
     for name, (title, text, example) in _FILES.items():
         schema = json.loads((ROOT / SCHEMAS[name]).read_text(encoding="utf-8"))
+        if name == "stage-config":
+            schema = stage_config.schema()
         page += f"\n## {title}\n\n{text}\nSchema: [{name}.schema.json](schemas/{name}.schema.json).\n\n"
         if example:
             source = (ROOT / example).read_text(encoding="utf-8").rstrip()
@@ -241,7 +245,9 @@ def _option(action: argparse.Action) -> str:
 def pages() -> dict[Path, str]:
     """Every generated file, relative to the project's root."""
     schemas = {name: (ROOT / path).read_text(encoding="utf-8") for name, path in SCHEMAS.items()}
+    schemas["stage-config"] = json.dumps(hosting.schema(), indent=2, ensure_ascii=False) + "\n"
     return {
+        _REFERENCE / "hosting.md": hosting.page(),
         _REFERENCE / "errors.md": error_page(),
         _REFERENCE / "configuration.md": configuration_page(),
         _REFERENCE / "commands.md": commands_page(),

@@ -42,6 +42,8 @@ CHOICES = (
     Choice("LambdaFunctions", "LambdaFunctions", ""),
     Choice("LambdaRoleArn", "LambdaRoleArns", ""),
     Choice("ReadableParameters", "ReadableParameters", ""),
+    Choice("NotificationTopics", "NotificationTopics", ""),
+    Choice("VpcHosting", "VpcHosting", "false"),
 )
 
 _PLACEHOLDER = "filled-in-by-bootstrap"
@@ -51,7 +53,11 @@ _ARCHIVES = {
     "ModelBuildSeedKey": "seed-build",
     "ModelDeploySeedKey": "seed-deploy",
 }
-_TEMPLATES = {"RolesTemplateKey": "gitlab-oidc.yml", "TriggerTemplateKey": "trigger.yml"}
+_TEMPLATES = {
+    "RolesTemplateKey": "gitlab-oidc.yml",
+    "HostingTemplateKey": "hosting.yml",
+    "TriggerTemplateKey": "trigger.yml",
+}
 _NEEDED = ("infra/archive.py", "infra/project.yml", "infra/product.yml", "seed-build", "seed-deploy")
 
 

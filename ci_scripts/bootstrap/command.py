@@ -96,6 +96,20 @@ def _add_choices(parser: ArgumentParser) -> None:
         default=[],
         help="parameters of Systems Manager that projects may read, for example mlops/*; repeat for more, '' for none",
     )
+    parser.add_argument(
+        "--notification-topics",
+        action="append",
+        metavar="NAME",
+        default=[],
+        help="SNS topics that asynchronous endpoints may tell of answers, for example abalone-*; repeat for more, '' "
+        "for none",
+    )
+    parser.add_argument(
+        "--vpc-hosting",
+        choices=["true", "false"],
+        default="",
+        help="whether projects may host models in a VPC: their roles then make network interfaces in the whole account",
+    )
 
 
 def run(arguments: Namespace) -> None:
@@ -121,6 +135,8 @@ def run(arguments: Namespace) -> None:
                 "LambdaFunctions": tuple(arguments.lambda_functions),
                 "LambdaRoleArn": tuple(arguments.lambda_roles),
                 "ReadableParameters": tuple(arguments.readable_parameters),
+                "NotificationTopics": tuple(arguments.notification_topics),
+                "VpcHosting": (arguments.vpc_hosting,) if arguments.vpc_hosting else (),
             },
         ),
         require_source(Path(arguments.source)),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sized
 from pathlib import Path
+from typing import Any
 
 from ci_scripts import approval_claim, errors, export, hosting, job, quality, registry, text
 from ci_scripts.aws import Aws
 from ci_scripts.build import stage_config, template
-from ci_scripts.build.template import Problem, Template
+from ci_scripts.build.template import Problem
 from ci_scripts.export import Export
-from ci_scripts.hosting import Hosting
 from ci_scripts.registry import ModelPackage
 from ci_scripts.settings import STAGES, Project
 
@@ -41,9 +41,9 @@ def run(
             hint="Begin .gitlab-ci.yml with its header: `spec:` that declares the input, then a line `---`. "
             "templates/model-deploy/README.md shows it.",
         )
-    with job.section("Stage configurations"):
-        drafts = _drafts(folder, project, model_role, thresholds)
     aws = Aws(project.region)
+    with job.section("Stage configurations"):
+        drafts = _drafts(folder, project, model_role, thresholds, aws)
     with job.section("Model package"):
         package = _model_package(aws, model_package_arn, project)
         if package and approval_number and (owner := _owner(aws, project, package, approval_number)):
@@ -67,17 +67,17 @@ def stage_tags(project: Project, stage: str) -> dict[str, str]:
     return project.tags() | {"sagemaker:deployment-stage": stage}
 
 
-def _drafts(folder: Path, project: Project, role: str, thresholds: str) -> list[Export]:
+def _drafts(folder: Path, project: Project, role: str, thresholds: str, aws: Aws) -> list[Export]:
     """Every stage's export, without the model package. Raises InvalidStageConfig after naming every problem."""
-    host = hosting.DEFAULT
-    filled, problems = template.load(folder, host.template_file)
-    drafts = []
+    drafts: dict[str, Export] = {}
+    problems: list[Problem] = []
     for stage in STAGES:
-        draft, stage_problems = _draft(folder, project, stage, role, host, filled)
+        file, draft, stage_problems = _draft(folder, project, stage, role)
         problems += stage_problems
         if draft is not None:
-            drafts.append(draft)
+            drafts[file] = draft
     problems += _quality_problems(folder, thresholds)
+    problems += _package_problems(aws, project, drafts, certain=not problems)
     if problems:
         lines = list(dict.fromkeys(str(problem) for problem in problems))  # both stages may find the same one
         for line in lines[:_MOST_LINES]:
@@ -87,7 +87,7 @@ def _drafts(folder: Path, project: Project, role: str, thresholds: str) -> list[
         raise errors.InvalidStageConfig(
             f"{len(lines)} problem{'s' if len(lines) > 1 else ''} in the configuration files, nothing is exported"
         )
-    return drafts
+    return list(drafts.values())
 
 
 def _quality_problems(folder: Path, name: str) -> list[Problem]:
@@ -97,38 +97,70 @@ def _quality_problems(folder: Path, name: str) -> list[Problem]:
     return [Problem(name, "", problem) for problem in quality.problems_of(folder / name, folder)]
 
 
-def _draft(
-    folder: Path, project: Project, stage: str, role: str, host: Hosting, filled: Template | None
-) -> tuple[Export | None, list[Problem]]:
+def _package_problems(aws: Aws, project: Project, drafts: Mapping[str, Export], *, certain: bool) -> list[Problem]:
+    """What is wrong with the model packages that configurations, by their files, name beside the deployed one.
+
+    Where AWS cannot be asked, that is an error only when nothing else is wrong (`certain`).
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    named = [
+        (file, parameter, arn)
+        for file, draft in drafts.items()
+        for parameter, arn in hosting.of(draft.hosting).other_packages(draft.parameters).items()
+    ]
+    found = []
+    try:
+        if named:
+            aws.log_in()
+        for file, parameter, arn in named:
+            try:
+                registry.require_approved(aws.sagemaker, arn, project.model_package_group)
+            except (errors.ModelPackageNotFound, errors.ModelPackageOfOtherGroup, errors.ModelPackageNotApproved) as no:
+                found.append(Problem(file, f"Parameters.{parameter}", no.message))
+    except (errors.SagemakerCiError, BotoCoreError, ClientError):
+        if certain:
+            raise
+    return found
+
+
+def _draft(folder: Path, project: Project, stage: str, role: str) -> tuple[str, Export | None, list[Problem]]:
+    """The file that configures a stage, what is exported of it, and everything that is wrong with it."""
     path, problems = stage_config.find(folder, stage)
+    content: Mapping[str, Any] = {}
+    if path is not None:
+        content, problems = stage_config.load(path)
+    kind, named = stage_config.hosting_of(content)
+    filled, template_problems = template.of_stage(folder, kind, named=named)
+    problems = template_problems + problems
     if path is None:
-        return None, problems
-    content, problems = stage_config.load(path)
-    supplied = host.parameters(project, stage, role)
+        return "", None, problems
+    problems += stage_config.hosting_problems(path.name, kind)
+    supplied = kind.parameters(project, stage, role)
     parameters = {key: stage_config.as_text(value) for key, value in content.get("Parameters", {}).items()}
     tags = {key: stage_config.as_text(value) for key, value in content.get("Tags", {}).items()}
     tags |= stage_tags(project, stage)
     if filled is not None and (content or not problems):  # a file that cannot be read lacks nothing else
-        problems += stage_config.problems(path.name, content, filled.parameters, supplied)
-        problems += stage_config.supply_problems(host.template_file, filled.parameters, supplied)
+        problems += stage_config.problems(path.name, content, kind, filled.parameters, supplied)
+        problems += stage_config.supply_problems(filled.file, filled.parameters, supplied)
     problems += stage_config.tag_problems(path.name, tags)
-    job.say(f"{path.name}: {_count(parameters, 'parameter')}, {_count(tags, 'tag')}, {_count(problems, 'problem')}")
+    hosted = f"{kind.name}, " if named else ""
+    counts = f"{_count(parameters, 'parameter')}, {_count(tags, 'tag')}, {_count(problems, 'problem')}"
+    job.say(f"{path.name}: {hosted}{counts}")
     if filled is None:
-        return None, problems
+        return path.name, None, problems
     known = {key: value for key, value in supplied.items() if value is not None and key in filled.parameters}
-    return (
-        export.Export(
-            stage=stage,
-            stack_name=project.stack(stage),
-            endpoint_name=project.endpoint(stage),
-            model_package_arn="",
-            hosting=host.name,
-            template=filled.text,
-            parameters=parameters | known,
-            tags=tags,
-        ),
-        problems,
+    draft = export.Export(
+        stage=stage,
+        stack_name=project.stack(stage),
+        endpoint_name=project.endpoint(stage),
+        model_package_arn="",
+        hosting=kind.name,
+        template=filled.text,
+        parameters=parameters | known,
+        tags=tags,
     )
+    return path.name, draft, problems
 
 
 def _count(things: Sized, noun: str) -> str:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal, DecimalException
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ci_scripts import documents, schemas, text
-from ci_scripts.build import pattern
+from ci_scripts import documents, hosting, schemas, settings, text
+from ci_scripts.build import pattern, template
 from ci_scripts.build.template import Problem
 from ci_scripts.documents import Malformed
+from ci_scripts.hosting import Hosting
 from ci_scripts.repository import Unreadable
 
 SUFFIXES = (".json", ".yml", ".yaml")
@@ -56,15 +57,22 @@ def load(path: Path) -> tuple[dict[str, Any], list[Problem]]:
         return {}, [
             Problem(path.name, "", f"is not of type 'object' but a list of parameters as the AWS CLI's: {advice}")
         ]
-    schema = json.loads(files(__package__).joinpath("stage-config.schema.json").read_text("utf-8"))
-    found = [*schemas.problems(content, schema), *_ambiguous(content)]
+    found = [*schemas.problems(content, schema()), *_ambiguous(content)]
     return _well_shaped(content), [Problem(path.name, *each) for each in found]
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a stage configuration, whatever its template."""
+    content: dict[str, Any] = json.loads(files(__package__).joinpath("stage-config.schema.json").read_text("utf-8"))
+    content["properties"]["Hosting"]["enum"] = list(hosting.KINDS)
+    return content
 
 
 def _ambiguous(content: Any) -> Iterator[tuple[str, str]]:
     """Unquoted values that one reader of YAML takes for a boolean and the next for text."""
-    for section, values in _well_shaped(content).items():
-        for name, value in values.items():
+    sections = _well_shaped(content)
+    for section in ("Parameters", "Tags"):
+        for name, value in sections.get(section, {}).items():
             for each in value if isinstance(value, list) else [value]:
                 if schemas.is_ambiguous(each):
                     where = f"{section}.{text.short(name)}"
@@ -74,13 +82,32 @@ def _ambiguous(content: Any) -> Iterator[tuple[str, str]]:
                     )
 
 
+def hosting_of(content: Mapping[str, Any]) -> tuple[Hosting, bool]:
+    """How a well-shaped stage configuration hosts its stage, and whether it says so itself."""
+    name = content.get("Hosting")
+    return (hosting.KINDS[name], True) if name else (hosting.DEFAULT, False)
+
+
+def hosting_problems(file: str, kind: Hosting) -> list[Problem]:
+    """That the platform team has switched this kind off: ALLOWED_HOSTING, separated by commas; all without it."""
+    allowed = [
+        each.strip() for each in (settings.value(os.environ, "ALLOWED_HOSTING") or "").split(",") if each.strip()
+    ]
+    if not allowed or kind.name in allowed:
+        return []
+    told = f"{kind.name} is not allowed here: the platform team allows {', '.join(allowed)}"
+    return [Problem(file, "Hosting", told)]
+
+
 def _well_shaped(content: Any) -> dict[str, Any]:
-    """The sections that are mappings, also under a name of another case, without values that are none."""
+    """The sections that are mappings, also under a name of another case, without what is no value; a known Hosting."""
     sections: dict[str, Any] = {}
     for name in ("Parameters", "Tags"):
         for key, values in content.items() if isinstance(content, dict) else ():
             if key.lower() == name.lower() and isinstance(values, dict):
                 sections.setdefault(name, {key: each for key, each in values.items() if _is_value(each)})
+    if isinstance(content, dict) and content.get("Hosting") in hosting.KINDS:
+        sections["Hosting"] = str(content["Hosting"])
     return sections
 
 
@@ -103,9 +130,13 @@ def supply_problems(
 
 
 def problems(
-    file: str, content: Mapping[str, Any], declared: Mapping[str, Declaration], supplied: Mapping[str, str | None]
+    file: str,
+    content: Mapping[str, Any],
+    kind: Hosting,
+    declared: Mapping[str, Declaration],
+    supplied: Mapping[str, str | None],
 ) -> list[Problem]:
-    """Everything in a well-shaped stage configuration that CloudFormation would refuse.
+    """Everything in a well-shaped stage configuration that CloudFormation or SageMaker would refuse.
 
     `declared` is the template's `Parameters:` section, `supplied` the values that build itself sets.
     """
@@ -113,8 +144,7 @@ def problems(
     found = []
     for name, value in given.items():
         if name not in declared:
-            close = schemas.similar(name, declared.keys() - supplied.keys())
-            found.append((name, f"the template declares no such parameter{close}"))
+            found.append((name, _undeclared(name, kind, declared.keys() - supplied.keys())))
         elif name in supplied:
             # The sample configurations of AWS name their own stage: saying the same does no harm.
             if as_text(value) != supplied[name]:
@@ -124,7 +154,21 @@ def problems(
     for name, declaration in declared.items():
         if name not in given and name not in supplied and "Default" not in declaration:
             found.append((name, "is missing: the template declares it without a Default"))
+    settled = {name: str(declaration.get("Default", "")) for name, declaration in declared.items()}
+    settled |= {name: value for name, value in supplied.items() if name in declared and value is not None}
+    settled |= {name: as_text(value) for name, value in given.items() if name in declared}
+    found += kind.objections(settled)
     return [Problem(file, f"Parameters.{text.short(name)}", problem) for name, problem in found]
+
+
+def _undeclared(name: str, kind: Hosting, known: Collection[str]) -> str:
+    """What to say of a parameter that the template does not have."""
+    if name in kind.foreign:
+        return kind.foreign[name]
+    if name in template.read(hosting.packaged(kind), "")[0].parameters:
+        advice = f"`sagemaker-ci template --hosting {kind.name}` writes one that does"
+        return f"the template declares no such parameter; {advice}"
+    return f"the template declares no such parameter{schemas.similar(name, known)}"
 
 
 def tag_problems(file: str, tags: Mapping[str, str]) -> list[Problem]:

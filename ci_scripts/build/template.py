@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ci_scripts import documents, text
+from ci_scripts import documents, hosting, text
 from ci_scripts.documents import Malformed
+from ci_scripts.hosting import Hosting
 from ci_scripts.repository import Unreadable
 
 
@@ -28,28 +30,41 @@ class Template(NamedTuple):
 
     text: str
     parameters: Mapping[str, Mapping[str, Any]]
+    file: str
+    """What it is called in a message."""
 
 
-def load(folder: Path, file: str) -> tuple[Template | None, list[Problem]]:
-    """The template `file` of a repository, None when there is nothing to read, and what is wrong with it."""
+def of_stage(folder: Path, kind: Hosting, *, named: bool) -> tuple[Template | None, list[Problem]]:
+    """The template of a stage, None when there is nothing to read, and what is wrong with it.
+
+    The repository's own one, if it is there, else the packaged one of a kind that the configuration has `named`.
+    """
+    file = kind.template_file
+    if named and not os.path.lexists(folder / file):
+        return read(hosting.packaged(kind), f"the packaged template of {kind.name}")
     try:
         return read(documents.read_text(folder / file, folder), file)
     except (Unreadable, Malformed) as error:
-        return None, [Problem(file, "", str(error))]
+        advice = (
+            ""
+            if named or os.path.lexists(folder / file)
+            else (f'; a packaged one serves the stages whose configuration says "Hosting": "{kind.name}"')
+        )
+        return None, [Problem(file, "", f"{error}{advice}")]
 
 
 def read(content: str, file: str) -> tuple[Template, list[Problem]]:
     """The template and what is wrong with its frame. Raises Malformed when it is no YAML at all."""
     document = documents.parse_template(content)
     if not isinstance(document, dict):
-        return Template(content, {}), [Problem(file, "", "is not a CloudFormation template")]
+        return Template(content, {}, file), [Problem(file, "", "is not a CloudFormation template")]
     problems = []
     transformed = re.search(r"^Resources:[ \t]*!Transform\b", content, re.MULTILINE)  # a macro makes them
     if not (isinstance(document.get("Resources"), dict) and document["Resources"]) and not transformed:
         problems.append(Problem(file, "Resources", "declares no resource"))
     declared = document.get("Parameters", {})
     if not isinstance(declared, dict):
-        return Template(content, {}), [*problems, Problem(file, "Parameters", "is not a mapping")]
+        return Template(content, {}, file), [*problems, Problem(file, "Parameters", "is not a mapping")]
     parameters = {}
     for name, declaration in declared.items():
         where = f"Parameters.{text.short(name)}"
@@ -64,4 +79,4 @@ def read(content: str, file: str) -> tuple[Template, list[Problem]]:
         problems.append(
             Problem(file, "Parameters", "lacks ModelPackageName, through which build passes the approved model package")
         )
-    return Template(content, parameters), problems
+    return Template(content, parameters, file), problems

@@ -14,6 +14,7 @@ from ci_scripts import settings
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--stage", required=True, choices=settings.STAGES, help="the stage to deploy")
     settings.add_cloudformation_role(parser)
+    settings.add_replace_endpoint(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -35,4 +36,5 @@ def run(arguments: Namespace) -> None:
     aws = Aws(project.region)
     deployment.announce(project, plan)
     job.say(str(aws.log_in()))
-    deployment.Deployment(aws, project, plan, content, role_arn, poll_seconds).run()
+    replace = settings.replace_endpoint(arguments)
+    deployment.Deployment(aws, project, plan, content, role_arn, poll_seconds, replace_endpoint=replace).run()

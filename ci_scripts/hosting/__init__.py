@@ -5,17 +5,22 @@ What differs between the kinds is behind `Hosting` (kind.py); `build`, `deploy` 
 
 from __future__ import annotations
 
-from ci_scripts import errors, text
-from ci_scripts.hosting.kind import Hosting, Predictor
-from ci_scripts.hosting.real_time import RealTime
+from importlib.resources import files
 
-__all__ = ["DEFAULT", "KINDS", "Hosting", "Predictor", "of"]
+from ci_scripts import errors, text
+from ci_scripts.hosting.asynchronous import Asynchronous
+from ci_scripts.hosting.batch_transform import BatchTransform
+from ci_scripts.hosting.kind import Hosting, Objection, Predictor
+from ci_scripts.hosting.real_time import RealTime
+from ci_scripts.hosting.serverless import Serverless
+
+__all__ = ["DEFAULT", "KINDS", "Hosting", "Objection", "Predictor", "of", "packaged"]
 
 DEFAULT: Hosting = RealTime()
 """The kind of a stage whose configuration names none."""
 
-KINDS: dict[str, Hosting] = {kind.name: kind for kind in (DEFAULT,)}
-"""Every kind by the name that exports give it."""
+KINDS: dict[str, Hosting] = {kind.name: kind for kind in (DEFAULT, Serverless(), Asynchronous(), BatchTransform())}
+"""Every kind by the name that stage configurations and exports give it."""
 
 
 def of(name: str) -> Hosting:
@@ -24,3 +29,8 @@ def of(name: str) -> Hosting:
         known = ", ".join(sorted(KINDS))
         raise errors.InvalidExport(f"the export's Hosting is {text.quoted(name)}, this version hosts {known}")
     return KINDS[name]
+
+
+def packaged(kind: Hosting) -> str:
+    """The CloudFormation template that a stage of this kind has when its repository has none of its own."""
+    return files(__package__).joinpath("templates", f"{kind.name}.yml").read_text("utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from ci_scripts.aws import Aws
@@ -23,6 +23,17 @@ class Predictor(NamedTuple):
     """Sends it a second time when the first was throttled, reset or answered 5xx."""
     concurrent: Callable[[int], Ask]
     """Sends a request once, for so many threads that do it at a time."""
+    whole: bool = False
+    """Whether all rows are sent at once: each request takes minutes."""
+    sleeps: bool = False
+    """Whether the first request takes longer because it wakes what answers; that is nobody's latency."""
+
+
+class Objection(NamedTuple):
+    """What the service refuses of a stage's parameters, though each may be right by itself."""
+
+    parameter: str
+    reason: str
 
 
 class Hosting(Protocol):
@@ -34,7 +45,21 @@ class Hosting(Protocol):
 
     @property
     def template_file(self) -> str:
-        """The CloudFormation template in the repository that a stage of this kind is made from."""
+        """The CloudFormation template in the repository that a stage of this kind is made from, if it is there."""
+
+    @property
+    def has_endpoint(self) -> bool:
+        """Whether it answers requests, each after a latency."""
+
+    @property
+    def foreign(self) -> Mapping[str, str]:
+        """Parameters that other kinds have and this one cannot, and the service's reason, by their names."""
+
+    def other_packages(self, parameters: Mapping[str, str]) -> Mapping[str, str]:
+        """The model packages by ARN that are hosted beside the deployed one, by the parameters that name them."""
+
+    def objections(self, parameters: Mapping[str, str]) -> Iterator[Objection]:
+        """What the service refuses of these parameters together; those with their templates' defaults among them."""
 
     def parameters(self, project: Project, stage: str, role: str) -> dict[str, str | None]:
         """The template parameters that build sets, when the template declares them.
@@ -44,6 +69,12 @@ class Hosting(Protocol):
 
     def title(self, plan: Export) -> str:
         """What is deployed, for people: `endpoint abalone-staging`."""
+
+    def proven(self, plan: Export, package: str) -> str:
+        """What `prove` has proven, in one sentence."""
+
+    def obstacle(self, aws: Aws, plan: Export) -> str:
+        """Why what is hosted now cannot become what `plan` says while it serves; empty when it can."""
 
     def require_updatable(self, aws: Aws, plan: Export, poll_seconds: float) -> None:
         """Wait until what is hosted can take an update of its stack. Raises the error that says why it never will."""

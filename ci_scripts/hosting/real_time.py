@@ -1,78 +1,81 @@
-"""Real-time hosting: an endpoint with instances of its own, made from the repository's own template."""
+"""Real-time hosting: an endpoint with instances of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+import itertools
+from collections.abc import Iterator, Mapping
 
-from ci_scripts import console, endpoint, export, stack
-from ci_scripts.aws import Aws
-from ci_scripts.export import Export
-from ci_scripts.hosting.kind import Predictor
-from ci_scripts.registry import ModelPackage
+from ci_scripts import export
+from ci_scripts.hosting.foreign import BATCH, ON_DEMAND, QUEUE, TOPICS, reasons
+from ci_scripts.hosting.kind import Objection
+from ci_scripts.hosting.on_endpoint import OnEndpoint
 from ci_scripts.settings import Project
 
-_CONFIG, _COMPONENT = "AWS::SageMaker::EndpointConfig", "AWS::SageMaker::InferenceComponent"
+_SERVERLESS = "is a serverless endpoint's"
+_ASYNCHRONOUS = "is an asynchronous endpoint's"
 
 
-class RealTime:
+class RealTime(OnEndpoint):
     """See `Hosting`."""
 
     name = export.REAL_TIME
     template_file = "endpoint-config-template.yml"
+    foreign: Mapping[str, str] = reasons(
+        (ON_DEMAND, "is a serverless endpoint's: instances have their memory, and are always awake"),
+        ((*QUEUE, *TOPICS), "is an asynchronous endpoint's: a real-time one answers at once"),
+        (BATCH, "is a batch transform's: an endpoint gets its rows from callers"),
+        (("SixthInstanceType",), "SageMaker tries at most five instance types for a variant"),
+    )
+    package_parameters: Mapping[str, str] = {"ChallengerModelPackageName": "Challenger", "ShadowModelPackageName": ""}
 
     def parameters(self, project: Project, stage: str, role: str) -> dict[str, str | None]:
-        return {
-            **export.named_parameters(stage, project, ""),
-            "ModelPackageName": None,
-            "ModelExecutionRoleArn": role,
-            "DataCaptureUploadPath": f"s3://{project.artifact_bucket}/datacapture-{stage}",
-        }
+        capture = f"s3://{project.artifact_bucket}/datacapture-{stage}"
+        return {**super().parameters(project, stage, role), "DataCaptureUploadPath": capture}
 
-    def title(self, plan: Export) -> str:
-        return f"endpoint {plan.endpoint_name}"
+    def objections(self, parameters: Mapping[str, str]) -> Iterator[Objection]:
+        # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html
+        if parameters.get("ChallengerModelPackageName") and parameters.get("ShadowModelPackageName"):
+            yield Objection(
+                "ShadowModelPackageName", "an endpoint with a shadow variant has one production variant alone"
+            )
+        yield from missing_in_vpc(parameters)
+        yield from scaling_objections(parameters)
+        yield from pools(parameters)
 
-    def require_updatable(self, aws: Aws, plan: Export, poll_seconds: float) -> None:
-        """Raises EndpointBeyondRepair."""
-        endpoint.require_updatable(aws.sagemaker, plan.endpoint_name, plan.stack_name, poll_seconds)
 
-    def prove(self, aws: Aws, plan: Export, package: ModelPackage, poll_seconds: float, *, of_stack: bool) -> None:
-        """Raises what endpoint.verify raises."""
-        resources = stack.physical_ids(aws.cloudformation, plan.stack_name, _CONFIG, _COMPONENT) if of_stack else {}
-        names = {kind: [each.rsplit("/", 1)[-1] for each in ids] for kind, ids in resources.items()}
-        expected = endpoint.Expected(
-            package=package.description,
-            configs=names.get(_CONFIG, []),
-            components=names.get(_COMPONENT, []),
-            deployed=plan.text,
-        )
-        endpoint.verify(aws.sagemaker, plan.endpoint_name, expected, poll_seconds)
+def missing_in_vpc(parameters: Mapping[str, str]) -> Iterator[Objection]:
+    """Subnets without security groups, or the other way round."""
+    names = ("VpcSubnetIds", "VpcSecurityGroupIds")
+    given = [name for name in names if parameters.get(name)]
+    if len(given) == 1:
+        missing = next(name for name in names if name not in given)
+        yield Objection(missing, f"is missing: a model in a VPC has both, {given[0]} is set")
 
-    def state(self, aws: Aws, plan: Export) -> str:
-        name = plan.endpoint_name
-        description = endpoint.describe(aws.sagemaker, name)
-        if description is None:
-            return f"endpoint {name} does not exist"
-        if description["EndpointStatus"] != "InService":
-            return f"endpoint {name} is {description['EndpointStatus']}"
-        variants = endpoint.served(aws.sagemaker, name, description["EndpointConfigName"])
-        serving = dict.fromkeys(str(each) for each in variants if each.containers)
-        return f"endpoint {name} is InService and serves {', '.join(serving) or 'a model that no longer exists'}"
 
-    def links(self, region: str, plan: Export) -> Mapping[str, str]:
-        return {f"Endpoint {plan.endpoint_name}": console.endpoint_url(region, plan.endpoint_name)}
+def scaling_objections(parameters: Mapping[str, str]) -> Iterator[Objection]:
+    """A largest number of instances below the least or the first one."""
+    largest = _number(parameters.get("MaxInstanceCount", ""))
+    if not largest:
+        return
+    for name in ("MinInstanceCount", "EndpointInstanceCount"):
+        number = _number(parameters.get(name, ""))
+        if number is not None and number > largest:
+            yield Objection(name, f"{number} is more than MaxInstanceCount, {largest}")
 
-    def variables(self, region: str, plan: Export) -> Mapping[str, str]:
-        return {
-            "ENDPOINT_NAME": plan.endpoint_name,
-            "MODEL_PACKAGE_ARN": plan.model_package_arn,
-            "STACK_NAME": plan.stack_name,
-            "ENDPOINT_URL": console.endpoint_url(region, plan.endpoint_name),
-        }
 
-    def predictor(self, aws: Aws, endpoint_name: str) -> Predictor:
-        return Predictor(
-            once=partial(endpoint.invoke, aws.runtime, endpoint_name),
-            patient=partial(endpoint.invoke, aws.patient_runtime, endpoint_name),
-            concurrent=lambda threads: partial(endpoint.invoke, aws.concurrent_runtime(threads), endpoint_name),
-        )
+def pools(parameters: Mapping[str, str]) -> Iterator[Objection]:
+    """Instance types with a gap between them, or twice the same."""
+    names = ["EndpointInstanceType", *(f"{each}InstanceType" for each in ("Second", "Third", "Fourth", "Fifth"))]
+    for before, name in itertools.pairwise(names):
+        value = parameters.get(name, "")
+        if value and before in parameters and not parameters[before]:
+            yield Objection(name, f"is set, and {before} is not: they are tried in this order")
+        elif value and value in [parameters.get(each) for each in names[: names.index(name)]]:
+            yield Objection(name, f"{value} is named twice: each type of a pool is another one")
+
+
+def _number(value: str) -> int | None:
+    try:
+        return int(value)
+    except ValueError:  # told by the template's declaration
+        return None

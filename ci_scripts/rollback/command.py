@@ -29,6 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         dest="taken_back",
     )
     settings.add_cloudformation_role(parser)
+    settings.add_replace_endpoint(parser)
 
 
 def run(arguments: Namespace) -> None:
@@ -50,5 +51,12 @@ def run(arguments: Namespace) -> None:
     deployment.announce(project, found.record.deployed)
     content = found.record.export.encode()
     deployment.Deployment(
-        aws, project, found.record.deployed, content, role_arn, poll_seconds, instead_of=found.latest
+        aws,
+        project,
+        found.record.deployed,
+        content,
+        role_arn,
+        poll_seconds,
+        instead_of=found.latest,
+        replace_endpoint=settings.replace_endpoint(arguments),
     ).run()

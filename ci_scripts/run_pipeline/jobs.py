@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ci_scripts import job
 from ci_scripts.run_pipeline.progress import Step
+from ci_scripts.s3_location import Location
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -105,9 +106,8 @@ def read_property_file(
         outputs = {
             each["OutputName"]: each["S3Output"]["S3Uri"] for each in answer["ProcessingOutputConfig"]["Outputs"]
         }
-        uri = f"{outputs[found[0]['OutputName']].rstrip('/')}/{found[0]['FilePath']}"
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        place = Location.of(f"{outputs[found[0]['OutputName']].rstrip('/')}/{found[0]['FilePath']}")
+        return json.loads(s3.get_object(Bucket=place.bucket, Key=place.key)["Body"].read())
     except (BotoCoreError, ClientError, KeyError, ValueError, RecursionError) as error:
         job.say(f"property file {file} of step {name} cannot be read: {error}")
         return None

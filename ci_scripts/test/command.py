@@ -115,7 +115,7 @@ def _verify(aws: Aws, exported: Export, poll_seconds: float) -> ModelPackage:
             hint=f"Another pipeline has deployed to {exported.stage} since: go on there. To test this version after "
             f"all, run this pipeline's deployment to {exported.stage} again, then this job.",
         ) from None
-    job.say(f"{exported.endpoint_name} is InService and serves {exported.model_package_arn}")
+    job.say(host.proven(exported, exported.model_package_arn))
     return package
 
 
@@ -143,6 +143,7 @@ def _prepare(aws: Aws, exported: Export, quality: Quality | None, quality_path: 
     )
     if quality is None:
         return Prepared(Work(endpoint, None, quality_path, None, {}), None, None)
+    _require_latencies(quality, endpoint)
     with job.section("Held-out data"):
         data = held_out.load(quality.data, exported.model_package_arn, aws.sagemaker, aws.s3)
         job.say(f"{len(data.labels)} of {data.total} rows of {data.source}")
@@ -150,6 +151,19 @@ def _prepare(aws: Aws, exported: Export, quality: Quality | None, quality_path: 
         endpoint.classes = measurement.classes_of(data, quality.request.classes)
         measured, result, failure = _measured(endpoint, quality, data)
     return Prepared(Work(endpoint, quality, quality_path, data, measured), result, failure)
+
+
+def _require_latencies(quality: Quality, endpoint: Endpoint) -> None:
+    """Raise MetricUndefined for checks of a batch transform that only an endpoint can be measured by."""
+    from ci_scripts.quality_rules import LATENCY, REQUESTS
+
+    odd = [threshold.key for threshold in quality.thresholds if threshold.metric in {*LATENCY, *REQUESTS}]
+    if not endpoint.has_endpoint and (odd or quality.load):
+        named = ", ".join([*odd, *(["load"] if quality.load else [])])
+        raise errors.MetricUndefined(
+            f"{named}: {endpoint.name} is a batch transform, which answers no single requests",
+            hint="Leave these out of quality.yml, or name another file for this stage by `--quality`.",
+        )
 
 
 def _require_sense(quality: Quality, data: HeldOut) -> None:

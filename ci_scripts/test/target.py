@@ -43,6 +43,9 @@ class Endpoint:
         self.name, self.stage, self.model_package_arn = name, stage, model_package_arn
         self.region, self.hosting = region, hosting
         self._predictor, self._request = predictor, request
+        self.has_endpoint = not predictor.whole
+        """Whether it answers single requests, and is no batch transform."""
+        self._asleep = predictor.sleeps
         self.latencies: list[float] = []
         """Duration of every request so far, in milliseconds; of those that were sent twice there is none."""
         self.repeated = 0
@@ -60,8 +63,11 @@ class Endpoint:
 
     def _invoke(self, ask: Ask, body: bytes, content_type: str) -> bytes:
         __tracebackhide__ = True
-        start = time.perf_counter()
         try:
+            if self._asleep:
+                ask(body, content_type)
+                self._asleep = False
+            start = time.perf_counter()
             answer, repeated = ask(body, content_type)
         except errors.InvocationFailed as error:
             raise error.with_traceback(None) from None
@@ -104,6 +110,8 @@ class Endpoint:
     def requests(self, rows: Sequence[Row], size: int = 0) -> Iterator[tuple[bytes, str, int]]:
         """Body, content type and number of rows of each request, of `size` rows instead of those of quality.yml."""
         size, name = size or self._request.rows_per_request, self._request.transform
+        if self._predictor.whole:
+            size = max(len(rows), 1)
         if not name:
             for body, count in payload.requests(rows, self._request._replace(rows_per_request=size)):
                 yield body, self._request.content_type, count

@@ -114,9 +114,10 @@ def test_every_parameter_of_the_roles_and_the_trigger_is_passed_on_or_does_not_c
 ) -> None:
     fixed = {
         "gitlab-oidc.yml": {"Audience", "DefaultBranch"},  # as the components and the seed check-in have them
+        "hosting.yml": set(),
         "trigger.yml": {"GitLabRef"},
     }
-    for resource, template in (("Roles", "gitlab-oidc.yml"), ("Trigger", "trigger.yml")):
+    for resource, template in (("Roles", "gitlab-oidc.yml"), ("Hosting", "hosting.yml"), ("Trigger", "trigger.yml")):
         passed = set(project["Resources"][resource]["Properties"]["Parameters"])
         assert passed == set(load(template)["Parameters"]) - fixed[template], template
 
@@ -137,6 +138,7 @@ def test_what_grants_more_than_its_own_project_is_chosen_from_what_the_platform_
             ["", "arn:aws:iam::123456789012:role/a,arn:aws-cn:iam::123456789012:role/path/b"],
             ["role/a", "arn:aws:iam::123456789012:user/a", "arn:aws:iam::123456789012:role/a,"],
         ),
+        ("NotificationTopics", ["", "abalone-*", "a,b-*"], ["a b", "a*b", "a,", "*"]),
         ("ReadableParameters", ["", "mlops/abalone/*", "a,b/c*"], ["/mlops", "a//b", "a b", "*"]),
     ],
 )
@@ -146,7 +148,8 @@ def test_what_projects_may_choose_has_the_form_that_the_roles_take(
     pattern = product["Parameters"][parameter]["AllowedPattern"]
     assert [value for value in good if not re.fullmatch(pattern, value)] == []
     assert [value for value in bad if re.fullmatch(pattern, value)] == []
-    own = load("gitlab-oidc.yml")["Parameters"][parameter.removesuffix("s") if "Role" in parameter else parameter]
+    theirs = load("gitlab-oidc.yml")["Parameters"] | load("hosting.yml")["Parameters"]
+    own = theirs[parameter.removesuffix("s") if "Role" in parameter else parameter]
     for value in good:  # each of the list is one of theirs
         assert [each for each in value.split(",") if not re.fullmatch(own["AllowedPattern"], each)] == []
 

@@ -18,7 +18,8 @@ REQUEST = installer.Request("eu-west-1", "platform", "S3Template", "https://gitl
 KEY = "sagemaker-ci/studio/mlops-gitlab-0123456789abcdef.yml"
 OUTPUTS = {"LaunchRoleArn": "arn:launch", "StudioPolicyArn": "arn:policy", "PortfolioId": "port-1"}
 NAMES = (
-    "Bucket SeedCheckinKey PipelineTriggerKey ModelBuildSeedKey ModelDeploySeedKey RolesTemplateKey TriggerTemplateKey"
+    "Bucket SeedCheckinKey PipelineTriggerKey ModelBuildSeedKey ModelDeploySeedKey "
+    "RolesTemplateKey HostingTemplateKey TriggerTemplateKey"
 ).split()
 SAMPLE = artifacts.SAMPLE_DATA
 

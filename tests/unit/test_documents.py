@@ -113,7 +113,7 @@ def test_a_pair_of_surrogates_is_a_character() -> None:
 )
 def test_a_hostile_template_is_a_problem(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "endpoint-config-template.yml").write_text(text)
-    _, problems = timed(lambda: endpoint_template.load(tmp_path, "endpoint-config-template.yml"))
+    _, problems = timed(lambda: endpoint_template.of_stage(tmp_path, hosting.DEFAULT, named=False))
     assert problem in "\n".join(str(each) for each in problems)
 
 
@@ -233,7 +233,7 @@ def test_any_document_is_a_configuration_or_a_list_of_problems(document: Any) ->
         return
     declared = {"a": {"Type": "Number", "MinValue": "x"}, "b": {"Type": "CommaDelimitedList", "AllowedPattern": "[a"}}
     well_shaped = stage_config._well_shaped(content)
-    for problem in stage_config.problems("f", well_shaped, declared, {}):
+    for problem in stage_config.problems("f", well_shaped, hosting.DEFAULT, declared, {}):
         assert len(str(problem)) < 2000
     quality.find_problems(schemas.typed({"data": document, "checks": [document]}, quality.schema()))
 

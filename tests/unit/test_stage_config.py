@@ -60,7 +60,7 @@ SUPPLIED = {
 
 def check(config: dict[str, Any], text: str = SAMPLE_TEMPLATE) -> list[str]:
     declared = template.read(text, "endpoint-config-template.yml")[0].parameters
-    return [str(each) for each in stage_config.problems("staging-config.json", config, declared, SUPPLIED)]
+    return [str(each) for each in stage_config.problems("staging-config.json", config, DEFAULT, declared, SUPPLIED)]
 
 
 def test_the_sample_project_of_aws_is_accepted_as_it_is() -> None:
@@ -76,7 +76,7 @@ def test_the_seed_is_accepted_as_it_is(stage: str) -> None:
     content, shape = stage_config.load(path)
     supplied = SUPPLIED | {"StageName": stage}
     assert [*problems, *missing, *shape] == []
-    assert stage_config.problems(path.name, content, found.parameters, supplied) == []
+    assert stage_config.problems(path.name, content, DEFAULT, found.parameters, supplied) == []
     assert stage_config.supply_problems(DEFAULT.template_file, found.parameters, supplied) == []
 
 

@@ -1,0 +1,66 @@
+"""Serverless hosting: an endpoint that runs on demand and costs nothing while nobody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from ci_scripts import endpoint
+from ci_scripts.aws import Aws
+from ci_scripts.hosting.foreign import (
+    BATCH,
+    CAPTURE,
+    INSTANCES,
+    INVOCATIONS,
+    ISOLATION,
+    KEY,
+    POOL,
+    QUEUE,
+    SCALING,
+    SECOND_MODEL,
+    START,
+    TOPICS,
+    VPC,
+    reasons,
+)
+from ci_scripts.hosting.kind import Objection, Predictor
+from ci_scripts.hosting.on_endpoint import OnEndpoint
+
+
+class Serverless(OnEndpoint):
+    """See `Hosting`."""
+
+    name = "serverless"
+    template_file = "serverless-template.yml"
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html, under "Feature exclusions"
+    foreign: Mapping[str, str] = reasons(
+        (
+            (*INSTANCES, *POOL, *START),
+            "a serverless endpoint has no instances: its size is MemorySizeInMB and MaxConcurrency",
+        ),
+        (
+            (*SCALING, *INVOCATIONS),
+            "a serverless endpoint has no instances to scale: it answers up to MaxConcurrency requests at a time",
+        ),
+        (CAPTURE, "SageMaker captures no data of serverless endpoints"),
+        (VPC, "SageMaker puts no serverless endpoint into a VPC"),
+        (ISOLATION, "SageMaker isolates no serverless endpoint's model from the network"),
+        (KEY, "a serverless endpoint has no volume to encrypt"),
+        (SECOND_MODEL, "a serverless endpoint has one production variant, and no shadow variant"),
+        ((*QUEUE, *TOPICS), "is an asynchronous endpoint's: a serverless one answers at once"),
+        (BATCH, "is a batch transform's: an endpoint gets its rows from callers"),
+    )
+
+    def objections(self, parameters: Mapping[str, str]) -> Iterator[Objection]:
+        most, awake = parameters.get("MaxConcurrency", ""), parameters.get("ProvisionedConcurrency", "")
+        if most.isdecimal() and awake.isdecimal() and int(awake) > int(most):
+            yield Objection("ProvisionedConcurrency", f"{awake} is more than MaxConcurrency, {most}")
+
+    def predictor(self, aws: Aws, endpoint_name: str) -> Predictor:
+        patient = partial(endpoint.invoke, aws.steady_runtime, endpoint_name)
+        return Predictor(
+            once=patient,  # throttling is waited out
+            patient=patient,
+            concurrent=lambda threads: partial(endpoint.invoke, aws.concurrent_runtime(threads), endpoint_name),
+            sleeps=True,
+        )
