@@ -106,6 +106,7 @@ CONTENTS: list[dict[str, Any]] = [
     {"Hosting": "batch-transform", "Parameters": ROWS | {"ScheduleExpression": "rate(1 day)"}},
     {"Hosting": "batch-transform", "Parameters": ROWS | {"MaxPayloadInMB": 1, "ScheduleExpression": "rate(2 days)"}},
     {"Hosting": "batch-transform", "Parameters": ROWS},
+    {"Hosting": "serverless", "Parameters": {"MemorySizeInMB": 1024}},  # the pipeline goes
 ]
 
 

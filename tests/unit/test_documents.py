@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ci_scripts import quality, schemas
+from ci_scripts import hosting, quality, schemas
 from ci_scripts.build import pattern, stage_config
 from ci_scripts.build import template as endpoint_template
 from ci_scripts.documents import Malformed, parse_config, parse_json, parse_template, parse_yaml
