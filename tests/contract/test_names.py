@@ -89,6 +89,7 @@ def test_the_person_of_the_sandbox_knows_the_same_stages() -> None:
 OTHERWISE = {
     ("trigger.yml", "GitLabServerUrl"): "the function only sends requests there: http and a port are no harm",
     ("product.yml", "GitLabServerUrl"): "may be empty: the account can have its identity provider from elsewhere",
+    ("product.yml", "NotificationTopics"): "a list: what projects may choose from",
     ("product.yml", "LambdaFunctions"): "a list: what projects may choose from",
     ("product.yml", "ReadableParameters"): "a list: what projects may choose from",
     ("product.yml", "TemplateBucket"): "CloudFormation reads it by its name as a host name: no dots",

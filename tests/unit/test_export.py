@@ -51,7 +51,9 @@ def test_an_export_of_a_version_that_named_no_hosting_is_one_of_real_time(folder
 
 def test_a_hosting_that_this_version_does_not_know_is_refused_by_its_name() -> None:
     assert hosting.of("real-time") is hosting.DEFAULT
-    with pytest.raises(errors.InvalidExport, match="Hosting is 'pigeon', this version hosts real-time"):
+    with pytest.raises(
+        errors.InvalidExport, match="Hosting is 'pigeon', this version hosts asynchronous, batch-transform, real"
+    ):
         hosting.of("pigeon")
 
 
