@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _RUNNING = ("Executing", "Stopping")
 _ROWS_OF_PROOF = 5
+# For held-out rows, which hold the features alone, and whose predictions are read.
+_NO_FILTERS = {"InputFilter": "$", "JoinSource": "None", "OutputFilter": "$"}
 _LARGEST_SAMPLE = 1_000_000  # bytes, of a row or of a file that is sent whole
 
 _ENDPOINT = "a batch transform has no endpoint"
@@ -102,7 +104,7 @@ class BatchTransform:
         if of_stack:
             rows = first_rows(aws.s3, Location.of(pipeline.default("InputUri")), whole=not pipeline.splits_lines)
             job.say(f"a run on {f'the first {rows.lines} rows of ' if rows.lines else ''}{rows.source}")
-            written = pipeline.run(aws, rows.content, poll_seconds)
+            written = pipeline.run(aws, rows.content, poll_seconds, {})
             lines = len(written.splitlines())
             if rows.lines and lines != rows.lines:
                 raise errors.BatchTransformFailed(
@@ -137,7 +139,7 @@ class BatchTransform:
                     f"batch transform {endpoint_name} takes {pipeline.content_type}, and is asked with {content_type}",
                     hint=f"Let quality.yml say `request: {{content_type: {pipeline.content_type}}}`.",
                 )
-            return pipeline.run(aws, body, settings.poll_seconds()), 0
+            return pipeline.run(aws, body, settings.poll_seconds(), _NO_FILTERS), 0
 
         return Predictor(once=ask, patient=ask, concurrent=lambda _: ask, whole=True)
 
@@ -223,8 +225,8 @@ class _Pipeline(NamedTuple):
             return self.default(value["Get"].partition(".")[2])
         return value
 
-    def run(self, aws: Aws, content: bytes, poll_seconds: float) -> bytes:
-        """What a run on these rows writes, without the filters and joins of the schedule's runs.
+    def run(self, aws: Aws, content: bytes, poll_seconds: float, filters: Mapping[str, str]) -> bytes:
+        """What a run on these rows writes, with the pipeline's own filters and join but for those given.
 
         Raises BatchTransformFailed; stops the run when the job is cancelled.
         """
@@ -232,7 +234,7 @@ class _Pipeline(NamedTuple):
         token = uuid.uuid4().hex
         rows = outputs._replace(key=f"{outputs.key}/samples/{token}/rows")
         aws.s3.put_object(Bucket=rows.bucket, Key=rows.key, Body=content, ContentType=self.content_type)
-        values = {"InputUri": str(rows), "InputFilter": "$", "JoinSource": "None", "OutputFilter": "$"}
+        values = {"InputUri": str(rows), **filters}
         arn = aws.sagemaker.start_pipeline_execution(
             PipelineName=self.name,
             ClientRequestToken=token,
