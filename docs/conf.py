@@ -26,7 +26,7 @@ include_patterns = [
     "infra/README.md",
     "sandbox/README.md",
 ]
-include_patterns += ["seed-build/README.md", "seed-deploy/README.md"]
+include_patterns += ["seed-build/README.md", "seed-deploy/README.md", "examples/README.md", "examples/*/README.md"]
 exclude_patterns = [".*", "tests", "dist", "work", "node_modules"]
 myst_heading_anchors = 4
 suppress_warnings = ["myst.header"]  # a page may leave out a level of headings

@@ -84,7 +84,10 @@ def test_a_file_that_contributors_are_sent_to_is_there(name: str) -> None:
     assert [path for path in sorted(paths) if not any((folder / path).exists() for folder in folders)] == []
 
 
-_HOUSE = "bench ci_scripts components docs infra release requirements sandbox seed-build seed-deploy templates tests"
+_HOUSE = (
+    "bench ci_scripts components docs examples infra release requirements sandbox seed-build seed-deploy"
+    " templates tests"
+)
 _PATH = re.compile(
     rf"(?<![\w/.-])((?:{'|'.join(_HOUSE.split())})/[\w./-]+\.(?:py|ya?ml|md|json|j2|txt|html|sh))(?![\w-])"
 )
@@ -98,7 +101,7 @@ _OF_OTHERS = {
 def test_a_file_that_a_page_or_a_module_names_is_there() -> None:
     """Tests name files that they make, so they are left out; the seeds' own paths begin in their own folder."""
     modules = [path for folder in _HOUSE.split() if folder != "tests" for path in (ROOT / folder).rglob("*.py")]
-    folders = (ROOT, ROOT / "seed-build", ROOT / "seed-deploy")
+    folders = (ROOT, ROOT / "seed-build", ROOT / "seed-deploy", *ROOT.glob("examples/*/model-*"))
     missing = {
         f"{file.relative_to(ROOT)}: {path}"
         for file in (*PAGES, *modules, *(ROOT / "components").rglob("*.j2"), *(ROOT / "infra").glob("*.yml"))
@@ -158,6 +161,17 @@ def test_the_seeds_configurations_are_valid_and_lead_editors_to_their_schemas() 
     text = (seed / "quality.yml").read_text()
     (path,) = re.findall(r"^# yaml-language-server: \$schema=(\S+)$", text.splitlines()[0])
     jsonschema.validate(yaml.safe_load(text), json.loads((seed / path).read_text()))
+
+
+CONFIGURATIONS = [*ROOT.glob("examples/**/*-config.json"), *ROOT.glob("examples/**/quality.yml")]
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_examples_configurations_are_valid_and_lead_editors_to_the_seeds_schemas(path: Path) -> None:
+    name = "quality" if path.name == "quality.yml" else "stage-config"
+    schema = ROOT / "seed-deploy" / ".schemas" / f"{name}.schema.json"
+    assert f"./.schemas/{schema.name}" in path.read_text()
+    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(schema.read_text()))
 
 
 # --- variables ------------------------------------------------------------------------------------------------------

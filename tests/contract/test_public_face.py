@@ -69,9 +69,10 @@ def imports(source: str) -> Iterator[str]:
 
 
 PUBLIC = {f"ci_scripts.testing.{name}" for name in testing.__all__}
-SOURCES = {str(path.relative_to(ROOT)): path.read_text() for path in sorted(ROOT.glob("seed-*/**/*.py"))} | {
-    str(block): block.text for page in PAGES for block in blocks(page) if block.language in ("python", "py")
-}
+SOURCES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in sorted([*ROOT.glob("seed-*/**/*.py"), *ROOT.glob("examples/**/*.py")])
+} | {str(block): block.text for page in PAGES for block in blocks(page) if block.language in ("python", "py")}
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES.keys())

@@ -22,6 +22,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted(ROOT.glob("*.md")),
     *sorted(ROOT.glob("templates/*/README.md")),
+    *sorted(ROOT.glob("examples/**/README.md")),
     *(ROOT / name / "README.md" for name in ("infra", "sandbox", "seed-build", "seed-deploy")),
 ]
 _FENCE = re.compile(
