@@ -660,6 +660,13 @@ class TransformFailed(SagemakerCiError):
     )
 
 
+class ChampionNotAsked(SagemakerCiError):
+    """The version that quality.yml compares with (`compare`) could not be asked for its predictions."""
+
+    code = "SMCI-710"
+    hint = "Leave `compare` out of quality.yml where there is no endpoint to compare with."
+
+
 # --- 8xx: offering projects ----------------------------------------------------------------------------------------
 
 

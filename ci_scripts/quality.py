@@ -28,7 +28,9 @@ Column = int | str
 """A column of the held-out data: its position, counted from 0, or its name in the header."""
 
 MIN_ROWS = 30
-"""Rows that a segment needs to count, unless the check says otherwise."""
+"""Rows that a segment needs to count, unless the check says otherwise; and a comparison in any case."""
+CONFIDENCE = 0.95
+"""Of a comparison, unless quality.yml says otherwise."""
 
 
 class Data(NamedTuple):
@@ -128,6 +130,39 @@ class Threshold(NamedTuple):
         return measured <= self.limit if self.comparison == "<=" else measured >= self.limit
 
 
+class Comparison(NamedTuple):
+    """One metric by which the tested version must not be much worse than the one that serves another stage."""
+
+    metric: str
+    worse_by_at_most: float
+    """In the unit of the metric, and never negative, whichever direction is the better one."""
+    stage: str
+    """Whose endpoint is the champion."""
+    confidence: float
+    quantile: float | None = None
+    """Of the pinball loss."""
+    output: int = 0
+    """Which number of an answer of several, counted from 0."""
+
+    def __str__(self) -> str:
+        return f"{self.subject} at most {self.worse_by_at_most:g} worse than {self.stage}"
+
+    @property
+    def threshold(self) -> Threshold:
+        """What is measured of either version; the bound is none."""
+        return Threshold(self.metric, "<=", math.inf, self.quantile, self.output)
+
+    @property
+    def subject(self) -> str:
+        """What is compared: `pinball(0.9) of output 2`."""
+        return self.threshold.subject
+
+    @property
+    def key(self) -> str:
+        """How much worse the tested version is."""
+        return f"{self.subject} worse than {self.stage}"
+
+
 class Quality(NamedTuple):
     """A whole quality.yml."""
 
@@ -137,6 +172,12 @@ class Quality(NamedTuple):
     content: dict[str, Any]
     """The file as it was parsed."""
     load: Load | None = None
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def checks_anything(self) -> bool:
+        """Whether it makes tests."""
+        return bool(self.thresholds or self.comparisons)
 
 
 def load(path: Path, base: Path | None = None) -> Quality:
@@ -219,7 +260,20 @@ def parse(content: Mapping[str, Any], folder: Path, base: Path | None = None) ->
         ),
         content=dict(content),
         load=Load(**content["load"]) if "load" in content else None,
+        comparisons=tuple(_comparisons(content.get("compare", {}))),
     )
+
+
+def _comparisons(compare: Mapping[str, Any]) -> Iterator[Comparison]:
+    for metric, rule in compare.get("metrics", {}).items():
+        yield Comparison(
+            metric,
+            rule["worse_by_at_most"],
+            compare["with"],
+            compare.get("confidence", CONFIDENCE),
+            rule.get("quantile"),
+            rule.get("output", 0),
+        )
 
 
 def _contradictions(content: Any, folder: Path | None, base: Path | None) -> Iterator[str]:

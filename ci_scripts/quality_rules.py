@@ -5,6 +5,7 @@ Called by quality.py for `build` and `test`, and by the test command, which then
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ ERROR_RATE = "error_rate"
 REQUESTS = (*LATENCY, ERROR_RATE)
 """Metrics of requests, whatever was answered."""
 METRICS = (*REGRESSION, *CLASSIFICATION, *REQUESTS)
+
+HIGHER_IS_BETTER = ("r2", *(metric for metric in CLASSIFICATION if metric != "log_loss"))
+"""Of all others, lower."""
 
 _SHARES = (*(metric for metric in CLASSIFICATION if metric != "log_loss"), ERROR_RATE)
 
@@ -99,6 +103,36 @@ def contradictions(content: Mapping[str, Any]) -> Iterator[str]:
         if classes:
             problems.append(of_classes(metric, classes, positive))
         yield from (f"checks.{index}: {problem}" for problem in problems if problem)
+    yield from _of_compare(content, classes, positive)
+
+
+def _of_compare(content: Mapping[str, Any], classes: Sequence[Any], positive: object) -> Iterator[str]:
+    compare, request = _mapping(content.get("compare")), _mapping(content.get("request"))
+    for metric, rule in _mapping(compare.get("metrics")).items():
+        if not isinstance(rule, dict) or metric not in METRICS:
+            continue
+        if problem := not_compared(metric):
+            yield f"compare.metrics.{metric}: {problem}"
+            continue
+        problems = [*_of_check(rule, metric, content), of_answer(metric, str(request.get("answer", "")))]
+        bound = rule.get("worse_by_at_most")
+        if isinstance(bound, int | float) and not isinstance(bound, bool):
+            if not math.isfinite(bound):
+                problems.append("worse_by_at_most must be a finite number")
+            elif metric in _SHARES:
+                problems.append(of_bound(metric, bound))
+        if classes:
+            problems.append(of_classes(metric, classes, positive))
+        yield from (f"compare.metrics.{metric}: {problem}" for problem in problems if problem)
+
+
+def not_compared(metric: str) -> str:
+    """Why two versions cannot be compared by a metric; empty where they can."""
+    if metric in REQUESTS:
+        return f"{metric} is of requests, which say more of the endpoints' instances than of the versions: see checks"
+    if metric == "max_error":
+        return "max_error is of a single row, so that no resampling of the rows tells how certain it is: see mae or mse"
+    return ""
 
 
 def _of_check(check: Mapping[str, Any], metric: str, content: Mapping[str, Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def _drafts(folder: Path, project: Project, role: str, thresholds: str, aws: Aws
         problems += stage_problems
         if draft is not None:
             drafts[file] = draft
-    problems += _quality_problems(folder, thresholds)
+    problems += _quality_problems(folder, thresholds, list(drafts.values()))
     problems += _package_problems(aws, project, drafts, certain=not problems)
     if problems:
         lines = list(dict.fromkeys(str(problem) for problem in problems))  # both stages may find the same one
@@ -90,11 +90,19 @@ def _drafts(folder: Path, project: Project, role: str, thresholds: str, aws: Aws
     return list(drafts.values())
 
 
-def _quality_problems(folder: Path, name: str) -> list[Problem]:
+def _quality_problems(folder: Path, name: str, drafts: Sequence[Export]) -> list[Problem]:
     """What is wrong with the thresholds, which `test` would find only after staging was deployed."""
     if name == quality.FILE and not os.path.lexists(folder / name):  # it may be missing
         return []
-    return [Problem(name, "", problem) for problem in quality.problems_of(folder / name, folder)]
+    if problems := quality.problems_of(folder / name, folder):
+        return [Problem(name, "", problem) for problem in problems]
+    compared = {each.stage for each in quality.load(folder / name, folder).comparisons}
+    kinds = {draft.stage: hosting.of(draft.hosting) for draft in drafts if draft.stage in compared}
+    return [
+        Problem(name, "compare.with", f"{stage} is hosted as {kind.name}, which answers no requests to compare with")
+        for stage, kind in kinds.items()
+        if not kind.has_endpoint
+    ]
 
 
 def _package_problems(aws: Aws, project: Project, drafts: Mapping[str, Export], *, certain: bool) -> list[Problem]:

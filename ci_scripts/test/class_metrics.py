@@ -32,17 +32,17 @@ def accuracy(actual: Labels, predicted: Labels) -> float:
 
 def precision(actual: Labels, predicted: Labels, positive: Label = 1.0) -> float:
     """Share of the rows called `positive` that are; 0 when none is called so."""
-    return _of_class(_pairs(actual, predicted), positive)[0]
+    return _of_class(_counts(actual, predicted), positive)[0]
 
 
 def recall(actual: Labels, predicted: Labels, positive: Label = 1.0) -> float:
     """Share of the rows of class `positive` that are called so; 0 when there is none."""
-    return _of_class(_pairs(actual, predicted), positive)[1]
+    return _of_class(_counts(actual, predicted), positive)[1]
 
 
 def f1(actual: Labels, predicted: Labels, positive: Label = 1.0) -> float:
     """Harmonic mean of precision and recall; 0 when there is no true positive."""
-    return _of_class(_pairs(actual, predicted), positive)[2]
+    return _of_class(_counts(actual, predicted), positive)[2]
 
 
 def average(metric: str, actual: Labels, predicted: Labels) -> float:
@@ -51,14 +51,14 @@ def average(metric: str, actual: Labels, predicted: Labels) -> float:
     Macro counts every class alike, weighted by its number of rows.
     """
     name, _, kind = metric.rpartition("_")
-    pairs = _pairs(actual, predicted)
+    pairs = _counts(actual, predicted)
     position = ("precision", "recall", "f1").index(name)
     support = Counter(actual)
     classes = list(dict.fromkeys([*actual, *predicted]))
     values = {each: _of_class(pairs, each)[position] for each in classes}
     if kind == "macro":
         return sum(values.values()) / len(values)
-    return sum(values[each] * support[each] for each in classes) / len(pairs)
+    return sum(values[each] * support[each] for each in classes) / len(actual)
 
 
 def log_loss(actual: Sequence[float], predicted: Sequence[float]) -> float:
@@ -132,11 +132,16 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _of_class(pairs: Sequence[tuple[Label, Label]], positive: Label) -> tuple[float, float, float]:
+def _counts(actual: Labels, predicted: Labels) -> Counter[tuple[Label, Label]]:
+    """How many rows there are of each label and prediction."""
+    return Counter(_pairs(actual, predicted))
+
+
+def _of_class(pairs: Mapping[tuple[Label, Label], int], positive: Label) -> tuple[float, float, float]:
     """Precision, recall and F1 of one class."""
-    hits = sum(1 for a, p in pairs if a == positive and p == positive)
-    called = sum(1 for _, p in pairs if p == positive)
-    there = sum(1 for a, _ in pairs if a == positive)
+    hits = pairs.get((positive, positive), 0)
+    called = sum(count for (_, p), count in pairs.items() if p == positive)
+    there = sum(count for (a, _), count in pairs.items() if a == positive)
     return _ratio(hits, called), _ratio(hits, there), _ratio(2 * hits, called + there)
 
 

@@ -63,7 +63,7 @@ def run(arguments: Namespace) -> None:
     exported = export.load(arguments.stage, project, os.environ, Path.cwd())
     tests, quality_path = _tests(arguments.tests), Path(arguments.quality).absolute()
     quality = _quality(arguments.quality)
-    if tests is None and not (quality and quality.thresholds):
+    if tests is None and not (quality and quality.checks_anything):
         raise errors.NothingTested(f"there are neither tests in {arguments.tests} nor checks in {arguments.quality}")
 
     os.environ["AWS_DEFAULT_REGION"] = project.region  # the only name that clients of the consumer's tests read
@@ -71,13 +71,13 @@ def run(arguments: Namespace) -> None:
     with job.section(f"Endpoint {exported.endpoint_name}"):
         job.say(str(aws.log_in()))
         package = _verify(aws, exported, poll_seconds)
-    prepared = _prepare(aws, exported, quality, quality_path)
+    prepared = _prepare(aws, exported, quality, quality_path, package, project)
     with job.section(f"Tests against {exported.endpoint_name}"):
-        paths = [*([tests] if tests else []), *([quality_path] if quality and quality.thresholds else [])]
+        paths = [*([tests] if tests else []), *([quality_path] if quality and quality.checks_anything else [])]
         run, exit_code = _pytest(prepared.work, paths)
     report = _report(prepared, run, exit_code, exported, package, project)
     _say(report)
-    _judge(report, exit_code, prepared.failure)
+    _judge(report, exit_code, prepared)
 
 
 def _tests(path: str) -> Path | None:
@@ -126,12 +126,16 @@ class Prepared(NamedTuple):
     measurement: Measurement | None
     failure: errors.SagemakerCiError | None
     """Why there is no measurement."""
+    incomparable: errors.SagemakerCiError | None = None
+    """Why there is no comparison."""
 
 
-def _prepare(aws: Aws, exported: Export, quality: Quality | None, quality_path: Path) -> Prepared:
+def _prepare(
+    aws: Aws, exported: Export, quality: Quality | None, quality_path: Path, package: ModelPackage, project: Project
+) -> Prepared:
     from ci_scripts.quality import Request
-    from ci_scripts.test import held_out, measurement, shared
-    from ci_scripts.test.shared import Work
+    from ci_scripts.test import comparison, held_out, measurement, shared
+    from ci_scripts.test.shared import Compared, Work
 
     endpoint = shared.endpoint(
         aws,
@@ -150,7 +154,16 @@ def _prepare(aws: Aws, exported: Export, quality: Quality | None, quality_path: 
         _require_sense(quality, data)
         endpoint.classes = measurement.classes_of(data, quality.request.classes)
         measured, result, failure = _measured(endpoint, quality, data)
-    return Prepared(Work(endpoint, quality, quality_path, data, measured), result, failure)
+    work = Work(endpoint, quality, quality_path, data, measured)
+    if not quality.comparisons:
+        return Prepared(work, result, failure)
+    if result is None:
+        problem = f"error {failure.code}: {failure.message}" if failure else ""
+        failed = {each.key: Compared(problem=problem) for each in quality.comparisons}
+        return Prepared(work._replace(compared=failed), result, failure)
+    with job.section(f"Comparison with {quality.comparisons[0].stage}"):
+        compared, incomparable = comparison.compare(aws, project, exported, package, quality, data, result)
+    return Prepared(work._replace(compared=compared), result, failure, incomparable)
 
 
 def _require_latencies(quality: Quality, endpoint: Endpoint) -> None:
@@ -158,8 +171,10 @@ def _require_latencies(quality: Quality, endpoint: Endpoint) -> None:
     from ci_scripts.quality_rules import LATENCY, REQUESTS
 
     odd = [threshold.key for threshold in quality.thresholds if threshold.metric in {*LATENCY, *REQUESTS}]
-    if not endpoint.has_endpoint and (odd or quality.load):
-        named = ", ".join([*odd, *(["load"] if quality.load else [])])
+    odd += ["load"] if quality.load else []
+    odd += ["compare"] if quality.comparisons else []
+    if not endpoint.has_endpoint and odd:
+        named = ", ".join(odd)
         raise errors.MetricUndefined(
             f"{named}: {endpoint.name} is a batch transform, which answers no single requests",
             hint="Leave these out of quality.yml, or name another file for this stage by `--quality`.",
@@ -170,7 +185,8 @@ def _require_sense(quality: Quality, data: HeldOut) -> None:
     """Raise MetricUndefined, before the endpoint is asked, for checks that have no value for such labels."""
     from ci_scripts.test import measurement
 
-    problems = measurement.objections(quality.thresholds, data)
+    compared = [each.threshold for each in quality.comparisons]
+    problems = measurement.objections([*quality.thresholds, *compared], data)
     if len(problems) > 1:
         for problem in problems:
             job.say(problem)
@@ -188,9 +204,10 @@ def _measured(
     from ci_scripts.test.shared import Measured
 
     thresholds = {threshold.key: threshold for threshold in quality.thresholds}
-    if not thresholds:
+    if not quality.checks_anything:
         return {}, None, None
-    once = quality.load is None and all(threshold.metric in LATENCY for threshold in thresholds.values())
+    by_predictions = quality.load or quality.comparisons
+    once = not by_predictions and all(threshold.metric in LATENCY for threshold in thresholds.values())
     try:
         measurement = measure(endpoint, data, once=once)
     except errors.SagemakerCiError as error:
@@ -212,7 +229,7 @@ def _measured(
         except errors.SagemakerCiError as error:
             measured[key] = Measured(None, f"error {error.code}: {error.message}")
             undefined.append(error)
-    return measured, measurement, undefined[0] if len(undefined) == len(thresholds) else None
+    return measured, measurement, undefined[0] if undefined and len(undefined) == len(thresholds) else None
 
 
 def _loaded(endpoint: Endpoint, load: Load, data: HeldOut) -> Loaded:
@@ -264,11 +281,12 @@ def _report(
 
     from ci_scripts import console
     from ci_scripts.test import metrics, page
-    from ci_scripts.test.report import Check, Report, write
+    from ci_scripts.test.report import Check, Report, Versus, write
 
     work = prepared.work
     thresholds = work.quality.thresholds if work.quality else ()
     classes = work.held_out.known if work.held_out else ()
+    passed = {each.name for each in run.outcomes if each.outcome == "passed"}
     report = Report(
         stage=exported.stage,
         endpoint=exported.endpoint_name,
@@ -278,6 +296,10 @@ def _report(
         checks=[
             Check(threshold, run.values.get(threshold.key), work.measured[threshold.key].segments)
             for threshold in thresholds
+        ],
+        comparisons=[
+            Versus(each, work.compared[each.key], f"quality: {each}" in passed)
+            for each in (work.quality.comparisons if work.quality else ())
         ],
         outcomes=run.outcomes,
         complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED),
@@ -302,21 +324,24 @@ def _say(report: Report) -> None:
         job.say(f"{check.threshold.subject} {number(check.measured)}, {bound(check.threshold)}: {check.outcome}")
         for segment in check.segments:
             job.say(f"  {segment.name}: {number(segment.value)} ({segment.rows} rows)")
+    for each in report.comparisons:
+        job.say(f"{each.told}: {each.outcome}")
     for doubt in report.doubts:
         job.say(f"warning: {doubt}")
     job.say(f"{report.endpoint}: {report.tally}")
 
 
-def _judge(report: Report, exit_code: int, failure: errors.SagemakerCiError | None) -> None:
+def _judge(report: Report, exit_code: int, prepared: Prepared) -> None:
     """Raise what the pytest session comes to, unless it is green and has tested something."""
     import pytest
 
-    from ci_scripts.test.report import number
-
     broken = report.broken
     if broken:
-        if failure and all(each.name.startswith("quality: ") for each in broken):
-            raise failure  # one cause, and its own hint is the better one
+        # One cause, and its own hint is the better one.
+        if prepared.failure and all(each.name.startswith("quality: ") for each in broken):
+            raise prepared.failure
+        if prepared.incomparable and {each.name for each in broken} <= {each.test for each in report.comparisons}:
+            raise prepared.incomparable
         named = ", ".join(each.name for each in broken[:3]) + (
             f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         )
@@ -326,12 +351,9 @@ def _judge(report: Report, exit_code: int, failure: errors.SagemakerCiError | No
     if exit_code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise errors.TestsFailed(f"pytest ended with exit code {exit_code}", hint="Its own message is above.")
     if report.unmet:  # pytest is content all the same: it was told to deselect, to skip or to expect the failure
-        named = ", ".join(
-            f"{each.threshold} ({'not measured' if each.measured is None else number(each.measured)})"
-            for each in report.unmet
-        )
         raise errors.TestsFailed(
-            f"{len(report.unmet)} of {len(report.checks)} thresholds not met: {named}",
+            f"{len(report.unmet)} of {len(report.checks) + len(report.comparisons)} thresholds not met: "
+            + ", ".join(report.unmet),
             hint="Let your pytest configuration (addopts, PYTEST_ADDOPTS, conftest.py) run every test of quality.yml.",
         )
     if report.verdict != "passed":

@@ -5,8 +5,9 @@ Called by the test command, before the first test runs; the report shows it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from ci_scripts import quality_rules, text
 from ci_scripts.errors import MetricUndefined
@@ -25,6 +26,23 @@ class Segment(NamedTuple):
     rows: int
     value: float | None
     """None: too few rows."""
+
+
+class Scoring(NamedTuple):
+    """A metric, as a function of labels and of what was predicted for each of them."""
+
+    function: Callable[..., float]
+    actual: Sequence[Any]
+    predicted: Sequence[Any]
+
+    @property
+    def value(self) -> float:
+        """The metric over all rows. Raises MetricUndefined."""
+        return self.function(self.actual, self.predicted)
+
+    def terms(self) -> list[float]:
+        """The metric of each row alone: its terms, where it is a mean over rows."""
+        return [self.function([a], [p]) for a, p in zip(self.actual, self.predicted, strict=True)]
 
 
 class Measurement(NamedTuple):
@@ -53,21 +71,26 @@ class Measurement(NamedTuple):
             if self.loaded is None:
                 raise MetricUndefined("error_rate takes `load` in quality.yml")
             return self.loaded.error_rate
-        final = self._final
+        return self.scoring(threshold, held_out, declared=declared).value
+
+    def scoring(self, threshold: Threshold, held_out: HeldOut, *, declared: bool = False) -> Scoring:
+        """How a metric of predictions is computed. Raises MetricUndefined when labels or answers give it no value."""
+        metric, final, labels = threshold.metric, self._final, held_out.labels
         for problem in (
-            metrics.objection(metric, held_out.labels, held_out.known, held_out.positive),
+            metrics.objection(metric, labels, held_out.known, held_out.positive),
             quality_rules.of_answer(metric, final.format),
         ):
             if problem:
                 raise MetricUndefined(problem)
         if metric in metrics.REGRESSION:
-            return self._regression(threshold, numbers(held_out.labels), final)
+            return self._regression(threshold, numbers(labels), final)
         if metric in quality_rules.SCORES:
             return _of_scores(metric, held_out, final)
         called = self.classes(metric, held_out, declared=declared)
+        function = metrics.CLASSIFICATION[metric]
         if metric in quality_rules.POSITIVE_CLASS:
-            return metrics.CLASSIFICATION[metric](held_out.labels, called, positive(held_out))
-        return metrics.CLASSIFICATION[metric](held_out.labels, called)
+            function = partial(function, positive=positive(held_out))
+        return Scoring(function, labels, called)
 
     @property
     def _final(self) -> Answers:
@@ -75,7 +98,7 @@ class Measurement(NamedTuple):
             return self.answers
         return Answers("number", self.predictions, numbers(self.predictions))
 
-    def _regression(self, threshold: Threshold, labels: list[float], final: Answers) -> float:
+    def _regression(self, threshold: Threshold, labels: list[float], final: Answers) -> Scoring:
         predicted = numbers(self.predictions)
         if final.outputs is not None:
             widths = min(len(row) for row in final.outputs)
@@ -83,8 +106,8 @@ class Measurement(NamedTuple):
                 raise MetricUndefined(f"{threshold.subject}: the endpoint answered {widths} numbers for a row")
             predicted = [row[threshold.output] for row in final.outputs]
         if threshold.quantile is not None:
-            return metrics.pinball(labels, predicted, threshold.quantile)
-        return metrics.REGRESSION[threshold.metric](labels, predicted)
+            return Scoring(partial(metrics.pinball, quantile=threshold.quantile), labels, predicted)
+        return Scoring(metrics.REGRESSION[threshold.metric], labels, predicted)
 
     def classes(self, metric: str, held_out: HeldOut, *, declared: bool = False) -> Sequence[Label]:
         """The predictions as classes: a score is cut where the whole file's labels, not those sampled, are two.
@@ -209,21 +232,24 @@ def _require_some(metric: str, predicted: Sequence[Label], held_out: HeldOut) ->
         )
 
 
-def _of_scores(metric: str, held_out: HeldOut, final: Answers) -> float:
+def _of_scores(metric: str, held_out: HeldOut, final: Answers) -> Scoring:
     """AUC or log loss: of the positive class where there are two, else of every class."""
     if _cuts(held_out) or held_out.positive is not None:
         if final.probabilities is None:
             named = "class 1" if held_out.positive is None else str(held_out.positive)
             raise MetricUndefined(f"{metric} needs the probability of {named}, which {final.format} does not hold")
         labels = [float(label == positive(held_out)) for label in held_out.labels]
-        return metrics.CLASSIFICATION[metric](labels, final.probabilities)
+        return Scoring(metrics.CLASSIFICATION[metric], labels, final.probabilities)
     if final.scores is None:
         raise MetricUndefined(
             f"{metric} of {len(held_out.known)} classes needs the scores of all of them, "
             f"which {final.format} does not hold"
         )
-    functions = {"log_loss": class_metrics.log_loss_of_classes, "auc": class_metrics.auc_of_classes}
-    return functions[metric](held_out.labels, final.scores)
+    functions: dict[str, Callable[..., float]] = {
+        "log_loss": class_metrics.log_loss_of_classes,
+        "auc": class_metrics.auc_of_classes,
+    }
+    return Scoring(functions[metric], held_out.labels, final.scores)
 
 
 def measure(endpoint: Endpoint, held_out: HeldOut, *, once: bool = False) -> Measurement:

@@ -16,10 +16,10 @@ import pytest
 
 from ci_scripts import text
 from ci_scripts.errors import SagemakerCiError
-from ci_scripts.quality import Threshold
+from ci_scripts.quality import Comparison, Threshold
 from ci_scripts.test import shared
 from ci_scripts.test.held_out import HeldOut
-from ci_scripts.test.shared import Measured, Work
+from ci_scripts.test.shared import Compared, Measured, Work
 from ci_scripts.test.target import Endpoint
 
 
@@ -169,9 +169,25 @@ class QualityFile(pytest.File):
             yield QualityTest.from_parent(
                 self, name=f"quality: {threshold}", threshold=threshold, measured=work.measured[threshold.key]
             )
+        for comparison in work.quality.comparisons if work.quality else ():
+            yield ComparisonTest.from_parent(
+                self, name=f"quality: {comparison}", comparison=comparison, compared=work.compared[comparison.key]
+            )
 
 
-class QualityTest(pytest.Item):
+class _OfQuality(pytest.Item):
+    """A test of quality.yml."""
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, BelowThreshold | NotMeasured):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return self.path, None, self.name
+
+
+class QualityTest(_OfQuality):
     """One threshold as a test."""
 
     def __init__(self, *, threshold: Threshold, measured: Measured, **arguments: Any) -> None:
@@ -189,13 +205,26 @@ class QualityTest(pytest.Item):
                 f"{self.threshold.subject} is {self.measured.value:.6g}{where}, the threshold is {self.threshold}"
             )
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, BelowThreshold | NotMeasured):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
 
-    def reportinfo(self) -> tuple[Path, None, str]:
-        return self.path, None, self.name
+class ComparisonTest(_OfQuality):
+    """One comparison with the version of another stage as a test."""
+
+    def __init__(self, *, comparison: Comparison, compared: Compared, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.comparison, self.compared = comparison, compared
+
+    def runtest(self) -> None:
+        comparison, compared = self.comparison, self.compared
+        if compared.problem:
+            raise NotMeasured(compared.problem)
+        if compared.worse_by is not None:
+            self.user_properties.append((f"{comparison.key} by", compared.worse_by))
+        if not compared.holds(comparison):
+            raise BelowThreshold(
+                f"{comparison.subject} is {compared.candidate:.6g}, that of {comparison.stage} is "
+                f"{compared.champion:.6g}: worse by {compared.interval(comparison)}, and it may be by at most "
+                f"{comparison.worse_by_at_most:g}"
+            )
 
 
 class BelowThreshold(AssertionError):

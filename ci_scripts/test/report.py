@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from ci_scripts import job, text
 from ci_scripts.job import Job
-from ci_scripts.quality import Threshold
+from ci_scripts.quality import Comparison, Threshold
 from ci_scripts.quality_rules import LATENCY
 from ci_scripts.test import metrics
 from ci_scripts.test.held_out import HeldOut
 from ci_scripts.test.measurement import Measurement, Segment
 from ci_scripts.test.plugin import Outcome
+from ci_scripts.test.shared import Compared
 
 MOST_SEGMENTS = 100
 
@@ -34,6 +35,37 @@ class Check(NamedTuple):
         if self.measured is None:
             return "error"
         return "passed" if self.threshold.holds(self.measured) else "failed"
+
+
+class Versus(NamedTuple):
+    """A comparison with the version of another stage, and what came of it."""
+
+    comparison: Comparison
+    compared: Compared
+    ran: bool
+    """Whether its test ran and passed."""
+
+    @property
+    def test(self) -> str:
+        """The name of its test."""
+        return f"quality: {self.comparison}"
+
+    @property
+    def outcome(self) -> str:
+        """passed, failed or error; passed is what pytest was let run alone."""
+        outcome = self.compared.outcome(self.comparison)
+        return "error" if outcome == "passed" and not self.ran else outcome
+
+    @property
+    def told(self) -> str:
+        """`mse 4.9, of prod 4.2, worse by 0.7 (0.95 interval 0.3 to 1.1), at most 0.1`, or why there is nothing."""
+        if self.compared.note or self.compared.problem:
+            return f"{self.comparison.key}: {self.compared.note or self.compared.problem}"
+        return (
+            f"{self.comparison.subject} {number(self.compared.candidate)}, of {self.comparison.stage} "
+            f"{number(self.compared.champion)}, worse by {self.compared.interval(self.comparison)}, "
+            f"at most {self.comparison.worse_by_at_most:g}"
+        )
 
 
 class Report(NamedTuple):
@@ -54,6 +86,7 @@ class Report(NamedTuple):
     job: Job
     doubts: Sequence[str] = ()
     """What is odd about thresholds for such labels."""
+    comparisons: Sequence[Versus] = ()
 
     @property
     def broken(self) -> list[Outcome]:
@@ -61,9 +94,16 @@ class Report(NamedTuple):
         return [each for each in self.outcomes if each.outcome in ("failed", "error")]
 
     @property
-    def unmet(self) -> list[Check]:
-        """The thresholds that do not hold, or that pytest was told not to measure."""
-        return [check for check in self.checks if check.outcome != "passed"]
+    def unmet(self) -> list[str]:
+        """The thresholds and comparisons that do not hold, or that pytest was told not to look at."""
+        return [
+            *(
+                f"{each.threshold} ({'not measured' if each.measured is None else number(each.measured)})"
+                for each in self.checks
+                if each.outcome != "passed"
+            ),
+            *(str(each.comparison) for each in self.comparisons if each.outcome != "passed"),
+        ]
 
     @property
     def verdict(self) -> str:
@@ -110,6 +150,20 @@ def measured(report: Report) -> dict[str, float]:
     values = {_name(check.threshold.key): check.measured for check in report.checks if check.measured is not None}
     if report.measurement and report.measurement.loaded:
         values.setdefault("error_rate", report.measurement.loaded.error_rate)
+    for each in report.comparisons:
+        compared, name = each.compared, _name(each.comparison.key)
+        values |= {
+            key: value
+            for key, value in {
+                _name(f"{each.comparison.subject} of {each.comparison.stage}"): compared.champion,
+                f"{name}_by": compared.worse_by,
+                f"{name}_by_low": compared.low,
+                f"{name}_by_high": compared.high,
+            }.items()
+            if value is not None
+        }
+        if compared.candidate is not None:
+            values.setdefault(_name(each.comparison.subject), compared.candidate)
     counts = {"tests": len(report.outcomes), "tests_failed": len(report.broken)}
     return {f"{report.stage}_{name}": float(value) for name, value in (report.latencies | values | counts).items()}
 
@@ -148,6 +202,19 @@ def summary(report: Report) -> list[str]:
                 f"| {text.cell(each.name)} | {each.rows} | {of_segment(check.threshold, each)} |"
                 for each in check.segments[:MOST_SEGMENTS]
             ]
+    if report.comparisons:
+        lines += [
+            "",
+            "| Compared | This version | Other version | Worse by | At most | |",
+            "|---|---:|---:|---:|---:|---|",
+        ]
+    for each in report.comparisons:
+        compared = each.compared
+        said = text.cell(compared.note or compared.problem) or compared.interval(each.comparison)
+        lines.append(
+            f"| {text.cell(each.comparison.subject)} with {each.comparison.stage} | {number(compared.candidate)} "
+            f"| {number(compared.champion)} | {said} | {each.comparison.worse_by_at_most:g} | {each.outcome} |"
+        )
     if report.broken:
         lines += ["", "Failed:", ""]
         lines += [f"- {text.code(each.name)}" for each in report.broken]

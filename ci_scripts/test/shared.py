@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ci_scripts import hosting
 from ci_scripts import quality as quality_file
 from ci_scripts.aws import Aws
-from ci_scripts.quality import Quality, Threshold
+from ci_scripts.quality import Comparison, Quality, Threshold
 from ci_scripts.test.held_out import HeldOut, Row
 from ci_scripts.test.measurement import Measurement, Segment, classes_of, worst
 from ci_scripts.test.target import Endpoint
@@ -36,6 +37,39 @@ class Measured(NamedTuple):
         return cls(worst(threshold, segments), segments=segments)
 
 
+class Compared(NamedTuple):
+    """What a comparison with the version of another stage came to."""
+
+    candidate: float | None = None
+    """The metric of the tested version."""
+    champion: float | None = None
+    worse_by: float | None = None
+    """Of the candidate, in the unit of the metric; negative: it is better."""
+    low: float | None = None
+    """The interval of `worse_by`, at the confidence of quality.yml."""
+    high: float | None = None
+    note: str = ""
+    """Why there is nothing to compare with, which is no failure."""
+    problem: str = ""
+    """Why they could not be compared."""
+
+    def holds(self, comparison: Comparison) -> bool:
+        """Whether the candidate may go on: not the whole interval is worse than it may be."""
+        return bool(self.note) or (self.low is not None and self.low <= comparison.worse_by_at_most)
+
+    def outcome(self, comparison: Comparison) -> str:
+        """passed, failed or error."""
+        if self.problem:
+            return "error"
+        return "passed" if self.holds(comparison) else "failed"
+
+    def interval(self, comparison: Comparison) -> str:
+        """`0.31 (95 % interval 0.12 to 0.5)`; a negative number is of a version that is better."""
+        if self.worse_by is None:
+            return "-"
+        return f"{self.worse_by:.4g} ({comparison.confidence:.4g} interval {self.low:.4g} to {self.high:.4g})"
+
+
 class Work(NamedTuple):
     """What the tests of one `sagemaker-ci test` work on, in its own process or in a worker of pytest-xdist."""
 
@@ -45,6 +79,8 @@ class Work(NamedTuple):
     held_out: HeldOut | None
     measured: Mapping[str, Measured]
     """What every metric of quality.yml came to, before the first test: tests in parallel do not disturb latencies."""
+    compared: Mapping[str, Compared] = MappingProxyType({})
+    """What every comparison came to."""
 
 
 def endpoint(
@@ -79,6 +115,7 @@ def to_json(work: Work) -> dict[str, Any]:
             "segments": list(held_out.segments.items()),
         },
         "measured": work.measured,
+        "compared": dict(work.compared),
     }
 
 
@@ -105,4 +142,5 @@ def from_json(content: dict[str, Any]) -> Work:
         key: Measured(value, problem, [Segment(*each) for each in segments])
         for key, (value, problem, segments) in content["measured"].items()
     }
-    return Work(target, quality, path, data, measured)
+    compared = {key: Compared(*each) for key, each in content["compared"].items()}
+    return Work(target, quality, path, data, measured, compared)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pytest
@@ -54,8 +55,15 @@ def roles(aws: Aws, gateway: Gateway) -> Iterator[Roles]:
 
 
 @contextmanager
-def deployed(aws: Aws, gateway: Gateway, project_name: str, project_id: str, bucket: str) -> Iterator[Roles]:
-    """The stack of a project's roles, which trust a GitLab of their own; gone afterwards."""
+def deployed(
+    aws: Aws,
+    gateway: Gateway,
+    project_name: str,
+    project_id: str,
+    bucket: str,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Roles]:
+    """The stack of a project's roles, with `more` parameters; they trust a GitLab of their own. Gone afterwards."""
     gitlab = Issuer(gateway)
     cloudformation = aws.client("cloudformation")
     name = f"gitlab-oidc-{uuid.uuid4().hex[:8]}"
@@ -66,6 +74,7 @@ def deployed(aws: Aws, gateway: Gateway, project_name: str, project_id: str, buc
         "GitLabServerUrl": gitlab.url,
         "ModelBuildSubject": BUILD,
         "ModelDeploySubject": DEPLOY,
+        **more,
     }
     cloudformation.create_stack(
         StackName=name,

@@ -72,6 +72,7 @@ def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
         "LambdaFunctions": "abalone-*",
         "LambdaRoleArn": FUNCTION_ROLE,
         "ReadableParameters": "mlops/abalone/*",
+        "CompareWithProd": "true",
         "AllowedHosting": "real-time,asynchronous",
         "NotificationTopics": "abalone-*",
         "VpcHosting": "true",

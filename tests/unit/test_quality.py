@@ -45,7 +45,7 @@ PROBLEMS: list[tuple[Any, list[str]]] = [
     (GOOD | {"check": []}, ["there is no field 'check' (did you mean checks?)"]),
     (
         GOOD | {"thresholds": []},
-        ["there is no field 'thresholds' (there are data, request, load, checks)"],
+        ["there is no field 'thresholds' (there are data, request, load, checks, compare)"],
     ),
     (
         {"data": {"path": "a", "label": 0}},
@@ -58,6 +58,29 @@ PROBLEMS: list[tuple[Any, list[str]]] = [
     (
         GOOD | {"data": {"path": "a", "label_column": "rings"}},
         ["data.label_column: a name needs `header: true`; without a header it is a number"],
+    ),
+    (
+        {
+            "data": {"path": "a", "classes": [0, 1]},
+            "compare": {
+                "with": "prod",
+                "metrics": {
+                    "mse": {"worse_by_at_most": 0.1},
+                    "accuracy": {"worse_by_at_most": 2},
+                    "max_error": {"worse_by_at_most": 1},
+                    "latency_p99_ms": {"worse_by_at_most": 1},
+                    "pinball": {"worse_by_at_most": 1},
+                },
+            },
+        },
+        [
+            "compare.metrics.accuracy: accuracy is from 0 to 1, 2 is not: 2 percent are 0.02",
+            "compare.metrics.max_error: max_error is of a single row, so that no resampling of the rows tells how "
+            "certain it is: see mae or mse",
+            "compare.metrics.latency_p99_ms: latency_p99_ms is of requests, which say more of the endpoints' instances "
+            "than of the versions: see checks",
+            "compare.metrics.pinball: pinball needs quantile, such as 0.9",
+        ],
     ),
     (
         {
