@@ -8,8 +8,9 @@ import pytest
 
 from tests.support.hosting import hosting
 from tests.support.servers import authorities, aws, gateway, no_violation, project
+from tests.support.stage import stage
 
-__all__ = ["authorities", "aws", "gateway", "hosting", "no_violation", "project"]
+__all__ = ["authorities", "aws", "gateway", "hosting", "no_violation", "project", "stage"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,8 +14,6 @@ from ci_scripts.registry import ModelPackage
 from ci_scripts.settings import Project
 
 _CONFIG, _COMPONENT = "AWS::SageMaker::EndpointConfig", "AWS::SageMaker::InferenceComponent"
-
-
 _SCALABLE_TARGET = "AWS::ApplicationAutoScaling::ScalableTarget"
 _MARKS = {"serverless": "ServerlessConfig", "asynchronous": "AsyncInferenceConfig"}
 """The property by which an endpoint configuration is of another kind than real-time."""
@@ -97,7 +95,7 @@ class OnEndpoint:
             return ""
         return (
             f"the instances of endpoint {plan.endpoint_name} are {before} and are to be {after}: SageMaker changes no "
-            "instance type while it is autoscaled; deploy it once with MaxInstanceCount 0 and the old type before"
+            "instance type while it is autoscaled (it does once MaxInstanceCount 0 was deployed with the old type)"
         )
 
     def require_updatable(self, aws: Aws, plan: Export, poll_seconds: float) -> None:

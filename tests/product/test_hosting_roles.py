@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from sandbox.gateway import Gateway
-from tests.product.test_hosting import QUALITY, failed, succeeded
 from tests.product.test_oidc_roles import DEPLOY, Roles, deployed
 from tests.support import permissions
+from tests.support.deployment import failed, succeeded
 from tests.support.hosting import model_predicting
 from tests.support.servers import ACCOUNT, REGION, ROOT, Aws, register, sagemaker_ci
+from tests.support.stage import QUALITY
 
 NAME, ID, BUCKET = "grapes", "p-hosting01", "grapes-artifacts"
 GROUP = f"{NAME}-{ID}"
