@@ -23,6 +23,7 @@ FUNCTION_ROLE = "arn:aws:iam::123456789012:role/abalone-functions"
 ADMITTED = [
     *("--input-bucket", "our-own-data", "--tuning-steps", "true", "--lambda-functions", "abalone-*"),
     *("--lambda-role", FUNCTION_ROLE, "--readable-parameters", "mlops/abalone/*"),
+    *("--notification-topics", "abalone-*", "--vpc-hosting", "true"),
 ]
 """What `sagemaker-ci bootstrap` is told that projects may choose."""
 
