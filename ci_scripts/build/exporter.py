@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence, Sized
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ci_scripts import approval_claim, errors, export, hosting, job, quality, registry, text
+from ci_scripts import approval_claim, errors, export, hosting, job, merge_request, quality, registry, text
 from ci_scripts.aws import Aws
-from ci_scripts.build import stage_config, template
+from ci_scripts.build import preview, stage_config, template
 from ci_scripts.build.template import Problem
 from ci_scripts.export import Export
 from ci_scripts.registry import ModelPackage
@@ -49,14 +50,16 @@ def run(
         if package and approval_number and (owner := _owner(aws, project, package, approval_number)):
             _report_owner(package, owner)
             return
+    previewed = _preview(project, drafts, package)
     if package is None:
+        job.write_summary(previewed)
         return
     with job.section("Exports"):
         contents = {draft.stage: export.to_bytes(_pinned(draft, package)) for draft in drafts}
         export.write_all(contents, folder)
         for stage in contents:
             job.say(f"{export.file_name(stage)}: {package} to the endpoint {project.endpoint(stage)}")
-    _report(package, contents)
+    _report(package, contents, previewed)
 
 
 # --- the stage configurations --------------------------------------------------------------------------------------
@@ -84,6 +87,7 @@ def _drafts(folder: Path, project: Project, role: str, thresholds: str, aws: Aws
             job.say(line)
         if len(lines) > _MOST_LINES:
             job.say(f"... and {len(lines) - _MOST_LINES:,} more")
+        merge_request.comment(preview.problems(lines))
         raise errors.InvalidStageConfig(
             f"{len(lines)} problem{'s' if len(lines) > 1 else ''} in the configuration files, nothing is exported"
         )
@@ -215,7 +219,24 @@ def _report_owner(package: ModelPackage, owner: str) -> None:
     job.write_summary([f"## Build: {package}", "", f"Nothing is exported: its approval belongs to {owner}."])
 
 
-def _report(package: ModelPackage, contents: Mapping[str, bytes]) -> None:
+def _preview(project: Project, drafts: Sequence[Export], package: ModelPackage | None) -> list[str]:
+    """What a merge request would deploy, for its comment and the summary; nothing in other pipelines."""
+    if job.current().pipeline_source != "merge_request_event":
+        return []
+    earlier = {}
+    for stage in STAGES:
+        name = export.file_name(stage)
+        content = merge_request.of_default_branch(name)
+        with suppress(errors.InvalidExport):  # of another version, or another project's by now
+            if content is not None:
+                earlier[stage] = export.parse(content, name, stage, project)
+    branch = os.environ.get("CI_DEFAULT_BRANCH", "")
+    lines = merge_request.masked(preview.lines(package, project.model_package_group, drafts, earlier, branch))
+    merge_request.comment(lines)
+    return lines
+
+
+def _report(package: ModelPackage, contents: Mapping[str, bytes], previewed: Sequence[str]) -> None:
     digests = {export.digest_variable(stage): export.digest(content) for stage, content in contents.items()}
     job.write_dotenv(
         {"MODEL_PACKAGE_ARN": package.arn, "MODEL_PACKAGE_VERSION": str(package.version), **digests},
@@ -226,5 +247,6 @@ def _report(package: ModelPackage, contents: Mapping[str, bytes]) -> None:
             "",
             f"- model package: {text.code(package.arn)}",
             *(f"- {export.file_name(stage)}: sha256 `{export.digest(content)}`" for stage, content in contents.items()),
+            *(["", *previewed] if previewed else []),
         ]
     )

@@ -5,6 +5,7 @@ Called by cli.py, which imports this module for `--help` too: boto3 and the Sage
 
 from __future__ import annotations
 
+import json
 import os
 from argparse import Namespace
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from ci_scripts.settings import Project
 if TYPE_CHECKING:
     from ci_scripts.aws import Aws
     from ci_scripts.run_pipeline.calls import Seen
+    from ci_scripts.run_pipeline.run import Compiled
 
 __all__ = ["add_arguments", "run"]
 
@@ -46,10 +48,11 @@ def run(arguments: Namespace) -> None:
         for line in elsewhere:
             job.say(f"warning: {line}")
     job.raise_if_cancelled()  # the consumer's code may have swallowed it
+    compiled = Compiled(text, parsed, options.parameters)
     if options.check:
-        _check(aws, project, text, [*elsewhere, *seen.told()])
+        _check(aws, project, role, compiled, [*elsewhere, *seen.told()])
     else:
-        execute(aws, project, role, Compiled(text, parsed, options.parameters), poll_seconds)
+        execute(aws, project, role, compiled, poll_seconds)
 
 
 def _compiled(project: Project, role: str, options: Options, seen: Seen) -> str:
@@ -74,22 +77,45 @@ def _compiled(project: Project, role: str, options: Options, seen: Seen) -> str:
     return text
 
 
-def _check(aws: Aws, project: Project, text: str, remarks: list[str]) -> None:
-    from ci_scripts import job
-    from ci_scripts.run_pipeline import definition, upsert
+def _check(aws: Aws, project: Project, role: str, compiled: Compiled, remarks: list[str]) -> None:
+    from ci_scripts import job, merge_request
+    from ci_scripts.run_pipeline import changes, definition, report, upsert
 
     deployed = upsert.deployed(aws.sagemaker, project.pipeline)
-    lines: list[str] = []
+    words: list[str] = []
+    difference: list[str] = []
     if deployed is None:
         verdict = f"pipeline {project.pipeline} does not exist yet and would be created"
-    elif definition.same(deployed.definition, text):
+    elif deployed.holds(compiled.text, role):
         verdict = f"pipeline {project.pipeline} would stay as it is deployed"
     else:
         verdict = f"pipeline {project.pipeline} would be updated"
-        lines = definition.difference(deployed.definition, text)
+        words = changes.in_words(json.loads(deployed.definition), compiled.definition)
+        if deployed.role != role:
+            words.append(f"role {changes.text_change(deployed.role, role)}")
+        difference = definition.difference(deployed.definition, compiled.text)
         with job.section("Difference to the deployed definition"):
-            for line in lines:
+            for line in [*words, *difference]:
                 job.say(line)
     job.say(f"checked: {verdict}; nothing was started")
-    told = ["", "```", *remarks, "```"] if remarks else []
-    job.write_summary([f"Checked: {verdict}.", *told, *(["", "```diff", *lines, "```"] if lines else [])])
+    lines = report.checked(verdict, words, remarks) + _last_measured(compiled)
+    merge_request.comment(lines)
+    lines += ["", "```diff", *difference, "```"] if difference else []
+    job.write_summary(merge_request.masked(lines))
+
+
+def _last_measured(compiled: Compiled) -> list[str]:
+    """What the newest training measured, where GitLab tells it to this job."""
+    from ci_scripts import job, merge_request
+    from ci_scripts.run_pipeline import condition, definition, report
+
+    metrics = merge_request.of_default_branch(f"{job.REPORTS}/metrics.txt")
+    if metrics is None:
+        return []
+    parameters = definition.parameter_values(compiled.definition, compiled.parameters)
+    conditions = {
+        name: condition.explain(step, parameters, lambda *_: None)
+        for name, step in definition.steps(compiled.definition).items()
+        if step.get("Type") == "Condition"
+    }
+    return report.last_measured(metrics, conditions, os.environ["CI_DEFAULT_BRANCH"])

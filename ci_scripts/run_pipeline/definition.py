@@ -19,8 +19,10 @@ from ci_scripts.errors import InvalidDefinition, InvalidPipelineParameter
 
 Definition = Mapping[str, Any]
 
+BRANCHES = ("IfSteps", "ElseSteps", "ForEachBody")
+"""Arguments of a step that hold steps."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_BRANCHES = ("IfSteps", "ElseSteps", "ForEachBody")  # arguments of a step that hold steps
 _LARGEST = 1024 * 1024  # bytes of a definition
 _LONGEST_VALUE = 1024  # characters of a parameter's value in StartPipelineExecution
 _PARAMETER_TYPES: Mapping[str, tuple[type, ...]] = {
@@ -95,7 +97,7 @@ def _step_problems(definition: Definition) -> Iterator[str]:
             yield f"DependsOn of step {name} is not a list of names"
             depends = []
         yield from (f"step {name} depends on {other}, which does not exist" for other in depends if other not in known)
-        references = list(dict.fromkeys(_references(each)))
+        references = list(dict.fromkeys(references_in(each)))
         for reference in references:
             problem = _reference_problem(reference, parameters, known)
             if problem:
@@ -127,21 +129,21 @@ def _walk_steps(node: Any) -> Iterator[Mapping[str, Any]]:
         yield each
         arguments = each.get("Arguments")
         if isinstance(arguments, dict):
-            for branch in _BRANCHES:
+            for branch in BRANCHES:
                 yield from _walk_steps(arguments.get(branch))
 
 
-def _references(node: Any) -> Iterator[str]:
-    """Every `{"Get": "..."}` of a step, those of the steps inside it left to them."""
+def references_in(node: Any) -> Iterator[str]:
+    """What every `{"Get": "..."}` of a step names, those of the steps inside it left to them."""
     if isinstance(node, dict):
         if set(node) == {"Get"} and isinstance(node["Get"], str):
             yield node["Get"]
         for key, child in node.items():
-            if key not in _BRANCHES:
-                yield from _references(child)
+            if key not in BRANCHES:
+                yield from references_in(child)
     elif isinstance(node, list):
         for child in node:
-            yield from _references(child)
+            yield from references_in(child)
 
 
 def _objects(node: Any) -> list[Mapping[str, Any]]:

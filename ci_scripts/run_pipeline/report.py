@@ -16,6 +16,8 @@ from ci_scripts.run_pipeline.progress import Step, clock
 # Pages of the SageMaker console that need no Studio domain.
 _JOB_PAGES = {"processing-job": "processing-jobs", "training-job": "jobs", "transform-job": "transform-jobs"}
 
+_MOST_METRICS = 50  # in a merge request
+
 
 def write_links(region: str, arn: str, steps: Mapping[str, Step], packages: Sequence[str]) -> None:
     """Annotations and dotenv: the execution, its jobs and what it registered."""
@@ -49,15 +51,16 @@ def write(
 def metrics(steps: Mapping[str, Step], conditions: Mapping[str, Sequence[Condition]]) -> dict[str, float]:
     """Measured values by the path they were read from, and the seconds of each step, under OpenMetrics names."""
     measured = [each for held in conditions.values() for part in held for each in part.measured]
-    values = {
-        re.sub(r"\W+", "_", f"measured_{each.path}", flags=re.ASCII).strip("_"): float(each.value)
-        for each in measured
-        if isinstance(each.value, int | float)
-    }
+    values = {_metric(each.path): float(each.value) for each in measured if isinstance(each.value, int | float)}
     seconds = {
         f'step_seconds{{step="{name}"}}': step.seconds for name, step in steps.items() if step.seconds is not None
     }
     return values | seconds
+
+
+def _metric(path: str) -> str:
+    """The OpenMetrics name of what was read at a path."""
+    return re.sub(r"\W+", "_", f"measured_{path}", flags=re.ASCII).strip("_")
 
 
 def summary(result: Result, conditions: Mapping[str, Sequence[Condition]], verdict: str) -> list[str]:
@@ -68,4 +71,37 @@ def summary(result: Result, conditions: Mapping[str, Sequence[Condition]], verdi
         held = f"{step.outcome}: {words(conditions[name])}" if name in conditions else step.reason
         duration = "cached" if step.cached else clock(step.seconds) if step.seconds is not None else ""
         lines.append(f"| {text.cell(name)} | {step.kind} | {step.status} | {duration} | {text.cell(held)} |")
+    return lines
+
+
+# --- in a merge request --------------------------------------------------------------------------------------------
+
+
+def checked(verdict: str, changes: Sequence[str], remarks: Sequence[str]) -> list[str]:
+    """What a check found, in Markdown: what training would do with the pipeline, and what the commit changes in it."""
+    lines = ["## SageMaker pipeline", "", f"{text.cell(verdict)}.", ""]
+    lines += [f"- {each}" for each in changes]
+    return [*lines, *(["", "```", *remarks, "```"] if remarks else [])]
+
+
+def last_measured(metrics_file: bytes, conditions: Mapping[str, Sequence[Condition]], branch: str) -> list[str]:
+    """The metrics of the newest training of a branch, in Markdown, beside the conditions as this commit has them.
+
+    `metrics_file` is a metrics.txt of that training's reports; what is not in its form is left out.
+    """
+    found = re.findall(
+        r"^(measured_\w+) (-?[\d.]+(?:e[+-]?\d+)?|nan|-?inf)$", metrics_file.decode(errors="replace"), re.M
+    )
+    if not found:
+        return []
+    measured = dict(found[:_MOST_METRICS])
+    lines = ["", f"### Measured by the newest training of {text.code(branch)}", "", "| Metric | Value |", "|---|---:|"]
+    lines += [f"| {text.cell(name.removeprefix('measured_'))} | {value} |" for name, value in measured.items()]
+
+    def value(unknown: re.Match[str]) -> str:
+        return f"{unknown[1]} {measured.get(_metric(unknown[1]), '(not measured)')}"
+
+    for name, held in list(conditions.items())[:_MOST_METRICS]:
+        put_in = re.sub(r"(\S+) \(value unknown\)", value, words(held))
+        lines += ["", f"With these, condition {text.code(name)} compares: {text.code(put_in)}"]
     return lines

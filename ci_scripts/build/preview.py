@@ -1,0 +1,94 @@
+"""What a merge request would deploy, in Markdown: the model package, and each stage against what was built last.
+
+Pure; called by exporter.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+
+from ci_scripts import merge_request, text
+from ci_scripts.build import template
+from ci_scripts.export import Export
+from ci_scripts.registry import ModelPackage
+
+_MOST = 60  # lines of one stage
+
+# What build itself sets: the model package is told above all stages.
+_TOLD = "ModelPackageName"
+
+
+def lines(
+    package: ModelPackage | None, group: str, drafts: Sequence[Export], earlier: Mapping[str, Export], branch: str
+) -> list[str]:
+    """The preview of a deployment.
+
+    `drafts` are the stages' exports, `earlier` those of the newest successful pipeline of `branch`, by stage, as far as
+    they are known.
+    """
+    found = [f"## Deployment preview: {text.cell(str(package)) if package else 'no model package yet'}", ""]
+    if package is None:
+        found.append(f"No version of {text.code(group)} is approved yet: the first approval will deploy this.")
+    versions = {export.model_package_arn for export in earlier.values()}
+    if package and versions:
+        before = ", ".join(text.code(arn.rpartition("/")[2]) for arn in sorted(versions))
+        found.append(f"- version {before} → {text.code(str(package.version))}")
+    for draft in drafts:
+        found += ["", f"### {draft.stage}: {text.code(draft.endpoint_name)}, {text.code(draft.hosting)}", ""]
+        before_draft = earlier.get(draft.stage)
+        if before_draft is None:
+            hidden = _hidden(draft)
+            told = [f"- {_name(key)}: {_shown(key, value, hidden)}" for key, value in _parameters(draft).items()]
+        else:
+            told = [f"- {each}" for each in _changes(before_draft, draft)]
+            compared = f"the newest successful pipeline of {text.code(branch)}"
+            found += [f"Against {compared}:" if told else f"As in {compared}.", ""]
+        more = len(told) - _MOST
+        found += told[:_MOST] + ([f"- ... and {more:,} more"] if more > 0 else [])
+    return found
+
+
+def problems(found: Sequence[str]) -> list[str]:
+    """In place of a preview: what is wrong with the configuration files."""
+    lines = [f"- {text.code(text.short(each, 500))}" for each in found[:_MOST]]
+    more = len(found) - _MOST
+    lines += [f"- ... and {more:,} more: the job's log has them"] if more > 0 else []
+    return ["## Deployment preview: nothing can be deployed", "", *lines]
+
+
+def _changes(before: Export, after: Export) -> Iterator[str]:
+    if before.hosting != after.hosting:
+        yield f"hosting {text.code(before.hosting)} → {text.code(after.hosting)}"
+    if before.template != after.template:
+        yield "the CloudFormation template has changed"
+    yield from _differences("parameter", _parameters(before), _parameters(after), _hidden(before) | _hidden(after))
+    yield from _differences("tag", before.tags, after.tags, set())
+
+
+def _differences(kind: str, old: Mapping[str, str], new: Mapping[str, str], hidden: Set[str]) -> Iterator[str]:
+    for key in [*new, *(key for key in old if key not in new)]:
+        label = f"{kind} {_name(key)}"
+        if key not in old:
+            yield f"{label} added: {_shown(key, new[key], hidden)}"
+        elif key not in new:
+            yield f"{label} removed, which was {_shown(key, old[key], hidden)}"
+        elif old[key] != new[key]:
+            yield f"{label}: {_shown(key, old[key], hidden)} → {_shown(key, new[key], hidden)}"
+
+
+def _parameters(export: Export) -> Mapping[str, str]:
+    return {key: value for key, value in export.parameters.items() if key != _TOLD}
+
+
+def _hidden(export: Export) -> Set[str]:
+    """The parameters that the template declares with NoEcho, which CloudFormation does not show either."""
+    declared = template.read(export.template, "the template")[0].parameters
+    return {key for key, each in declared.items() if str(each.get("NoEcho", "")).lower() == "true"}
+
+
+def _name(key: str) -> str:
+    return text.code(text.short(key, 100))
+
+
+def _shown(key: str, value: str, hidden: Set[str]) -> str:
+    return "(not shown)" if key in hidden else merge_request.shown(key, value)
