@@ -16,7 +16,7 @@ from ci_scripts import errors, job, text
 if TYPE_CHECKING:
     import gitlab
 
-TOKEN = "MERGE_REQUEST_TOKEN"
+TOKEN = "MERGE_REQUEST_TOKEN"  # noqa: S105 - a name
 """The CI/CD variable with the access token that comments: scope api, role Reporter, masked and not protected."""
 
 LONGEST = 20_000
@@ -72,7 +72,7 @@ def comment(lines: Sequence[str], environ: Mapping[str, str] = os.environ) -> No
 
 
 def of_default_branch(path: str, environ: Mapping[str, str] = os.environ) -> bytes | None:
-    """A file that this job left in the newest successful pipeline of the default branch, `path` below the model's folder.
+    """A file, named below the model's folder, that this job left in the default branch's newest successful pipeline.
 
     None outside a merge request, where there is no such file, and where none of the job's tokens may read it.
     """

@@ -68,8 +68,9 @@ def _placed(steps: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             continue
         yield place, step
         arguments = step.get("Arguments")
-        for branch in BRANCHES if isinstance(arguments, dict) else ():
-            yield from _placed(arguments.get(branch), f"{step.get('Name')}.{branch}")
+        if isinstance(arguments, dict):
+            for branch in BRANCHES:
+                yield from _placed(arguments.get(branch), f"{step.get('Name')}.{branch}")
 
 
 def _others(document: Definition) -> Settings:
@@ -91,8 +92,9 @@ def _leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
 
 
 def _label(node: Any, index: int) -> str:
-    named = [node[key] for key in _NAMES if isinstance(node.get(key), str)] if isinstance(node, dict) else []
-    return named[0] if named else str(index)
+    if not isinstance(node, dict):
+        return str(index)
+    return next((node[key] for key in _NAMES if isinstance(node.get(key), str)), str(index))
 
 
 def _is_expression(node: Mapping[str, Any]) -> bool:
@@ -111,7 +113,7 @@ def _renamed_parameters(
     """Old name → new name, of those that are read at the same places and nowhere else."""
     gone, come = [name for name in old if name not in new], [name for name in new if name not in old]
     read_before, read_after = _readers(before, gone), _readers(after, come)
-    pairs = {}
+    pairs: dict[str, str] = {}
     for name in gone:
         same = [
             each
