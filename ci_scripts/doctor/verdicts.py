@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ci_scripts import errors, settings
+from ci_scripts import errors, merge_request, settings
 
 
 class Verdict(NamedTuple):
@@ -224,13 +224,20 @@ def pipeline_variables(role: str) -> Verdict:
     return hint("trigger's variables", text)
 
 
+# What GitLab has to do with each secret. Merge requests read the last one: their branches are not protected.
+_SECRETS: Mapping[str, Sequence[str]] = {
+    "AWS_SECRET_ACCESS_KEY": ("masked", "protected"),
+    "GITLAB_TOKEN": ("masked", "protected"),
+    merge_request.TOKEN: ("masked",),
+}
+
+
 def variables(rows: Sequence[Mapping[str, Any]], *, deploys: bool) -> Iterator[Verdict]:
     """`rows` are the project's CI/CD variables, as GitLab's API lists them."""
     verdicts = [
         failed("CI/CD variables", f"{row['key']} is a secret that is not {lacks}: edit it under Settings > CI/CD")
         for row in rows
-        if row["key"] in ("AWS_SECRET_ACCESS_KEY", "GITLAB_TOKEN")
-        for lacks in [" and ".join(word for word in ("masked", "protected") if not row.get(word))]
+        for lacks in [" and ".join(word for word in _SECRETS.get(row["key"], ()) if not row.get(word))]
         if lacks
     ]
     scopes = {row.get("environment_scope", "*") for row in rows if row["key"] == "AWS_ROLE_ARN"}

@@ -132,6 +132,8 @@ def _roles(*scopes: str) -> list[dict[str, Any]]:
         ([SECRET], False, ["ok"]),
         ([SECRET | {"masked": False}], False, ["FAILED"]),
         ([SECRET | {"protected": False}], True, ["FAILED"]),
+        ([SECRET | {"key": "MERGE_REQUEST_TOKEN", "protected": False}], True, ["ok"]),
+        ([SECRET | {"key": "MERGE_REQUEST_TOKEN", "masked": False}], False, ["FAILED"]),
         (_roles("*"), False, ["ok"]),
         (_roles("*"), True, ["hint"]),
         (_roles("*", "staging", "prod"), True, ["ok"]),

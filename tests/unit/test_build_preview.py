@@ -1,0 +1,85 @@
+"""What a merge request would deploy, in Markdown."""
+
+from __future__ import annotations
+
+from ci_scripts.build import preview
+from ci_scripts.export import Export
+from ci_scripts.registry import ModelPackage
+
+GROUP = "abalone-p-1"
+ARN = f"arn:aws:sagemaker:eu-west-1:123456789012:model-package/{GROUP}"
+PACKAGE = ModelPackage(f"{ARN}/7", GROUP, 7, "Approved", {})
+TEMPLATE = """
+Parameters:
+  ModelPackageName: {Type: String}
+  Count: {Type: Number}
+  Hidden: {Type: String, NoEcho: true}
+Resources: {Endpoint: {Type: AWS::SageMaker::Endpoint}}
+"""
+
+
+def draft(stage: str = "staging", version: int = 7, hosting: str = "real-time", **parameters: str) -> Export:
+    parameters = {"ModelPackageName": f"{ARN}/{version}", "Count": "1", **parameters}
+    return Export(stage, "stack", f"abalone-{stage}", f"{ARN}/{version}", TEMPLATE, parameters, {}, hosting)
+
+
+def lines(after: Export, before: Export | None = None) -> list[str]:
+    return preview.lines(PACKAGE, GROUP, [after], {after.stage: before} if before else {}, "main")
+
+
+def test_without_an_earlier_export_everything_is_listed() -> None:
+    assert lines(draft()) == [
+        "## Deployment preview: abalone-p-1 version 7",
+        "",
+        "",
+        "### staging: `abalone-staging`, `real-time`",
+        "",
+        "- `Count`: `1`",
+    ]
+
+
+def test_what_differs_from_the_earlier_export_is_told_and_nothing_else() -> None:
+    told = lines(draft(Count="2", New="x"), draft(version=6, Old="y"))
+    assert "- version `6` → `7`" in told
+    assert told[told.index("Against the newest successful pipeline of `main`:") :] == [
+        "Against the newest successful pipeline of `main`:",
+        "",
+        "- parameter `Count`: `1` → `2`",
+        "- parameter `New` added: `x`",
+        "- parameter `Old` removed, which was `y`",
+    ]
+
+
+def test_another_kind_of_hosting_and_another_template_are_told() -> None:
+    after = draft(hosting="serverless")._replace(template=TEMPLATE + "# changed\n", tags={"team": "a"})
+    told = lines(after, draft())
+    assert told[-3:] == [
+        "- hosting `real-time` → `serverless`",
+        "- the CloudFormation template has changed",
+        "- tag `team` added: `a`",
+    ]
+
+
+def test_what_the_template_does_not_echo_is_not_shown() -> None:
+    told = "\n".join([*lines(draft(Hidden="hunter22")), *lines(draft(Hidden="hunter22"), draft(Hidden="hunter33"))])
+    assert "hunter" not in told
+    assert "- `Hidden`: (not shown)" in told
+    assert "- parameter `Hidden`: (not shown) → (not shown)" in told
+
+
+def test_names_and_values_are_text_and_the_list_is_bounded() -> None:
+    told = lines(draft(**{f"<script>{number}": "`</script>` @all" for number in range(300)}))
+    assert "- `<script>0`: `'</script>' @all`" in told
+    assert told[-1] == "- ... and 241 more"
+
+
+def test_a_project_without_an_approved_version_is_previewed_too() -> None:
+    told = preview.lines(None, GROUP, [draft()], {}, "main")
+    assert told[0] == "## Deployment preview: no model package yet"
+    assert "No version of `abalone-p-1` is approved yet: the first approval will deploy this." in told
+
+
+def test_problems_take_the_place_of_a_preview() -> None:
+    told = preview.problems([f"staging-config.json: <b>{number}" for number in range(100)])
+    assert told[2] == "- `staging-config.json: <b>0`"
+    assert told[-1] == "- ... and 40 more: the job's log has them"
