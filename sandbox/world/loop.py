@@ -5,7 +5,6 @@ Called by the demo, which plays it in the sandbox, and by the acceptance run, wh
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,16 +50,14 @@ class Story:
         if line.strip() and not line.startswith(_SAID_IN_EVERY_JOB if not self.verbose else _SAID_IN_EVERY_JOB[0]):
             self._wrapped(line, "  │ ", style="dim", markup=False)
 
-    def _wrapped(self, text: str, gutter: str, **how: Any) -> None:
+    def _wrapped(self, text: str, gutter: str, *, style: str = "", markup: bool = True) -> None:
         """Every line behind the gutter; what is longer than the terminal, such as an ARN, is not broken."""
         width = max(20, self.console.width - len(gutter))
+        whole = Text.from_markup(text) if markup else Text(text)
         # Columns of a table stay where they are, unless the line is too long anyway.
-        plain = Text.from_markup(text).plain if how.get("markup", True) else text
-        rows = [text] if len(plain) <= width else textwrap.wrap(
-            text, width, break_long_words=False, break_on_hyphens=False, drop_whitespace=True,
-        )  # fmt: skip
-        for row in rows:
-            self.console.print(f"{gutter}{row}", highlight=False, soft_wrap=True, **how)
+        fits = "\n" not in whole.plain and len(whole.plain) <= width
+        for row in [whole] if fits else whole.wrap(self.console, width, overflow="ignore"):
+            self.console.print(Text(gutter) + row, highlight=False, soft_wrap=True, style=style)
 
 
 def run(place: Place, story: Story, events_sent: Callable[[str], int | None] = lambda arn: None) -> dict[str, Any]:

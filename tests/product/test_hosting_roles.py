@@ -133,14 +133,15 @@ def test_why_a_batch_transform_fails_is_seen_with_the_roles_of_the_jobs(place: P
 
 def test_nothing_is_granted_that_no_kind_uses(place: Place) -> None:
     aws = place.roles.aws
-    reasons = permissions.explained()
+    reasons = permissions.explained("unused_by_hosting")
+    policies = permissions.policies_of("hosting.yml")
     iam, requests = aws.client("iam"), aws.state / "requests.jsonl"
     for each in ("Staging", "Prod", "StagingCloudFormation", "ProdCloudFormation", "ModelExecution"):
         name = place.roles.outputs[f"{each}RoleArn"].rpartition("/")[2]
         granted = {
             action
             for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]
-            if policy not in ("deploy", "serve")  # those of gitlab-oidc.yml: test_loop.py
+            if policy in policies
             for statement in iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]["Statement"]
             for action in permissions.as_list(statement["Action"])
         }

@@ -31,6 +31,7 @@ def test_a_good_model_is_registered_and_stamped(repository: Repository) -> None:
         "GitLabPipeline": "https://gitlab.example.com/ds/model-build/-/pipelines/100",
         "GitLabJob": "https://gitlab.example.com/ds/model-build/-/jobs/1",
         "PipelineExecutionArn": execution["PipelineExecutionArn"],
+        "Parameter.MseThreshold": "6.0",
     }
     assert repository.report("job.env").splitlines() == [
         f"PIPELINE_EXECUTION_ARN={execution['PipelineExecutionArn']}",
@@ -53,7 +54,7 @@ def test_a_model_package_without_room_for_where_it_comes_from_fails_the_job(repo
     result = repository.run()
     assert result.returncode == 1
     assert result.stderr.startswith("error SMCI-405: model package arn:aws:sagemaker:")
-    assert " would have 54 customer metadata properties" in result.stderr
+    assert " would have 55 customer metadata properties" in result.stderr
 
 
 def test_the_pipeline_carries_the_projects_tags(repository: Repository) -> None:

@@ -76,8 +76,8 @@ def test_a_port_that_is_taken_says_by_which_option_to_choose_another(tmp_path: P
             [*command, "--folder", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
         )
     assert ended.returncode == 1
-    assert f"port {port} is taken by another program" in ended.stderr
-    assert "sandbox up --gitlab-port 0" in ended.stderr
+    assert f"port {port} of 127.0.0.1 is another program's" in ended.stderr
+    assert "sandbox up --gitlab-port " in ended.stderr
 
 
 def test_it_tells_what_happens_while_it_runs(up: Up) -> None:

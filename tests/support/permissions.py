@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from cfnlint.decode import cfn_yaml
 
+INFRA = Path(__file__).parents[2] / "infra"
 EXCEPTIONS = Path(__file__).parents[2] / "tests" / "contract" / "iam" / "exceptions.yml"
 
 
@@ -27,21 +29,30 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def shipped_roles(cloudformation: Any, iam: Any) -> list[Role]:
-    """Every role that a stack made."""
+def policies_of(template: str) -> set[str]:
+    """The names of the inline policies that a template of infra/ gives to roles of another one."""
+    resources = cfn_yaml.load(str(INFRA / template))["Resources"].values()
+    return {each["Properties"]["PolicyName"] for each in resources if each["Type"] == "AWS::IAM::Policy"}
+
+
+def shipped_roles(cloudformation: Any, iam: Any, without: str = "") -> list[Role]:
+    """Every role that a stack made, without the policies and roles of the template that is named."""
+    policies = policies_of(without) if without else set()
+    roles = set(cfn_yaml.load(str(INFRA / without))["Resources"]) if without else set()
     found = []
     for stack in cloudformation.describe_stacks()["Stacks"]:
         for row in cloudformation.list_stack_resources(StackName=stack["StackName"])["StackResourceSummaries"]:
-            if row["ResourceType"] == "AWS::IAM::Role":
+            if row["ResourceType"] == "AWS::IAM::Role" and row["LogicalResourceId"] not in roles:
                 name = row["PhysicalResourceId"]
-                found.append(Role(row["LogicalResourceId"], name, _statements(iam, name)))
+                found.append(Role(row["LogicalResourceId"], name, _statements(iam, name, policies)))
     return found
 
 
-def _statements(iam: Any, role: str) -> list[dict[str, Any]]:
+def _statements(iam: Any, role: str, without: set[str]) -> list[dict[str, Any]]:
     documents = [
         iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+        if name not in without
     ]
     for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
         version = iam.get_policy(PolicyArn=attached["PolicyArn"])["Policy"]["DefaultVersionId"]
@@ -57,10 +68,10 @@ def used(requests: Path, role: Role) -> set[str]:
     return {action for line in mine if not line["refused"] for action, _ in line["asked"]}
 
 
-def explained() -> dict[str, dict[str, str]]:
-    """Role, action: why it is granted though the loop does not use it."""
+def explained(section: str = "unused") -> dict[str, dict[str, str]]:
+    """Role, action: why it is granted though the loop, or what the section is about, does not use it."""
     found: dict[str, dict[str, str]] = {}
-    for entry in yaml.safe_load(EXCEPTIONS.read_text())["unused"]:
+    for entry in yaml.safe_load(EXCEPTIONS.read_text())[section]:
         found.setdefault(entry["role"], {}).update(dict.fromkeys(entry["actions"], entry["reason"]))
     return found
 
