@@ -44,6 +44,7 @@ CHOICES = (
     Choice("ReadableParameters", "ReadableParameters", ""),
     Choice("NotificationTopics", "NotificationTopics", ""),
     Choice("VpcHosting", "VpcHosting", "false"),
+    Choice("AnnouncementTopicArn", "AnnouncementTopicArns", ""),
 )
 
 _PLACEHOLDER = "filled-in-by-bootstrap"

@@ -16,6 +16,7 @@ _STACK = r"[a-zA-Z][a-zA-Z0-9-]{0,127}"
 _FUNCTIONS = r"([a-zA-Z0-9_-]{1,63}\*?)?"
 _ROLE = rf"({settings.ROLE_ARN.replace(',', '')})?"  # infra/product.yml keeps them in a list with commas
 _PARAMETERS = r"([a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*(/?\*)?)?"
+_TOPIC = r"(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_-]{1,256})?"
 _URL = r"https?://[a-zA-Z0-9.:-]+(/[a-zA-Z0-9._-]+)*"
 
 
@@ -110,6 +111,14 @@ def _add_choices(parser: ArgumentParser) -> None:
         default="",
         help="whether projects may host models in a VPC: their roles then make network interfaces in the whole account",
     )
+    parser.add_argument(
+        "--announcement-topic",
+        dest="announcement_topics",
+        action="append",
+        metavar="ARN",
+        default=[],
+        help="SNS topic that projects may tell of versions that wait for approval; repeat for more, '' for none",
+    )
 
 
 def run(arguments: Namespace) -> None:
@@ -137,6 +146,7 @@ def run(arguments: Namespace) -> None:
                 "ReadableParameters": tuple(arguments.readable_parameters),
                 "NotificationTopics": tuple(arguments.notification_topics),
                 "VpcHosting": (arguments.vpc_hosting,) if arguments.vpc_hosting else (),
+                "AnnouncementTopicArn": tuple(arguments.announcement_topics),
             },
         ),
         require_source(Path(arguments.source)),
@@ -158,6 +168,7 @@ def _check(arguments: Namespace) -> None:
             ("--readable-parameters", each, _PARAMETERS, "a name without its first slash, or its beginning and *")
             for each in arguments.readable_parameters
         ),
+        *(("--announcement-topic", each, _TOPIC, "the ARN of an SNS topic") for each in arguments.announcement_topics),
         ("--region", arguments.region or "", settings.REGION, "something like eu-west-1"),
         ("--stack-name", arguments.stack_name, _STACK, "letters, digits and hyphens, a letter first"),
         ("--gitlab-url", arguments.gitlab_url.rstrip("/"), f"({_URL})?", "something like https://gitlab.com"),

@@ -31,7 +31,7 @@ class GitLab:
         self.refused: list[int] = []
         self.token = TOKEN
         self.busy = False
-        self.inputs = {"model_package_arn", "approval_number"}  # what .gitlab-ci.yml declares
+        self.inputs = {"model_package_arn", "approval_number", "rollback_from"}  # what .gitlab-ci.yml declares
         self.refusal = ""  # the message of a 400 to everything
         self.spoil: Callable[[bytes], tuple[int, bytes]] | None = None  # what becomes of an answer's length and body
         self._server = self._listen(0)
@@ -155,10 +155,17 @@ class Trigger(NamedTuple):
 
     def pipelines(self) -> list[str]:
         """The model packages for which pipelines were started, once every event has been worked off."""
+        return self._started("model_package_arn")
+
+    def rollbacks(self) -> list[str]:
+        """The model packages that pipelines were started to take back, once every event has been worked off."""
+        return self._started("rollback_from")
+
+    def _started(self, name: str) -> list[str]:
         wait_for(self.is_quiet)
         time.sleep(QUIET_SECONDS)
         wait_for(self.is_quiet)
-        return [request["inputs"]["model_package_arn"] for request in self.gitlab.requests]
+        return [request["inputs"][name] for request in self.gitlab.requests if name in request["inputs"]]
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_trigger import approvals
+from pipeline_trigger import announcements, approvals
 
 EVENTS = Path(__file__).parent / "events"
 
@@ -71,6 +71,34 @@ def running_counts(order: Iterable[str]) -> Iterable[int]:
     for transition in order:
         known.add(transition)
         yield approvals.count_runs(known)
+
+
+@pytest.mark.parametrize(
+    ("story", "rejections"),
+    [
+        ("", 0),
+        ("P0 R1", 0),  # never approved
+        ("P0 A1", 0),
+        ("A0 R1", 1),
+        ("P0 A1 P2 R3", 1),
+        ("P0 A1 R2 R2 R3", 1),  # copies, and set to Rejected once more
+        ("P0 A1 R2 P3 R4", 1),  # not approved in between
+        ("P0 R1 A2 R3", 1),
+        ("P0 A1 R2 A3 R4", 2),
+        ("P0 A1 R2 A3", 1),
+        ("P0 A5 R5", 1),  # the approval may have been first
+        ("A1 R5 A5 R6", 2),
+    ],
+)
+def test_rejections_of_what_had_been_approved_are_counted_by_time(story: str, rejections: int) -> None:
+    assert approvals.count_rejections(transitions(story)) == rejections
+
+
+@pytest.mark.parametrize(
+    ("story", "status"), [("P0 A1 R2", "Rejected"), ("R2 A1 A3", "Approved"), ("A1 A5 R5", "Approved"), ("R5", "Rejected")]
+)
+def test_a_rejection_counts_as_the_latest_status_only_when_nothing_else_has_its_time(story: str, status: str) -> None:
+    assert approvals.latest_status(transitions(story)) == status
 
 
 @pytest.mark.parametrize(
@@ -166,9 +194,81 @@ def test_no_further_event_lowers_the_count(story: set[tuple[int, str]], shuffled
     shuffled.shuffle(known)
     counts = list(running_counts(known))
     assert counts == sorted(counts)
+    rejections = [approvals.count_rejections(known[:number]) for number in range(len(known) + 1)]
+    assert rejections == sorted(rejections)
+    assert rejections[-1] <= counts[-1] if counts else True
 
 
 @pytest.mark.parametrize("body", [{}, [], {"detail": None}, {**event("approved"), "detail-type": "Something else"}])
 def test_what_is_no_event_is_told_apart(body: Any) -> None:
     with pytest.raises(approvals.MalformedEvent):
         approvals.read(body)
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [("rejected", ""), ("rejected_in_production", "Production"), ("created", ""), ("approved", "")]
+)
+def test_an_event_tells_where_the_version_is_deployed(name: str, stage: str) -> None:
+    change = approvals.read(event(name))
+    assert change is not None
+    assert change.stage == stage
+
+
+def test_a_version_that_waits_is_announced_by_the_event_that_tells_where_it_comes_from() -> None:
+    waiting = announcements.read(event("stamped"))
+    assert waiting is not None
+    assert waiting.stamped
+    assert waiting.subject == "Version 2 of abalone-p-sandbox01 waits for approval"
+    assert waiting.message.splitlines() == [
+        "Version 2 of the model package group abalone-p-sandbox01 waits for approval.",
+        "",
+        "Model package group: abalone-p-sandbox01",
+        "Version: 2",
+        "Registered: 2026-11-22T16:40:02Z",
+        "Repository: mlops/abalone-model-build",
+        "Commit: 0a1b2c3d4e5f60718293a4b5c6d7e8f901234567",
+        "Branch: main",
+        "GitLab pipeline: https://gitlab.example.com/mlops/abalone-model-build/-/pipelines/41",
+        "GitLab job: https://gitlab.example.com/mlops/abalone-model-build/-/jobs/97",
+        "SageMaker pipeline execution: "
+        "arn:aws:sagemaker:eu-west-1:123456789012:pipeline/abalone-p-sandbox01/execution/4r83jejmhorv",
+        "Metrics (ModelQuality, Statistics): s3://artifacts/abalone/evaluation.json",
+        "Look at it: https://eu-west-1.console.aws.amazon.com/sagemaker/home?region=eu-west-1"
+        "#/model-packages/abalone-p-sandbox01/2",
+    ]
+
+
+def test_a_version_that_something_else_registered_says_what_is_known_of_it() -> None:
+    waiting = announcements.read(event("created"))
+    assert waiting is not None
+    assert not waiting.stamped
+    assert "Registered by: arn:aws:sagemaker:eu-west-1:123456789012:pipeline/" in waiting.message
+    bare = announcements.read(event("created", MetadataProperties=None, ModelMetrics=None))
+    assert bare is not None
+    assert "Registered by: unknown" in bare.message
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("created_approved", {}),
+        ("approved", {}),
+        ("rejected", {}),
+        ("metadata_of_approved", {}),
+        ("stamped", {"UpdatedModelPackageFields": ["ApprovalDescription"]}),
+        ("stamped", {"CustomerMetadataProperties": {"HeldOutDataUri": "s3://artifacts/test.csv"}}),
+        ("stamped", {"ModelApprovalStatus": "Approved"}),
+        ("rejected", {"ModelApprovalStatus": "PendingManualApproval"}),  # back to Pending: it is not new
+    ],
+)
+def test_nothing_else_is_announced(name: str, detail: dict[str, Any]) -> None:
+    assert announcements.read(event(name, **detail)) is None
+
+
+def test_the_subject_of_the_longest_name_is_one_that_sns_takes() -> None:
+    group = "a" * 63
+    arn = f"arn:aws-cn:sagemaker:cn-north-1:123456789012:model-package/{group}/100000"
+    waiting = announcements.read(event("created", ModelPackageArn=arn, ModelPackageGroupName=group))
+    assert waiting is not None
+    assert len(waiting.subject) < 100
+    assert "https://cn-north-1.console.amazonaws.cn/sagemaker/" in waiting.message

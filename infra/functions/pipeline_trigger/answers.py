@@ -13,6 +13,14 @@ UNDECLARED_NUMBER = (
     "`spec: inputs:` header of .gitlab-ci.yml and hand it to the component, as seed-deploy does; each approval leaves "
     "a failed pipeline beside the right one until then"
 )
+UNDECLARED_ROLLBACK = (
+    "Declare the input rollback_from in the `spec: inputs:` header of .gitlab-ci.yml and hand it to the component, as "
+    "seed-deploy does"
+)
+_NO_ROLLBACK_JOB = (
+    "No job takes the version back: hand the input rollback_from to the component model-deploy, whose inputs "
+    "sagemaker_project_name and sagemaker_project_id, if given, must be those of the model package"
+)
 _ROLE = "maintainer"
 """The least role that always suffices: only Maintainers have trigger tokens."""
 _ADVICE = {
@@ -40,6 +48,12 @@ _ADVICE = {
         "must be text, not CI/CD variables, and be those of the model package"
     ),
 }
+_OF_A_ROLLBACK = {
+    "spec` section": UNDECLARED_ROLLBACK,
+    "unknown input": UNDECLARED_ROLLBACK,
+    "Pipeline will not run": _NO_ROLLBACK_JOB,
+    "No stages / jobs": _NO_ROLLBACK_JOB,
+}
 
 
 def names_unknown_input(error: gitlab.GitlabError, name: str) -> bool:
@@ -48,9 +62,10 @@ def names_unknown_input(error: gitlab.GitlabError, name: str) -> bool:
     return error.response_code in (400, 422) and "input" in message and (name in message or "spec` section" in message)
 
 
-def advice(error: gitlab.GitlabError) -> str:
+def advice(error: gitlab.GitlabError, *, rollback: bool) -> str:
     """What to do about a refusal, without a full stop; empty when nothing is known of it."""
     if error.response_code not in (400, 422):
         return ""
     message = str(error.error_message)
-    return next((advice for words, advice in _ADVICE.items() if words in message), "")
+    of_this = _OF_A_ROLLBACK if rollback else {}
+    return next((advice for words, advice in (_ADVICE | of_this).items() if words in message), "")

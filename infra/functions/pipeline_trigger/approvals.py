@@ -1,4 +1,4 @@
-"""What the events of a model package say about its approvals. Pure: handler.py asks, DynamoDB remembers.
+"""What the events of a model package say about its approvals and rejections. Pure: handler.py asks, DynamoDB remembers.
 
 SageMaker sends several events for one change, in any order, and does not promise that copies are equal. So events are
 not compared: all changes of the approval status of a package are collected, and its *approval runs* counted.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, permutations
 from typing import Any, NamedTuple
 
+REJECTED = "Rejected"
 _DETAIL_TYPE = "SageMaker Model Package State Change"
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/[a-zA-Z0-9-]+/\d+", re.ASCII)
 
@@ -27,6 +28,8 @@ class StatusChange(NamedTuple):
     group: str
     status: str
     time: datetime
+    stage: str
+    """Where the package's life cycle says that it is deployed, such as Production; empty when nothing says so."""
 
     @property
     def transition(self) -> str:
@@ -49,6 +52,7 @@ def read(event: Mapping[str, Any]) -> StatusChange | None:
             status=detail["ModelApprovalStatus"],
             # An event's own time follows the change by moments; a package's creation may lie months before it.
             time=_time(detail.get("LastModifiedTime") or event.get("time") or detail["CreationTime"]),
+            stage=_stage(detail.get("ModelLifeCycle")),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise MalformedEvent(f"the event lacks {error}") from error
@@ -77,6 +81,41 @@ def count_runs(transitions: Iterable[str]) -> int:
         else:  # the approval came last, or first
             approved, other = max(approved, other) + 1, max(approved, other + 1)
     return max(approved, other)
+
+
+def count_rejections(transitions: Iterable[str]) -> int:
+    """How often the package was Rejected after it had been Approved, at once or by way of Pending.
+
+    Like the count of approvals it only grows with what is known, and where several transitions have the same time, the
+    order is taken that makes the most.
+    """
+    ordered = sorted(transition.rpartition(" ")[::2] for transition in transitions)
+    # The most rejections so far, and those before an approval that still stands.
+    rejected, approved = 0, -1
+    for _, moment in groupby(ordered, key=lambda transition: transition[0]):
+        orders = permutations(sorted({status for _, status in moment}))
+        rejected, approved = map(max, zip(*(_after(order, rejected, approved) for order in orders), strict=True))
+    return rejected
+
+
+def latest_status(transitions: Iterable[str]) -> str:
+    """The status that the newest transition brought; of several at the same time, any that is not Rejected."""
+    return max(transitions, key=lambda each: (each.rpartition(" ")[0], not each.endswith(" Rejected"))).rpartition(" ")[
+        2
+    ]
+
+
+def _after(statuses: Iterable[str], rejected: int, approved: int) -> tuple[int, int]:
+    for status in statuses:
+        if status == "Approved":
+            approved = max(approved, rejected)
+        elif status == REJECTED:
+            rejected = max(rejected, approved + 1)
+    return rejected, approved
+
+
+def _stage(life_cycle: object) -> str:
+    return str(life_cycle.get("Stage") or "") if isinstance(life_cycle, Mapping) else ""
 
 
 def _arn(named: object, resources: object) -> str:

@@ -1,5 +1,8 @@
 """Lambda `pipeline_trigger`: each approval of a model package starts one pipeline of the model-deploy project.
 
+So does, where the team asked for it, each rejection of what had been approved: a rollback. And who asked for it is told
+once of each version that comes to wait for approval.
+
 SQS brings the EventBridge events of one model package group. A failure is raised: the message comes back after the
 queue's visibility timeout, and ends in the dead-letter queue when nothing helps.
 """
@@ -33,7 +36,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from gitlab_secrets import certificates, tokens
 
-from . import answers, approvals
+from . import announcements, answers, approvals
 
 GROUP = os.environ["MODEL_PACKAGE_GROUP"]
 GITLAB_URL = os.environ["GITLAB_URL"]
@@ -42,6 +45,8 @@ GITLAB_REF = os.environ["GITLAB_REF"]
 TOKEN_SECRET_ARN = os.environ["TRIGGER_TOKEN_SECRET_ARN"]
 CA_SECRET = os.environ["GITLAB_CA_SECRET"]  # empty for a GitLab whose certificate everybody trusts
 TABLE = os.environ["TABLE_NAME"]
+ROLLS_BACK = os.environ["ROLLBACK_ON_REJECTION"] == "true"
+ANNOUNCEMENT_TOPIC_ARN = os.environ["ANNOUNCEMENT_TOPIC_ARN"]  # empty when nobody wants to be told
 
 GITLAB_SECONDS = 15  # a batch of three must fit into the function's timeout even when GitLab does not answer
 TOKEN_SECONDS = 300  # how long a token read from Secrets Manager is used before it is read again
@@ -68,6 +73,10 @@ processor = BatchProcessor(
 
 class PipelineNotStarted(Exception):
     """GitLab refused to start the pipeline, or there is no token to ask it with."""
+
+
+class OriginUnknown(Exception):
+    """A version waits for approval and does not tell yet where it comes from."""
 
 
 class Records(DynamoDBPersistenceLayer):
@@ -108,6 +117,8 @@ def process(record: SQSRecord) -> None:
     metrics.add_metric("EventsReceived", MetricUnit.Count, 1)
     try:
         start(record)
+    except OriginUnknown:
+        raise  # comes back once, after the queue's visibility timeout
     except IdempotencyAlreadyInProgressError:
         # Another invocation is at a copy of this event. It may fail, and it may be this very message that SQS delivered
         # twice: it comes back, and finds the pipeline started or starts it. No failure that anybody should hear of.
@@ -118,16 +129,42 @@ def process(record: SQSRecord) -> None:
 
 
 def start(record: SQSRecord) -> None:
-    """Start the pipelines of all approvals that are known once this message is, if it tells of one."""
-    change = approvals.read(record.json_body)
-    if change is None:
+    """Start the pipelines of all approvals and rejections that are known once this message is, if it tells of one."""
+    event = record.json_body
+    change = approvals.read(event)
+    waiting = announcements.read(event) if ANNOUNCEMENT_TOPIC_ARN else None
+    about = change or waiting
+    if about is None:
         return  # another field of the package was updated
-    logger.append_keys(model_package_arn=change.model_package_arn)
-    if change.group != GROUP:
-        logger.warning("ignored: the model package belongs to another group", model_package_group=change.group)
+    arn = about.model_package_arn
+    logger.append_keys(model_package_arn=arn)
+    if about.group != GROUP:
+        logger.warning("ignored: the model package belongs to another group", model_package_group=about.group)
         return
-    for ordinal in range(1, approvals.count_runs(remember(change)) + 1):
-        start_pipeline(approval={"model_package_arn": change.model_package_arn, "ordinal": ordinal})
+    known = remember(change) if change else set()
+    for ordinal in range(1, approvals.count_runs(known) + 1):
+        start_pipeline(approval={"model_package_arn": arn, "ordinal": ordinal})
+    if change:
+        take_back(change, known)
+    if waiting and (not known or approvals.latest_status(known) == announcements.WAITING):
+        if not waiting.stamped and int(record.attributes.approximate_receive_count) == 1:
+            raise OriginUnknown(
+                f"{arn} waits for approval; it is announced when it tells where it comes from, or later"
+            )
+        announce(announcement={"model_package_arn": arn}, waiting=waiting)
+
+
+def take_back(change: approvals.StatusChange, known: set[str]) -> None:
+    """Start the rollback of a version that was approved and is rejected now, or count one in production for the alarm."""
+    if not ROLLS_BACK:
+        if change.status == approvals.REJECTED and change.stage == "Production":
+            metrics.add_metric("ProductionVersionsRejected", MetricUnit.Count, 1)
+            logger.warning("a version that was deployed to production is rejected, and nobody asked for a rollback")
+        return
+    ordinal = approvals.count_rejections(known)
+    # Somebody who has approved it again meanwhile wants it. Of several rejections the newest stands for all.
+    if ordinal and approvals.latest_status(known) == approvals.REJECTED:
+        start_rollback(rejection={"model_package_arn": change.model_package_arn, "ordinal": ordinal})
 
 
 def remember(change: approvals.StatusChange) -> set[str]:
@@ -157,6 +194,41 @@ def start_pipeline(approval: dict[str, Any]) -> dict[str, str]:
     return {"pipeline_url": url}
 
 
+@idempotent_function(  # type: ignore[untyped-decorator]
+    data_keyword_argument="rejection",
+    config=idempotency,
+    persistence_store=Records(table_name=TABLE, boto_config=AWS_LIMITS),
+    key_prefix="rejection",
+)
+def start_rollback(rejection: dict[str, Any]) -> dict[str, str]:
+    """Start the pipeline that takes the package back after its `ordinal`-th rejection; done once.
+
+    Raises PipelineNotStarted, or requests' errors.
+    """
+    try:
+        url = ask({"rollback_from": rejection["model_package_arn"]})
+    except gitlab.GitlabError as error:
+        raise refusal(error, rollback=True) from error
+    metrics.add_metric("RollbacksStarted", MetricUnit.Count, 1)
+    logger.info("rollback started", ordinal=rejection["ordinal"], pipeline_url=url)
+    return {"pipeline_url": url}
+
+
+@idempotent_function(  # type: ignore[untyped-decorator]
+    data_keyword_argument="announcement",
+    config=idempotency,
+    persistence_store=Records(table_name=TABLE, boto_config=AWS_LIMITS),
+    key_prefix="announcement",
+)
+def announce(announcement: dict[str, Any], waiting: announcements.Announcement) -> dict[str, str]:
+    """Tell the topic of a version that waits for approval; done once for each version. Raises boto3's errors."""
+    # A topic may be in another region than the project.
+    sns = boto3.client("sns", region_name=ANNOUNCEMENT_TOPIC_ARN.split(":")[3], config=AWS_LIMITS)
+    sent = sns.publish(TopicArn=ANNOUNCEMENT_TOPIC_ARN, Subject=waiting.subject, Message=waiting.message)
+    logger.info("announced", message_id=sent["MessageId"])
+    return {"message_id": sent["MessageId"]}
+
+
 def trigger(model_package_arn: str, ordinal: int) -> str:
     """Start the pipeline for this approval; its URL, empty when GitLab does not tell.
 
@@ -169,12 +241,12 @@ def trigger(model_package_arn: str, ordinal: int) -> str:
         return ask(numbered)
     except gitlab.GitlabError as error:
         if not answers.names_unknown_input(error, "approval_number"):
-            raise refusal(error) from error
+            raise refusal(error, rollback=False) from error
     logger.warning(answers.UNDECLARED_NUMBER)
     try:
         return ask(inputs)
     except gitlab.GitlabError as error:
-        raise refusal(error) from error
+        raise refusal(error, rollback=False) from error
 
 
 def ask(inputs: dict[str, str]) -> str:
@@ -233,8 +305,8 @@ def url_of(answer: requests.Response) -> str:
         return ""
 
 
-def refusal(error: gitlab.GitlabError) -> PipelineNotStarted:
-    advice = answers.advice(error)
+def refusal(error: gitlab.GitlabError, *, rollback: bool) -> PipelineNotStarted:
+    advice = answers.advice(error, rollback=rollback)
     return PipelineNotStarted(
         f"GitLab at {GITLAB_URL} answered {error.response_code} to the trigger of project {GITLAB_PROJECT_ID} "
         f"on ref {GITLAB_REF}: {error.error_message}" + (f". {advice}" if advice else "")
