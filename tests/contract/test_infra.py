@@ -52,8 +52,10 @@ def test_every_parameter_is_described_and_every_text_has_a_pattern(template: dic
 
 def test_the_role_may_only_touch_what_the_stack_names(template: dict[str, Any]) -> None:
     policies = resource(template, "AWS::IAM::Role")["Policies"]
-    assert [policy["Fn::If"][0] for policy in policies if "Fn::If" in policy] == ["HasAuthorities", "HasKey", "InVpc"]
-    for policy in (policy for policy in policies if "Fn::If" not in policy):
+    optional = {policy["Fn::If"][0]: policy["Fn::If"][1] for policy in policies if "Fn::If" in policy}
+    assert list(optional) == ["HasAnnouncementTopic", "HasAuthorities", "HasKey", "InVpc"]
+    own = [policy for policy in policies if "Fn::If" not in policy]
+    for policy in (*own, optional["HasAnnouncementTopic"]):
         for statement in policy["PolicyDocument"]["Statement"]:
             actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
             assert not any("*" in action for action in actions), statement["Sid"]
@@ -100,9 +102,17 @@ def test_a_batch_fits_into_the_functions_time_though_nobody_answers(
             },
         ),
         ("CrashAlarm", ("AWS/Lambda", "Errors"), {"FunctionName": {"Ref": "Function"}}),
+        (
+            "RejectionAlarm",
+            ("SageMakerCI", "ProductionVersionsRejected"),
+            {
+                "ModelPackageGroup": {"Fn::Sub": "${SageMakerProjectName}-${SageMakerProjectId}"},
+                "service": "pipeline_trigger",
+            },
+        ),
     ],
 )
-def test_what_keeps_approvals_from_gitlab_raises_an_alarm(
+def test_what_wants_a_person_raises_an_alarm(
     template: dict[str, Any], alarm: str, metric: tuple[str, str], dimensions: dict[str, Any]
 ) -> None:
     properties = template["Resources"][alarm]["Properties"]

@@ -145,9 +145,10 @@ def test_an_input_is_a_keyword_or_a_variable_of_the_same_name(component: str) ->
         variable = f"SMCI_{name.upper()}"
         assert variables[variable] == {"value": expected.pop(variable), "expand": False}, "a dollar in JSON is a dollar"
         del variables[variable]
-    if "model_package_arn" in names:  # `rules` look into these, where GitLab looks into no variable by itself
+    if "rollback_from" in names:  # `rules` look into these, where GitLab looks into no variable by itself
         name, number = (f"$[[ inputs.sagemaker_project_{part} | expand_vars ]]" for part in ("name", "id"))
         fixed["SMCI_MODEL_PACKAGES"] = rf"/:model-package\/{name}-{number}\/|\z{name}{number}/i"
+    if "model_package_arn" in names:
         fixed["SMCI_MODEL_PACKAGE_ARN"] = "$[[ inputs.model_package_arn | expand_vars ]]"
     assert variables == expected | fixed
 

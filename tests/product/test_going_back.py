@@ -25,11 +25,12 @@ pytestmark = pytest.mark.timeout(600)
 STAGES = [*table.PIPELINES["model-deploy"], "rollback"]
 
 
-def repository_of(released: Released, aws: Aws, project: Project) -> Any:
+def repository_of(released: Released, aws: Aws, project: Project, *, rollback: bool = True) -> Any:
     """A model-deploy repository that includes the aggregate with its job for going back."""
-    inputs = {"model_package_arn": "$[[ inputs.model_package_arn ]]", "rollback": True}
+    names = ["model_package_arn", "rollback_from"]
+    inputs: dict[str, Any] = {name: f"$[[ inputs.{name} ]]" for name in names} | {"rollback": rollback}
     include = {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/model-deploy@{__version__}", "inputs": inputs}
-    header = {"spec": {"inputs": {"model_package_arn": {"default": ""}}}}
+    header = {"spec": {"inputs": {name: {"default": ""} for name in names}}}
     files = {".gitlab-ci.yml": yaml.safe_dump_all([header, {"stages": STAGES, "include": [include]}])}
     for file in ("endpoint-config-template.yml", "staging-config.json", "prod-config.json"):
         files[file] = (ROOT / "seed-deploy" / file).read_text()
@@ -92,3 +93,22 @@ def test_a_person_goes_back_by_the_buttons_of_the_environment_and_by_the_job(
     assert "record 4 of prod: rolled back" in log_of(repository, second, "rollback")
     newest = repository.deployments.list(environment="prod", status="success", order_by="id", sort="desc")[0]
     assert newest.deployable["name"] == "rollback"
+
+
+def test_a_version_is_taken_back_by_a_pipeline_that_has_nothing_but_that_job(
+    released: Released, aws: Aws, project: Project
+) -> None:
+    """What the trigger starts for a rejection, in a repository that does not have the manual job."""
+    older, newer = register_predicting(aws, project, 4.0), register_predicting(aws, project, 9.0)
+    repository = repository_of(released, aws, project, rollback=False)
+    to_production(repository, older)
+    to_production(repository, newer)
+    assert predicts(aws, project) == pytest.approx(9.0)
+    aws.client("sagemaker").update_model_package(ModelPackageArn=newer, ModelApprovalStatus="Rejected")
+
+    for says in ("record 3 of prod: rolled back", f"Nothing to do: {newer} is not what prod serves."):
+        pipeline = repository.pipelines.create({"ref": "main", "inputs": {"rollback_from": newer}})
+        assert settled(repository, pipeline, "success", "failed", "manual", seconds=120).status == "success"
+        assert [job.name for job in pipeline.jobs.list(get_all=True)] == ["rollback"]
+        assert says in log_of(repository, pipeline, "rollback")
+        assert predicts(aws, project) == pytest.approx(4.0)

@@ -1,4 +1,4 @@
-"""The trigger, beside approvals: a rejection takes a version back or raises an alarm, and who waits is announced once."""
+"""The trigger, beside approvals: rejections take a version back or raise an alarm, and who waits is announced once."""
 
 # ruff: noqa: F811 - the fixture is used under the name it is imported by
 
@@ -140,6 +140,7 @@ def test_a_version_without_origin_is_announced_after_a_pause_and_one_that_was_de
     trigger: Trigger,
 ) -> None:
     told = announced(trigger)
+    trigger.retry_every(10)  # long enough for all events of the second version to have been seen once
     trigger.register("PendingManualApproval")
     decided = trigger.register("PendingManualApproval")
     trigger.set(decided, "Rejected")

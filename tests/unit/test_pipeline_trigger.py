@@ -95,7 +95,8 @@ def test_rejections_of_what_had_been_approved_are_counted_by_time(story: str, re
 
 
 @pytest.mark.parametrize(
-    ("story", "status"), [("P0 A1 R2", "Rejected"), ("R2 A1 A3", "Approved"), ("A1 A5 R5", "Approved"), ("R5", "Rejected")]
+    ("story", "status"),
+    [("P0 A1 R2", "Rejected"), ("R2 A1 A3", "Approved"), ("A1 A5 R5", "Approved"), ("R5", "Rejected")],
 )
 def test_a_rejection_counts_as_the_latest_status_only_when_nothing_else_has_its_time(story: str, status: str) -> None:
     assert approvals.latest_status(transitions(story)) == status

@@ -155,7 +155,7 @@ def start(record: SQSRecord) -> None:
 
 
 def take_back(change: approvals.StatusChange, known: set[str]) -> None:
-    """Start the rollback of a version that was approved and is rejected now, or count one in production for the alarm."""
+    """Start the rollback of a version that was approved and is rejected, or tell the alarm of one in production."""
     if not ROLLS_BACK:
         if change.status == approvals.REJECTED and change.stage == "Production":
             metrics.add_metric("ProductionVersionsRejected", MetricUnit.Count, 1)
