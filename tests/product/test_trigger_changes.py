@@ -149,19 +149,3 @@ def test_a_version_without_origin_is_announced_after_a_pause_and_one_that_was_de
     wait_for(lambda: bool(told()))
     assert [each["Subject"] for each in told()] == [f"Version 1 of {trigger.project.group} waits for approval"]
     assert trigger.metric("EventsFailed") == 0
-
-
-def test_the_function_may_publish_to_its_topic_alone(trigger: Trigger) -> None:
-    announced(trigger)
-    rows = trigger.aws.client("cloudformation").list_stack_resources(StackName=trigger.stack)["StackResourceSummaries"]
-    [role] = [row["PhysicalResourceId"] for row in rows if row["LogicalResourceId"] == "TriggerRole"]
-    iam = trigger.aws.client("iam")
-    policy = iam.get_role_policy(RoleName=role, PolicyName="announcements")["PolicyDocument"]
-    [statement] = policy["Statement"]
-    assert (statement["Action"], statement["Resource"].rpartition(":")[2]) == (
-        "sns:Publish",
-        f"{trigger.project.name}-versions",
-    )
-    iam.delete_role_policy(RoleName=role, PolicyName="announcements")
-    trigger.register("PendingManualApproval")
-    wait_for(lambda: any("is not authorized to perform: SNS:Publish" in line for line in log_lines(trigger)))
