@@ -25,10 +25,10 @@ pytestmark = pytest.mark.timeout(600)
 STAGES = [*table.PIPELINES["model-deploy"], "rollback"]
 
 
-def repository_of(released: Released, aws: Aws, project: Project, *, rollback: bool = True) -> Any:
+def repository_of(released: Released, aws: Aws, project: Project) -> Any:
     """A model-deploy repository that includes the aggregate with its job for going back."""
     names = ["model_package_arn", "rollback_from"]
-    inputs: dict[str, Any] = {name: f"$[[ inputs.{name} ]]" for name in names} | {"rollback": rollback}
+    inputs: dict[str, Any] = {name: f"$[[ inputs.{name} ]]" for name in names} | {"rollback": True}
     include = {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/model-deploy@{__version__}", "inputs": inputs}
     header = {"spec": {"inputs": {name: {"default": ""} for name in names}}}
     files = {".gitlab-ci.yml": yaml.safe_dump_all([header, {"stages": STAGES, "include": [include]}])}
@@ -98,9 +98,9 @@ def test_a_person_goes_back_by_the_buttons_of_the_environment_and_by_the_job(
 def test_a_version_is_taken_back_by_a_pipeline_that_has_nothing_but_that_job(
     released: Released, aws: Aws, project: Project
 ) -> None:
-    """What the trigger starts for a rejection, in a repository that does not have the manual job."""
+    """What the trigger starts for a rejection."""
     older, newer = register_predicting(aws, project, 4.0), register_predicting(aws, project, 9.0)
-    repository = repository_of(released, aws, project, rollback=False)
+    repository = repository_of(released, aws, project)
     to_production(repository, older)
     to_production(repository, newer)
     assert predicts(aws, project) == pytest.approx(9.0)

@@ -104,7 +104,11 @@ def test_without_a_rollback_the_rejection_of_what_stands_in_production_raises_th
     ("declared", "refusal", "told"),
     [
         ({"model_package_arn", "approval_number"}, "", "Declare the input rollback_from"),
-        (set(), "Pipeline will not run for the selected trigger.", "hand the input rollback_from to the component"),
+        (
+            set(),
+            "Pipeline will not run for the selected trigger.",
+            "hand rollback_from and `rollback: true` to the component",
+        ),
     ],
 )
 def test_the_log_says_what_keeps_a_version_from_being_taken_back(

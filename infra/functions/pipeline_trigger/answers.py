@@ -18,7 +18,7 @@ UNDECLARED_ROLLBACK = (
     "seed-deploy does"
 )
 _NO_ROLLBACK_JOB = (
-    "No job takes the version back: hand the input rollback_from to the component model-deploy, whose inputs "
+    "No job takes the version back: hand rollback_from and `rollback: true` to the component model-deploy, whose inputs "
     "sagemaker_project_name and sagemaker_project_id, if given, must be those of the model package"
 )
 _ROLE = "maintainer"
