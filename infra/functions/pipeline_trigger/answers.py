@@ -18,8 +18,8 @@ UNDECLARED_ROLLBACK = (
     "seed-deploy does"
 )
 _NO_ROLLBACK_JOB = (
-    "No job takes the version back: hand rollback_from and `rollback: true` to the component model-deploy, whose inputs "
-    "sagemaker_project_name and sagemaker_project_id, if given, must be those of the model package"
+    "No job takes the version back: hand rollback_from and `rollback: true` to the component model-deploy, whose "
+    "inputs sagemaker_project_name and sagemaker_project_id, if given, must be those of the model package"
 )
 _ROLE = "maintainer"
 """The least role that always suffices: only Maintainers have trigger tokens."""
