@@ -20,10 +20,12 @@ from tests.support.gitlab_client import commit, first_pipeline, job_of, pipeline
 pytestmark = pytest.mark.timeout(300)
 STACK = installed.PROJECT_STACK
 FUNCTION_ROLE = "arn:aws:iam::123456789012:role/abalone-functions"
+ANNOUNCEMENTS = f"arn:aws:sns:{REGION}:{ACCOUNT}:announcements"
 ADMITTED = [
     *("--input-bucket", "our-own-data", "--tuning-steps", "true", "--lambda-functions", "abalone-*"),
     *("--lambda-role", FUNCTION_ROLE, "--readable-parameters", "mlops/abalone/*"),
     *("--notification-topics", "abalone-*", "--vpc-hosting", "true"),
+    *("--announcement-topic", ANNOUNCEMENTS),
 ]
 """What `sagemaker-ci bootstrap` is told that projects may choose."""
 
@@ -81,6 +83,8 @@ def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
         "SecurityGroupIds": "sg-0123abcd",
         "GitLabCaSecretName": authority,
         "KmsKeyArn": world.aws("kms").create_key()["KeyMetadata"]["Arn"],
+        "RollbackOnRejection": "true",
+        "AnnouncementTopicArn": ANNOUNCEMENTS,
         "AlarmTopicArn": world.aws("sns").create_topic(Name=group.path)["TopicArn"],
         "LogRetentionDays": "30",
     }
