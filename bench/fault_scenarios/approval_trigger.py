@@ -142,6 +142,8 @@ class Trigger(FunctionScenario):
             "TRIGGER_TOKEN_SECRET_ARN": self.secret,
             "GITLAB_CA_SECRET": "",
             "TABLE_NAME": self.settings.approvals_table,
+            "ROLLBACK_ON_REJECTION": "false",
+            "ANNOUNCEMENT_TOPIC_ARN": "",
         }
 
     def _pipelines(self) -> list[Any]:

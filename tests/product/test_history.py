@@ -350,7 +350,7 @@ def test_of_two_rollbacks_at_once_one_wins_and_the_other_is_told(deployment: Dep
     assert any(
         sentence in others[0]
         for sentence in ("error SMCI-513", "error SMCI-514", "record 3 of staging tells of it already")
-    )
+    ), others[0]
 
 
 def test_what_a_rollback_goes_back_to_must_be_approved_still(deployment: Deployment) -> None:

@@ -8,8 +8,8 @@ import signal
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
+from ci_scripts.errors import InvocationFailed
 from tests.support.deployment import failed, start, succeeded
 from tests.support.servers import create_role
 from tests.support.stage import ASYNCHRONOUS, QUALITY, REAL_TIME, SERVERLESS, Stage
@@ -192,7 +192,7 @@ def test_an_endpoint_gives_way_to_a_batch_transform_only_when_that_was_asked_for
     succeeded(stage.host(SERVERLESS))
     assert "is serverless and is to be batch-transform" in failed(stage.host(batch(stage)), "SMCI-608")
     succeeded(stage.host(batch(stage), REPLACE_ENDPOINT="true"))
-    with pytest.raises(ClientError, match="not found"):
+    with pytest.raises(InvocationFailed, match="not found"):
         stage.prediction()
     succeeded(stage.host(REAL_TIME))
     assert stage.prediction() == pytest.approx(5, abs=0.5)

@@ -190,9 +190,8 @@ def test_a_transform_step_leaves_an_answer_beside_each_file(world: World) -> Non
     assert float(world.object("scores/sub/b.csv.out")) > 0
     name = job_of(world, arn, "Score", "TransformJob")
     assert world.sagemaker.describe_transform_job(TransformJobName=name)["TransformJobStatus"] == "Completed"
-    assert [each["TransformJobName"] for each in world.sagemaker.list_transform_jobs()["TransformJobSummaries"]] == [
-        name
-    ]
+    listed = world.sagemaker.list_transform_jobs(NameContains=name)["TransformJobSummaries"]
+    assert [each["TransformJobName"] for each in listed] == [name]
 
 
 def test_a_tuning_step_trains_and_finds_the_best(world: World) -> None:
