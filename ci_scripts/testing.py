@@ -6,7 +6,7 @@ For annotations: the fixtures hand these out already. The page of the component 
 from __future__ import annotations
 
 from ci_scripts.errors import InvocationFailed
-from ci_scripts.test.held_out import HeldOut
-from ci_scripts.test.target import Endpoint
+from ci_scripts.predictions.held_out import HeldOut
+from ci_scripts.predictions.target import Endpoint
 
 __all__ = ["Endpoint", "HeldOut", "InvocationFailed"]

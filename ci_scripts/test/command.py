@@ -16,15 +16,15 @@ from ci_scripts.settings import Project
 if TYPE_CHECKING:
     from ci_scripts.aws import Aws
     from ci_scripts.export import Export
+    from ci_scripts.predictions.held_out import HeldOut
+    from ci_scripts.predictions.target import Endpoint
     from ci_scripts.quality import Load, Quality
     from ci_scripts.registry import ModelPackage
-    from ci_scripts.test.held_out import HeldOut
     from ci_scripts.test.load import Loaded
     from ci_scripts.test.measurement import Measurement
     from ci_scripts.test.plugin import Run
     from ci_scripts.test.report import Report
     from ci_scripts.test.shared import Measured, Work
-    from ci_scripts.test.target import Endpoint
 
 _TESTS, _QUALITY = "tests", "quality.yml"
 
@@ -133,11 +133,12 @@ class Prepared(NamedTuple):
 def _prepare(
     aws: Aws, exported: Export, quality: Quality | None, quality_path: Path, package: ModelPackage, project: Project
 ) -> Prepared:
+    from ci_scripts.predictions import held_out, target
     from ci_scripts.quality import Request
-    from ci_scripts.test import comparison, held_out, measurement, shared
+    from ci_scripts.test import comparison
     from ci_scripts.test.shared import Compared, Work
 
-    endpoint = shared.endpoint(
+    endpoint = target.endpoint(
         aws,
         exported.hosting,
         exported.endpoint_name,
@@ -152,7 +153,7 @@ def _prepare(
         data = held_out.load(quality.data, exported.model_package_arn, aws.sagemaker, aws.s3)
         job.say(f"{len(data.labels)} of {data.total} rows of {data.source}")
         _require_sense(quality, data)
-        endpoint.classes = measurement.classes_of(data, quality.request.classes)
+        endpoint.classes = target.classes_of(data, quality.request.classes)
         measured, result, failure = _measured(endpoint, quality, data)
     work = Work(endpoint, quality, quality_path, data, measured)
     if not quality.comparisons:

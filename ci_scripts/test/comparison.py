@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ci_scripts import aws_errors, endpoint, errors, export, hosting, job
 from ci_scripts.hosting import on_endpoint
+from ci_scripts.predictions import target as predictions
+from ci_scripts.predictions.held_out import HeldOut
 from ci_scripts.quality import MIN_ROWS, Comparison, Quality
-from ci_scripts.test import bootstrap, shared
-from ci_scripts.test.held_out import HeldOut
-from ci_scripts.test.measurement import Measurement, classes_of, measure
+from ci_scripts.test import bootstrap
+from ci_scripts.test.measurement import Measurement, measure
 from ci_scripts.test.shared import Compared
 
 if TYPE_CHECKING:
@@ -130,8 +131,8 @@ def _asked(aws: Aws, champion: Champion, quality: Quality, data: HeldOut, stage:
     """What the champion makes of the held-out data. Raises ChampionNotAsked."""
     from botocore.exceptions import ClientError
 
-    target = shared.endpoint(aws, champion.kind, champion.endpoint_name, stage, champion.packages, quality.request)
-    target.classes = classes_of(data, quality.request.classes)
+    target = predictions.endpoint(aws, champion.kind, champion.endpoint_name, stage, champion.packages, quality.request)
+    target.classes = predictions.classes_of(data, quality.request.classes)
     try:
         answered = measure(target, data)
     except ClientError as error:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from ci_scripts import quality_rules, text
 from ci_scripts.errors import MetricUndefined
+from ci_scripts.predictions.answers import Answers
+from ci_scripts.predictions.held_out import HeldOut
+from ci_scripts.predictions.target import Endpoint, positive
 from ci_scripts.quality import Column, Label, Threshold
 from ci_scripts.test import class_metrics, metrics
-from ci_scripts.test.answers import Answers, Classes
-from ci_scripts.test.held_out import HeldOut
 from ci_scripts.test.load import Loaded
-from ci_scripts.test.target import Endpoint
 
 
 class Segment(NamedTuple):
@@ -203,17 +203,6 @@ def _where(threshold: Threshold, name: str) -> str:
 def numbers(labels: Sequence[Label]) -> list[float]:
     """Labels or predictions of which it is known that they are numbers."""
     return [float(label) for label in labels]
-
-
-def positive(held_out: HeldOut) -> Label:
-    """The class that precision, recall, F1 and a single score are of."""
-    return 1.0 if held_out.positive is None else held_out.positive
-
-
-def classes_of(held_out: HeldOut, declared: Sequence[Label]) -> Classes:
-    """What the data says about the classes of an answer; `declared` are those of scores in quality.yml."""
-    in_scores = declared or (tuple(held_out.known) if held_out.is_text else ())
-    return Classes(in_scores, positive(held_out), held_out.is_text)
 
 
 def _cuts(held_out: HeldOut) -> bool:

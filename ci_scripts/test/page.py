@@ -1,31 +1,25 @@
 """report.html: what a test run came to, as a page of its own, without script, font or picture from anywhere else.
 
-Called by the test command. This module chooses what is shown; report.template.html is the HTML, and Jinja2 escapes it.
+Called by the test command. This module chooses what is shown; report.template.html is the HTML.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
-from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
-
-from ci_scripts import job, text
+from ci_scripts import job, page, text
 from ci_scripts.errors import MetricUndefined
+from ci_scripts.page import plots
+from ci_scripts.page.plots import Plot
+from ci_scripts.predictions.held_out import HeldOut
 from ci_scripts.quality import Label
 from ci_scripts.quality_rules import LATENCY
-from ci_scripts.test import metrics, plots
-from ci_scripts.test.held_out import HeldOut
+from ci_scripts.test import metrics
 from ci_scripts.test.measurement import Measurement, numbers
-from ci_scripts.test.plots import Plot
 from ci_scripts.test.report import MOST_SEGMENTS, Check, Report, bound, number, of_segment
 
-_LONGEST_TEXT = 20_000  # characters of one test's failure; the job log has it whole
 _LARGEST_PLOTTED = 1e100  # beyond it, differences of two numbers may be infinite
 _MOST_CLASSES = 20
 _MOST_FAILURES = 5  # kinds of failed requests
@@ -70,7 +64,9 @@ def write(report: Report) -> None:
 
 def html(report: Report) -> str:
     """The page."""
-    return _template().render(
+    return page.render(
+        __package__,
+        "report.template.html",
         report=report,
         figures=list(figures(report)),
         failures=_failures(report),
@@ -80,29 +76,8 @@ def html(report: Report) -> str:
         of_segment=of_segment,
         most_segments=MOST_SEGMENTS,
         in_milliseconds=LATENCY,
-        width=plots.WIDTH,
-        height=plots.HEIGHT,
         tests=sorted(report.outcomes, key=lambda outcome: outcome.outcome not in ("failed", "error")),
     )
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(files(__package__).joinpath("report.template.html").read_text(encoding="utf-8"))
-
-
-def _shown(content: Any) -> str:
-    """What an expression of the template comes to: Jinja2 calls this before it escapes.
-
-    Control characters (colours of a terminal, bytes of an answer) are not allowed in HTML.
-    """
-    if isinstance(content, Markup):  # what a macro of the template returned
-        return content
-    shown = re.sub(r"\x1b\[[0-9;]*m|[^\n\t -~\xa0-\U0010ffff]", "", str(content))
-    return shown if len(shown) <= _LONGEST_TEXT else f"{shown[:_LONGEST_TEXT]}\n... (cut)"
 
 
 def _title(check: Check) -> str:

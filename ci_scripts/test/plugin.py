@@ -16,11 +16,11 @@ import pytest
 
 from ci_scripts import text
 from ci_scripts.errors import SagemakerCiError
+from ci_scripts.predictions.held_out import HeldOut
+from ci_scripts.predictions.target import Endpoint
 from ci_scripts.quality import Comparison, Threshold
 from ci_scripts.test import shared
-from ci_scripts.test.held_out import HeldOut
 from ci_scripts.test.shared import Compared, Measured, Work
-from ci_scripts.test.target import Endpoint
 
 
 class Outcome(NamedTuple):

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from ci_scripts import job, text
 from ci_scripts.job import Job
+from ci_scripts.predictions.held_out import HeldOut
 from ci_scripts.quality import Comparison, Threshold
 from ci_scripts.quality_rules import LATENCY
 from ci_scripts.test import metrics
-from ci_scripts.test.held_out import HeldOut
 from ci_scripts.test.measurement import Measurement, Segment
 from ci_scripts.test.plugin import Outcome
 from ci_scripts.test.shared import Compared

@@ -10,13 +10,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ci_scripts import hosting
 from ci_scripts import quality as quality_file
 from ci_scripts.aws import Aws
+from ci_scripts.predictions.held_out import HeldOut, Row
+from ci_scripts.predictions.target import Endpoint, classes_of, endpoint
 from ci_scripts.quality import Comparison, Quality, Threshold
-from ci_scripts.test.held_out import HeldOut, Row
-from ci_scripts.test.measurement import Measurement, Segment, classes_of, worst
-from ci_scripts.test.target import Endpoint
+from ci_scripts.test.measurement import Measurement, Segment, worst
 
 
 class Measured(NamedTuple):
@@ -81,14 +80,6 @@ class Work(NamedTuple):
     """What every metric of quality.yml came to, before the first test: tests in parallel do not disturb latencies."""
     compared: Mapping[str, Compared] = MappingProxyType({})
     """What every comparison came to."""
-
-
-def endpoint(
-    aws: Aws, kind: str, name: str, stage: str, model_package_arn: str, request: quality_file.Request
-) -> Endpoint:
-    """The endpoint under test, of this kind of hosting, with clients of this process."""
-    predictor = hosting.of(kind).predictor(aws, name)
-    return Endpoint(predictor, name, stage, model_package_arn, request, region=aws.region, hosting=kind)
 
 
 def to_json(work: Work) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ci_scripts import errors, testing
+from ci_scripts.predictions.target import Endpoint
 from ci_scripts.test import plugin
-from ci_scripts.test.target import Endpoint
 from tests.support.documented_commands import PAGES, blocks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +82,7 @@ def test_no_seed_and_no_example_imports_anything_else(source: str) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["import ci_scripts.errors", "from ci_scripts import errors", "from ci_scripts.test.target import Endpoint"],
+    ["import ci_scripts.errors", "from ci_scripts import errors", "from ci_scripts.predictions.target import Endpoint"],
 )
 def test_an_import_from_the_inside_is_noticed(source: str) -> None:
     assert not set(imports(source)) <= PUBLIC

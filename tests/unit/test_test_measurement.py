@@ -13,9 +13,10 @@ from sklearn import metrics as sklearn_metrics
 
 from ci_scripts import quality
 from ci_scripts.errors import HeldOutDataInvalid, InvalidPredictions, MetricUndefined
+from ci_scripts.predictions import answers, held_out, target
+from ci_scripts.predictions.held_out import HeldOut
 from ci_scripts.quality import Data, Threshold
-from ci_scripts.test import answers, held_out, measurement
-from ci_scripts.test.held_out import HeldOut
+from ci_scripts.test import measurement
 from ci_scripts.test.measurement import Measurement, Segment
 
 
@@ -27,7 +28,7 @@ def answered(
     found: HeldOut, body: Any, name: str = "", labels: dict[str, Any] | None = None, declared: Any = ()
 ) -> Measurement:
     content = body if isinstance(body, str) else json.dumps(body)
-    classes = measurement.classes_of(found, declared)
+    classes = target.classes_of(found, declared)
     result = answers.decode(content.encode(), len(found.labels), name, labels, classes)
     return Measurement(result.values, [1.0], result)
 

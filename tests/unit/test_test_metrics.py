@@ -11,9 +11,9 @@ from sklearn import metrics as sklearn_metrics
 
 from ci_scripts import quality_rules
 from ci_scripts.errors import MetricUndefined
+from ci_scripts.predictions.answers import Answers
+from ci_scripts.predictions.held_out import HeldOut
 from ci_scripts.test import class_metrics, metrics
-from ci_scripts.test.answers import Answers
-from ci_scripts.test.held_out import HeldOut
 from ci_scripts.test.measurement import Measurement
 from ci_scripts.test.metrics import CLASSIFICATION, REGRESSION
 

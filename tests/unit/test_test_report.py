@@ -11,9 +11,10 @@ from html.parser import HTMLParser
 import pytest
 
 from ci_scripts.job import Job
+from ci_scripts.page import plots
+from ci_scripts.predictions.held_out import HeldOut
 from ci_scripts.quality import Label, Load, Threshold
-from ci_scripts.test import page, plots, report
-from ci_scripts.test.held_out import HeldOut
+from ci_scripts.test import page, report
 from ci_scripts.test.load import Loaded
 from ci_scripts.test.measurement import Measurement, Segment
 from ci_scripts.test.plugin import Outcome

@@ -11,13 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ci_scripts import errors, transforms
+from ci_scripts import errors, hosting, transforms
+from ci_scripts.aws import Aws
 from ci_scripts.errors import InvalidPredictions, RequestTooLarge, TransformFailed
 from ci_scripts.hosting.kind import Ask, Predictor
-from ci_scripts.quality import Request
-from ci_scripts.test import answers, payload
-from ci_scripts.test.answers import NUMBERS, Answers, Classes
-from ci_scripts.test.payload import LARGEST_BODY, Row
+from ci_scripts.predictions import answers, payload
+from ci_scripts.predictions.answers import NUMBERS, Answers, Classes
+from ci_scripts.predictions.held_out import HeldOut
+from ci_scripts.predictions.payload import LARGEST_BODY, Row
+from ci_scripts.quality import Label, Request
 
 
 class Endpoint:
@@ -153,6 +155,23 @@ class Endpoint:
     @cached_property
     def _transform_answer(self) -> Callable[..., Any]:
         return transforms.load(self._request.transform_answer, Path.cwd())
+
+
+def endpoint(aws: Aws, kind: str, name: str, stage: str, model_package_arn: str, request: Request) -> Endpoint:
+    """The endpoint of this kind of hosting, with clients of this process."""
+    predictor = hosting.of(kind).predictor(aws, name)
+    return Endpoint(predictor, name, stage, model_package_arn, request, region=aws.region, hosting=kind)
+
+
+def positive(held_out: HeldOut) -> Label:
+    """The class that precision, recall, F1 and a single score are of."""
+    return 1.0 if held_out.positive is None else held_out.positive
+
+
+def classes_of(held_out: HeldOut, declared: Sequence[Label]) -> Classes:
+    """What the data says about the classes of an answer; `declared` are those of scores in quality.yml."""
+    in_scores = declared or (tuple(held_out.known) if held_out.is_text else ())
+    return Classes(in_scores, positive(held_out), held_out.is_text)
 
 
 def _plain(prediction: Any) -> Any:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from ci_scripts.errors import InvalidPredictions
+from ci_scripts.predictions import answer_rows
+from ci_scripts.predictions.answer_rows import as_number, excerpt, is_score_list
 from ci_scripts.quality import Label
-from ci_scripts.test import answer_rows
-from ci_scripts.test.answer_rows import as_number, excerpt, is_score_list
 
 
 class Answers(NamedTuple):

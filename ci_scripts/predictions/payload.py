@@ -12,8 +12,8 @@ from typing import Any
 
 from ci_scripts import transforms
 from ci_scripts.errors import RequestTooLarge, TransformFailed
+from ci_scripts.predictions import held_out
 from ci_scripts.quality import Request
-from ci_scripts.test import held_out
 
 Row = Sequence[float | str | None]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ci_scripts import quality
 from ci_scripts.errors import InvalidPredictions
-from ci_scripts.test import answers
-from ci_scripts.test.answers import FORMATS, decode
+from ci_scripts.predictions import answers
+from ci_scripts.predictions.answers import FORMATS, decode
 
 GOLDEN = json.loads(
     (Path(__file__).parents[1] / "fixtures/golden/containers/xgboost-3.0-5.json").read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ci_scripts.errors import RequestTooLarge
+from ci_scripts.predictions import payload
+from ci_scripts.predictions.held_out import Row
 from ci_scripts.quality import Request
-from ci_scripts.test import payload
-from ci_scripts.test.held_out import Row
 
 
 def test_csv_has_a_line_per_row_and_nothing_for_a_missing_value() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ci_scripts.errors import HeldOutDataInvalid, HeldOutDataMissing, OutsideRepository
+from ci_scripts.predictions import held_out
 from ci_scripts.quality import Data
-from ci_scripts.test import held_out
 
 NOT_ASKED: Any = (None, None)
 """The clients of SageMaker and S3, where a file of the repository is read."""
