@@ -105,7 +105,7 @@ def prepare(cloudformation: CloudFormationClient, plan: Plan, action: Action, po
         description = _wait_for_change_set(cloudformation, plan.stack_name, arn or name, poll_seconds)
         change_set = ChangeSet(name, description["ChangeSetId"], description["StackId"], plan, action)
         if description["Status"] == "CREATE_COMPLETE":
-            for page in cloudformation.get_paginator("describe_change_set").paginate(ChangeSetName=change_set.arn):
+            for page in _pages(cloudformation, plan.stack_name, change_set.arn, description):
                 for change in page["Changes"]:
                     job.say(stack_rules.change_text(change))
             return change_set
@@ -157,18 +157,34 @@ def _create(cloudformation: CloudFormationClient, plan: Plan, action: Action, na
 def _wait_for_change_set(
     cloudformation: CloudFormationClient, stack_name: str, name: str, poll_seconds: float
 ) -> DescribeChangeSetOutputTypeDef:
-    from botocore.exceptions import ClientError
-
     where: Any = {} if name.startswith("arn:") else {"StackName": stack_name}
     while True:
-        try:
-            description = cloudformation.describe_change_set(ChangeSetName=name, **where)
-        except ClientError as error:
-            _raise_if_contended(cloudformation, stack_name, None, error)
-            raise
+        description = _describe(cloudformation, stack_name, ChangeSetName=name, **where)
         if description["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
             return description
         job.pause(min(poll_seconds, 3))  # a matter of seconds
+
+
+def _pages(
+    cloudformation: CloudFormationClient, stack_name: str, arn: str, first: DescribeChangeSetOutputTypeDef
+) -> Iterator[DescribeChangeSetOutputTypeDef]:
+    """The whole description of a change set, of which the first page is here already."""
+    page = first
+    yield page
+    while token := page.get("NextToken"):
+        page = _describe(cloudformation, stack_name, ChangeSetName=arn, NextToken=token)
+        yield page
+
+
+def _describe(cloudformation: CloudFormationClient, stack_name: str, **request: Any) -> DescribeChangeSetOutputTypeDef:
+    """What DescribeChangeSet tells. Another deployment that is executed removes the change set: StackContended."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return cloudformation.describe_change_set(**request)
+    except ClientError as error:
+        _raise_if_contended(cloudformation, stack_name, None, error)
+        raise
 
 
 def _raise_if_contended(

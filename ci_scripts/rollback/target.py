@@ -44,12 +44,30 @@ def find(aws: Aws, project: Project, stage: str, asked: str | None, taken_back: 
     serving = there.get("ModelPackageName", "") if unrecorded else latest.model_package_arn
     said = f"the stack holds {serving}, which no record tells of" if unrecorded else _told(latest)
     job.say(f"{stage} now: {said}")
-    if taken_back and taken_back != serving:
+    begun = _begun(history, latest, there) if unrecorded else None
+    if taken_back and taken_back != (latest.model_package_arn if begun else serving):
         job.say(f"Nothing to do: {taken_back} is not what {stage} serves.")
         return None
-    record = _choose(history, latest, asked, unrecorded=unrecorded, told_from=bool(taken_back))
+    if begun and not asked:
+        job.say(f"A rollback from version {latest.version} has begun and is not on record. This one finishes it.")
+        record = begun
+    else:
+        record = _choose(history, latest, asked, unrecorded=unrecorded, told_from=bool(taken_back))
     job.say(f"back to:  {_told(record)}")
     return Target(record, latest)
+
+
+def _begun(history: History, latest: Record, there: Mapping[str, Any]) -> Record | None:
+    """What a rollback of the newest deployment goes back to, if the stack holds just that already.
+
+    Its job was lost, or it is another one that has not written its record yet: going back to the newest record would
+    bring back what somebody has just taken away.
+    """
+    try:
+        record = deployment_record.before(latest, history.newest_first(before=latest.number))
+    except errors.NothingToRollBackTo:
+        return None
+    return record if agrees(there, record.deployed.parameters) else None
 
 
 def _choose(history: History, latest: Record, asked: str | None, *, unrecorded: bool, told_from: bool) -> Record:

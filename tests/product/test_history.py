@@ -8,7 +8,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -22,54 +21,8 @@ from tests.product.test_iam import PREFIX, Job
 from tests.product.test_oidc_roles import Roles, roles  # noqa: F401
 from tests.support.deployment import Deployment, create_user, deployment, failed, forbid, succeeded  # noqa: F401
 from tests.support.hosting import model_predicting
+from tests.support.records import deploy_version, of_pipeline, records, told, two_versions
 from tests.support.servers import REGION
-
-LONG_AGO = "2026-01-01T00:00:00Z"
-
-
-def of_pipeline(number: int, attempt: int = 1, person: str = "alice", began: str = LONG_AGO) -> dict[str, str]:
-    """GitLab's predefined variables of a job in this pipeline."""
-    return {
-        "CI_JOB_ID": f"{number}{attempt}",
-        "CI_JOB_URL": f"https://gitlab.example.com/team/deploy/-/jobs/{number}{attempt}",
-        "CI_PIPELINE_ID": str(number),
-        "CI_PIPELINE_CREATED_AT": began,
-        "CI_PROJECT_ID": "4711",
-        "CI_PROJECT_URL": "https://gitlab.example.com/team/deploy",
-        "CI_COMMIT_SHA": f"{number:040}",
-        "GITLAB_USER_LOGIN": person,
-    }
-
-
-def records(deployment: Deployment, stage: str = "staging") -> list[dict[str, Any]]:
-    """All records of the stage, oldest first, as they are in S3."""
-    s3, bucket = deployment.aws.client("s3"), deployment.project.bucket
-    prefix = f"sagemaker-{deployment.project.name}-{deployment.project.id}-history/{stage}/"
-    keys = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
-    assert keys == [f"{prefix}{number:08}.json" for number in range(1, len(keys) + 1)]
-    return [json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()) for key in keys]
-
-
-def told(deployment: Deployment) -> list[str]:
-    """`EVENT VERSION of PIPELINE` of every record."""
-    return [
-        f"{each['Event']} {each['ModelPackageArn'].rpartition('/')[2]} of {each['Deployment'].get('PipelineId', '?')}"
-        for each in records(deployment)
-    ]
-
-
-def deploy_version(deployment: Deployment, arn: str, **variables: str) -> CompletedProcess[str]:
-    deployment.build(arn)
-    return deployment.deploy(**variables)
-
-
-def two_versions(deployment: Deployment) -> tuple[str, str]:
-    """Version 1, which predicts 4, was deployed by pipeline 7, and version 2, which predicts 9, by pipeline 8."""
-    older, newer = deployment.register(model_predicting(4.0)), deployment.register(model_predicting(9.0))
-    succeeded(deploy_version(deployment, older, **of_pipeline(7)))
-    succeeded(deploy_version(deployment, newer, **of_pipeline(8)))
-    return older, newer
-
 
 # --- what is recorded ------------------------------------------------------------------------------------------------
 
@@ -287,81 +240,6 @@ def test_status_says_what_is_wrong_with_the_name_of_a_project(deployment: Deploy
     assert "--project is 'abalone', expected NAME/ID or NAME/ID/BUCKET" in error
     gone = failed(deployment.run("status", "--project", "abalone/p-1"), "SMCI-508")
     assert "s3://sagemaker-p-1-" in gone
-
-
-# --- rollback --------------------------------------------------------------------------------------------------------
-
-
-def test_a_rollback_brings_back_what_served_before_byte_for_byte(deployment: Deployment) -> None:
-    older, newer = two_versions(deployment)
-    for path in deployment.folder.iterdir():
-        if path.is_file():
-            path.unlink()  # no export, no checkout
-    log = succeeded(deployment.run("rollback", "--stage", "staging", **of_pipeline(8, attempt=2, person="bob")))
-    assert "staging now: version 2, deployed on " in log
-    assert "back to:  version 1, deployed on " in log
-    assert deployment.prediction() == pytest.approx(4.0)
-    assert told(deployment)[2:] == ["rolled back 1 of 8"]
-    first, _, last = records(deployment)
-    assert last["Export"] == first["Export"]
-    assert newer in last["TakenBack"]
-
-    again = deployment.run("rollback", "--stage", "staging", **of_pipeline(9, person="carol"))
-    assert "staging was rolled back to version 1 on " in failed(again, "SMCI-513")
-    assert ", by bob, https://gitlab.example.com/" in again.stderr
-    same = deployment.run("rollback", "--stage", "staging", "--to", older, **of_pipeline(9))
-    assert "staging serves version 1 already" in failed(same, "SMCI-512")
-    gone = deployment.run("rollback", "--stage", "staging", SMCI_ROLLBACK_FROM=newer, **of_pipeline(9))
-    assert f"Nothing to do: {newer} is not what staging serves." in succeeded(gone)
-
-    undone = deployment.run("rollback", "--stage", "staging", SMCI_ROLLBACK_TO="2", **of_pipeline(9))
-    succeeded(undone)
-    assert deployment.prediction() == pytest.approx(9.0)
-    assert told(deployment)[3:] == ["rolled back 2 of 9"]
-    assert records(deployment)[-1]["TakenBack"] == {}
-
-
-def test_what_no_record_tells_of_is_rolled_back_to_the_newest_record(deployment: Deployment) -> None:
-    older, newer = deployment.register(model_predicting(4.0)), deployment.register(model_predicting(9.0))
-    succeeded(deploy_version(deployment, older, **of_pipeline(7)))
-    user, keys = create_user(deployment.aws)
-    forbid(deployment.aws, user, "s3:PutObject")
-    failed(deploy_version(deployment, newer, **of_pipeline(8), **keys), "SMCI-509")  # it serves, and is not recorded
-    assert deployment.prediction() == pytest.approx(9.0)
-    log = succeeded(deployment.run("rollback", "--stage", "staging", **of_pipeline(8, attempt=3)))
-    assert f"staging now: the stack holds {newer}, which no record tells of" in log
-    assert deployment.prediction() == pytest.approx(4.0)
-    assert told(deployment) == ["deployed 1 of 7"]
-
-
-def test_of_two_rollbacks_at_once_one_wins_and_the_other_is_told(deployment: Deployment) -> None:
-    two_versions(deployment)
-
-    def roll_back(pipeline: int) -> CompletedProcess[str]:
-        return deployment.run("rollback", "--stage", "staging", **of_pipeline(pipeline))
-
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(roll_back, (8, 9)))
-    assert deployment.prediction() == pytest.approx(4.0)
-    assert len(records(deployment)) == 3
-    told_of = [result.stdout + result.stderr for result in results]
-    others = [text for text in told_of if "record 3 of staging: rolled back" not in text]
-    assert len(others) == 1
-    assert any(
-        sentence in others[0]
-        for sentence in ("error SMCI-513", "error SMCI-514", "record 3 of staging tells of it already")
-    ), others[0]
-
-
-def test_what_a_rollback_goes_back_to_must_be_approved_still(deployment: Deployment) -> None:
-    older, _ = two_versions(deployment)
-    deployment.aws.client("sagemaker").update_model_package(ModelPackageArn=older, ModelApprovalStatus="Rejected")
-    failed(deployment.run("rollback", "--stage", "staging", **of_pipeline(8)), "SMCI-403")
-    assert deployment.prediction() == pytest.approx(9.0)
-
-
-def test_where_nothing_is_recorded_there_is_nothing_to_go_back_to(deployment: Deployment) -> None:
-    assert "nothing is recorded of prod" in failed(deployment.run("rollback", "--stage", "prod"), "SMCI-512")
 
 
 # --- who may ---------------------------------------------------------------------------------------------------------

@@ -128,6 +128,7 @@ def test_the_log_says_what_keeps_a_version_from_being_taken_back(
 
 def test_a_version_that_waits_is_announced_once_with_what_it_comes_from(trigger: Trigger) -> None:
     told, sagemaker = announced(trigger), trigger.aws.client("sagemaker")
+    trigger.retry_every(30)  # the stamp is here before a look without it gives up
     arn = trigger.register("PendingManualApproval")
     sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties=STAMP)
     sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties={"note": "again"})
