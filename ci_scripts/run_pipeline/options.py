@@ -102,7 +102,9 @@ def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
     from_input = _json_object(
         "SMCI_PIPELINE_PARAMETERS", environ.get("SMCI_PIPELINE_PARAMETERS") or "{}", as_written=True
     )
-    parameters = {name: _parameter_text(name, content) for name, content in from_input.items()}
+    given = {name: _parameter_text(name, content) for name, content in from_input.items()}
+    # SageMaker takes no empty text; a pipeline input of GitLab that nobody filled in is one.
+    parameters = {name: text for name, text in given.items() if text}
     for pair in arguments.parameter:
         name, equals, text = pair.partition("=")
         if not (name and equals):

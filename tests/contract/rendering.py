@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema
 import yaml
@@ -30,11 +30,16 @@ Config = dict[str, Any]
 Include = tuple[str, Config]
 
 
+class _File(NamedTuple):
+    path: str
+    type: str = "blob"
+
+
 class _Files:
     """What the renderer asks of a repository: the consumer's one file, or this checkout when there is none."""
 
-    def __init__(self, configuration: str | None = None) -> None:
-        self.configuration = configuration
+    def __init__(self, configuration: str | None = None, paths: Sequence[str] = ()) -> None:
+        self.configuration, self.paths = configuration, paths
 
     def read(self, sha: str, path: str) -> bytes | None:
         if self.configuration is not None:
@@ -42,7 +47,7 @@ class _Files:
         return (ROOT / path).read_bytes() if (ROOT / path).is_file() else None
 
     def tree(self, sha: str, path: str = "", *, recursive: bool = False) -> Sequence[Entry]:
-        return []
+        return [_File(path) for path in self.paths]
 
     def resolve(self, ref: str) -> str | None:
         return SHA if ref == __version__ else None
@@ -69,11 +74,17 @@ def render(
 
 
 def _around(
-    predefined: Mapping[str, str], given: Mapping[str, str], text: str = "", masked: frozenset[str] = frozenset()
+    predefined: Mapping[str, str],
+    given: Mapping[str, str],
+    text: str = "",
+    masked: frozenset[str] = frozenset(),
+    changed: Sequence[str] | None = None,
+    paths: Sequence[str] = (),
 ) -> Surroundings:
     return Surroundings(
         predefined,
-        Source("data-science/abalone", _Files(text), SHA),
+        Source("data-science/abalone", _Files(text, paths), SHA),
+        changed=lambda compare_to: None if changed is None else list(changed),
         given=lambda environment: [Variable(key, value) for key, value in given.items()],
         masked=masked,
         find_project=lambda path: _Files() if path == COMPONENTS else None,
@@ -84,13 +95,22 @@ def jobs_of(rendered: Config) -> dict[str, Config]:
     return {name: job for name, job in rendered.items() if isinstance(job, dict) and "script" in job}
 
 
-def pipeline(rendered: Config, given: Mapping[str, str] | None = None, **variables: str) -> dict[str, CompiledJob]:
+def pipeline(
+    rendered: Config,
+    given: Mapping[str, str] | None = None,
+    *,
+    changed: Sequence[str] | None = None,
+    paths: Sequence[str] = (),
+    **variables: str,
+) -> dict[str, CompiledJob]:
     """The jobs of a pipeline with these predefined variables, in order: those whose rules let them in.
 
-    `given` are CI/CD variables of the settings.
+    `given` are CI/CD variables of the settings. `changed` are the paths that differ, None where GitLab cannot tell,
+    `paths` those of the repository.
     """
+    around = _around(SERVER | variables, given or {}, changed=changed, paths=paths)
     try:
-        return {job.name: job for job in compile_pipeline(rendered, _around(SERVER | variables, given or {})).jobs}
+        return {job.name: job for job in compile_pipeline(rendered, around).jobs}
     except NoPipeline:
         return {}
 

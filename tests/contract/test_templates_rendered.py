@@ -61,6 +61,37 @@ def test_a_merge_request_checks_and_neither_trains_nor_deploys(seeds: Any) -> No
     assert [job.config["interruptible"] for job in jobs.values()] == [True, True]
 
 
+@pytest.mark.parametrize("kind", ["push", "merge request"])
+@pytest.mark.parametrize(
+    ("changed", "trains"),
+    [
+        (["README.md"], False),
+        (["docs/model.md", "README.md"], False),
+        (["README.md", "pipelines/abalone/preprocess.py"], True),
+        ([".gitlab-ci.yml"], True),
+        (["requirements.txt"], True),
+        (["data/rows.csv"], True),
+        (None, True),
+    ],
+)
+def test_the_seed_trains_for_what_training_depends_on(kind: str, changed: list[str] | None, trains: bool) -> None:
+    paths = [str(path.relative_to(ROOT / "seed-build")) for path in (ROOT / "seed-build").rglob("*")]
+    jobs = pipeline(check(render(seed("seed-build"))), changed=changed, paths=paths, **KINDS[kind])
+    assert list(jobs) == (["training"] if trains else [])
+    assert all(("SMCI_CHECK" in job.variables) is (kind == "merge request") for job in jobs.values())
+
+
+def test_paths_that_do_not_exist_keep_nothing_from_training() -> None:
+    rendered = render(configuration(("training", {"stage": "test", "changes": ["pipeline/**/*"]})))
+    assert list(pipeline(rendered, changed=["a.py"], paths=["a.py"], **KINDS["push"])) == ["training"]
+
+
+@pytest.mark.parametrize("kind", ["schedule", "trigger"])
+def test_what_no_commit_started_trains_whatever_changed(kind: str) -> None:
+    rendered = render(seed("seed-build"))
+    assert list(pipeline(rendered, paths=["pipelines/abalone/pipeline.py"], **KINDS[kind])) == ["training"]
+
+
 @pytest.mark.parametrize("kind", ["feature branch", "tag"])
 def test_other_branches_and_tags_run_nothing(seeds: Any, kind: str) -> None:
     assert not seeds(kind)
@@ -176,7 +207,10 @@ def test_stages_and_environments_can_be_renamed() -> None:
 
 def test_own_rules_replace_those_of_the_component() -> None:
     rules = [{"if": '$CI_COMMIT_BRANCH == "feature"', "variables": {"SMCI_CHECK": "true"}}]
-    assert include("model-build", {"rules": rules})["training"]["rules"] == rules
+    rendered = check(render(configuration(("model-build", {"stage": "test", "rules": rules}))))
+    trained = {kind: pipeline(rendered, **KINDS[kind]) for kind in KINDS}
+    assert [kind for kind, jobs in trained.items() if jobs] == ["feature branch"]
+    assert trained["feature branch"]["training"].variables["SMCI_CHECK"] == "true"
 
 
 def test_tags_replace_the_default_ones_also_when_there_are_none() -> None:

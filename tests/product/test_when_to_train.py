@@ -1,0 +1,148 @@
+"""When the component `training` trains: by what a commit changes, by schedules, by `New pipeline` with its inputs."""
+
+# ruff: noqa: F811 - the fixture is used under the name it is imported by
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from ci_scripts import __version__
+from tests.support.component_project import COMPONENTS, Released, deploy_variables, released  # noqa: F401 - the fixture
+from tests.support.gitlab_client import commit, log_of, pipeline_of, settled, statuses
+from tests.support.servers import Aws, Project, create_project
+from tests.support.waiting import wait_for
+
+# A condition takes no job, and its parameter shows what arrived.
+PIPELINE = """
+def get_pipeline():
+    threshold = {"Get": "Parameters.Threshold"}
+    compare = {"Conditions": [{"Type": "LessThan", "LeftValue": 1, "RightValue": threshold}], "IfSteps": []}
+    return {
+        "Version": "2020-12-01",
+        "Parameters": [{"Name": "Threshold", "Type": "Float", "DefaultValue": 6.0}],
+        "Steps": [{"Name": "Compare", "Type": "Condition", "Arguments": compare}],
+    }
+"""
+
+
+class Models(NamedTuple):
+    """A repository with two models, and their SageMaker projects."""
+
+    repository: Any
+    aws: Aws
+    projects: dict[str, Project]
+
+    def trained_by(self, sha: str, **filters: str) -> set[str]:
+        """The jobs of the pipeline of a commit, all of which succeeded."""
+        return self.of(pipeline_of(self.repository, sha, **filters))
+
+    def of(self, pipeline: Any) -> set[str]:
+        done = settled(self.repository, pipeline)
+        assert done.yaml_errors is None
+        found = statuses(done)
+        logs = {name: log_of(self.repository, done, name) for name, status in found.items() if status != "success"}
+        assert not logs
+        return set(found)
+
+    def parameters(self, model: str) -> list[list[dict[str, str]]]:
+        """Of the model's executions, the newest first."""
+        sagemaker = self.aws.client("sagemaker")
+        found = sagemaker.list_pipeline_executions(PipelineName=self.projects[model].group, SortOrder="Descending")
+        return [
+            sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=each["PipelineExecutionArn"])[
+                "PipelineParameters"
+            ]
+            for each in found["PipelineExecutionSummaries"]
+        ]
+
+
+def files(projects: dict[str, Project]) -> dict[str, str]:
+    include = [
+        {
+            "component": f"$CI_SERVER_FQDN/{COMPONENTS}/model-build@{__version__}",
+            "inputs": {
+                "job_name": f"train-{name}",
+                "image": f"$CI_REGISTRY/{COMPONENTS}/deploy:{__version__}",  # nothing here needs the SDK
+                "folder": f"models/{name}",
+                "changes": [f"models/{name}/**/*", "shared/*.py"],
+                "pipeline_module": "pipeline",
+                "pipeline_parameters": f'{{"Threshold": "$[[ inputs.{name}_threshold ]]"}}',
+                "sagemaker_project_name": project.name,
+                "sagemaker_project_id": project.id,
+                "artifact_bucket": project.bucket,
+                "sagemaker_pipeline_role_arn": project.pipeline_role,
+            },
+        }
+        for name, project in projects.items()
+    ]
+    inputs = {f"{name}_threshold": {"regex": r"^([0-9.]+)?$", "default": ""} for name in projects}
+    content = yaml.safe_dump_all([{"spec": {"inputs": inputs}}, {"stages": ["training"], "include": include}])
+    return {
+        ".gitlab-ci.yml": content,
+        "README.md": "Two models\n",
+        **{f"models/{name}/pipeline.py": PIPELINE for name in projects},
+    }
+
+
+@pytest.fixture
+def models(released: Released, aws: Aws) -> Models:
+    projects = {name: create_project(aws) for name in ("ants", "bees")}
+    repository = released.consumer(f"models-{uuid.uuid4().hex[:6]}", deploy_variables(aws))
+    made = commit(repository, files(projects))
+    found = Models(repository, aws, projects)
+    assert found.trained_by(made.id) == {"train-ants", "train-bees"}, "a new branch trains everything"
+    return found
+
+
+def test_a_commit_trains_the_models_that_it_changes_and_a_readme_none(models: Models) -> None:
+    repository = models.repository
+    readme = commit(repository, {"README.md": "Two models, told at length\n"})
+    bees = commit(repository, {"models/bees/pipeline.py": PIPELINE.replace("6.0", "5.0")})
+    assert models.trained_by(bees.id) == {"train-bees"}
+    shared = commit(repository, {"shared/columns.py": "COLUMNS = []\n"})
+    assert models.trained_by(shared.id) == {"train-ants", "train-bees"}
+    assert repository.pipelines.list(sha=readme.id) == []
+    assert [len(models.parameters(name)) for name in ("ants", "bees")] == [2, 3]
+
+
+def test_a_merge_request_checks_the_models_that_it_changes(models: Models) -> None:
+    repository = models.repository
+    for branch, changed in (("bees", {"models/bees/pipeline.py": PIPELINE + "\n"}), ("words", {"README.md": "More\n"})):
+        repository.branches.create({"branch": branch, "ref": "main"})
+        commit(repository, changed, branch)
+    request = repository.mergerequests.create({"source_branch": "bees", "target_branch": "main", "title": "bees"})
+    [pipeline] = wait_for(lambda: request.pipelines.list(), "a pipeline of the merge request")
+    assert models.of(repository.pipelines.get(pipeline.id)) == {"train-bees"}
+    assert len(models.parameters("bees")) == 1, "only checked"
+    words = repository.mergerequests.create({"source_branch": "words", "target_branch": "main", "title": "words"})
+    time.sleep(1)
+    assert words.pipelines.list() == []
+
+
+def test_a_schedule_trains_although_nothing_changed_and_its_parameter_arrives(models: Models) -> None:
+    repository = models.repository
+    schedule = repository.pipelineschedules.create(
+        {
+            "description": "weekly",
+            "ref": "main",
+            "cron": "0 3 * * 1",
+            "inputs": [{"name": "bees_threshold", "value": "4.5"}],
+        }
+    )
+    schedule.play()
+    [pipeline] = wait_for(lambda: repository.pipelines.list(source="schedule"), "the schedule's pipeline")
+    assert models.of(pipeline) == {"train-ants", "train-bees"}
+    assert models.parameters("bees")[0] == [{"Name": "Threshold", "Value": "4.5"}]
+    assert models.parameters("ants")[0] == [], "what the schedule leaves empty stays as the pipeline has it"
+
+
+def test_new_pipeline_trains_with_the_inputs_that_a_person_fills_in(models: Models) -> None:
+    started = models.repository.pipelines.create({"ref": "main", "inputs": {"ants_threshold": "3.5"}})
+    assert models.of(started) == {"train-ants", "train-bees"}
+    assert models.parameters("ants")[0] == [{"Name": "Threshold", "Value": "3.5"}]
+    assert models.parameters("bees")[0] == []
