@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict
 
 from ci_scripts import aws_errors, errors, job, stack, stack_rules
 from ci_scripts.stack_rules import Action, Event
@@ -42,6 +42,16 @@ class Plan(NamedTuple):
     """The role with which CloudFormation acts; None: the caller's own."""
 
 
+class Listener(Protocol):
+    """Somebody who knows more of what the events tell of."""
+
+    def hear(self, event: Event) -> None:
+        """An event of the stack, in its order."""
+
+    def holds(self) -> bool:
+        """Whether, for now, the stack's events are not worth a look."""
+
+
 class ChangeSet(NamedTuple):
     """A change set that is ready to be executed. By ARN: names of stacks and change sets can be reused, ARNs cannot."""
 
@@ -58,12 +68,13 @@ def deploy(
     poll_seconds: float,
     examine: Callable[[Action], Action] = lambda action: action,
     confirm: Callable[[], None] = lambda: None,
+    listener: Listener | None = None,
 ) -> None:
     """Bring the stack to what `plan` says, or find that it is there.
 
     `examine` hears what is about to be done before a change set is made, and returns it, or DELETE to have the stack
     deleted and made anew. `confirm` is called right before a change set is executed. What they raise ends the
-    deployment with nothing changed.
+    deployment with nothing changed. `listener` hears the events of the execution.
     Raises StackNotDeployable, StackNotDeleted, ChangeSetFailed, StackFailed, or StackContended when other deployments
     come first again and again.
     """
@@ -78,7 +89,7 @@ def deploy(
                 change_set = prepare(cloudformation, plan, action, poll_seconds)
             if change_set is not None:
                 with job.section("Stack events"):
-                    execute(cloudformation, change_set, poll_seconds, confirm)
+                    execute(cloudformation, change_set, poll_seconds, confirm, listener)
         except errors.StackContended as contended:
             if attempt == _ATTEMPTS:
                 raise
@@ -284,6 +295,7 @@ def execute(
     change_set: ChangeSet,
     poll_seconds: float,
     confirm: Callable[[], None] = lambda: None,
+    listener: Listener | None = None,
 ) -> None:
     """Execute the change set and stream the stack's events until the operation ends, whoever ends it.
 
@@ -296,8 +308,11 @@ def execute(
         _begin(cloudformation, change_set, last, poll_seconds)
     events: list[Event] = []
     inner: dict[str, list[Event]] = {}
-    for event in stack.events_after(cloudformation, change_set.stack_id, last, poll_seconds):
+    holds = listener.holds if listener else lambda: False
+    for event in stack.events_after(cloudformation, change_set.stack_id, last, poll_seconds, holds):
         job.say(f"{event['Timestamp']:%H:%M:%S} {stack_rules.event_text(event)}")
+        if listener:
+            listener.hear(event)
         events.append(event)
         if stack_rules.nested_stack(event):
             inner[event["EventId"]] = list(_inner_failures(cloudformation, event, events[0]["Timestamp"]))

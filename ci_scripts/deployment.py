@@ -20,6 +20,7 @@ from ci_scripts import (
     registry,
     stack,
     text,
+    traffic_shift,
 )
 from ci_scripts.aws import Aws
 from ci_scripts.change_set import TemplateArgument
@@ -56,6 +57,9 @@ def announce(project: Project, plan: Export) -> None:
     host = hosting.of(plan.hosting)
     job.say(f"hosting:       {host.name}, {host.title(plan)}")
     job.say(f"model package: {plan.model_package_arn}")
+    if plan.shift:
+        watched = f"guarded by {', '.join(plan.shift.alarms)}"
+        job.say(f"shift:         {plan.shift.strategy}, {watched}, at most {plan.shift.longest_seconds // 60} min")
 
 
 class Deployment:
@@ -84,6 +88,10 @@ class Deployment:
         self._history = History(aws, project, plan.stage)
         self._instead_of = self._latest = instead_of
         self._goes_back = instead_of is not None
+        self._follower = None
+        if plan.shift:
+            place = (aws.sagemaker, aws.cloudwatch, plan.endpoint_name)
+            self._follower = traffic_shift.Follower(*place, plan.shift)
 
     def run(self) -> None:
         """Bring the stage to what the export says, and record it.
@@ -97,7 +105,7 @@ class Deployment:
         try:
             self._deploy()
             with job.section("Endpoint" if self._host.has_endpoint else "Batch transform"):
-                self._prove(package)
+                self._prove_shifted(package)
                 job.say(self._host.proven(self._plan, str(package)))
             with job.section("Record"):
                 self._record(package)
@@ -121,6 +129,26 @@ class Deployment:
     def _prove(self, package: ModelPackage) -> None:
         self._host.prove(self._aws, self._plan, package, self._poll_seconds, of_stack=True)
 
+    def _prove_shifted(self, package: ModelPackage) -> None:
+        """`_prove`; an endpoint that went back because of an alarm is told by the alarm."""
+        try:
+            self._prove(package)
+        except errors.EndpointRolledBack as error:
+            raise self._taken_back(error) or error from error
+
+    def _taken_back(self, error: errors.SagemakerCiError) -> errors.ShiftTakenBack | None:
+        """What `error` is when an alarm has taken the new version back; None when none has."""
+        if self._follower is None or not (cause := self._follower.cause()):
+            return None
+        state = _seen(lambda: self._host.state(self._aws, self._plan))
+        advice = f"{errors.ShiftTakenBack.hint} {error.hint}" if isinstance(error, errors.StackFailed) else None
+        if isinstance(error, errors.EndpointRolledBack):
+            advice = (
+                f"{errors.ShiftTakenBack.hint} CloudFormation takes this version for deployed: before it can be tried "
+                f"again, run `sagemaker-ci rollback --stage {self._plan.stage}`."
+            )
+        return errors.ShiftTakenBack(f"{cause}; {state}", hint=advice)
+
     def _deploy(self) -> None:
         plan, cloudformation = self._plan, self._aws.cloudformation
 
@@ -136,8 +164,10 @@ class Deployment:
             role_arn=self._role_arn,
         )
         try:
-            change_set.deploy(cloudformation, stack_plan, self._poll_seconds, self._examine, confirm)
+            change_set.deploy(cloudformation, stack_plan, self._poll_seconds, self._examine, confirm, self._follower)
         except errors.StackFailed as failed:
+            if taken_back := self._taken_back(failed):
+                raise taken_back from failed
             job.say(_seen(lambda: self._host.state(self._aws, plan)))
             if over := aws_errors.over_quota(failed.message, self._project.region):
                 other = "Or let the stage use an instance type that the account has."
@@ -153,6 +183,9 @@ class Deployment:
             raise _meanwhile(self._plan, self._latest)
         if action is not Action.UPDATE:
             return action
+        if shift := self._plan.shift:
+            traffic_shift.require_time(shift)
+            traffic_shift.require_usable(self._aws.cloudwatch, shift.alarms, f"{self._plan.stack_name}-")
         self._host.require_updatable(self._aws, self._plan, self._poll_seconds)
         if not (obstacle := self._host.obstacle(self._aws, self._plan)):
             return action

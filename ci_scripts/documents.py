@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ci_scripts import repository, text
@@ -179,6 +179,57 @@ def parse_template(content: str) -> Any:
     Short forms (`!Ref`, `!Sub`, …) are accepted whatever their name; what they stand for is left out (None).
     """
     return _Builder(content, _template_scalar, short_forms=True).document()
+
+
+def long_form(content: str, *path: str) -> Any:
+    """The value at a path of keys of a template that `parse_template` reads, as JSON would have it: !Ref becomes Ref.
+
+    None where there is nothing. https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html
+    """
+    return _long_form(_found(content, path))
+
+
+def with_entries(content: str, path: Sequence[str], entries: Mapping[str, Any]) -> str:
+    """The template with more entries in the mapping at a path of keys, all else as it is written.
+
+    Raises Malformed where there is no mapping, or an empty one.
+    """
+    node = _found(content, path)
+    keys = node.value if hasattr(node, "flow_style") and isinstance(node.value, list) else []
+    if not keys or not isinstance(keys[0], tuple):
+        raise Malformed(f"{'.'.join(path)} is not a mapping with entries")
+    mark = keys[0][0].start_mark
+    end = ", " if node.flow_style else "\n" + " " * mark.column
+    more = "".join(f"{json.dumps(key)}: {json.dumps(value)}{end}" for key, value in entries.items())
+    return content[: mark.index] + more + content[mark.index :]
+
+
+def _found(content: str, path: Sequence[str]) -> Any:
+    """The node at a path of keys; None where there is none."""
+    import yaml
+
+    node = yaml.compose(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    for key in path:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        node = next((value for each, value in pairs if each.value == key), None)
+    return node
+
+
+def _long_form(node: Any) -> Any:
+    if node is None:
+        return None
+    if isinstance(node.value, str):
+        value: Any = _template_scalar(node.value) if node.style is None and node.tag.startswith(_YAML) else node.value
+    elif node.value and isinstance(node.value[0], tuple):
+        value = {key.value: _long_form(each) for key, each in node.value}
+    else:
+        value = [_long_form(each) for each in node.value]
+    if not node.tag.startswith("!"):
+        return value
+    function = node.tag.removeprefix("!")
+    if function == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {function if function in ("Ref", "Condition") else f"Fn::{function}": value}
 
 
 def _config_scalar(value: str) -> Any:

@@ -368,6 +368,32 @@ class TemplateExists(SagemakerCiError):
     hint = "Commit it, then write the packaged one over it with `--force` and let `git diff` show what is different."
 
 
+class ShiftOutlivesJob(SagemakerCiError):
+    """The shift to the new version may take longer than the job, and with it its credentials, has left."""
+
+    code = "SMCI-411"
+    hint = "Set the component's input `timeout` higher, or wait less in `Deployment` of the stage configuration."
+
+
+class AlarmUnusable(SagemakerCiError):
+    """An alarm that `Deployment` names does not exist, or is on already and would take every version back."""
+
+    code = "SMCI-412"
+    hint = (
+        "Correct `Deployment.Alarms.Names` of the stage configuration, or what the alarm tells of. Nothing was changed."
+    )
+
+
+class ShiftTakenBack(SagemakerCiError):
+    """An alarm fired while the new version took the requests over: SageMaker gave them back to the old one."""
+
+    code = "SMCI-413"
+    hint = (
+        "The version before answers all requests again. Look at the new one's log in CloudWatch Logs, group "
+        "/aws/sagemaker/Endpoints/<endpoint name>, and deploy another version, or correct the alarm's limit."
+    )
+
+
 class ApprovalsTableMissing(SagemakerCiError):
     """The table in which the trigger keeps what became of each approval is not there, so `build` cannot claim one."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,16 @@ _MOST_BYTES = 8_000_000  # of an export: a template of at most 1 MB, escaped, an
 _JOB_VARIABLES = {"GITLAB_CI", "SMCI_COMPONENT_VERSION"}
 
 
+class Shift(NamedTuple):
+    """How an update of the endpoint shifts the requests to the new version: what of it deploying has to know."""
+
+    strategy: str
+    longest_seconds: int
+    """After so long SageMaker brings the old version back."""
+    alarms: Sequence[str]
+    """The names of the alarms that take the new version back."""
+
+
 class Export(NamedTuple):
     """Everything that deploying one stage takes."""
 
@@ -38,6 +48,9 @@ class Export(NamedTuple):
     tags: Mapping[str, str]
     hosting: str = REAL_TIME
     """The kind of hosting, see hosting/; an export that names none is of a version that knew this one alone."""
+
+    shift: Shift | None = None
+    """None: all requests at once, and no alarm is watched."""
 
     @property
     def text(self) -> str:
@@ -56,7 +69,7 @@ def digest_variable(stage: str) -> str:
 
 def to_bytes(export: Export) -> bytes:
     """The file's content; equal exports give equal bytes."""
-    content = {
+    content: dict[str, object] = {
         "SchemaVersion": _SCHEMA_VERSION,
         "Stage": export.stage,
         "Hosting": export.hosting,
@@ -67,6 +80,12 @@ def to_bytes(export: Export) -> bytes:
         "Parameters": dict(export.parameters),
         "Tags": dict(export.tags),
     }
+    if export.shift:  # left out where there is none: exports of before stay what they were
+        content["Deployment"] = {
+            "Strategy": export.shift.strategy,
+            "LongestSeconds": export.shift.longest_seconds,
+            "Alarms": list(export.shift.alarms),
+        }
     return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
@@ -151,6 +170,7 @@ def _read(raw: bytes, name: str) -> Export:
     problem = next(iter(schemas.problems(content, schema)), None)
     if problem is not None:
         raise errors.InvalidExport(f"{name}: {': '.join(part for part in problem if part)}")
+    shift = content.get("Deployment")
     return Export(
         stage=content["Stage"],
         stack_name=content["StackName"],
@@ -160,6 +180,7 @@ def _read(raw: bytes, name: str) -> Export:
         parameters=content["Parameters"],
         tags=content["Tags"],
         hosting=content.get("Hosting", REAL_TIME),
+        shift=Shift(shift["Strategy"], shift["LongestSeconds"], shift["Alarms"]) if shift else None,
     )
 
 

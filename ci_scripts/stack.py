@@ -5,7 +5,7 @@ change_set.py deploys one. What is decided on values alone is in stack_rules.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from ci_scripts import aws_errors, errors, job, stack_rules
@@ -109,11 +109,20 @@ def event_pages(cloudformation: CloudFormationClient, stack_id: str) -> Iterable
 
 
 def events_after(
-    cloudformation: CloudFormationClient, stack_id: str, last: str | None, poll_seconds: float
+    cloudformation: CloudFormationClient,
+    stack_id: str,
+    last: str | None,
+    poll_seconds: float,
+    holds: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """The events after the one with the EventId `last`, as they come; without end."""
+    """The events after the one with the EventId `last`, as they come; without end.
+
+    `holds` is asked first at each poll: true when nothing is to be heard of the stack for now.
+    """
     while True:
         job.pause(poll_seconds)
+        if holds():
+            continue
         for event in stack_rules.newer(event_pages(cloudformation, stack_id), last):
             yield event
             last = event["EventId"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ci_scripts import approval_claim, errors, export, hosting, job, merge_request, quality, registry, text
 from ci_scripts.aws import Aws
-from ci_scripts.build import preview, stage_config, template
+from ci_scripts.build import guardrails, preview, stage_config, template
 from ci_scripts.build.template import Problem
 from ci_scripts.export import Export
 from ci_scripts.registry import ModelPackage
@@ -156,7 +156,16 @@ def _draft(folder: Path, project: Project, stage: str, role: str) -> tuple[str, 
         problems += stage_config.problems(path.name, content, kind, filled.parameters, supplied)
         problems += stage_config.supply_problems(filled.file, filled.parameters, supplied)
     problems += stage_config.tag_problems(path.name, tags)
+    body, shift = filled.text if filled else "", None
+    if filled is not None and (deployment := content.get("Deployment")):
+        settled = stage_config.settled(content, filled.parameters, supplied)
+        problems += guardrails.problems(path.name, deployment, kind, settled)
+        if not kind.unguarded:
+            place = (project.stack(stage), project.endpoint(stage))
+            body, shift, unfit = guardrails.applied(filled, deployment, settled, *place)
+            problems += unfit
     hosted = f"{kind.name}, " if named else ""
+    hosted += f"{shift.strategy}, " if shift else ""
     counts = f"{_count(parameters, 'parameter')}, {_count(tags, 'tag')}, {_count(problems, 'problem')}"
     job.say(f"{path.name}: {hosted}{counts}")
     if filled is None:
@@ -168,9 +177,10 @@ def _draft(folder: Path, project: Project, stage: str, role: str) -> tuple[str, 
         endpoint_name=project.endpoint(stage),
         model_package_arn="",
         hosting=kind.name,
-        template=filled.text,
+        template=body,
         parameters=parameters | known,
         tags=tags,
+        shift=shift,
     )
     return path.name, draft, problems
 

@@ -43,7 +43,7 @@ def find(folder: Path, stage: str) -> tuple[Path | None, list[Problem]]:
 
 
 def load(path: Path) -> tuple[dict[str, Any], list[Problem]]:
-    """What is well-shaped of a stage configuration, `Parameters` and `Tags`, and what is wrong with its shape."""
+    """What is well-shaped of a stage configuration, section by section, and what is wrong with its shape."""
     try:
         content = documents.parse_config(documents.read_text(path, path.parent), is_json=path.suffix == ".json")
     except (Unreadable, Malformed) as error:
@@ -57,7 +57,10 @@ def load(path: Path) -> tuple[dict[str, Any], list[Problem]]:
         return {}, [
             Problem(path.name, "", f"is not of type 'object' but a list of parameters as the AWS CLI's: {advice}")
         ]
-    found = [*schemas.problems(content, schema()), *_ambiguous(content)]
+    rules = schema()
+    if isinstance(content, dict) and "Deployment" in content:
+        content["Deployment"] = schemas.typed(content["Deployment"], rules["$defs"]["deployment"], rules)
+    found = [*schemas.problems(content, rules), *_ambiguous(content)]
     return _well_shaped(content), [Problem(path.name, *each) for each in found]
 
 
@@ -108,6 +111,10 @@ def _well_shaped(content: Any) -> dict[str, Any]:
                 sections.setdefault(name, {key: each for key, each in values.items() if _is_value(each)})
     if isinstance(content, dict) and content.get("Hosting") in hosting.KINDS:
         sections["Hosting"] = str(content["Hosting"])
+    if isinstance(content, dict) and "Deployment" in content:
+        rules = schema()
+        if not schemas.problems(content["Deployment"], rules["$defs"]["deployment"] | {"$defs": rules["$defs"]}):
+            sections["Deployment"] = content["Deployment"]
     return sections
 
 
@@ -154,11 +161,18 @@ def problems(
     for name, declaration in declared.items():
         if name not in given and name not in supplied and "Default" not in declaration:
             found.append((name, "is missing: the template declares it without a Default"))
-    settled = {name: str(declaration.get("Default", "")) for name, declaration in declared.items()}
-    settled |= {name: value for name, value in supplied.items() if name in declared and value is not None}
-    settled |= {name: as_text(value) for name, value in given.items() if name in declared}
-    found += kind.objections(settled)
+    found += kind.objections(settled(content, declared, supplied))
     return [Problem(file, f"Parameters.{text.short(name)}", problem) for name, problem in found]
+
+
+def settled(
+    content: Mapping[str, Any], declared: Mapping[str, Declaration], supplied: Mapping[str, str | None]
+) -> dict[str, str]:
+    """What every parameter of the template comes to: as given, as build sets it, or as it is by Default."""
+    values = {name: str(declaration.get("Default", "")) for name, declaration in declared.items()}
+    values |= {name: value for name, value in supplied.items() if name in declared and value is not None}
+    given = content.get("Parameters", {})
+    return values | {name: as_text(value) for name, value in given.items() if name in declared}
 
 
 def _undeclared(name: str, kind: Hosting, known: Collection[str]) -> str:

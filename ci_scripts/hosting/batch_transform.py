@@ -50,6 +50,8 @@ class BatchTransform:
     name = "batch-transform"
     template_file = "batch-transform-template.yml"
     has_endpoint = False
+    unguarded = "there is no endpoint whose requests could be shifted"
+    package_parameters: Mapping[str, str] = {}
     foreign: Mapping[str, str] = reasons(
         ((*INSTANCES, *POOL), "a batch transform has TransformInstanceType and TransformInstanceCount"),
         ((*ON_DEMAND, *START, *SCALING, *INVOCATIONS, *QUEUE, *CAPTURE, *TOPICS), _ENDPOINT),

@@ -55,6 +55,14 @@ class Hosting(Protocol):
     def foreign(self) -> Mapping[str, str]:
         """Parameters that other kinds have and this one cannot, and the service's reason, by their names."""
 
+    @property
+    def unguarded(self) -> str:
+        """Why SageMaker shifts no requests from one version to the next and watches no alarms; empty where it does."""
+
+    @property
+    def package_parameters(self) -> Mapping[str, str]:
+        """Parameters that name a package beside the deployed one → the production variant that serves it, if any."""
+
     def other_packages(self, parameters: Mapping[str, str]) -> Mapping[str, str]:
         """The model packages by ARN that are hosted beside the deployed one, by the parameters that name them."""
 

@@ -59,6 +59,7 @@ class OnEndpoint:
     template_file: str
     has_endpoint = True
     foreign: Mapping[str, str] = {}
+    unguarded = ""
     package_parameters: Mapping[str, str] = {}
     """Parameters that name a model package beside the deployed one → the production variant that serves it, if any."""
 

@@ -32,6 +32,8 @@ class Serverless(OnEndpoint):
 
     name = "serverless"
     template_file = "serverless-template.yml"
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
+    unguarded = "SageMaker has deployment guardrails for real-time and asynchronous endpoints alone"
     # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html, under "Feature exclusions"
     foreign: Mapping[str, str] = reasons(
         (

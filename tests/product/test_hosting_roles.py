@@ -83,6 +83,16 @@ def place(aws: Aws, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) 
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_object(Bucket=BUCKET, Key=f"{GROUP}/models/model.tar.gz", Body=model_predicting(5))
         s3.put_object(Bucket=BUCKET, Key=f"{GROUP}/rows/today.csv", Body=b"1,2,3\n" * 8)
+        aws.client("cloudwatch").put_metric_alarm(
+            AlarmName=f"{NAME}-sales",
+            Namespace="Shop",
+            MetricName="Sales",
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="LessThanThreshold",
+        )
         aws.client("sns").create_topic(Name=f"{NAME}-answers")
         aws.client("sagemaker").create_model_package_group(ModelPackageGroupName=GROUP)
         register(aws, GROUP, "Approved", f"s3://{BUCKET}/{GROUP}/models/model.tar.gz")
@@ -98,10 +108,19 @@ def place(aws: Aws, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) 
 
 
 ROWS = {"InputUri": f"s3://{BUCKET}/{GROUP}/rows/"}
+GUARDED = {
+    "Strategy": "canary",
+    "CanarySize": 1,
+    "WaitIntervalInSeconds": 60,
+    "TerminationWaitInSeconds": 0,
+    "Alarms": {"Invocation5XXErrorsPercent": 1, "ModelLatencyMilliseconds": 60000, "Names": [f"{NAME}-sales"]},
+}
 CONTENTS: list[dict[str, Any]] = [
     {"Hosting": "serverless"},
     {"Hosting": "real-time", "Parameters": {"MaxInstanceCount": 2}},
     {"Hosting": "real-time", "Parameters": {"MaxInstanceCount": 3, "ScaleInCooldown": 60}},
+    {"Hosting": "real-time", "Deployment": GUARDED, "Parameters": {"EndpointInstanceCount": 2}},
+    {"Hosting": "real-time", "Deployment": GUARDED, "Parameters": {"EndpointInstanceCount": 3}},
     {"Hosting": "asynchronous", "Parameters": {"MaxInstanceCount": 2}},
     {"Hosting": "asynchronous", "Parameters": {"SuccessTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:{NAME}-answers"}},
     {"Hosting": "batch-transform", "Parameters": ROWS | {"ScheduleExpression": "rate(1 day)"}},
@@ -111,7 +130,9 @@ CONTENTS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("content", CONTENTS, ids=lambda each: f"{each['Hosting']}-{len(each.get('Parameters', {}))}")
+@pytest.mark.parametrize(
+    "content", CONTENTS, ids=lambda each: f"{each['Hosting']}-{len(each)}-{len(each.get('Parameters', {}))}"
+)
 def test_each_kind_is_deployed_and_tested_with_the_roles_of_its_jobs(place: Place, content: dict[str, Any]) -> None:
     place.configure(content)
     succeeded(place.run("build", "build"))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sandbox.aws.sagemaker import invocation
-from sandbox.aws.sagemaker.endpoints import Serves
+from sandbox.aws.sagemaker.endpoint_record import Serves
 from sandbox.aws.sagemaker.fleet import Fleet
 from tests.sandbox.test_aws_cloudformation import Stacks
 from tests.support.hosting import Hosting, model_predicting, refusal

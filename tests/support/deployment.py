@@ -156,7 +156,7 @@ def start(deployment: Deployment, **variables: str) -> subprocess.Popen[str]:
     )
 
 
-def finished(job: subprocess.Popen[str]) -> CompletedProcess[str]:
+def finished(job: subprocess.Popen[str], seconds: float = 60) -> CompletedProcess[str]:
     """What came of a job that was started, soon."""
-    stdout, stderr = job.communicate(timeout=60)
+    stdout, stderr = job.communicate(timeout=seconds)
     return CompletedProcess(job.args, job.returncode, stdout, stderr)

@@ -10,6 +10,7 @@ import base64
 import json
 import sys
 import threading
+import time
 import traceback
 import uuid
 from collections import deque
@@ -25,9 +26,8 @@ from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
 from sandbox.aws.access import identity
 from sandbox.aws.authorities import shapes
-from sandbox.aws.sagemaker import invocation
-from sandbox.aws.sagemaker.endpoints import Endpoint, Serves
-from sandbox.aws.sagemaker.fleet import Fleet
+from sandbox.aws.sagemaker import endpoint_metrics, invocation
+from sandbox.aws.sagemaker.endpoint_record import Endpoint, Serves
 from sandbox.aws.sagemaker.invocation import InvocationRefused
 from sandbox.aws.sagemaker.jobfiles import split
 from sandbox.aws.sagemaker.serving import Answer
@@ -178,7 +178,7 @@ def _answer(endpoint: Endpoint, serves: Serves, request: Request) -> None:
     output = serves.config["AsyncInferenceConfig"]["OutputConfig"]
     notify = _Notifier(endpoint, request, output.get("NotificationConfig") or {}, credentials)
     try:
-        answer = _asked(endpoint, serves.fleet, variant, request, s3)
+        answer = _asked(endpoint, serves, variant, request, s3)
         content_type = answer.headers.get("Content-Type", "application/octet-stream")
         _store(s3, request.output, answer.body, content_type)
     except _Failed as failed:
@@ -192,7 +192,7 @@ def _answer(endpoint: Endpoint, serves: Serves, request: Request) -> None:
     notify.completed(answer, content_type)
 
 
-def _asked(endpoint: Endpoint, fleet: Fleet, variant: str, request: Request, s3: Any) -> Answer:
+def _asked(endpoint: Endpoint, serves: Serves, variant: str, request: Request, s3: Any) -> Answer:
     """What the container answers. Raises _Failed."""
     parameters = request.parameters
     age = (datetime.now(UTC) - request.received).total_seconds()
@@ -206,12 +206,17 @@ def _asked(endpoint: Endpoint, fleet: Fleet, variant: str, request: Request, s3:
         "X-Amzn-SageMaker-Inference-Id": request.inference_id,
     }
     sent = {name: value for name, value in headers.items() if value}
+    began = time.monotonic()
+    answer = None
     try:
-        answer = fleet.invoke(variant, body, sent, parameters.get("InvocationTimeoutSeconds", 900))
+        answer = serves.fleet.invoke(variant, body, sent, parameters.get("InvocationTimeoutSeconds", 900))
     except requests.Timeout as error:
         raise _Failed("The model did not answer within its InvocationTimeoutSeconds.") from error
     except requests.RequestException as error:
         raise _Failed("The model did not answer the invocation.") from error
+    finally:
+        seconds = time.monotonic() - began
+        endpoint_metrics.count(serves, variant, answer.status if answer else 0, seconds, seconds)
     if answer.status >= 400:
         side = "client" if answer.status < 500 else "server"
         raise _Failed(

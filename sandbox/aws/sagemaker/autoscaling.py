@@ -24,7 +24,7 @@ from sandbox.aws.access import identity
 from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
 from sandbox.aws.lacking import Lacking
 from sandbox.aws.sagemaker import endpoints
-from sandbox.aws.sagemaker.endpoints import Endpoint
+from sandbox.aws.sagemaker.endpoint_record import Endpoint
 
 _VARIANT = re.compile(r"endpoint/([^/]+)/variant/([^/]+)")
 COUNT, CONCURRENCY = "sagemaker:variant:DesiredInstanceCount", "sagemaker:variant:DesiredProvisionedConcurrency"

@@ -10,10 +10,9 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, NamedTuple
+from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
@@ -24,76 +23,15 @@ from moto.sagemaker.responses import SageMakerResponse
 from sandbox.aws import validation
 from sandbox.aws.access import identity
 from sandbox.aws.ground import state
+from sandbox.aws.lacking import Lacking
 from sandbox.aws.logs import streams
-from sandbox.aws.sagemaker import models, variants
+from sandbox.aws.sagemaker import models, shifting, variants
+from sandbox.aws.sagemaker.endpoint_record import Endpoint, Serves, lock
 from sandbox.aws.sagemaker.fleet import Fleet
 from sandbox.aws.sagemaker.serving import DeploymentFailed, Variant
 
 HEALTH_CHECK_SECONDS = 60.0  # where the variant does not say; the service takes minutes
 ROLLBACK_SECONDS = 1.0  # long enough to be seen by whoever polls; the service takes minutes
-_lock = threading.RLock()  # guards the endpoints' state against their own threads
-
-
-class Serves(NamedTuple):
-    """What serves an endpoint at a moment: an update exchanges all of it at once."""
-
-    endpoint_name: str
-    fleet: Fleet
-    config: Mapping[str, Any]
-    production: list[dict[str, Any]]
-    shadows: list[dict[str, Any]]
-    capture: Mapping[str, Any]
-
-
-class Endpoint(FakeEndpoint):
-    """An endpoint: moto's record of it, the fleet that serves, and the update under way."""
-
-    def __init__(self, backend: SageMakerModelBackend, name: str, tags: list[dict[str, str]]) -> None:
-        super().__init__(backend.account_id, backend.region_name, name, "", [], {}, tags)
-        self.backend = backend
-        self.config: Mapping[str, Any] = {}  # what serves, as DescribeEndpointConfig has it
-        self.shadow_variants: list[dict[str, Any]] = []
-        self.fleet: Fleet | None = None
-        self.pending: dict[str, Any] | None = None
-        self.last_deployment: dict[str, Any] | None = None
-        self.endpoint_status = "Creating"
-
-    def change(self, status: str, failure_reason: str | None = None) -> None:
-        self.endpoint_status, self.failure_reason = status, failure_reason
-        self.last_modified_time = utcnow()
-
-    def describe(self) -> dict[str, Any]:
-        """The answer of DescribeEndpoint: while an update runs, config and variants are those that serve."""
-        answer = {
-            **self.summary(),
-            "EndpointConfigName": self.endpoint_config_name,
-            "ProductionVariants": self.production_variants,
-            "ShadowProductionVariants": self.shadow_variants,
-            "DataCaptureConfig": _capture(self.data_capture_config),
-            "AsyncInferenceConfig": self.config.get("AsyncInferenceConfig"),
-            "FailureReason": self.failure_reason,
-            "PendingDeploymentSummary": self.pending,
-            "LastDeploymentConfig": self.last_deployment,
-        }
-        return {key: value for key, value in answer.items() if value}
-
-    def serves(self) -> bool:
-        return self.fleet is not None and self.endpoint_status != "Deleting"
-
-    @contextmanager
-    def held(self) -> Iterator[Serves]:
-        """What serves now, kept for as long as a request needs it: an update waits for it to be let go."""
-        with _lock:
-            fleet = self.fleet
-            if fleet is None:
-                raise LookupError(f"nothing serves behind {self.endpoint_name}")
-            fleet.hold()
-            summaries = self.production_variants, self.shadow_variants
-            serves = Serves(self.endpoint_name, fleet, self.config, *summaries, self.data_capture_config)
-        try:
-            yield serves
-        finally:
-            fleet.release()
 
 
 def _refuse_conversion(endpoint: Endpoint, config: Mapping[str, Any]) -> None:
@@ -139,20 +77,6 @@ def serving(account: str, region: str, name: str) -> Endpoint | None:
     return endpoint if isinstance(endpoint, Endpoint) and endpoint.serves() else None
 
 
-def _capture(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """DescribeEndpoint's summary of a config's data capture; all of its members are required."""
-    if not config:
-        return None
-    enabled = config.get("EnableCapture", True)
-    return {
-        "EnableCapture": enabled,
-        "CaptureStatus": "Started" if enabled else "Stopped",
-        "CurrentSamplingPercentage": config["InitialSamplingPercentage"],
-        "DestinationS3Uri": config["DestinationS3Uri"],
-        "KmsKeyId": config.get("KmsKeyId", ""),
-    }
-
-
 def install() -> None:
     """Put this module's functions in place of moto's."""
     backend: Any = SageMakerModelBackend
@@ -188,7 +112,7 @@ def _in_double_quotes(method: Callable[..., Any]) -> Callable[..., Any]:
 def _create_endpoint(
     self: SageMakerModelBackend, endpoint_name: str, endpoint_config_name: str, tags: list[dict[str, str]]
 ) -> Endpoint:
-    with _lock:
+    with lock:
         endpoint = Endpoint(self, endpoint_name, tags)
         if endpoint_name in self.endpoints:
             raise ValidationError(f'Cannot create already existing endpoint "{endpoint.arn}".')
@@ -202,7 +126,7 @@ def _create_endpoint(
 
 def _update_endpoint(self: SageMakerResponse) -> ActionResult:
     backend, request = self.sagemaker_backend, validation.sent(self.params)
-    with _lock:
+    with lock:
         endpoint = find(backend, request["EndpointName"])
         config = backend.describe_endpoint_config(request["EndpointConfigName"])
         _refuse_unless_settled(endpoint)
@@ -214,15 +138,33 @@ def _update_endpoint(self: SageMakerResponse) -> ActionResult:
             check(endpoint, config)
         if request.get("DeploymentConfig") or request.get("RetainDeploymentConfig"):
             _refuse_other_names(endpoint, config)
+        deployment = request.get("DeploymentConfig") or (
+            endpoint.last_deployment if request.get("RetainDeploymentConfig") else None
+        )
         every = _variants(backend, config)
         kept = variants.retained([*endpoint.production_variants, *endpoint.shadow_variants], request)
         if variants.keeps(request, "DataCaptureConfig"):
             config = {**config, "DataCaptureConfig": endpoint.data_capture_config}
-        endpoint.pending = {"EndpointConfigName": config["EndpointConfigName"], "StartTime": utcnow()}
+        summaries = _summaries(config, every, kept)
+        if deployment:
+            _refuse_deployment(deployment, config, summaries)
         endpoint.last_deployment = request.get("DeploymentConfig") or endpoint.last_deployment
+        endpoint.pending = {"EndpointConfigName": config["EndpointConfigName"], "StartTime": utcnow()}
+        _tell(endpoint, summaries, "Creating", "Launching {} instance(s).")
         endpoint.change("Updating")
-    _in_background(_deploy, endpoint, config, every, kept)
+    _in_background(_deploy, endpoint, config, every, kept, deployment)
     return ActionResult({"EndpointArn": endpoint.arn})
+
+
+def _refuse_deployment(
+    deployment: Mapping[str, Any], config: Mapping[str, Any], summaries: list[dict[str, Any]]
+) -> None:
+    """Raises ValidationError, Lacking."""
+    if _is_serverless(config) and shifting.kind(deployment) != "ROLLING":
+        raise Lacking("deployment guardrails of serverless endpoints")
+    counts = [each.get("DesiredInstanceCount", 1) for each in summaries[: len(config["ProductionVariants"])]]
+    for problem in shifting.problems(deployment, config, counts):
+        raise ValidationError(problem)
 
 
 def _refuse_unless_settled(endpoint: Endpoint) -> None:
@@ -239,7 +181,7 @@ def _is_serverless(config: Mapping[str, Any]) -> bool:
 def _update_weights_and_capacities(self: SageMakerResponse) -> ActionResult:
     request = validation.sent(self.params)
     wanted = request["DesiredWeightsAndCapacities"]
-    with _lock:
+    with lock:
         endpoint = find(self.sagemaker_backend, request["EndpointName"])
         _refuse_unless_settled(endpoint)
         names = [each["VariantName"] for each in wanted]
@@ -262,14 +204,14 @@ def _scale(endpoint: Endpoint, wanted: list[Mapping[str, Any]]) -> None:
     for each in wanted:
         if endpoint.fleet and (limits := each.get("ServerlessUpdateConfig")):
             endpoint.fleet.change_limits(each["VariantName"], limits)
-    with _lock:
+    with lock:
         for each in wanted:
             variants.change([*endpoint.production_variants, *endpoint.shadow_variants], each)
         endpoint.change("InService")
 
 
 def _delete_endpoint(self: SageMakerModelBackend, endpoint_name: str) -> None:
-    with _lock:
+    with lock:
         endpoint = find(self, endpoint_name)
         if endpoint.endpoint_status not in ("InService", "Failed"):
             raise ValidationError(f'Cannot update in-progress endpoint "{endpoint.arn}".')
@@ -287,9 +229,16 @@ def _in_background(work: Callable[..., None], *values: Any) -> None:
 
 
 def _deploy(
-    endpoint: Endpoint, config: Mapping[str, Any], every: list[Variant], kept: Mapping[str, Mapping[str, Any]]
+    endpoint: Endpoint,
+    config: Mapping[str, Any],
+    every: list[Variant],
+    kept: Mapping[str, Mapping[str, Any]],
+    deployment: Mapping[str, Any] | None = None,
 ) -> None:
-    """Start what `config` asks for; serve from it when all of it is healthy, else go back to what served before."""
+    """Start what `config` asks for; serve from it when all of it is healthy, else go back to what served before.
+
+    With a `deployment` (DeploymentConfig) the requests move over as it says.
+    """
 
     def log(variant: Variant) -> Callable[[str], None]:
         stream = f"{variant.name}/i-{uuid.uuid4().hex[:17]}"
@@ -307,19 +256,52 @@ def _deploy(
         traceback.print_exc(file=sys.stderr)
         _give_up(endpoint, "Request to service failed. If failure persists after retry, contact customer support.")
         return
-    summaries = [
-        variants.summary(each, variant, kept.get(variant.name, {}))
-        for each, variant in zip(_configured(config), every, strict=True)
-    ]
-    with _lock:
+    summaries = _summaries(config, every, kept)
+    count = len(config["ProductionVariants"])
+    if deployment and not shifting.falls_back(config):
+        capture = config.get("DataCaptureConfig") or {}
+        serves = Serves(endpoint.endpoint_name, fleet, config, summaries[:count], summaries[count:], capture)
+        if reason := _shift(endpoint, serves, deployment, every[0].credentials):
+            endpoint.shift(None, 0.0)
+            _give_up(endpoint, reason)
+            fleet.stop()
+            return
+    with lock:
         before, endpoint.fleet, endpoint.pending, endpoint.config = endpoint.fleet, fleet, None, config
         endpoint.endpoint_config_name = config["EndpointConfigName"]
-        count = len(config["ProductionVariants"])
         endpoint.production_variants, endpoint.shadow_variants = summaries[:count], summaries[count:]
+        endpoint.shift(None, 0.0)
         endpoint.data_capture_config = config.get("DataCaptureConfig") or {}
         endpoint.change("InService")
     if before:
         before.stop()
+
+
+def _summaries(
+    config: Mapping[str, Any], every: list[Variant], kept: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    pairs = zip(_configured(config), every, strict=True)
+    return [variants.summary(each, variant, kept.get(variant.name, {})) for each, variant in pairs]
+
+
+def _shift(endpoint: Endpoint, serves: Serves, deployment: Mapping[str, Any], credentials: Mapping[str, str]) -> str:
+    """Move the requests over; why they go back, or an empty text."""
+    count = serves.production[0].get("DesiredInstanceCount", 1)
+    return shifting.run(
+        deployment,
+        count,
+        credentials,
+        lambda share: endpoint.shift(serves, share),
+        lambda status, message: _tell(endpoint, serves.production, status, message),
+    )
+
+
+def _tell(endpoint: Endpoint, summaries: list[dict[str, Any]], status: str, message: str) -> None:
+    """How far the update is, for DescribeEndpoint; `{}` in a message is a variant's number of instances."""
+    told = [shifting.pending(each, status, message.format(each.get("DesiredInstanceCount"))) for each in summaries]
+    with lock:
+        endpoint.pending = {**(endpoint.pending or {}), "ProductionVariants": told}
+        endpoint.last_modified_time = utcnow()
 
 
 def _give_up(endpoint: Endpoint, reason: str) -> None:
@@ -328,7 +310,7 @@ def _give_up(endpoint: Endpoint, reason: str) -> None:
         return
     endpoint.change("RollingBack", reason)
     time.sleep(ROLLBACK_SECONDS)
-    with _lock:
+    with lock:
         # The reason is gone with the rollback, only the config's name tells:
         # https://github.com/hashicorp/terraform-provider-aws/issues/48997
         endpoint.pending = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from functools import partialmethod
 from typing import Any
 from urllib.parse import unquote
@@ -13,9 +14,9 @@ from moto.core.exceptions import ServiceException
 from moto.core.responses import BaseResponse
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
-from sandbox.aws.sagemaker import capture, endpoints
+from sandbox.aws.sagemaker import capture, endpoint_metrics, endpoints
 from sandbox.aws.sagemaker.capture import Asked
-from sandbox.aws.sagemaker.endpoints import Endpoint, Serves
+from sandbox.aws.sagemaker.endpoint_record import Endpoint, Serves
 from sandbox.aws.sagemaker.serverless import Throttled
 from sandbox.aws.sagemaker.serving import Answer
 
@@ -71,6 +72,7 @@ def choose(serves: Serves, target: str | None = None) -> str:
 
 
 def _invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, str], bytes]:
+    began = time.monotonic()
     endpoint = addressed(self, asynchronous=False)
     asked = Asked(self.raw_body, {name: self.headers[name] for name in _PASSED if self.headers.get(name)})
     with endpoint.held() as serves:
@@ -78,17 +80,25 @@ def _invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, str
         for shadow in _shadows(serves):
             serves.fleet.hold()  # for the thread, which lets it go
             threading.Thread(target=_ask_shadow, args=[endpoint, serves, shadow, asked], daemon=True).start()
+        asked_at = time.monotonic()
         try:
             answer = serves.fleet.invoke(variant, asked.body, asked.headers)
         except Throttled:
             raise TooManyRequests(None) from None
         except requests.RequestException as error:
+            _count(serves, variant, 0, began, asked_at)
             message = "The container did not answer the invocation."
             raise _model_error(endpoint, "server", 0, "primary", message) from error
+        _count(serves, variant, answer.status, began, asked_at)
         _capture(endpoint, serves, variant, asked, answer)
     if answer.status >= 400:
         raise refused(endpoint, answer)
     return 200, _reply_headers(answer, variant), answer.body
+
+
+def _count(serves: Serves, variant: str, status: int, began: float, asked_at: float) -> None:
+    now = time.monotonic()
+    endpoint_metrics.count(serves, variant, status, now - asked_at, now - began)
 
 
 def _shadows(serves: Serves) -> list[str]:

@@ -6,6 +6,7 @@ Properties and the service's parameters have the same names, so a handler is mos
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -23,8 +24,16 @@ from sandbox.aws.cloudformation.resources.handler import (
     tag_list,
     without,
 )
+from sandbox.aws.ground import state
 
 _POLL_SECONDS = 0.3
+_NOTICED = "endpoint-rollbacks-noticed"
+
+
+def notice_rollbacks(folder: Path, *, noticed: bool) -> None:
+    """Whether CloudFormation fails on an endpoint that went back; `folder`: where the sandbox's AWS keeps its state."""
+    file = folder / _NOTICED
+    file.touch() if noticed else file.unlink(missing_ok=True)
 
 
 def _retag(sagemaker: Any, arn: str, old: Properties, new: Properties) -> None:
@@ -109,7 +118,8 @@ class Endpoint(Handler):
     """Waits until the endpoint stands still.
 
     An endpoint that went back to its old config by itself is InService again, and nothing in CloudFormation's
-    documentation says that it looks further than the status: such an update completes.
+    documentation says that it looks further than the status: such an update completes. A test may have it notice
+    (`notice_rollbacks`), since nothing says that it never does.
     """
 
     _UPDATE = ("DeploymentConfig", "RetainAllVariantProperties", "ExcludeRetainedVariantProperties")
@@ -134,12 +144,16 @@ class Endpoint(Handler):
         return made
 
     def settle(self, call: Call, made: Made, properties: Properties) -> None:
-        sagemaker = call.client("sagemaker")
+        sagemaker, reason = call.client("sagemaker"), ""
         while True:
             answer = sagemaker.describe_endpoint(EndpointName=made.attributes["EndpointName"])
             status = answer["EndpointStatus"]
             if status == "InService":
+                went_back = answer["EndpointConfigName"] != properties["EndpointConfigName"]
+                if went_back and (state() / _NOTICED).exists():
+                    raise Failed(reason or "The update of the endpoint was rolled back.")
                 return
+            reason = answer.get("FailureReason", "") if status == "RollingBack" else reason
             if status in ("Failed", "OutOfService", "UpdateRollbackFailed"):
                 raise Failed(answer.get("FailureReason") or f"Endpoint is in status {status}")
             if call.cancelled():
