@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ci_scripts import errors
+from ci_scripts.run_pipeline import uploads
 from ci_scripts.settings import Project
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 # Operations that read, in every service: what a test compares with IAM's own access levels ...
 _READS = re.compile(r"(BatchGet|Describe|Get|Head|List|Lookup|Query|Scan|Search|Select|Simulate)(?=[A-Z]|$)")
@@ -60,11 +64,24 @@ class Upload(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What a check has held back, in order and each once."""
+    """What a compilation wrote, or a check has held back, in order and each once."""
 
     uploads: dict[Upload, None]
     others: dict[str, None]
     """`lambda:CreateFunction notify`."""
+    sent: dict[Upload, int]
+    """Bytes of what was uploaded."""
+    there: dict[Upload, None]
+    """What lay there already, and so was not."""
+
+    def summary(self) -> str:
+        """What became of the uploads of a training job, in words; empty if there were none."""
+        parts = []
+        if self.sent:
+            parts.append(f"uploaded {len(self.sent)} files of code and data ({sum(self.sent.values()):,} bytes)")
+        if self.there:
+            parts.append(f"{len(self.there)} files of code and data are in S3 already: not uploaded again")
+        return "; ".join(parts)
 
     def told(self) -> Iterator[str]:
         """What the training job will do, in lines for the job log."""
@@ -76,13 +93,13 @@ class Seen(NamedTuple):
             yield from (f"  {each}" for each in self.others)
 
 
-def outside(uploads: Sequence[Upload], project: Project, more: Sequence[str] = ()) -> list[Upload]:
+def outside(written: Sequence[Upload], project: Project, more: Sequence[str] = ()) -> list[Upload]:
     """Those of the uploads that the training job's role may not make; `more` are S3 URIs below which it may, too.
 
     The rule is that of TrainingRole in infra/gitlab-oidc.yml: below `<name>-<id>/` of the artifact bucket.
     """
     allowed = (f"s3://{project.artifact_bucket}/{project.pipeline}/", *more)
-    return [each for each in uploads if not str(each).startswith(allowed)]
+    return [each for each in written if not str(each).startswith(allowed)]
 
 
 def reads(service: str, operation: str) -> bool:
@@ -92,15 +109,16 @@ def reads(service: str, operation: str) -> bool:
 
 
 @contextmanager
-def watched(*, check: bool, region: str, account: str) -> Iterator[Seen]:
+def watched(*, check: bool, region: str, account: str, s3: Callable[[], S3Client]) -> Iterator[Seen]:
     """Look at every call of every botocore client that is made within, whoever makes it.
 
     Buckets are never created: the SageMaker SDK makes one of every name that is mistyped. In a check, calls that are
-    not reads are answered here instead. Raises BucketMissing, or CheckIncomplete for what cannot be answered.
+    not reads are answered here instead; outside of one, uploads of what lies there already, as `s3` sees.
+    Raises BucketMissing, or CheckIncomplete for what cannot be answered.
     """
     from botocore import handlers
 
-    watch = _Watch(check, region, account)
+    watch = _Watch(check, region, account, s3)
     # What every new session registers: the one list that reaches clients that nobody hands to us.
     added = [("provide-client-params", watch.note), ("before-call", watch.look)]
     handlers.BUILTIN_HANDLERS.extend(added)
@@ -113,9 +131,9 @@ def watched(*, check: bool, region: str, account: str) -> Iterator[Seen]:
 
 
 class _Watch:
-    def __init__(self, check: bool, region: str, account: str) -> None:
-        self.active, self.seen = True, Seen({}, {})
-        self._check, self._region, self._account = check, region, account
+    def __init__(self, check: bool, region: str, account: str, s3: Callable[[], S3Client]) -> None:
+        self.active, self.seen = True, Seen({}, {}, {}, {})
+        self._check, self._region, self._account, self._s3 = check, region, account, s3
 
     def note(self, params: Any, model: Any, context: Any, **_: Any) -> None:
         """Keep the parameters as they were given: the later event has only the request that they became."""
@@ -130,7 +148,7 @@ class _Watch:
         if (service, operation) == ("s3", "CreateBucket"):
             raise errors.BucketMissing(f"there is no bucket {params['Bucket']}")
         if not self._check:
-            return None
+            return self._upload(model, params) if service == "s3" and operation in _UPLOADS else None
         if service == "s3" and operation in ("GetObject", "HeadObject"):
             read = Upload(params["Bucket"], params["Key"])
             if read in self.seen.uploads:
@@ -142,6 +160,19 @@ class _Watch:
         else:
             named = _named(operation, params)
             self.seen.others[f"{model.service_model.signing_name}:{operation}{named and f' {named}'}"] = None
+        return self._instead(model, params)
+
+    def _upload(self, model: Any, params: Mapping[str, Any]) -> Any:
+        """None to let an upload pass, or the answer to one that would write what lies there already."""
+        where = Upload(params["Bucket"], params["Key"])
+        begins = model.name in ("PutObject", "CreateMultipartUpload")
+        if where in self.seen.there or (begins and uploads.is_there(self._s3(), params)):
+            self.seen.there[where] = None
+            return self._instead(model, params)
+        self.seen.sent[where] = self.seen.sent.get(where, 0) + uploads.size(params)
+        return None
+
+    def _instead(self, model: Any, params: Mapping[str, Any]) -> Any:
         answer = _answer(model, params, self._region, self._account)
         return _http(), answer | {"ResponseMetadata": {"HTTPStatusCode": 200, "HTTPHeaders": {}, "RetryAttempts": 0}}
 

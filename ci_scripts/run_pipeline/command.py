@@ -38,8 +38,12 @@ def run(arguments: Namespace) -> None:
     # boto3 reads only this name, and the SageMaker SDK makes clients without a region while it is imported.
     os.environ["AWS_DEFAULT_REGION"] = project.region
     with job.section(f"Compile {options.module}"):
-        with calls.watched(check=options.check, region=project.region, account=credentials.account) as seen:
+        with calls.watched(
+            check=options.check, region=project.region, account=credentials.account, s3=lambda: aws.s3
+        ) as seen:
             text = _compiled(project, role, options, seen)
+        if seen.summary():
+            job.say(seen.summary())
         parsed = definition.parse(text)
         definition.check_parameters(parsed, options.parameters)
         job.say(f"pipeline {project.pipeline}: {', '.join(definition.steps(parsed))} ({len(text)} bytes)")
@@ -48,7 +52,7 @@ def run(arguments: Namespace) -> None:
         for line in elsewhere:
             job.say(f"warning: {line}")
     job.raise_if_cancelled()  # the consumer's code may have swallowed it
-    compiled = Compiled(text, parsed, options.parameters)
+    compiled = Compiled(text, parsed, definition.without_cache(parsed, options.parameters, job.current()))
     if options.check:
         _check(aws, project, role, compiled, [*elsewhere, *seen.told()])
     else:

@@ -16,8 +16,11 @@ from typing import Any
 
 from ci_scripts import documents
 from ci_scripts.errors import InvalidDefinition, InvalidPipelineParameter
+from ci_scripts.job import Job
 
 Definition = Mapping[str, Any]
+
+CACHE_KEY = "CacheKey"
 
 BRANCHES = ("IfSteps", "ElseSteps", "ForEachBody")
 """Arguments of a step that hold steps."""
@@ -175,6 +178,18 @@ def parameter_values(definition: Definition, given: Mapping[str, str]) -> dict[s
     """The values that an execution runs with: the given ones, else the defaults."""
     declared = declared_parameters(definition)
     return {name: each["DefaultValue"] for name, each in declared.items() if "DefaultValue" in each} | dict(given)
+
+
+def without_cache(definition: Definition, given: Mapping[str, str], where: Job) -> dict[str, str]:
+    """The values `given` for an execution, and a new CacheKey where a schedule or a person wants a training.
+
+    Step caching compares addresses of data and not data: who starts a pipeline without a commit wants it run all the
+    same. CacheKey is a parameter by which a pipeline says that this is possible; one that is given is left alone.
+    """
+    started_by_commit = where.pipeline_source in ("push", "merge_request_event") or not where.in_gitlab
+    if started_by_commit or CACHE_KEY in given or CACHE_KEY not in declared_parameters(definition):
+        return dict(given)
+    return {**given, CACHE_KEY: where.pipeline_id}
 
 
 def check_parameters(definition: Definition, given: Mapping[str, str]) -> None:

@@ -30,7 +30,8 @@ class Step(NamedTuple):
     """Duration; None while the step runs."""
     reason: str
     """Why it failed; one line, empty if it did not."""
-    cached: bool
+    source: str
+    """The ARN of the execution whose run of the step was taken (step caching); empty if the step ran."""
     metadata: Mapping[str, Any]
 
     @property
@@ -65,7 +66,7 @@ def _step(row: Mapping[str, Any], defined: Mapping[str, Mapping[str, Any]]) -> S
         status=row["StepStatus"],
         seconds=(ended - started).total_seconds() if started and ended else None,
         reason=" ".join((row.get("FailureReason") or metadata.get("Fail", {}).get("ErrorMessage", "")).split()),
-        cached="CacheHitResult" in row,
+        source=str(row.get("CacheHitResult", {}).get("SourcePipelineExecutionArn", "")),
         metadata=metadata,
     )
 
@@ -77,9 +78,24 @@ def changes(before: Mapping[str, Step], after: Mapping[str, Step]) -> list[Step]
 
 def row(elapsed: float, step: Step, width: int, remark: str = "") -> str:
     """One line of the table: elapsed time, step (padded to `width`), type, status, duration, remark."""
-    duration = "cached" if step.cached else clock(step.seconds) if step.seconds is not None else ""
-    line = f"{clock(elapsed):>8}  {step.name:<{width}}  {step.kind:<13}  {step.status:<9}  {duration:>8}  {remark}"
-    return line.rstrip()
+    line = f"{clock(elapsed):>8}  {step.name:<{width}}  {step.kind:<13}  {step.status:<9}  "
+    return f"{line}{duration(step):>8}  {remark}".rstrip()
+
+
+def duration(step: Step) -> str:
+    """How long a step took, in a table; `cached` for one that was taken from an earlier execution."""
+    return "cached" if step.source else clock(step.seconds) if step.seconds is not None else ""
+
+
+def taken(step: Step) -> str:
+    """Where a cached step comes from, in words; empty for one that ran."""
+    return f"taken from execution {step.source.rpartition('/')[2]}" if step.source else ""
+
+
+def sources(steps: Iterable[Step]) -> list[str]:
+    """The executions that made everything, where every step that is a job was taken from an earlier one; else none."""
+    jobs = [step for step in steps if step.job_arn]
+    return list(dict.fromkeys(step.source for step in jobs)) if jobs and all(step.source for step in jobs) else []
 
 
 def heading(width: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from ci_scripts import console, job, text
 from ci_scripts.run_pipeline.condition import Condition, words
 from ci_scripts.run_pipeline.execution import Result
-from ci_scripts.run_pipeline.progress import Step, clock
+from ci_scripts.run_pipeline.progress import Step, duration, taken
 
 # Pages of the SageMaker console that need no Studio domain.
 _JOB_PAGES = {"processing-job": "processing-jobs", "training-job": "jobs", "transform-job": "transform-jobs"}
@@ -68,9 +68,8 @@ def summary(result: Result, conditions: Mapping[str, Sequence[Condition]], verdi
     lines = [f"## Pipeline execution: {result.status}", "", text.cell(verdict), "", text.code(result.arn), ""]
     lines += ["| Step | Type | Status | Duration | |", "|---|---|---|---:|---|"]
     for name, step in result.steps.items():
-        held = f"{step.outcome}: {words(conditions[name])}" if name in conditions else step.reason
-        duration = "cached" if step.cached else clock(step.seconds) if step.seconds is not None else ""
-        lines.append(f"| {text.cell(name)} | {step.kind} | {step.status} | {duration} | {text.cell(held)} |")
+        held = f"{step.outcome}: {words(conditions[name])}" if name in conditions else step.reason or taken(step)
+        lines.append(f"| {text.cell(name)} | {step.kind} | {step.status} | {duration(step)} | {text.cell(held)} |")
     return lines
 
 

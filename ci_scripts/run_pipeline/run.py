@@ -80,7 +80,7 @@ def _follow(aws: Aws, project: Project, pipeline: Compiled, arn: str, poll_secon
     width = max(map(len, defined))
 
     def tell(elapsed: float, step: Step, steps: Mapping[str, Step]) -> None:
-        remark = step.reason
+        remark = step.reason or progress.taken(step)
         if step.outcome and step.name in defined:
             read = partial(jobs.read_property_file, aws.sagemaker, aws.s3, defined, steps)
             conditions[step.name] = condition.explain(defined[step.name], parameters, read)
@@ -107,7 +107,7 @@ def _finish(
     execution.require_success(result, project, causes=causes, log_shown=any(logs.values()))
     parameters = definition.parameter_values(pipeline.definition, pipeline.parameters)
     for arn in packages:
-        registry.stamp(aws.sagemaker, arn, lineage(where, result.arn, parameters))
+        registry.stamp(aws.sagemaker, arn, lineage(where, result.arn, parameters) | _taken_from(steps))
     job.say(verdict)
 
 
@@ -131,10 +131,19 @@ def conclusion(result: Result, packages: Sequence[str], conditions: Conditions) 
     if result.status != "Succeeded":
         return f"The pipeline execution ended as {result.status}."
     if packages:
-        return f"Registered model package {', '.join(packages)}."
+        # SageMaker registers anew, whatever it took from the cache.
+        sources = progress.sources(result.steps.values())
+        trained = f" Nothing was trained for it: every job is of {', '.join(sources)}." if sources else ""
+        return f"Registered model package {', '.join(packages)}.{trained}"
     false = [each for each in conditions if result.steps[each].outcome == "false"]
     why = "; ".join(f"condition {name} is false: {condition.words(conditions[name])}" for name in false)
     return f"No model package was registered: {why or 'no step of this pipeline registered one'}."
+
+
+def _taken_from(steps: Sequence[Step]) -> dict[str, str]:
+    """Beside the execution that registered a package, the one that trained it, if that is another."""
+    sources = progress.sources(steps)
+    return {"TakenFromExecution": sources[-1]} if sources else {}
 
 
 def lineage(where: job.Job, execution_arn: str, parameters: Mapping[str, Any]) -> dict[str, str]:

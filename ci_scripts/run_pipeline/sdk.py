@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ci_scripts.run_pipeline import uploads
 from ci_scripts.settings import Project
 
 _CHATTY = ("sagemaker", "botocore", "boto3")
@@ -47,6 +49,8 @@ def adjusted(project: Project, role: str) -> Iterator[None]:
             "sagemaker.session": defaults,  # version 2
             "sagemaker.core.telemetry.telemetry_logging": _stop_telemetry,
             "sagemaker.telemetry.telemetry_logging": _stop_telemetry,
+            "sagemaker.core.workflow.utilities": _name_code_by_content,
+            "sagemaker.workflow.utilities": _name_code_by_content,
         }
     )
     sys.meta_path.insert(0, finder)
@@ -101,9 +105,34 @@ def _set_defaults(module: ModuleType, project: Project, role: str) -> None:
             self.default_bucket_prefix = project.pipeline
 
     session.__init__ = with_defaults
+    upload = session.upload_data
+
+    @functools.wraps(upload)
+    def by_content(self: Any, path: str, bucket: str | None = None, key_prefix: str = "data", **more: Any) -> Any:
+        # Version 3 puts the code of a ModelTrainer below the time: every commit would be another definition.
+        uploads.leave_out_place(path, Path.cwd())
+        return upload(self, path, bucket, uploads.named_by_content(key_prefix, path), **more)
+
+    session.upload_data = by_content
     if hasattr(module, "get_execution_role"):
         # The SDK would take the role of this job, which no SageMaker job may have.
         module.get_execution_role = lambda *_, **__: role  # type: ignore[attr-defined]
+
+
+def _name_code_by_content(module: ModuleType) -> None:
+    """The SDK names a step's code by its content and by where it lies, and runners check out at different places."""
+    original = getattr(module, "hash_files_or_dirs", None)
+    if original is None:
+        return
+
+    @functools.wraps(original)
+    def hash_files_or_dirs(paths: Sequence[str]) -> str:
+        here = Path.cwd()
+        return str(
+            original([str(Path(each).relative_to(here)) if Path(each).is_relative_to(here) else each for each in paths])
+        )
+
+    module.hash_files_or_dirs = hash_files_or_dirs  # type: ignore[attr-defined]
 
 
 def _stop_telemetry(module: ModuleType) -> None:

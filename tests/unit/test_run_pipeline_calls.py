@@ -27,6 +27,11 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, text)
 
 
+def nobody() -> Any:
+    """Who is asked what lies in S3 already: nobody answers."""
+    return client("s3")
+
+
 def client(service: str) -> Any:
     session: Any = boto3.Session(region_name="eu-west-1")
     return session.client(service, endpoint_url=NOWHERE)
@@ -34,7 +39,7 @@ def client(service: str) -> Any:
 
 @pytest.fixture
 def seen() -> Iterator[calls.Seen]:
-    with calls.watched(check=True, region="eu-west-1", account="123456789012") as seen:
+    with calls.watched(check=True, region="eu-west-1", account="123456789012", s3=nobody) as seen:
         yield seen
 
 
@@ -76,7 +81,7 @@ def test_what_modules_read_while_they_are_compiled_is_let_through(service: str, 
 def test_a_read_is_sent(seen: calls.Seen) -> None:
     with pytest.raises(EndpointConnectionError):
         client("sagemaker").describe_pipeline(PipelineName="abalone")
-    assert seen == calls.Seen({}, {})
+    assert seen == calls.Seen({}, {}, {}, {})
 
 
 def test_an_upload_is_held_back_and_its_place_is_kept(seen: calls.Seen, tmp_path: Path) -> None:
@@ -118,7 +123,7 @@ def test_a_call_that_aws_would_not_take_is_refused_in_a_check_as_well(seen: call
 @pytest.mark.parametrize("check", [True, False])
 def test_no_bucket_is_ever_created(check: bool) -> None:
     with (
-        calls.watched(check=check, region="eu-west-1", account="123456789012"),
+        calls.watched(check=check, region="eu-west-1", account="123456789012", s3=nobody),
         pytest.raises(errors.BucketMissing, match="there is no bucket artifacts"),
     ):
         client("s3").create_bucket(Bucket="artifacts")
@@ -126,7 +131,7 @@ def test_no_bucket_is_ever_created(check: bool) -> None:
 
 def test_outside_of_a_check_everything_else_is_sent() -> None:
     with (
-        calls.watched(check=False, region="eu-west-1", account="123456789012") as seen,
+        calls.watched(check=False, region="eu-west-1", account="123456789012", s3=nobody) as seen,
         pytest.raises((EndpointConnectionError, ClientError)),
     ):
         client("s3").put_object(Bucket="artifacts", Key="a", Body=b"")
@@ -134,7 +139,7 @@ def test_outside_of_a_check_everything_else_is_sent() -> None:
 
 
 def test_a_client_that_outlives_the_check_is_not_held_back_any_more() -> None:
-    with calls.watched(check=True, region="eu-west-1", account="123456789012"):
+    with calls.watched(check=True, region="eu-west-1", account="123456789012", s3=nobody):
         s3 = client("s3")
     with pytest.raises(EndpointConnectionError):
         s3.put_object(Bucket="artifacts", Key="a", Body=b"")

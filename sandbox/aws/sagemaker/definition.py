@@ -10,7 +10,10 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
+
+from sandbox.aws.sagemaker import step_cache
 
 Json = dict[str, Any]
 
@@ -101,6 +104,11 @@ def _check_step(step: Json, steps: set[str], parameters: set[str]) -> None:
     name = step.get("Name", "")
     if not _STEP_NAME.fullmatch(name) or not step.get("Type") or not isinstance(step.get("Arguments"), dict):
         raise InvalidDefinition(f"Unable to parse pipeline definition. Step {name!r} needs Name, Type and Arguments.")
+    if step_cache.is_on(step):
+        try:
+            step_cache.oldest(step, datetime.now(UTC))
+        except ValueError as error:
+            raise InvalidDefinition(f"Unable to parse pipeline definition. Step {name}: {error}.") from error
     for other in step.get("DependsOn") or []:
         if other not in steps:
             raise InvalidDefinition(f"Unable to parse pipeline definition. Step {name} depends on unknown {other}.")

@@ -21,7 +21,7 @@ from moto.core.utils import utcnow
 from moto.sagemaker.exceptions import ValidationError
 
 from sandbox.aws.access import identity
-from sandbox.aws.sagemaker import definition
+from sandbox.aws.sagemaker import definition, step_cache
 from sandbox.aws.sagemaker.definition import Json, Unresolved
 from sandbox.aws.sagemaker.jobfiles import split
 from sandbox.aws.sagemaker.steps import ACTIONS, Call, StepFailed, stop_job
@@ -43,6 +43,8 @@ class Step:
         self.failure_reason: str | None = None
         self.metadata: Json = {}
         self.properties: Json = {}
+        self.cache_key: str | None = None
+        self.source: str | None = None  # the execution whose run of the step this one takes
 
     def end(self, status: str, reason: str | None = None) -> None:
         self.status, self.failure_reason, self.end_time = status, reason, utcnow()
@@ -65,6 +67,7 @@ class Execution:
         limit = request.get("ParallelismConfiguration") or pipeline.parallelism_configuration or {}
         self.parallel = limit.get("MaxParallelExecutionSteps", _PARALLEL_STEPS)
         self.steps: dict[str, Step] = {}
+        self._siblings = pipeline.pipeline_executions
         self.start_time = utcnow()
         self.display_name = f"execution-{int(time.time() * 1000)}"
         self.retry_tokens: set[str] = set()
@@ -161,7 +164,9 @@ class Execution:
             if action is None:
                 kind, known = step.document["Type"], ", ".join(sorted(ACTIONS))
                 raise StepFailed(f"The sandbox does not have steps of type {kind}; it has {known}.")
-            action(self.call(step))
+            call = self.call(step)
+            if not self._taken_from_cache(step, call):
+                action(call)
         except StepFailed as error:
             status, reason = "Failed", str(error) or None
         except Unresolved as error:
@@ -176,6 +181,30 @@ class Execution:
                 status, reason = "Stopped", None
             step.end(status, reason)
             self.changed.notify_all()
+
+    def _taken_from_cache(self, step: Step, call: Call) -> bool:
+        """Whether an earlier run of the step stands for this one, whose outputs are then this one's."""
+        step.cache_key = step_cache.key(step.document, call.arguments())
+        if not step_cache.is_on(step.document):
+            return False
+        since = step_cache.oldest(step.document, utcnow())
+        with self.changed:
+            others = [each for each in list(self._siblings.values()) if each is not self]
+        found = [
+            (earlier.end_time, execution.arn, earlier)
+            for execution in others
+            if (earlier := execution.steps.get(step.name)) is not None
+            and earlier.status == "Succeeded"
+            and earlier.source is None  # what was taken from the cache is no younger for it
+            and earlier.cache_key == step.cache_key
+            and earlier.end_time is not None
+            and earlier.end_time >= since
+        ]
+        if not found:
+            return False
+        _, step.source, earlier = max(found, key=lambda each: each[0])
+        step.metadata, step.properties = earlier.metadata, earlier.properties
+        return True
 
     def _resolver(self, credentials: dict[str, str]) -> Callable[[Any], Any]:
         known = {

@@ -251,6 +251,7 @@ def _step(step: Step) -> dict[str, Any]:
         "AttemptCount": step.attempts,
         "FailureReason": step.failure_reason,
         "Metadata": step.metadata,
+        "CacheHitResult": {"SourcePipelineExecutionArn": step.source} if step.source else None,
     }
     return {key: value for key, value in row.items() if value is not None}
 

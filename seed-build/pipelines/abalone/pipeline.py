@@ -25,12 +25,17 @@ from sagemaker.core.workflow.properties import PropertyFile
 from sagemaker.mlops.workflow.condition_step import ConditionStep
 from sagemaker.mlops.workflow.model_step import ModelStep
 from sagemaker.mlops.workflow.pipeline import Pipeline
-from sagemaker.mlops.workflow.steps import ProcessingStep, TrainingStep
+from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep
 from sagemaker.serve.model_builder import ModelBuilder
 from sagemaker.train import ModelTrainer
 from sagemaker.train.configs import Compute, InputData, OutputDataConfig, S3DataSource
 
 HERE = Path(__file__).parent
+
+# A step that ran in the last day with the same code, settings and addresses of data is not run again: its outputs are
+# taken. SageMaker does not look into the data, so keep this shorter than the time in which they change in place.
+CACHE = CacheConfig(enable_caching=True, expire_after="P1D")
+
 SKLEARN_VERSION = "1.4-2"
 XGBOOST_VERSION = "3.0-5"
 
@@ -80,6 +85,9 @@ def get_pipeline(
         enum_values=["PendingManualApproval", "Approved", "Rejected"],
     )
     mse_threshold = ParameterFloat("MseThreshold", default_value=6.0)
+    # Another value takes nothing from the cache. The job gives one to each run that no commit started, such as a
+    # schedule's.
+    cache_key = ParameterString("CacheKey", default_value="commit")
 
     def output(name: str) -> ProcessingOutput:
         """A folder of a processing job that is kept in S3, apart for each execution."""
@@ -115,6 +123,7 @@ def get_pipeline(
         instance_type=processing_instance_type,
         instance_count=processing_instance_count,
         base_job_name=f"{base_job_prefix}-preprocess",
+        env={"CACHE_KEY": cache_key},
         role=role,
         sagemaker_session=session,
     )
@@ -125,6 +134,7 @@ def get_pipeline(
             inputs=[processing_input("data", input_data_url)],
             outputs=[output("train"), output("validation"), output("test")],
         ),
+        cache_config=CACHE,
     )
 
     # 2. Train: the XGBoost image as it comes (algorithm mode), no script.
@@ -146,6 +156,7 @@ def get_pipeline(
     train = TrainingStep(
         name="TrainAbaloneModel",
         step_args=trainer.train(input_data_config=[channel("train"), channel("validation")]),
+        cache_config=CACHE,
     )
     model_data = train.properties.ModelArtifacts.S3ModelArtifacts
 
@@ -168,6 +179,7 @@ def get_pipeline(
             outputs=[output("evaluation")],
         ),
         property_files=[evaluation_report],
+        cache_config=CACHE,
     )
 
     # 4. Register, if the model is good enough. `HeldOutDataUri` tells the deploy pipeline's quality test which rows
@@ -219,6 +231,7 @@ def get_pipeline(
             input_data_url,
             model_approval_status,
             mse_threshold,
+            cache_key,
         ],
         steps=[preprocess, train, evaluate, check_mse],
         sagemaker_session=session,
