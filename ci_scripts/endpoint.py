@@ -27,6 +27,9 @@ _ASYNCHRONOUS = (
 _INVOCATION_ERRORS = {"ModelError", "ModelNotReadyException", "ValidationError", "ThrottlingException"}
 
 
+INFERENCE_ID = "sagemaker-ci"
+"""Marks our own requests where an endpoint's data is captured: they are none of its callers'."""
+
 _Description = TypeVar("_Description")
 
 
@@ -275,7 +278,9 @@ def invoke(runtime: SageMakerRuntimeClient, endpoint_name: str, body: bytes, con
     from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
     try:
-        answer = runtime.invoke_endpoint(EndpointName=endpoint_name, Body=body, ContentType=content_type)
+        answer = runtime.invoke_endpoint(
+            EndpointName=endpoint_name, Body=body, ContentType=content_type, InferenceId=INFERENCE_ID
+        )
         content: bytes = answer["Body"].read()
     except (HTTPClientError, IncompleteReadError) as error:  # a timeout, above all
         raise errors.InvocationFailed(f"endpoint {endpoint_name} did not answer: {error}") from error

@@ -693,6 +693,50 @@ class ChampionNotAsked(SagemakerCiError):
     hint = "Leave `compare` out of quality.yml where there is no endpoint to compare with."
 
 
+class ConfigurationDrifted(SagemakerCiError):
+    """A stage is not as it was deployed: its stack or its endpoint was changed by hand, or replaced."""
+
+    code = "SMCI-711"
+    hint = (
+        "Open drift.html among the job's artifacts. Deploy the stage's version again, so that it is what was tested,"
+        " or make the change in the repository."
+    )
+
+
+class DataDrifted(SagemakerCiError):
+    """What callers send to an endpoint, or what it answers them, is distributed otherwise than the held-out data."""
+
+    code = "SMCI-712"
+    hint = (
+        "Open drift.html among the job's artifacts: it shows each column before and now. Correct whoever sends the "
+        "requests, or train a new version with newer data."
+    )
+
+
+class CaptureUnreadable(SagemakerCiError):
+    """The captured requests of an endpoint may not be read, or are in no form that `drift` knows."""
+
+    code = "SMCI-713"
+    hint = (
+        "Reading them takes the stack of infra/drift.yml (of a project of SageMaker Studio, its field Watch for Drift)."
+        " Requests are read as CSV, JSON and JSON lines."
+    )
+
+
+class StageUnrecorded(SagemakerCiError):
+    """There is a stack of the stage, and no record of what was deployed to it: nothing says how it ought to be."""
+
+    code = "SMCI-714"
+    hint = "Deploy to the stage once with this version of sagemaker-ci: deployments are recorded from then on."
+
+
+class DriftNotDetected(SagemakerCiError):
+    """CloudFormation cannot compare a stack with its template now, or may not be asked to."""
+
+    code = "SMCI-715"
+    hint = "CloudFormation compares stacks that are complete and at rest: see the stack's events."
+
+
 # --- 8xx: offering projects ----------------------------------------------------------------------------------------
 
 

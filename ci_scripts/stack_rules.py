@@ -239,3 +239,11 @@ def change_text(change: Mapping[str, Any]) -> str:
     if verb == "modify" and resource.get("Replacement") in ("True", "Conditional"):
         verb = "replace" if resource["Replacement"] == "True" else "modify or replace"
     return f"{verb} {resource['LogicalResourceId']} ({resource['ResourceType']})"
+
+
+_HIDDEN = "****"  # what CloudFormation tells of a parameter with NoEcho
+
+
+def differing(there: Mapping[str, str], recorded: Mapping[str, str]) -> dict[str, str]:
+    """Those parameters of an export that a stack holds with another value, as far as it can be seen."""
+    return {name: value for name, value in recorded.items() if there.get(name) not in (value, _HIDDEN)}

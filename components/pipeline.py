@@ -31,7 +31,7 @@ class Pipeline:
     """
 
     def __init__(self, parts: Iterable[Part], optional: Iterable[Part] = ()) -> None:
-        """`optional` are the jobs that it has when an input of the same name is true."""
+        """`optional` are the jobs that it has when an input has a value."""
         self.optional = list(optional)
         self.parts = [*parts, *self.optional]
 

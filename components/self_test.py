@@ -28,7 +28,10 @@ class Include(NamedTuple):
 
 
 def includes() -> list[Include]:
-    """Every component once, and one whose job waits for a person a second time, with a rule by which it runs."""
+    """Every component once, and one whose job waits for a person a second time, with a rule by which it runs.
+
+    One for schedules has such a rule, too.
+    """
     jobs = [include for name in table.JOBS for include in _of_one_job(name)]
     return jobs + [_of_pipeline(name, parts) for name, parts in table.PIPELINES.items()]
 
@@ -48,16 +51,23 @@ def is_manual(name: str) -> bool:
     return any(rule.get("when") == "manual" for rule in parsed(name).inputs["rules"]["default"])
 
 
+def is_scheduled(name: str) -> bool:
+    """Whether the job of this component is one of scheduled pipelines alone."""
+    rules = [rule for rule in parsed(name).inputs["rules"]["default"] if rule.get("when") != "never"]
+    return all('$CI_PIPELINE_SOURCE == "schedule"' in rule.get("if", "") for rule in rules)
+
+
 def text() -> str:
     """`release/self-test.yml`."""
     return ENVIRONMENT.get_template("shared/self-test.yml.j2").render(includes=includes(), jobs=jobs())
 
 
 def _of_one_job(name: str) -> Iterator[Include]:
-    if is_manual(name):
+    if is_manual(name) or is_scheduled(name):
         yield _include(name, PREFIX + name, parsed(name), rules="[{when: on_success}]")
+    if is_manual(name):
         yield _include(name, f"{PREFIX}manual-{name}", parsed(name))
-    else:
+    elif not is_scheduled(name):
         yield _include(name, PREFIX + name, parsed(name))
 
 

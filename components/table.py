@@ -19,8 +19,8 @@ JOBS: dict[str, str] = _TABLE["jobs"]
 PIPELINES: dict[str, list[str]] = _TABLE["pipelines"]
 """The components that are a whole pipeline, and their jobs."""
 
-OPTIONAL: dict[str, list[str]] = _TABLE["optional"]
-"""By pipeline: the jobs that it has when an input of the same name is true."""
+OPTIONAL: dict[str, dict[str, dict[str, str | bool]]] = _TABLE["optional"]
+"""By pipeline: the jobs that it has when an input has a value, as input → value."""
 
 NAMES = [*PIPELINES, *JOBS]
 

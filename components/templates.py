@@ -77,6 +77,7 @@ ENVIRONMENT = jinja2.Environment(  # noqa: S701 - YAML and Markdown, no HTML
 ENVIRONMENT.globals |= {
     "version": __version__,
     "pipelines": table.PIPELINES,
+    "conditions": lambda pipeline, job: table.OPTIONAL[pipeline][job].items(),
     "sections": _sections,
     "declared": _declared,
     "variables": _variables,
@@ -86,7 +87,7 @@ ENVIRONMENT.globals |= {
 @cache
 def rendered(name: str) -> str:
     """The text of `templates/<name>/template.yml`. Raises ComponentError."""
-    parts, optional = table.PIPELINES.get(name, []), table.OPTIONAL.get(name, [])
+    parts, optional = table.PIPELINES.get(name, []), table.OPTIONAL.get(name, {})
     pipeline = Pipeline(map(parsed, parts), map(parsed, optional))
     try:
         return ENVIRONMENT.get_template(f"{name}/template.yml.j2").render(name=name, pipeline=pipeline)

@@ -29,6 +29,7 @@ SCHEMAS = {
     "quality": "ci_scripts/quality.schema.json",
     "export": "ci_scripts/export.schema.json",
     "deployment-record": "ci_scripts/deployment-record.schema.json",
+    "drift": "ci_scripts/drift/drift.schema.json",
 }
 _REFERENCE = Path("docs/reference")
 _IN_SEED = ("stage-config", "quality")  # files that people edit, and editors complete

@@ -19,7 +19,7 @@ FILE = ROOT / "ci_scripts" / "regions.json"
 _PROVIDERS = Path(str(distribution("cfn-lint").locate_file("cfnlint/data/schemas/providers")))
 _REGION = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d")
 _TEMPLATES = {
-    "project": ("infra/project.yml", "infra/trigger.yml", "infra/gitlab-oidc.yml", "infra/hosting.yml"),
+    "project": tuple(f"infra/{name}.yml" for name in ("project", "trigger", "gitlab-oidc", "hosting", "drift")),
     "offer": ("infra/product.yml",),
     "endpoint": ("seed-deploy/endpoint-config-template.yml",),
 }

@@ -57,6 +57,7 @@ _ARCHIVES = {
 _TEMPLATES = {
     "RolesTemplateKey": "gitlab-oidc.yml",
     "HostingTemplateKey": "hosting.yml",
+    "DriftTemplateKey": "drift.yml",
     "TriggerTemplateKey": "trigger.yml",
 }
 _NEEDED = ("infra/archive.py", "infra/project.yml", "infra/product.yml", "seed-build", "seed-deploy")

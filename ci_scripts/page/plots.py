@@ -1,12 +1,14 @@
 """Plots for inline SVG: no plotting library in the slim image, no script in the page.
 
-Called by page.py. What is drawn where stands here; report.template.html makes SVG of it. Colours are the page's CSS
+What is drawn where stands here; parts.template.html makes SVG of it. Colours are the page's CSS
 classes, so that the plots follow its light and dark scheme.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -96,6 +98,64 @@ def histogram(series: Mapping[str, Sequence[float]], x_title: str, guide: float 
         mark = Line("guide", f"{x(guide):.1f}", str(TOP), f"{x(guide):.1f}", str(HEIGHT - BOTTOM))
     lines, texts = _axes(x_ticks, y_ticks, x, y, x_title, "rows")
     return Plot(f"Histogram: {x_title}", lines, texts, mark, bars=_bars(counts, edges, x, y))
+
+
+def shares(series: Mapping[str, Sequence[float]], x_title: str) -> Plot:
+    """How numbers are distributed, each series as shares of its own rows, side by side in every bin."""
+    everything = [value for values in series.values() for value in values]
+    edges = nice_ticks(min(everything), max(everything), about=14)
+    counts = {name: count(values, edges) for name, values in series.items()}
+    names = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
+    x_ticks = nice_ticks(edges[0], edges[-1], about=6)
+    x = _scales([edges[0], edges[-1]], [0, 1])[0]
+    labels = [Text("tick", f"{x(tick):.1f}", str(HEIGHT - BOTTOM + 18), f"{tick:g}") for tick in x_ticks]
+    labels = [label for label, tick in zip(labels, x_ticks, strict=True) if edges[0] <= tick <= edges[-1]]
+    return _side_by_side(counts, names, labels, x_title)
+
+
+def categories(series: Mapping[str, Sequence[object]], x_title: str, most: int = 8) -> Plot:
+    """How often values occur, each series as shares of its own rows, side by side; rare values together."""
+    counted = {name: Counter(values) for name, values in series.items()}
+    frequent = [value for value, _ in sum(counted.values(), Counter()).most_common()]
+    shown, rest = (frequent, []) if len(frequent) <= most else (frequent[: most - 1], frequent[most - 1 :])
+    names = ["nothing" if value is None else f"{value}" for value in shown] + (["(others)"] if rest else [])
+    counts = {
+        name: [each[value] for value in shown] + ([sum(each[value] for value in rest)] if rest else [])
+        for name, each in counted.items()
+    }
+    width = (WIDTH - LEFT - RIGHT) / len(names)
+    labels = [
+        Text("tick", f"{LEFT + (at + 0.5) * width:.1f}", str(HEIGHT - BOTTOM + 18), _cut(name, int(width / 7)))
+        for at, name in enumerate(names)
+    ]
+    return _side_by_side(counts, names, labels, x_title)
+
+
+def _cut(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: max(1, longest - 1)]}…"
+
+
+def _side_by_side(counts: Mapping[str, Sequence[int]], names: Sequence[str], labels: list[Text], x_title: str) -> Plot:
+    percent = {name: [100 * each / (sum(row) or 1) for each in row] for name, row in counts.items()}
+    y_ticks = nice_ticks(0, max(max(row) for row in percent.values()), about=5)
+    y = _scales([0, 1], y_ticks)[1]
+    width = (WIDTH - LEFT - RIGHT) / len(names)
+    bar = max(1.0, (width - 2) / len(counts))
+    bars = [
+        Bar(
+            number,
+            f"{LEFT + at * width + 1 + number * bar:.1f}",
+            f"{y(height):.1f}",
+            f"{bar:.1f}",
+            f"{y(0) - y(height):.1f}",
+            f"{names[at]}: {height:.1f} % {name}",
+        )
+        for number, (name, heights) in enumerate(percent.items())
+        for at, height in enumerate(heights)
+        if height
+    ]
+    lines, texts = _axes([], y_ticks, lambda value: value, y, x_title, "% of rows")
+    return Plot(f"Distribution of {x_title}: {' and '.join(counts)}", lines, [*texts, *labels], bars=bars)
 
 
 def _bars(counts: Mapping[str, Sequence[int]], edges: Sequence[float], x: Scale, y: Scale) -> list[Bar]:

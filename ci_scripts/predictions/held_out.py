@@ -79,6 +79,8 @@ class HeldOut(NamedTuple):
     """The class that precision, recall, F1 and a single score are of; None: class 1 of 0 and 1."""
     segments: Mapping[Column, Sequence[str]] = MappingProxyType({})
     """For each column that checks divide by, the value of every row."""
+    names: tuple[str, ...] = ()
+    """What each column of `features` is called: its name in the header, else `column 3`, counted from 0."""
 
     @property
     def known(self) -> Sequence[Label]:
@@ -151,12 +153,12 @@ def parse(lines: Iterable[str], data: Data, source: str) -> HeldOut:
     absent = next((each for each in [*dropped, *positions.values()] if each >= labels.width), None)
     if absent is not None:
         raise HeldOutDataInvalid(f"{source} has {labels.width} columns, column {absent} is none of them")
+    others = [position for position in range(labels.width) if position not in dropped]
     features = []
     for record in sampled:
         written = [found[0] for found in _fields(record.written)]
         if len(written) != len(record.cells):  # an unusual quotation: quoted anew
             written = [csv_field(each) for each in record.cells]
-        others = [position for position in range(len(record.cells)) if position not in dropped]
         features.append(Row([record.cells[each] for each in others], [written[each] for each in others]))
     return HeldOut(
         features,
@@ -166,6 +168,7 @@ def parse(lines: Iterable[str], data: Data, source: str) -> HeldOut:
         data.classes or labels.classes(),
         data.positive,
         {column: [record.cells[at].strip() for record in sampled] for column, at in positions.items()},
+        tuple((header[each].strip() if header else "") or f"column {each}" for each in others),
     )
 
 

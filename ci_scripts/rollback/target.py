@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ci_scripts import deployment_record, errors, job, stack
+from ci_scripts import deployment_record, errors, job, stack, stack_rules
 from ci_scripts.aws import Aws
 from ci_scripts.deployment_history import History
 from ci_scripts.deployment_record import ROLLED_BACK, Record
 from ci_scripts.settings import Project
-
-_HIDDEN = "****"  # what CloudFormation tells of a parameter with NoEcho
 
 
 class Target(NamedTuple):
@@ -40,7 +38,7 @@ def find(aws: Aws, project: Project, stage: str, asked: str | None, taken_back: 
     description = stack.describe(aws.cloudformation, latest.deployed.stack_name)
     parameters = description.get("Parameters", []) if description else []
     there = {each["ParameterKey"]: each.get("ParameterValue", "") for each in parameters}
-    unrecorded = description is not None and not agrees(there, latest.deployed.parameters)
+    unrecorded = description is not None and bool(stack_rules.differing(there, latest.deployed.parameters))
     serving = there.get("ModelPackageName", "") if unrecorded else latest.model_package_arn
     said = f"the stack holds {serving}, which no record tells of" if unrecorded else _told(latest)
     job.say(f"{stage} now: {said}")
@@ -67,7 +65,7 @@ def _begun(history: History, latest: Record, there: Mapping[str, Any]) -> Record
         record = deployment_record.before(latest, history.newest_first(before=latest.number))
     except errors.NothingToRollBackTo:
         return None
-    return record if agrees(there, record.deployed.parameters) else None
+    return None if stack_rules.differing(there, record.deployed.parameters) else record
 
 
 def _choose(history: History, latest: Record, asked: str | None, *, unrecorded: bool, told_from: bool) -> Record:
@@ -84,11 +82,6 @@ def _choose(history: History, latest: Record, asked: str | None, *, unrecorded: 
             f"{stage} was rolled back to version {latest.version} on {latest.time}, {latest.by}"
         )
     return deployment_record.before(latest, history.newest_first(before=latest.number))
-
-
-def agrees(there: Mapping[str, Any], recorded: Mapping[str, str]) -> bool:
-    """Whether a stack's parameters are those of an export, as far as they can be seen."""
-    return all(there.get(name) in (value, _HIDDEN) for name, value in recorded.items())
 
 
 def _told(record: Record) -> str:

@@ -104,6 +104,7 @@ def to_json(work: Work) -> dict[str, Any]:
             "classes": held_out.classes,
             "positive": held_out.positive,
             "segments": list(held_out.segments.items()),
+            "names": held_out.names,
         },
         "measured": work.measured,
         "compared": dict(work.compared),
@@ -124,6 +125,7 @@ def from_json(content: dict[str, Any]) -> Work:
         tuple(held_out["classes"] or ()),
         held_out["positive"],
         dict(held_out["segments"]),
+        tuple(held_out["names"]),
     )
     request = quality.request if quality else quality_file.Request()
     target = endpoint(Aws(region), kind, name, stage, model_package_arn, request)

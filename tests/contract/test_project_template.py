@@ -115,9 +115,11 @@ def test_every_parameter_of_the_roles_and_the_trigger_is_passed_on_or_does_not_c
     fixed = {
         "gitlab-oidc.yml": {"Audience", "DefaultBranch"},  # as the components and the seed check-in have them
         "hosting.yml": set(),
+        "drift.yml": set(),
         "trigger.yml": {"GitLabRef"},
     }
-    for resource, template in (("Roles", "gitlab-oidc.yml"), ("Hosting", "hosting.yml"), ("Trigger", "trigger.yml")):
+    stacks = {"Roles": "gitlab-oidc.yml", "Hosting": "hosting.yml", "Drift": "drift.yml", "Trigger": "trigger.yml"}
+    for resource, template in stacks.items():
         passed = set(project["Resources"][resource]["Properties"]["Parameters"])
         assert passed == set(load(template)["Parameters"]) - fixed[template], template
 

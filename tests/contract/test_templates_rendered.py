@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components import table
+from components import self_test, table
 from sandbox.gitlab.config.errors import InvalidConfiguration
 from sandbox.gitlab.records.jobspec import CompiledJob
 from tests.contract.rendering import (
@@ -122,7 +122,8 @@ def test_the_pipelines_in_a_readme_are_valid(component: str) -> None:
     examples = [block for block in re.findall(r"```yaml\n(.+?)```", readme, re.DOTALL) if "\ninclude:" in block]
     assert examples
     for example in examples:
-        assert pipeline(check(render(example)), **KINDS["push"])
+        kind = "schedule" if component in table.JOBS and self_test.is_scheduled(component) else "push"
+        assert pipeline(check(render(example)), **KINDS[kind])
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------------
@@ -134,7 +135,9 @@ def samples(spec: Config) -> list[Any]:
         return [[{"if": "$CHANGED"}]] if spec["default"] else [["changed", "more"]]
     if options := spec.get("options"):
         return [option for option in options if option != spec["default"]]
-    return [next(text for text in ("changed", "42 hours") if re.search(spec.get("regex", ""), text))]
+    return [
+        next(text for text in ("changed", "42 hours", "42h", "0.42", "420") if re.search(spec.get("regex", ""), text))
+    ]
 
 
 def named_apart(component: str, number: int) -> Config:
@@ -146,7 +149,7 @@ def named_apart(component: str, number: int) -> Config:
 def test_defaults_every_option_and_every_changed_input_make_a_valid_pipeline_and_can_be_seen_in_it(
     component: str,
 ) -> None:
-    optional = dict.fromkeys(table.OPTIONAL.get(component, []), True)
+    optional = {name: value for needed in table.OPTIONAL.get(component, {}).values() for name, value in needed.items()}
     specs = {name: spec for name, spec in inputs_of(component).items() if name not in optional}
     changes = [(name, value) for name, spec in specs.items() for value in samples(spec)]
     # One file with the component as it comes and once for each change, as far as GitLab's limit of 150 includes goes.
@@ -155,8 +158,8 @@ def test_defaults_every_option_and_every_changed_input_make_a_valid_pipeline_and
         (component, named_apart(component, n) | optional | {name: v}) for n, (name, v) in enumerate(changes, start=1)
     ]
     jobs: dict[str, Config] = {}
-    for start in range(0, len(included), 25):
-        jobs |= jobs_of(check(render(configuration(*included[start : start + 25]))))
+    for start in range(0, len(included), 20):
+        jobs |= jobs_of(check(render(configuration(*included[start : start + 20]))))
     count = len(include(component, optional))
     (as_it_comes, *changed) = [list(jobs.values())[i : i + count] for i in range(0, len(jobs), count)]
     assert len(changed) == len(changes)
@@ -179,9 +182,12 @@ def test_an_aggregate_equals_its_parts(component: str) -> None:
 
 
 @pytest.mark.parametrize("component", table.OPTIONAL)
-def test_an_aggregate_has_an_optional_job_when_an_input_of_its_name_is_true(component: str) -> None:
-    for job in table.OPTIONAL[component]:
-        assert include(component, {job: True}) == include(component, {}) | include(job, {})
+def test_an_aggregate_has_an_optional_job_when_an_input_has_its_value(component: str) -> None:
+    for job, inputs in table.OPTIONAL[component].items():
+        own = {name: value for name, value in inputs.items() if name in inputs_of(job)}
+        jobs = include(component, dict(inputs))
+        assert jobs.keys() == include(component, {}).keys() | {job}
+        assert jobs[job] == include(job, own)[job]
 
 
 def test_a_rollback_waits_for_a_person_and_for_nothing_else_and_nothing_waits_for_it() -> None:
@@ -190,6 +196,18 @@ def test_a_rollback_waits_for_a_person_and_for_nothing_else_and_nothing_waits_fo
     assert (job.when, job.allow_failure, job.config["needs"]) == ("manual", True, [])
     assert job.config["manual_confirmation"]
     assert "rollback" not in pipeline(rendered, **KINDS["merge request"])
+
+
+def test_a_schedule_looks_for_drift_and_does_nothing_else_where_the_team_says_so() -> None:
+    inputs = {"schedules": "drift", "rollback": True}
+    rendered = render(configuration(("model-deploy", inputs), stages=[*DEPLOY_JOBS, "rollback", "drift"]))
+    jobs = pipeline(rendered, **KINDS["schedule"])
+    assert list(jobs) == ["drift"]
+    assert jobs["drift"].config["resource_group"] == "prod", "not while somebody deploys"
+    assert not jobs["drift"].deploys
+    assert "drift" not in pipeline(rendered, **KINDS["push"])
+    rendered = render(configuration(("model-deploy", {}), stages=DEPLOY_JOBS))
+    assert list(pipeline(rendered, **KINDS["schedule"])) == DEPLOY_JOBS
 
 
 def test_a_pipeline_in_a_deploy_freeze_has_no_job_for_production_and_can_go_back() -> None:

@@ -78,6 +78,7 @@ def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
         "CompareWithProd": "true",
         "AllowedHosting": "real-time,asynchronous",
         "NotificationTopics": "abalone-*",
+        "WatchForDrift": "true",
         "VpcHosting": "true",
         "SubnetIds": "subnet-0123abcd,subnet-4567abcd",
         "SecurityGroupIds": "sg-0123abcd",

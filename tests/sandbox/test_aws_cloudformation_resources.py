@@ -368,8 +368,8 @@ def test_what_cannot_be_done_is_refused_by_name_and_makes_nothing(aws: Aws) -> N
             stacks.client.create_stack(StackName=stacks.name, **request)
         assert what in str(refused.value)
     with pytest.raises(ClientError, match="The sandbox does not have") as refused:
-        stacks.client.detect_stack_drift(StackName=stacks.name)
-    assert "DetectStackDrift" in str(refused.value)
+        stacks.client.list_stack_refactors()
+    assert "ListStackRefactors" in str(refused.value)
     with pytest.raises(ClientError, match="does not exist"):
         stacks.describe()
 

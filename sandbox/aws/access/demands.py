@@ -67,6 +67,10 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
         name, member, receiver = within
         if isinstance(holder := parameter(name), dict) and (role := holder.get(member)):
             found.append(Demand("iam:PassRole", str(role), {"iam:passedtoservice": receiver}))
+    if (service, operation) == ("cloudformation", "DetectStackDrift"):
+        # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html#drift-considerations
+        found += [Demand("cloudformation:DetectStackResourceDrift", each.resource, context) for each in found[:1]]
+        found.append(Demand("cloudformation:BatchDescribeTypeConfigurations", "*"))
     tags, tagging = _TAGGED.get(f"{service}:{operation}", ("", ""))
     if service == "sagemaker" and operation.startswith("Create"):
         tags, tagging = "Tags", "sagemaker:AddTags"

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox.aws.cloudformation import schemas
+from sandbox.aws.cloudformation import drift, schemas
 from sandbox.aws.cloudformation.plan import Plan, iam_resources, required_capabilities
 from sandbox.aws.cloudformation.stack import ChangeSet, Operation, Resource, StackState
 from sandbox.aws.cloudformation.template import text
@@ -39,7 +39,7 @@ def stack(one: StackState) -> Answer:
         "NotificationARNs": [],
         "RollbackConfiguration": {},
         "EnableTerminationProtection": None if gone else one.protected,
-        "DriftInformation": {"StackDriftStatus": "NOT_CHECKED"},
+        "DriftInformation": _drift(one),
     } | _relatives(one)
 
 
@@ -53,8 +53,24 @@ def stack_summary(one: StackState) -> Answer:
         "DeletionTime": one.deleted,
         "StackStatus": one.status,
         "StackStatusReason": one.reason or None,
-        "DriftInformation": {"StackDriftStatus": "NOT_CHECKED"},
+        "DriftInformation": _drift(one),
     } | _relatives(one)
+
+
+def _drift(one: StackState) -> Answer:
+    detection = drift.latest(one)
+    if detection is None:
+        return {"StackDriftStatus": "NOT_CHECKED"}
+    return {"StackDriftStatus": detection.stack_status, "LastCheckTimestamp": detection.started}
+
+
+def _drift_of(one: StackState, asked: Resource) -> Answer:
+    detection = drift.latest(one)
+    found = detection.found.get(asked.logical_id) if detection else None
+    if found is None:
+        return {"StackResourceDriftStatus": "NOT_CHECKED"}
+    status, moment = found["StackResourceDriftStatus"], found["Timestamp"]
+    return {"StackResourceDriftStatus": status, "LastCheckTimestamp": moment}
 
 
 def _relatives(one: StackState) -> Answer:
@@ -123,7 +139,7 @@ def resource(one: StackState, asked: Resource) -> Answer:
         "Timestamp": asked.timestamp,
         "ResourceStatus": asked.status,
         "ResourceStatusReason": asked.reason or None,
-        "DriftInformation": {"StackResourceDriftStatus": "NOT_CHECKED"},
+        "DriftInformation": _drift_of(one, asked),
     }
 
 

@@ -8,7 +8,7 @@ from moto.cloudformation import urls
 
 from sandbox.aws.access import demands
 from sandbox.aws.cloudformation import resources
-from sandbox.aws.cloudformation.describe_calls import DescribeCalls
+from sandbox.aws.cloudformation.drift_calls import DriftCalls
 from sandbox.aws.cloudformation.stack import known_stacks
 from sandbox.aws.cloudformation.stack_calls import StackCalls
 
@@ -17,7 +17,7 @@ _TEMPLATE = (
 )
 
 
-class CloudFormation(StackCalls, DescribeCalls):
+class CloudFormation(StackCalls, DriftCalls):
     """One method per action, as moto dispatches them."""
 
     HAS: ClassVar[dict[str, str]] = {
@@ -32,6 +32,7 @@ class CloudFormation(StackCalls, DescribeCalls):
         "CreateChangeSet": (
             f"{_TEMPLATE} ChangeSetName ChangeSetType ClientToken Description OnStackFailure UsePreviousTemplate"
         ),
+        "DetectStackDrift": "StackName",
         "DescribeChangeSet": "StackName ChangeSetName NextToken",
         "ExecuteChangeSet": "StackName ChangeSetName ClientRequestToken DisableRollback",
     }

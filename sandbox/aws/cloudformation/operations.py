@@ -293,7 +293,7 @@ class Stack(StackState):
                 handler, properties = _handler(resource), resource.properties
                 handler.delete(call, resource.made, resolved(properties, call.client) if handler.sends else properties)
             except ClientError as error:
-                if not _says_gone(error):
+                if not says_gone(error):
                     raise
 
         return self._attempt(resource, "DELETE", work)
@@ -377,7 +377,8 @@ def _handler(resource: Resource) -> Handler:
     return handler
 
 
-def _says_gone(error: ClientError) -> bool:
+def says_gone(error: ClientError) -> bool:
+    """Whether a service refused a call because what it names is not there."""
     details = error.response["Error"]
     return bool(
         re.search(r"NotFound|NoSuch|NonExistent", details["Code"])

@@ -52,6 +52,8 @@ class Handler:
 
     properties: frozenset[str] | None = None
     changeable: frozenset[str] | None = None
+    reads = False
+    """Whether `read` is there, which drift detection asks."""
     sends = False
     """Whether a deletion sends the properties to somebody."""
 
@@ -73,6 +75,10 @@ class Handler:
         """Most resources are ready when their call returns. What is known only now is returned as a new `Made`."""
 
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
+        raise NotImplementedError
+
+    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
+        """What the resource is now, in the names of its properties. `properties` are the template's."""
         raise NotImplementedError
 
 

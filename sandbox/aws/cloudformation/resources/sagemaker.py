@@ -45,8 +45,15 @@ def _retag(sagemaker: Any, arn: str, old: Properties, new: Properties) -> None:
     )
 
 
+def _with_tags(call: Call, made: Made, description: Properties) -> Properties:
+    tags = call.client("sagemaker").list_tags(ResourceArn=made.physical_id)["Tags"]
+    return description | {"Tags": tags}
+
+
 class Named(Handler):
     """A SageMaker resource that its create call makes at once; only tags change later. Ref is the ARN."""
+
+    reads = True
 
     def __init__(
         self, kind: str, operation: str, properties: frozenset[str] | None = None, changeable: str = "Tags"
@@ -69,6 +76,11 @@ class Named(Handler):
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
         name = f"{self.kind}Name"
         getattr(call.client("sagemaker"), f"delete_{self.operation}")(**{name: made.attributes[name]})
+
+    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
+        name = f"{self.kind}Name"
+        describe = getattr(call.client("sagemaker"), f"describe_{self.operation}")
+        return _with_tags(call, made, describe(**{name: made.attributes[name]}))
 
 
 for named in (
@@ -122,6 +134,7 @@ class Endpoint(Handler):
     (`notice_rollbacks`), since nothing says that it never does.
     """
 
+    reads = True
     _UPDATE = ("DeploymentConfig", "RetainAllVariantProperties", "ExcludeRetainedVariantProperties")
 
     def create(self, call: Call, properties: Properties) -> Made:
@@ -171,3 +184,8 @@ class Endpoint(Handler):
                     return
                 raise
             time.sleep(_POLL_SECONDS)
+
+    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
+        description = call.client("sagemaker").describe_endpoint(EndpointName=made.attributes["EndpointName"])
+        last = description.get("LastDeploymentConfig")
+        return _with_tags(call, made, description | ({"DeploymentConfig": last} if last else {}))

@@ -138,7 +138,7 @@ def read_csv(text: str) -> Any:
 
 def read_libsvm(text: str) -> Any:
     """Sparse rows; a label in front is passed over, and columns count from 0."""
-    from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
+    from scipy.sparse import csr_matrix
 
     entries = [
         (row, *field.split(":")[:2])

@@ -1,0 +1,180 @@
+"""`sagemaker-ci drift`: is a stage still what was deployed, and do its callers send what its version has learnt from?
+
+Called by a schedule. configuration.py looks at the stack and the endpoint, data.py at captured requests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from argparse import ArgumentParser, Namespace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ci_scripts import settings
+from ci_scripts.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from ci_scripts.aws import Aws
+    from ci_scripts.deployment_record import Record
+    from ci_scripts.drift.report import Report
+    from ci_scripts.drift.statistics import Limits
+    from ci_scripts.quality import Quality
+    from ci_scripts.settings import Project
+
+_QUALITY, _WINDOW = "quality.yml", "24h"
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1)}
+_LONGEST_WINDOW = timedelta(days=90)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    settings.add_option(
+        parser,
+        "--stage",
+        "SMCI_WATCH",
+        "the deployed stage to look at (default: prod)",
+        choices=settings.STAGES,
+        default="prod",
+    )
+    settings.add_option(
+        parser,
+        "--window",
+        "SMCI_WINDOW",
+        f"how far back captured requests count, in hours or days: 36h, 7d (default: {_WINDOW})",
+        default=_WINDOW,
+        metavar="TIME",
+    )
+    settings.add_option(
+        parser,
+        "--minimum-rows",
+        "SMCI_MINIMUM_ROWS",
+        "captured rows that are too few to judge if there are less (default: 200)",
+        default="200",
+        metavar="N",
+    )
+    settings.add_option(
+        parser,
+        "--confidence",
+        "SMCI_CONFIDENCE",
+        "how many of 100 looks without drift pass, all columns together, as a share (default: 0.95)",
+        default="0.95",
+        metavar="SHARE",
+    )
+    settings.add_option(
+        parser,
+        "--psi-threshold",
+        "SMCI_PSI_THRESHOLD",
+        "population stability index below which a significant difference is too small to matter (default: 0.2)",
+        default="0.2",
+        metavar="PSI",
+    )
+    settings.add_option(
+        parser,
+        "--quality",
+        "SMCI_QUALITY",
+        f"file that says what the held-out data is (default: {_QUALITY}, which may be missing)",
+        default=_QUALITY,
+        metavar="PATH",
+    )
+
+
+def run(arguments: Namespace) -> None:
+    project = settings.load_project()
+    poll_seconds = settings.poll_seconds()
+    span, limits = _checked(arguments)
+    quality = _quality(arguments.quality)
+
+    # Imported when the settings are known to be right: a missing variable is answered at once.
+    from ci_scripts import job
+    from ci_scripts.aws import Aws
+    from ci_scripts.deployment_history import History
+    from ci_scripts.drift import report
+
+    aws = Aws(project.region)
+    job.say(str(aws.log_in()))
+    record = History(aws, project, arguments.stage).latest()
+    if record is None:
+        _require_nothing(aws, project, arguments.stage)
+        return
+    job.say(f"{arguments.stage}: version {record.version}, {record.event} on {record.time} (record {record.number})")
+    found = _look(aws, project, record, quality, span, limits, poll_seconds)
+    report.write(found)
+    report.judge(found)
+
+
+def _checked(arguments: Namespace) -> tuple[timedelta, Limits]:
+    """The options as values. Raises InvalidOption with everything that is wrong with them."""
+    from ci_scripts.drift.statistics import Limits
+
+    problems = []
+    if arguments.stage not in settings.STAGES:  # argparse does not look at what a variable holds
+        problems.append(f"--stage is {arguments.stage!r}, expected {' or '.join(settings.STAGES)}")
+    span = re.fullmatch(r"([1-9][0-9]{0,4})([hd])", arguments.window)
+    if not span or int(span[1]) * _UNITS[span[2]] > _LONGEST_WINDOW:
+        problems.append(f"--window is {arguments.window!r}, expected hours or days, at most 90d, such as {_WINDOW}")
+    numbers = {}
+    for name, low, high in (("minimum_rows", 30, 1e9), ("confidence", 0.5, 0.9999), ("psi_threshold", 0, 100)):
+        written = str(getattr(arguments, name))
+        is_number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", written) is not None
+        numbers[name] = float(written) if is_number else -1.0
+        if not low <= numbers[name] <= high:
+            problems.append(f"--{name.replace('_', '-')} is {written!r}, expected a number from {low:g} to {high:g}")
+    if problems:
+        raise InvalidOption("; ".join(problems), hint="Correct the inputs of the component.")
+    assert span is not None  # noqa: S101 - a problem otherwise
+    limits = Limits(int(numbers["minimum_rows"]), numbers["confidence"], numbers["psi_threshold"])
+    return int(span[1]) * _UNITS[span[2]], limits
+
+
+def _quality(path: str) -> Quality | None:
+    """What says where the held-out data is; None when the default file is not there."""
+    from ci_scripts import quality
+
+    if path == _QUALITY and not os.path.lexists(path):
+        return None
+    return quality.load(Path(path), Path.cwd())
+
+
+def _require_nothing(aws: Aws, project: Project, stage: str) -> None:
+    """Say that nothing is deployed. Raises StageUnrecorded when something is."""
+    from ci_scripts import errors, job, stack
+
+    name = project.stack(stage)
+    if stack.describe(aws.cloudformation, name) is not None:
+        raise errors.StageUnrecorded(f"there is the stack {name}, and no record of what was deployed to {stage}")
+    job.say(f"nothing is deployed to {stage} yet: there is nothing to look at")
+
+
+def _look(
+    aws: Aws,
+    project: Project,
+    record: Record,
+    quality: Quality | None,
+    span: timedelta,
+    limits: Limits,
+    poll_seconds: float,
+) -> Report:
+    from ci_scripts import hosting, job
+    from ci_scripts.drift import configuration, data
+    from ci_scripts.drift.capture import Window
+    from ci_scripts.drift.report import Report
+
+    with job.section("Configuration"):
+        changed = configuration.look(aws, record, poll_seconds)
+        for difference in changed.differences:
+            job.say(str(difference))
+        for each in changed.unchecked:
+            job.say(f"CloudFormation did not look at {each}")
+        if not changed.differences:
+            job.say(f"as it was deployed; CloudFormation looked at {changed.checked} resources")
+    with job.section("Data"):
+        now = datetime.now(UTC)
+        host = hosting.of(record.deployed.hosting)
+        looked = data.look(aws, record, host, quality, Window(now - span, now), limits)
+        for line in [*map(str, looked.findings), *looked.remarks, looked.note]:
+            if line:
+                job.say(line)
+        if looked.judged and not looked.findings:
+            job.say(f"no drift in {len(looked.features)} columns")
+    return Report(project, record, limits, changed, looked, job.current(), now)
