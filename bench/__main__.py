@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import burst, faults
+from bench import burst, faults, shifts
 from sandbox import demo, job_images
 
 ROOT = job_images.ROOT
@@ -49,6 +49,7 @@ def main() -> int:
         ("imports of the deploy jobs", imports),
         ("the whole loop", loop),
         ("a burst of approvals", approvals),
+        ("an update that alarms watch", guarded),
         ("every command and function under every fault, which takes hours", survival),
     ):
         console.print(f"measuring {title} ...", style="dim")
@@ -170,6 +171,18 @@ def approvals() -> list[Measure]:
             "calls",
             f"per approval; {found.started} pipelines for {found.approvals} approvals in {found.seconds:.0f} s",
         ),
+    ]
+
+
+def guarded() -> list[Measure]:
+    """What the guard costs beyond the service's own waits: one call a poll as before, and the next sees the end."""
+    found = shifts.measure()
+    calls = f"{found.plain_calls:.0f} calls of AWS without, {found.guarded_calls:.0f} with a watch of three seconds"
+    return [
+        Measure(
+            "calls that the guard adds", found.calls, 6, "calls", f"{calls}, one for each poll of the time not counted"
+        ),
+        Measure("seconds beyond the watch", found.seconds, 4 * shifts.POLL, "s", f"polls every {shifts.POLL} s"),
     ]
 
 

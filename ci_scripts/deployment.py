@@ -33,6 +33,8 @@ from ci_scripts.settings import STAGES, Project, is_on
 from ci_scripts.stack_rules import Action
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mypy_boto3_cloudformation.literals import CapabilityType
 
 # What fits into a request: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
@@ -138,7 +140,14 @@ class Deployment:
 
     def _taken_back(self, error: errors.SagemakerCiError) -> errors.ShiftTakenBack | None:
         """What `error` is when an alarm has taken the new version back; None when none has."""
-        if self._follower is None or not (cause := self._follower.cause()):
+
+        def updated() -> datetime | None:
+            description = stack.describe(self._aws.cloudformation, self._plan.stack_name)
+            return description.get("LastUpdatedTime") if description else None
+
+        if self._follower is None or (isinstance(error, errors.StackFailed) and not self._follower.failed):
+            return None
+        if not (cause := self._follower.cause(updated)):
             return None
         state = _seen(lambda: self._host.state(self._aws, self._plan))
         advice = f"{errors.ShiftTakenBack.hint} {error.hint}" if isinstance(error, errors.StackFailed) else None

@@ -219,7 +219,7 @@ def _long_form(node: Any) -> Any:
     if node is None:
         return None
     if isinstance(node.value, str):
-        value: Any = _template_scalar(node.value) if node.style is None and node.tag.startswith(_YAML) else node.value
+        value: Any = _template_scalar(node.value) if not node.style and node.tag.startswith(_YAML) else node.value
     elif node.value and isinstance(node.value[0], tuple):
         value = {key.value: _long_form(each) for key, each in node.value}
     else:

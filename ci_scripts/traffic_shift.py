@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ class Follower:
     def __init__(self, sagemaker: SageMakerClient, cloudwatch: CloudWatchClient, name: str, shift: Shift) -> None:
         self._sagemaker, self._cloudwatch, self._name, self._shift = sagemaker, cloudwatch, name, shift
         self._under_way = False
+        self.failed = False
+        """Whether CloudFormation could not update the endpoint."""
         self._began: datetime | None = None
         self._told = ""
         self._cause = ""
@@ -43,6 +45,7 @@ class Follower:
         if event["ResourceStatus"] == "CREATE_IN_PROGRESS" and not event.get("ResourceStatusReason"):
             job.say(f"         {self._name} is new: nothing is shifted, {self._shift.strategy} is for its updates")
         self._under_way = event["ResourceStatus"] == "UPDATE_IN_PROGRESS"
+        self.failed = self.failed or event["ResourceStatus"] == "UPDATE_FAILED"
         self._began = self._began or event["Timestamp"]
 
     def holds(self) -> bool:
@@ -60,16 +63,18 @@ class Follower:
             job.say(f"{datetime.now(UTC):%H:%M:%S} {line}")
         return True
 
-    def cause(self) -> str:
-        """After a failure: the alarms that took the new version back, with their values; empty when none did."""
-        if not self._cause and self._began:
-            self._cause = self._look()
-        return self._cause
+    def cause(self, updated: Callable[[], datetime | None]) -> str:
+        """After a failure: the alarms that took the new version back, with their values; empty when none did.
 
-    def _look(self) -> str:
+        `updated` tells when the stack's last update began, for a job that was not there.
+        """
+        return self._cause or self._look(updated)
+
+    def _look(self, updated: Callable[[], datetime | None] = lambda: None) -> str:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
+            self._began = self._began or updated()
             return "; ".join(_fired(self._cloudwatch, self._shift.alarms, self._began))
         except (BotoCoreError, ClientError) as error:  # it must not hide that the version was taken back
             job.say(f"which alarm it was cannot be seen: {error}")
@@ -180,8 +185,8 @@ def require_time(shift: Shift, environ: Mapping[str, str] = os.environ) -> None:
         raise errors.ShiftOutlivesJob(
             f"{shift.strategy} may take {_minutes(shift.longest_seconds)} and {_minutes(_AROUND)} around it, "
             f"{_minutes(needed)} in all; this job has {_minutes(left)} of its {_minutes(int(limit))} left",
-            hint=f"Nothing was changed. Set the component's input `timeout` to `{minutes}m` or more, or wait less in "
-            "`Deployment` of the stage configuration.",
+            hint=f"Nothing was changed. Set the component's input `timeout` to `{minutes}m` or more (of an aggregate "
+            "the one that begins with the job's name), or wait less in `Deployment` of the stage configuration.",
         )
 
 

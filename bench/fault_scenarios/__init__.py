@@ -9,13 +9,22 @@ from bench.fault_proxy import FaultProxy
 from bench.fault_scenarios import approval_trigger, seed_checkin
 from bench.fault_scenarios.base import FunctionScenario, Scenario
 from bench.fault_scenarios.model_build import TrainingCreate, TrainingUnchanged, TrainingUpdate
-from bench.fault_scenarios.model_deploy import Build, DeployCreate, DeployUnchanged, DeployUpdate, Doctor, Test
+from bench.fault_scenarios.model_deploy import (
+    Build,
+    DeployCreate,
+    DeployShift,
+    DeployUnchanged,
+    DeployUpdate,
+    Doctor,
+    Test,
+)
 from bench.fault_scenarios.platform import BootstrapCreate, BootstrapUnchanged, BootstrapUpdate
 from tests.support.servers import Aws
 
 SCENARIOS: dict[str, Callable[[Aws, Path], Scenario]] = {
     "deploy-create": DeployCreate,
     "deploy-update": DeployUpdate,
+    "deploy-shift": DeployShift,
     "deploy-unchanged": DeployUnchanged,
     "build": Build,
     "run-pipeline-create": TrainingCreate,

@@ -6,7 +6,7 @@ import json
 import shutil
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.fault_scenarios.base import Scenario, gitlab_job, run_undisturbed, unexecuted
 from ci_scripts.settings import STAGES
@@ -19,6 +19,9 @@ from tests.support.waiting import wait_for
 class ModelDeploy(Scenario):
     """A model-deploy repository with two approved versions, which answer 4 and 9, and their exports."""
 
+    deployment: ClassVar[dict[str, Any]] = {}
+    """`Deployment` of the configuration of staging."""
+
     def __init__(self, aws: Aws, folder: Path) -> None:
         super().__init__(aws, folder)
         self.project = create_project(aws)
@@ -26,6 +29,8 @@ class ModelDeploy(Scenario):
         self.stack_name = f"sagemaker-{self.project.name}-{self.project.id}-deploy-staging"
         self.endpoint = f"{self.project.name}-staging"
         shutil.copytree(ROOT / "seed-deploy", folder)
+        if self.deployment:
+            (folder / "staging-config.json").write_text(json.dumps({"Deployment": self.deployment}))
         s3 = aws.client("s3")
         held_out = f"s3://{self.project.bucket}/test.csv"
         s3.put_object(Bucket=self.project.bucket, Key="test.csv", Body=b"4,1,2,3\n4,3,2,1\n")
@@ -127,6 +132,11 @@ class DeployUpdate(Deploy):
             run_undisturbed(self, *self.command)
         self.choose(13.0 - self.answer)
         super().reset()
+
+
+class DeployShift(DeployUpdate):
+    title = "deploy, update that alarms watch"
+    deployment: ClassVar[dict[str, Any]] = {"Strategy": "all-at-once", "TerminationWaitInSeconds": 150}
 
 
 class DeployUnchanged(Deploy):

@@ -38,7 +38,8 @@ def lines(
         before_draft = earlier.get(draft.stage)
         if before_draft is None:
             hidden = _hidden(draft)
-            told = [f"- {_name(key)}: {_shown(key, value, hidden)}" for key, value in _parameters(draft).items()]
+            told = [f"- shift of the requests: {_shift(draft)}"] if draft.shift else []
+            told += [f"- {_name(key)}: {_shown(key, value, hidden)}" for key, value in _parameters(draft).items()]
         else:
             told = [f"- {each}" for each in _changes(before_draft, draft)]
             compared = f"the newest successful pipeline of {text.code(branch)}"
@@ -59,6 +60,8 @@ def problems(found: Sequence[str]) -> list[str]:
 def _changes(before: Export, after: Export) -> Iterator[str]:
     if before.hosting != after.hosting:
         yield f"hosting {text.code(before.hosting)} → {text.code(after.hosting)}"
+    if before.shift != after.shift:
+        yield f"shift of the requests: {_shift(before)} → {_shift(after)}"
     if before.template != after.template:
         yield "the CloudFormation template has changed"
     yield from _differences("parameter", _parameters(before), _parameters(after), _hidden(before) | _hidden(after))
@@ -84,6 +87,13 @@ def _hidden(export: Export) -> Set[str]:
     """The parameters that the template declares with NoEcho, which CloudFormation does not show either."""
     declared = template.read(export.template, "the template")[0].parameters
     return {key for key, each in declared.items() if str(each.get("NoEcho", "")).lower() == "true"}
+
+
+def _shift(export: Export) -> str:
+    """How requests move to the new version, with what takes it back."""
+    if export.shift is None:
+        return "all at once"
+    return f"{text.code(export.shift.strategy)}, watched by {', '.join(map(text.code, export.shift.alarms))}"
 
 
 def _name(key: str) -> str:

@@ -51,6 +51,8 @@ def scenario(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
         ("deploy-update", Fault("s3.PUT object", 0, "cancel before")),
         ("deploy-update", Fault("s3.PUT object", 0, "reset")),
         ("deploy-update", Fault("s3.GET object", 0, "burst")),
+        ("deploy-shift", Fault("sagemaker.DescribeEndpoint", 4, "kill after")),
+        ("deploy-shift", Fault("sagemaker.DescribeEndpoint", 4, "cancel")),
         ("deploy-unchanged", Fault("cloudformation.CreateChangeSet", 0, "kill after")),
         ("deploy-unchanged", Fault("sagemaker.DescribeModelPackage", 0, "cancel")),
         ("build", Fault("sagemaker.ListModelPackages", 0, "cancel")),

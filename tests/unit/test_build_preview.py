@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ci_scripts.build import preview
-from ci_scripts.export import Export
+from ci_scripts.export import Export, Shift
 from ci_scripts.registry import ModelPackage
 
 GROUP = "abalone-p-1"
@@ -58,6 +58,12 @@ def test_another_kind_of_hosting_and_another_template_are_told() -> None:
         "- the CloudFormation template has changed",
         "- tag `team` added: `a`",
     ]
+
+
+def test_how_the_requests_move_is_told_and_what_is_different_about_it() -> None:
+    canary = draft()._replace(shift=Shift("canary", 2700, ["a", "b"]))
+    assert "- shift of the requests: `canary`, watched by `a`, `b`" in lines(canary)
+    assert lines(canary, draft())[-1] == "- shift of the requests: all at once → `canary`, watched by `a`, `b`"
 
 
 def test_what_the_template_does_not_echo_is_not_shown() -> None:

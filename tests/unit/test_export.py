@@ -41,6 +41,15 @@ def test_an_export_is_read_back_as_it_was_written(folder: Path) -> None:
     assert export.load("prod", PROJECT, announced, folder) == EXPORT
 
 
+def test_how_the_requests_shift_is_read_back_and_an_export_without_it_has_the_bytes_that_it_always_had(
+    folder: Path,
+) -> None:
+    assert b"Deployment" not in export.to_bytes(EXPORT)
+    shifted = EXPORT._replace(shift=export.Shift("canary", 2700, ["stack-Invocation5XXErrors", "sales"]))
+    export.write_all({"prod": export.to_bytes(shifted)}, folder)
+    assert export.load("prod", PROJECT, {}, folder) == shifted
+
+
 def test_an_export_of_a_version_that_named_no_hosting_is_one_of_real_time(folder: Path) -> None:
     path = folder / "prod-config-export.json"
     content = json.loads(path.read_text())
