@@ -292,6 +292,25 @@ class QuotaExceeded(SagemakerCiError):
     hint = "Ask for more under Service Quotas > Amazon SageMaker, or use an instance type that the account has."
 
 
+class NoMergeRequest(SagemakerCiError):
+    """A job that trains in a merge request, or cleans up after one, is not in the pipeline of a merge request."""
+
+    code = "SMCI-318"
+    hint = (
+        "Let the job run in pipelines of merge requests alone, as the component does; at a terminal, name its number."
+    )
+
+
+class RegistersElsewhere(SagemakerCiError):
+    """A merge request's pipeline would register its model beside those of the default branch; nothing is started."""
+
+    code = "SMCI-319"
+    hint = (
+        "Let get_pipeline take `model_package_group_name` and register there: a merge request has a group of its own, "
+        "whose approvals deploy nothing."
+    )
+
+
 # --- 4xx: model registry and stage configurations ------------------------------------------------------------------
 
 

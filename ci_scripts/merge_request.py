@@ -71,8 +71,10 @@ def comment(lines: Sequence[str], environ: Mapping[str, str] = os.environ) -> No
         job.say(f"warning: no comment in the merge request: {error}; {job.REPORTS}/summary.md holds the same")
 
 
-def of_default_branch(path: str, environ: Mapping[str, str] = os.environ) -> bytes | None:
-    """A file, named below the model's folder, that this job left in the default branch's newest successful pipeline.
+def of_default_branch(path: str, environ: Mapping[str, str] = os.environ, job_name: str = "") -> bytes | None:
+    """A file, named below the model's folder, that a job left in the default branch's newest successful pipeline.
+
+    The job is the one that asks, or `job_name`.
 
     None outside a merge request, where there is no such file, and where none of the job's tokens may read it.
     """
@@ -90,7 +92,7 @@ def of_default_branch(path: str, environ: Mapping[str, str] = os.environ) -> byt
             with gitlab.asking():
                 project = client.projects.get(environ.get("CI_PROJECT_ID", ""), lazy=True)
                 place = quote(f"{_folder(environ)}{path}")
-                return project.artifacts.raw(quote(branch, safe=""), place, environ.get("CI_JOB_NAME", ""))
+                return project.artifacts.raw(quote(branch, safe=""), place, job_name or environ.get("CI_JOB_NAME", ""))
         except (errors.SagemakerCiError, AttributeError, TypeError, ValueError):
             continue
     return None

@@ -6,7 +6,7 @@ Called by `run-pipeline` (stamp), `build` (which version?) and `deploy` (still a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -118,6 +118,56 @@ def created_between(sagemaker: SageMakerClient, group: str, began: datetime, end
         if not _says_missing(error):
             raise
         return []
+
+
+def versions(sagemaker: SageMakerClient, group: str) -> list[str]:
+    """The ARNs of all versions in `group`; none when there is no such group."""
+    from botocore.exceptions import ClientError
+
+    pages = sagemaker.get_paginator("list_model_packages").paginate(
+        ModelPackageGroupName=group, PaginationConfig={"PageSize": _LARGEST_PAGE}
+    )
+    try:
+        return [str(each["ModelPackageArn"]) for page in pages for each in page["ModelPackageSummaryList"]]
+    except ClientError as error:
+        if not _says_missing(error):
+            raise
+        return []
+
+
+def create_group(sagemaker: SageMakerClient, group: str, description: str, tags: Mapping[str, str]) -> None:
+    """Create a model package group, unless it is there."""
+    from botocore.exceptions import ClientError
+
+    try:
+        sagemaker.create_model_package_group(
+            ModelPackageGroupName=group,
+            ModelPackageGroupDescription=description,
+            Tags=[{"Key": key, "Value": content} for key, content in tags.items()],
+        )
+    except ClientError as error:
+        if "already exist" not in aws_errors.text(error):
+            raise
+
+
+def delete_group(sagemaker: SageMakerClient, group: str, arns: Sequence[str]) -> bool:
+    """Delete the versions and then their group, which must be empty; False when there is no such group."""
+    for arn in arns:
+        _delete(lambda arn=arn: sagemaker.delete_model_package(ModelPackageName=arn))  # type: ignore[misc]
+    return _delete(lambda: sagemaker.delete_model_package_group(ModelPackageGroupName=group))
+
+
+def _delete(call: Callable[[], object]) -> bool:
+    """Whether there was something to delete."""
+    from botocore.exceptions import ClientError
+
+    try:
+        call()
+    except ClientError as error:
+        if not _says_missing(error):
+            raise
+        return False
+    return True
 
 
 def stamp(sagemaker: SageMakerClient, arn: str, properties: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ci_scripts import __version__, repository
-from ci_scripts.errors import InvalidSettings, VersionMismatch
+from ci_scripts.errors import InvalidSettings, NoMergeRequest, VersionMismatch
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -27,6 +27,12 @@ BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+"
 
 
+MERGE_REQUEST_ROLE = "AWS_MERGE_REQUEST_ROLE_ARN"
+"""The CI/CD variable with the role of jobs that train in merge requests, and clean up after them."""
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelPackageGroup.html
+_LONGEST_GROUP = 63
+
 STAGES = ("staging", "prod")
 """The stages of a model, in the order in which it passes them."""
 
@@ -39,14 +45,17 @@ class Project(NamedTuple):
     id: str
     arn: str | None
     artifact_bucket: str
+    merge_request: str = ""
+    """The number of the merge request that trains apart from the project; empty for the project itself."""
 
     @property
     def model_package_group(self) -> str:
-        return f"{self.name}-{self.id}"
+        return self.pipeline
 
     @property
     def pipeline(self) -> str:
-        return f"{self.name}-{self.id}"
+        """Name of the pipeline, of the model package group, and of the folder of the bucket that holds their files."""
+        return f"{self.name}-{self.id}" + (f"-mr-{self.merge_request}" if self.merge_request else "")
 
     def stack(self, stage: str) -> str:
         """Name of the CloudFormation stack of a stage; the id keeps `abalone` and `abalone-2` apart in IAM prefixes."""
@@ -131,6 +140,22 @@ def load_project(environ: Mapping[str, str] = os.environ) -> Project:
     if problems:
         raise InvalidSettings("; ".join(problems))
     return project
+
+
+def of_merge_request(project: Project, number: str) -> Project:
+    """The names under which a merge request of the project trains. Raises NoMergeRequest, or InvalidSettings for names
+    that would be too long.
+    """
+    if not re.fullmatch("[1-9][0-9]*", number):
+        raise NoMergeRequest(
+            f"the merge request is {number!r}, expected a number" if number else "there is no merge request"
+        )
+    apart = project._replace(merge_request=number)
+    if len(apart.model_package_group) > _LONGEST_GROUP:
+        raise InvalidSettings(
+            f"{apart.model_package_group} is longer than {_LONGEST_GROUP} characters, no name for a group"
+        )
+    return apart
 
 
 def load_region(environ: Mapping[str, str] = os.environ) -> str:

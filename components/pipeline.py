@@ -13,6 +13,14 @@ Sections = dict[str, dict[str, str]]
 
 _OF_EACH_JOB = ("stage", "rules", "timeout")
 _NAMES_OF_JOBS = ("job_name", "build_job_name")
+NAMES_BESIDE = {
+    "stage": "$[[ inputs.stage ]]",
+    "job_name": "$[[ inputs.job_name ]]-in-merge-request",
+    "environment": "$[[ inputs.job_name ]]/merge-request-$CI_MERGE_REQUEST_IID",
+    "training_job_name": "$[[ inputs.job_name ]]",
+}
+"""Of a job beside a single one, which may be there once for each model of a repository."""
+LEFT_OUT_BESIDE = ("rules", "timeout")
 
 
 class Part(NamedTuple):
@@ -31,15 +39,23 @@ class Pipeline:
     """
 
     def __init__(self, parts: Iterable[Part], optional: Iterable[Part] = ()) -> None:
-        """`optional` are the jobs that it has when an input has a value."""
+        """`optional` are the jobs that it has when an input has a value. Beside a single job they share its inputs."""
         self.optional = list(optional)
         self.parts = [*parts, *self.optional]
+        self._single = len(self.parts) - len(self.optional) == 1
 
     def sections(self, heading: str = "") -> Sections:
         """The header; `heading` is what stands above the inputs that only some jobs have."""
-        if len(self.parts) == 1:
-            return self.parts[0].sections
-        absent = {name for names in table.OPTIONAL.values() for name in names} - {part.name for part in self.optional}
+        switches = [name for part in self.optional for name in table.SWITCHES[part.name]]
+        if self._single:
+            of_the_first = _flat(self.parts[0])
+            more = {name: table.lines(name, table.INPUTS[name]) for name in switches}
+            for part in self.optional:
+                more |= {
+                    name: lines for name, lines in _flat(part).items() if name not in (*of_the_first, *NAMES_BESIDE)
+                }
+            return self.parts[0].sections | ({heading: more} if more else {})
+        absent = {name for names in table.SWITCHES.values() for name in names} - set(switches)
         own = {name: table.lines(name, table.INPUTS[name]) for name in table.OF_A_PIPELINE if name not in absent}
         shared = own | self._shared()
         (_, of_the_job), *others = table.HEADINGS.items()
@@ -62,8 +78,9 @@ class Pipeline:
 
     def passed_on(self, part: Part) -> dict[str, str]:
         """The inputs of a job, each with the value that the pipeline gives it."""
-        if len(self.parts) == 1:
-            return {name: f"$[[ inputs.{name} ]]" for name in part.inputs}
+        if self._single:
+            given = {name: f"$[[ inputs.{name} ]]" for name in part.inputs}
+            return _beside(given) if part in self.optional else given
         return {name: _value(part, name) for name in part.inputs}
 
     def _shared(self) -> dict[str, str]:
@@ -80,6 +97,12 @@ class Pipeline:
                     raise ComponentError(f"{first} and {part.name} differ in the input {name}: {known} and {spec}")
                 shared.setdefault(name, lines)
         return shared
+
+
+def _beside(given: dict[str, str]) -> dict[str, str]:
+    """What a job beside a single one receives: the same but for rules and time, and names made of that one's."""
+    kept = {name: value for name, value in given.items() if name not in LEFT_OUT_BESIDE}
+    return kept | {name: value for name, value in NAMES_BESIDE.items() if name in kept}
 
 
 def _is_own(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from components.templates import ENVIRONMENT, job, parsed
 
 FILE = Path("release/self-test.yml")
 PREFIX = "self-test-"
+_ONE_KIND = re.compile(r'\$CI_PIPELINE_SOURCE == "(schedule|merge_request_event)"')
 _WAITS = "*production"
 
 
@@ -51,10 +53,10 @@ def is_manual(name: str) -> bool:
     return any(rule.get("when") == "manual" for rule in parsed(name).inputs["rules"]["default"])
 
 
-def is_scheduled(name: str) -> bool:
-    """Whether the job of this component is one of scheduled pipelines alone."""
+def is_of_one_kind(name: str) -> bool:
+    """Whether the job of this component is one of scheduled pipelines, or of merge requests, alone."""
     rules = [rule for rule in parsed(name).inputs["rules"]["default"] if rule.get("when") != "never"]
-    return all('$CI_PIPELINE_SOURCE == "schedule"' in rule.get("if", "") for rule in rules)
+    return all(_ONE_KIND.search(rule.get("if", "")) for rule in rules)
 
 
 def text() -> str:
@@ -63,17 +65,17 @@ def text() -> str:
 
 
 def _of_one_job(name: str) -> Iterator[Include]:
-    if is_manual(name) or is_scheduled(name):
+    if is_manual(name) or is_of_one_kind(name):
         yield _include(name, PREFIX + name, parsed(name), rules="[{when: on_success}]")
     if is_manual(name):
         yield _include(name, f"{PREFIX}manual-{name}", parsed(name))
-    elif not is_scheduled(name):
+    elif not is_of_one_kind(name):
         yield _include(name, PREFIX + name, parsed(name))
 
 
 def _include(name: str, job_name: str, part: Part, rules: str = "") -> Include:
     follows = {"build_job_name": f"{PREFIX}build"} if "build_job_name" in part.inputs else {}
-    environment = name if name in table.PIPELINES else part.inputs["environment"]["default"]
+    environment = name if name in table.PIPELINES else part.inputs["environment"]["default"].partition("/$")[0]
     inputs = {
         "job_name": job_name,
         "stage": _stage(part),

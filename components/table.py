@@ -22,6 +22,9 @@ PIPELINES: dict[str, list[str]] = _TABLE["pipelines"]
 OPTIONAL: dict[str, dict[str, dict[str, str | bool]]] = _TABLE["optional"]
 """By pipeline: the jobs that it has when an input has a value, as input → value."""
 
+SWITCHES = {job: list(needed) for jobs in OPTIONAL.values() for job, needed in jobs.items()}
+"""By such a job: the inputs."""
+
 NAMES = [*PIPELINES, *JOBS]
 
 _HEADINGS: dict[str, dict[str, dict[str, Any]]] = _TABLE["common"]

@@ -29,9 +29,9 @@ def parsed(name: str) -> Part:
 
 
 def job(name: str) -> dict[str, Any]:
-    """The job of a component of one."""
-    (keywords,) = list(yaml.safe_load_all(rendered(name)))[1].values()
-    return keywords  # type: ignore[no-any-return]
+    """The job of a component of one; what stops its environment comes after it."""
+    jobs: dict[str, dict[str, Any]] = list(yaml.safe_load_all(rendered(name)))[1]
+    return next(iter(jobs.values()))
 
 
 def command(name: str) -> str:

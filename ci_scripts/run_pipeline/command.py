@@ -23,17 +23,18 @@ __all__ = ["add_arguments", "run"]
 
 def run(arguments: Namespace) -> None:
     """Compile, then check or run. Raises a SagemakerCiError for everything that can be expected to fail."""
-    project, role, poll_seconds = read_surroundings(os.environ)
+    project, role, poll_seconds = read_surroundings(os.environ, merge_request=arguments.merge_request)
     options = read_options(arguments, os.environ)
 
-    from ci_scripts import job
+    from ci_scripts import errors, job, settings
     from ci_scripts.aws import Aws
     from ci_scripts.run_pipeline import calls, definition
     from ci_scripts.run_pipeline.run import Compiled, execute
 
     # Any branch can be checked by a merge request: a role of its own may read, and change nothing.
     aws = Aws(project.region)
-    credentials = aws.log_in("AWS_CHECK_ROLE_ARN" if options.check else "AWS_ROLE_ARN")
+    apart = settings.MERGE_REQUEST_ROLE if options.merge_request else "AWS_ROLE_ARN"
+    credentials = aws.log_in("AWS_CHECK_ROLE_ARN" if options.check else apart)
     job.say(str(credentials))
     # boto3 reads only this name, and the SageMaker SDK makes clients without a region while it is imported.
     os.environ["AWS_DEFAULT_REGION"] = project.region
@@ -51,6 +52,8 @@ def run(arguments: Namespace) -> None:
         elsewhere = definition.registered_elsewhere(parsed, parameters, project.model_package_group)
         for line in elsewhere:
             job.say(f"warning: {line}")
+        if elsewhere and options.merge_request:
+            raise errors.RegistersElsewhere("; ".join(elsewhere))
     job.raise_if_cancelled()  # the consumer's code may have swallowed it
     compiled = Compiled(text, parsed, definition.without_cache(parsed, options.parameters, job.current()))
     if options.check:

@@ -49,6 +49,40 @@ def words(conditions: Sequence[Condition]) -> str:
     return " and ".join(each.text for each in conditions)
 
 
+class Bound(NamedTuple):
+    """What a condition asks of a measured value: `mse <= 6.0`."""
+
+    path: str
+    sign: str
+    limit: str
+
+    @property
+    def better(self) -> int:
+        """1 if more is better, -1 if less is, 0 if neither can be said."""
+        return {"<": -1, ">": 1}.get(self.sign[:1], 0)
+
+
+_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+
+
+def bounds(step: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[Bound]:
+    """The measured values that a condition step compares with something known; what it negates or joins is left out."""
+    found = []
+    for node in step.get("Arguments", {}).get("Conditions", []):
+        sign = _SIGNS.get(node.get("Type", ""))
+        for one, other, read in (
+            ("LeftValue", "RightValue", sign),
+            ("RightValue", "LeftValue", _FLIPPED.get(sign or "")),
+        ):
+            query = node[one].get("Std:JsonGet") if isinstance(node.get(one), Mapping) else None
+            limit = node.get(other)
+            if isinstance(limit, Mapping):
+                limit = parameters.get(str(limit.get("Get", "")).removeprefix("Parameters."))
+            if read and isinstance(query, Mapping) and isinstance(limit, str | int | float):
+                found.append(Bound(str(query.get("Path")), read, _number(limit)))
+    return found
+
+
 def _condition(node: Mapping[str, Any], parameters: Mapping[str, Any], read_property: ReadProperty) -> Condition:
     kind = node.get("Type", "")
     if kind in ("Not", "Or"):

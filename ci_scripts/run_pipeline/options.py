@@ -25,6 +25,7 @@ class Options(NamedTuple):
     kwargs: dict[str, Any]
     parameters: dict[str, str]
     check: bool
+    merge_request: bool = False
     upload_places: tuple[str, ...] = ()
     """S3 URIs, each with a slash at its end, below which the training job may write beside the project's own."""
 
@@ -73,10 +74,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         const="true",
         metavar="true|false",
     )
+    parser.add_argument(
+        "--merge-request",
+        action="store_true",
+        help="train in a merge request: in a pipeline, model package group and place in S3 of its own, with the role "
+        "MERGE_REQUEST_PIPELINE_ROLE_ARN [SMCI_MERGE_REQUEST_PARAMETERS has more parameters for it]",
+    )
 
 
-def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
-    """The variables, checked. Raises InvalidSettings with all that is wrong with any of them."""
+def read_surroundings(environ: Mapping[str, str], *, merge_request: bool = False) -> Surroundings:
+    """The variables, checked; in a merge request that trains, its own names and role.
+
+    Raises InvalidSettings with all that is wrong with any of them, or NoMergeRequest.
+    """
     problems: list[str] = []
 
     def checked(read: Callable[[], _Found]) -> _Found | None:
@@ -87,10 +97,13 @@ def read_surroundings(environ: Mapping[str, str]) -> Surroundings:
             return None
 
     project = checked(lambda: settings.load_project(environ))
-    role = checked(lambda: settings.role_arn("SAGEMAKER_PIPELINE_ROLE_ARN", environ))
+    role_variable = "MERGE_REQUEST_PIPELINE_ROLE_ARN" if merge_request else "SAGEMAKER_PIPELINE_ROLE_ARN"
+    role = checked(lambda: settings.role_arn(role_variable, environ))
     seconds = checked(lambda: settings.poll_seconds(environ))
     if project is None or role is None or seconds is None:
         raise InvalidSettings("; ".join(problems))
+    if merge_request:
+        project = settings.of_merge_request(project, environ.get("CI_MERGE_REQUEST_IID", ""))
     return Surroundings(project, role, seconds)
 
 
@@ -99,12 +112,9 @@ def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
     check = {"true": True, "false": False}.get(arguments.check.strip().lower())
     if check is None:
         raise InvalidOption(f"--check is {arguments.check!r}, expected true or false")
-    from_input = _json_object(
-        "SMCI_PIPELINE_PARAMETERS", environ.get("SMCI_PIPELINE_PARAMETERS") or "{}", as_written=True
-    )
-    given = {name: _parameter_text(name, content) for name, content in from_input.items()}
-    # SageMaker takes no empty text; a pipeline input of GitLab that nobody filled in is one.
-    parameters = {name: text for name, text in given.items() if text}
+    parameters = _from_input("SMCI_PIPELINE_PARAMETERS", environ)
+    if arguments.merge_request:
+        parameters |= _from_input("SMCI_MERGE_REQUEST_PARAMETERS", environ)
     for pair in arguments.parameter:
         name, equals, text = pair.partition("=")
         if not (name and equals):
@@ -115,8 +125,18 @@ def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
         kwargs=_json_object("--kwargs", arguments.kwargs),
         parameters=parameters,
         check=check,
+        merge_request=arguments.merge_request,
         upload_places=_places(environ),
     )
+
+
+def _from_input(variable: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The parameters that an input of the component has. An empty one is left out, as SageMaker takes no empty text: it
+    comes of a pipeline input of GitLab that nobody filled in.
+    """
+    given = _json_object(variable, environ.get(variable) or "{}", as_written=True)
+    texts = {name: _parameter_text(variable, name, content) for name, content in given.items()}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _places(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -142,7 +162,7 @@ def _json_object(option: str, content: str, *, as_written: bool = False) -> dict
     return parsed
 
 
-def _parameter_text(name: str, content: object) -> str:
+def _parameter_text(variable: str, name: str, content: object) -> str:
     if isinstance(content, str | bool):
         return str(content)  # what the SageMaker SDK sends, `True` included
-    raise InvalidOption(f"SMCI_PIPELINE_PARAMETERS: {name} is neither text nor a number nor true or false")
+    raise InvalidOption(f"{variable}: {name} is neither text nor a number nor true or false")

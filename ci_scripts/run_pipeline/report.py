@@ -51,14 +51,14 @@ def write(
 def metrics(steps: Mapping[str, Step], conditions: Mapping[str, Sequence[Condition]]) -> dict[str, float]:
     """Measured values by the path they were read from, and the seconds of each step, under OpenMetrics names."""
     measured = [each for held in conditions.values() for part in held for each in part.measured]
-    values = {_metric(each.path): float(each.value) for each in measured if isinstance(each.value, int | float)}
+    values = {metric_name(each.path): float(each.value) for each in measured if isinstance(each.value, int | float)}
     seconds = {
         f'step_seconds{{step="{name}"}}': step.seconds for name, step in steps.items() if step.seconds is not None
     }
     return values | seconds
 
 
-def _metric(path: str) -> str:
+def metric_name(path: str) -> str:
     """The OpenMetrics name of what was read at a path."""
     return re.sub(r"\W+", "_", f"measured_{path}", flags=re.ASCII).strip("_")
 
@@ -83,22 +83,24 @@ def checked(verdict: str, changes: Sequence[str], remarks: Sequence[str]) -> lis
     return [*lines, *(["", "```", *remarks, "```"] if remarks else [])]
 
 
-def last_measured(metrics_file: bytes, conditions: Mapping[str, Sequence[Condition]], branch: str) -> list[str]:
-    """The metrics of the newest training of a branch, in Markdown, beside the conditions as this commit has them.
-
-    `metrics_file` is a metrics.txt of that training's reports; what is not in its form is left out.
-    """
+def measured_by(metrics_file: bytes) -> dict[str, str]:
+    """The measured values in a metrics.txt of a training's reports, by name; what is not in its form is left out."""
     found = re.findall(
         r"^(measured_\w+) (-?[\d.]+(?:e[+-]?\d+)?|nan|-?inf)$", metrics_file.decode(errors="replace"), re.M
     )
-    if not found:
+    return dict(found[:_MOST_METRICS])
+
+
+def last_measured(metrics_file: bytes, conditions: Mapping[str, Sequence[Condition]], branch: str) -> list[str]:
+    """The metrics of the newest training of a branch, in Markdown, beside the conditions as this commit has them."""
+    measured = measured_by(metrics_file)
+    if not measured:
         return []
-    measured = dict(found[:_MOST_METRICS])
     lines = ["", f"### Measured by the newest training of {text.code(branch)}", "", "| Metric | Value |", "|---|---:|"]
     lines += [f"| {text.cell(name.removeprefix('measured_'))} | {value} |" for name, value in measured.items()]
 
     def value(unknown: re.Match[str]) -> str:
-        return f"{unknown[1]} {measured.get(_metric(unknown[1]), '(not measured)')}"
+        return f"{unknown[1]} {measured.get(metric_name(unknown[1]), '(not measured)')}"
 
     for name, held in list(conditions.items())[:_MOST_METRICS]:
         put_in = re.sub(r"(\S+) \(value unknown\)", value, words(held))

@@ -10,10 +10,19 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ci_scripts import job, registry
+from ci_scripts import job, merge_request, registry
 from ci_scripts.aws import Aws
 from ci_scripts.errors import JobCancelled
-from ci_scripts.run_pipeline import condition, definition, execution, jobs, progress, report, upsert
+from ci_scripts.run_pipeline import (
+    condition,
+    definition,
+    execution,
+    in_merge_request,
+    jobs,
+    progress,
+    report,
+    upsert,
+)
 from ci_scripts.run_pipeline.condition import Condition
 from ci_scripts.run_pipeline.execution import Result
 from ci_scripts.run_pipeline.progress import Step
@@ -55,6 +64,9 @@ def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seco
         arn = execution.earlier(sagemaker, request) if where.in_gitlab else ""
         resumed = bool(arn)
         if not resumed:  # a retried job must not bring back the definition of an older commit
+            if project.merge_request:
+                about = f"Merge request {project.merge_request} of {where.project_url}. Its approvals deploy nothing."
+                registry.create_group(sagemaker, project.model_package_group, about, project.tags())
             state, version = upsert.upsert(sagemaker, aws.s3, project, role, pipeline.text)
             request["PipelineVersionId"] = version  # the newest one may be another job's by now
             job.say(f"pipeline {project.pipeline} {state}, version {version}")
@@ -102,6 +114,10 @@ def _finish(
         packages = _registered_by_code(aws.sagemaker, project, result)
     verdict = conclusion(result, packages, conditions)
     report.write(project.region, result, packages, conditions, verdict)
+    if project.merge_request:
+        merge_request.comment(
+            in_merge_request.told(project, pipeline.definition, pipeline.parameters, conditions, verdict)
+        )
     logs = {step.name: jobs.show_log(aws.logs, step) for step in progress.failed(steps)}
     causes = {name: jobs.last_error(lines) for name, lines in logs.items()}
     execution.require_success(result, project, causes=causes, log_shown=any(logs.values()))

@@ -103,6 +103,7 @@ def test_only_the_approver_policy_approves() -> None:
     untouched = {"Null": {"sagemaker:ModelApprovalStatus": "true"}}
     assert conditions == {
         ("gitlab-oidc.yml", "TrainingRole"): untouched,
+        ("merge-requests.yml", "MergeRequestRole"): untouched,
         ("gitlab-oidc.yml", "StagingRole"): untouched | {"StringEquals": {"sagemaker:ModelLifeCycle:Stage": "Staging"}},
         ("gitlab-oidc.yml", "ProdRole"): untouched | {"StringEquals": {"sagemaker:ModelLifeCycle:Stage": "Production"}},
         ("gitlab-oidc.yml", "ApproverPolicy"): {

@@ -15,6 +15,7 @@ import yaml
 from ci_scripts import __version__
 from ci_scripts.cli import COMMANDS
 from components import table, templates
+from components.pipeline import LEFT_OUT_BESIDE, NAMES_BESIDE
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = ROOT / "templates"
@@ -40,8 +41,7 @@ def _inputs(component: str) -> dict[str, dict[str, Any]]:
 
 
 def _job(component: str) -> dict[str, Any]:
-    (job,) = _documents(component)[1].values()
-    return job  # type: ignore[no-any-return]
+    return next(iter(_documents(component)[1].values()))
 
 
 def _gitlab_ci_schema() -> dict[str, Any]:
@@ -60,7 +60,10 @@ def test_the_header_follows_gitlabs_schema(component: str) -> None:
 
 @pytest.mark.parametrize("component", JOBS)
 def test_a_component_is_one_job_and_no_global_keyword(component: str) -> None:
-    assert list(_documents(component)[1]) == ["$[[ inputs.job_name ]]"]
+    first, *others = _documents(component)[1]
+    assert first == "$[[ inputs.job_name ]]"
+    stopping = [name for name in (_job(component)["environment"].get("on_stop"),) if name]
+    assert others == stopping, "besides, what stops its environment"
 
 
 @pytest.mark.parametrize("component", AGGREGATES)
@@ -70,7 +73,9 @@ def test_an_aggregate_only_includes_other_components(component: str) -> None:
     for include in body["include"]:
         name = Path(include["local"]).parent.name
         assert include["local"] == f"/templates/{name}/template.yml"
-        assert list(include["inputs"]) == list(_inputs(name)), f"{name}: every input is passed on, in its order"
+        beside = name in table.OPTIONAL.get(component, []) and len(table.PIPELINES[component]) == 1
+        passed = [each for each in _inputs(name) if not (beside and each in LEFT_OUT_BESIDE)]
+        assert list(include["inputs"]) == passed, f"{name}: every input is passed on, in its order"
 
 
 @pytest.mark.parametrize("component", JOBS)
@@ -79,7 +84,9 @@ def test_every_component_starts_with_the_same_inputs(component: str) -> None:
 
 
 def test_a_whole_pipeline_of_one_job_has_the_inputs_of_that_job() -> None:
-    assert _documents("model-build")[0] == _documents("training")[0]
+    whole, job = _inputs("model-build"), _inputs("training")
+    assert list(whole)[: len(job)] == list(job)
+    assert {name: whole[name] for name in job} == job
 
 
 @pytest.mark.parametrize("component", table.NAMES)
@@ -103,8 +110,11 @@ def _base(name: str) -> str:
 @pytest.mark.parametrize("component", AGGREGATES)
 def test_an_aggregate_has_the_defaults_of_its_parts(component: str) -> None:
     for include in _documents(component)[1]["include"]:
-        part = _inputs(Path(include["local"]).parent.name)
+        job = Path(include["local"]).parent.name
+        part = _inputs(job)
         for name, written in include["inputs"].items():
+            if job in table.OPTIONAL.get(component, []) and name in NAMES_BESIDE:
+                continue
             for other, spec in _inputs(component).items():
                 written = spec["default"] if written == f"$[[ inputs.{other} ]]" else written
                 if isinstance(written, str):
@@ -172,7 +182,7 @@ def test_the_script_is_one_command_without_any_input(component: str) -> None:
     )
     command, subcommand, *options = line.split()
     assert (command, subcommand in COMMANDS) == ("sagemaker-ci", True)
-    assert options in ([], ["--stage", "staging"], ["--stage", "prod"])
+    assert options in ([], ["--merge-request"], ["--stage", "staging"], ["--stage", "prod"])
     assert not job.keys() & {"before_script", "after_script", "hooks"}
 
 

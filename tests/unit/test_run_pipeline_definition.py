@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ci_scripts import job
 from ci_scripts.errors import InvalidDefinition, InvalidPipelineParameter
 from ci_scripts.run_pipeline import definition
 
@@ -202,3 +203,30 @@ def test_a_step_that_registers_to_another_group_than_the_watched_one_is_told(
     lines = definition.registered_elsewhere({"Steps": [branch]}, parameters, "abalone-p-1")
     assert bool(lines) is told
     assert all("step Register registers to the model package group" in line for line in lines)
+
+
+# --- step caching --------------------------------------------------------------------------------------------------
+
+
+CACHED = {"Parameters": [{"Name": "CacheKey", "Type": "String", "DefaultValue": "commit"}]}
+
+
+def started_by(source: str) -> job.Job:
+    return job.current({"CI_JOB_ID": "1", "CI_PIPELINE_ID": "100", "CI_PIPELINE_SOURCE": source})
+
+
+@pytest.mark.parametrize("source", ["schedule", "web", "api", "trigger", "pipeline"])
+def test_what_no_commit_started_takes_nothing_from_the_cache(source: str) -> None:
+    assert definition.without_cache(CACHED, {"Mse": "5"}, started_by(source)) == {"Mse": "5", "CacheKey": "100"}
+
+
+@pytest.mark.parametrize("source", ["push", "merge_request_event"])
+def test_a_commit_takes_from_the_cache(source: str) -> None:
+    assert definition.without_cache(CACHED, {"Mse": "5"}, started_by(source)) == {"Mse": "5"}
+
+
+def test_a_key_of_ones_own_and_a_pipeline_without_one_stay_as_they_are() -> None:
+    schedule = started_by("schedule")
+    assert definition.without_cache(CACHED, {"CacheKey": "mine"}, schedule) == {"CacheKey": "mine"}
+    assert definition.without_cache({"Parameters": []}, {}, schedule) == {}
+    assert definition.without_cache(CACHED, {}, job.current({})) == {}

@@ -77,6 +77,17 @@ def test_a_parameter_on_the_command_line_wins_over_the_variable() -> None:
     assert found.parameters == {"Mse": "5", "Spot": "True", "Data": "s3://a=b", "Query": "a=b"}
 
 
+def test_an_empty_parameter_is_left_to_the_pipeline() -> None:
+    found = read(environ={"SMCI_PIPELINE_PARAMETERS": '{"Mse": "", "Rounds": 5}'})
+    assert found.parameters == {"Rounds": "5"}
+
+
+@pytest.mark.parametrize(("argv", "rows"), [([], "0"), (["--merge-request"], "1000")])
+def test_parameters_of_merge_requests_come_over_the_usual_ones_there_alone(argv: list[str], rows: str) -> None:
+    environ = {"SMCI_PIPELINE_PARAMETERS": '{"Rows": 0}', "SMCI_MERGE_REQUEST_PARAMETERS": '{"Rows": 1000}'}
+    assert read(*argv, environ=environ).parameters == {"Rows": rows}
+
+
 @pytest.mark.parametrize("written", ["1.10", "1e-3", "0.12345678901234567890", "12345678901234567890123", "6.0"])
 def test_a_parameter_is_sent_as_it_is_written(written: str) -> None:
     found = read(environ={"SMCI_PIPELINE_PARAMETERS": f'{{"Mse": {written}}}'})

@@ -36,20 +36,20 @@ def splits(abalone: list[str], tmp_path_factory: pytest.TempPathFactory) -> Spli
     return _splits(tmp_path_factory.mktemp("preprocess"), abalone)
 
 
-def _run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environ = os.environ | {"PROCESSING_DIR": str(folder)}
+def _run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environ = os.environ | {"PROCESSING_DIR": str(folder)} | variables
     command = [sys.executable, str(SCRIPTS / script)]
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
 
-def _preprocess(folder: Path, lines: list[str]) -> subprocess.CompletedProcess[str]:
+def _preprocess(folder: Path, lines: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
     (folder / "data").mkdir()
     (folder / "data" / "abalone.csv").write_text("\n".join(lines) + "\n")
-    return _run("preprocess.py", folder)
+    return _run("preprocess.py", folder, **variables)
 
 
-def _splits(folder: Path, lines: list[str]) -> Splits:
-    done = _preprocess(folder, lines)
+def _splits(folder: Path, lines: list[str], **variables: str) -> Splits:
+    done = _preprocess(folder, lines, **variables)
     assert done.returncode == 0, done.stderr
     names = ("train", "validation", "test")
     return {name: (folder / name / f"{name}.csv").read_text().splitlines() for name in names}
@@ -102,6 +102,21 @@ def test_the_order_of_the_file_and_new_rows_move_no_other_row(
 def test_the_first_rows_of_a_split_are_a_fair_sample(splits: Splits) -> None:
     rings = [row[0] for row in _numbers(splits["test"])]
     assert np.mean(rings[:200]) == pytest.approx(np.mean(rings), abs=0.5)
+
+
+def test_a_row_limit_takes_the_same_share_of_each_split(abalone: list[str], splits: Splits, tmp_path: Path) -> None:
+    few = _splits(tmp_path, abalone, ROW_LIMIT="500")
+    assert sum(map(len, few.values())) == pytest.approx(500, abs=2)
+    for name, lines in few.items():
+        assert lines == splits[name][: len(lines)]
+        assert len(lines) / len(splits[name]) == pytest.approx(500 / ROWS, abs=0.01)
+
+
+@pytest.mark.parametrize("limit", ["0", "4177", "100000"])
+def test_no_row_limit_and_one_beyond_the_data_take_all(
+    abalone: list[str], splits: Splits, tmp_path: Path, limit: str
+) -> None:
+    assert _splits(tmp_path, abalone, ROW_LIMIT=limit) == splits
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
 from moto.s3.models import s3_backends
-from moto.sagemaker.exceptions import ResourceNotFound, ValidationError
+from moto.sagemaker.exceptions import ConflictException, ResourceNotFound, ValidationError
 from moto.sagemaker.models import FakePipeline
 from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemaker.utils import arn_formatter
@@ -36,7 +36,7 @@ _counting = threading.Lock()
 
 
 def install() -> None:
-    """Put this module's operations in place of moto's; the rest (ListPipelines, DeletePipeline) stays."""
+    """Put this module's operations in place of moto's; the rest (ListPipelines) stays."""
     responses: Any = SageMakerResponse
     for operation in _OPERATIONS:
         setattr(responses, operation.__name__, _answering(operation))
@@ -189,6 +189,18 @@ def start_pipeline_execution(self: Any) -> dict[str, Any]:
     return {"PipelineExecutionArn": arn}
 
 
+def delete_pipeline(self: Any) -> dict[str, Any]:
+    """A pipeline goes when nothing of it runs any more, and its executions with it.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DeletePipeline.html
+    """
+    pipeline = _pipeline(self, self._get_param("PipelineName"))
+    if running := [e.arn for e in pipeline.pipeline_executions.values() if e.status in ("Executing", "Stopping")]:
+        raise ConflictException(f"Pipeline {pipeline.arn} has executions that are running: {', '.join(running)}.")
+    del self.sagemaker_backend.pipelines[pipeline.pipeline_name]
+    return {"PipelineArn": pipeline.arn}
+
+
 def stop_pipeline_execution(self: Any) -> dict[str, Any]:
     execution = _execution(self)
     execution.stop()
@@ -267,6 +279,7 @@ _OPERATIONS: tuple[Callable[[Any], dict[str, Any]], ...] = (
     describe_pipeline,
     list_pipeline_versions,
     start_pipeline_execution,
+    delete_pipeline,
     stop_pipeline_execution,
     retry_pipeline_execution,
     describe_pipeline_execution,

@@ -190,6 +190,7 @@ class Environment:
     external_url: str | None = None
     description: str | None = None
     auto_stop_setting: str = "always"
+    merge_request: MergeRequest | None = None  # the one whose pipeline made it
     created_at: datetime = field(default_factory=now)
     updated_at: datetime = field(default_factory=now)
 

@@ -182,6 +182,8 @@ def _change(api: Api, show: Show) -> None:
             elif event == "reopen" and merge_request.state == "closed":
                 merge_request.state, merge_request.closed_at, merge_request.closed_by = "opened", None, None
             merge_request.updated_at = now()
+        if event == "close":
+            api.engine.merge_request_closed(merge_request, project, current_user())
         return show(merge_request, project)
 
     @api.action("PUT", f"{BASE}/:iid/merge", REPORTER)
@@ -214,6 +216,7 @@ def _change(api: Api, show: Show) -> None:
         if boolean(data, "should_remove_source_branch", bool(merge_request.remove_source_branch)):
             repository.delete_ref(f"refs/heads/{merge_request.source_branch}")
         after_push(api.engine, project, user, before)
+        api.engine.merge_request_closed(merge_request, project, user)
         return show(merge_request, project)
 
 

@@ -222,7 +222,8 @@ class Creation:
         stronger = self._known_variables(pipeline)
         known = expand_all(known | stronger, spec.raw - stronger.keys())
         if spec.environment:
-            job.environment = self._environment(pipeline.project, expand(spec.environment["name"], known), spec)
+            name = expand(spec.environment["name"], known)
+            job.environment = self._environment(pipeline.project, name, spec, pipeline.merge_request)
         if group := spec.config.get("resource_group"):
             environment = {"CI_ENVIRONMENT_NAME": job.environment.name} if job.environment else {}
             job.resource_group = expand(str(group), known | environment)
@@ -232,12 +233,15 @@ class Creation:
     def _job_folder(self, number: int) -> Path:
         return self.store.folder / "jobs" / str(number)
 
-    def _environment(self, project: Project, name: str, spec: CompiledJob) -> Environment:
+    def _environment(
+        self, project: Project, name: str, spec: CompiledJob, merge_request: MergeRequest | None
+    ) -> Environment:
         found = next((environment for environment in project.environments if environment.name == name), None)
         tier = (spec.environment or {}).get("deployment_tier")
         if found is None:
             slug = variables.slug(name)[:24]
             found = Environment(self.store.next_id("environment"), name, slug, tier or variables.tier(name))
+            found.merge_request = merge_request
             project.environments.append(found)
         elif tier:
             found.tier = tier

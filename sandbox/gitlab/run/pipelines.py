@@ -11,7 +11,17 @@ import threading
 from collections import deque
 from pathlib import Path
 
-from sandbox.gitlab.records.store import Deployment, Environment, Job, Pipeline, Project, Store, User, now
+from sandbox.gitlab.records.store import (
+    Deployment,
+    Environment,
+    Job,
+    MergeRequest,
+    Pipeline,
+    Project,
+    Store,
+    User,
+    now,
+)
 from sandbox.gitlab.run import scheduling
 from sandbox.gitlab.run.clock import Clock
 from sandbox.gitlab.run.creation import Creation, Forbidden, Invalid, PushOptions, Refused, Request
@@ -103,6 +113,15 @@ class Engine(Creation):
         deployment = Deployment(number, iid, environment, job.user, pipeline.ref_name, pipeline.sha, job)
         job.project.deployments.append(deployment)
         return deployment
+
+    def _last_finished(self, project: Project, environment: Environment) -> Deployment | None:
+        """The newest that has ended, whichever way: its pipeline has the jobs that stop the environment.
+
+        https://gitlab.com/gitlab-org/gitlab/-/merge_requests/141216
+        """
+        ended = ("success", "failed", "canceled")
+        done = (each for each in project.deployments if each.environment is environment and each.status in ended)
+        return max(done, key=lambda each: each.id, default=None)
 
     def last_deployment(self, project: Project, environment: Environment) -> Deployment | None:
         """The newest that has succeeded."""
@@ -272,7 +291,7 @@ class Engine(Creation):
     def stop_environment(self, project: Project, environment: Environment, user: User, *, force: bool) -> None:
         """Run the jobs that stop it, if its last deployment names one; without one, or by force, it is stopped so."""
         with self.store.lock:
-            last = self.last_deployment(project, environment)
+            last = self._last_finished(project, environment)
             details = (last.job.spec.environment or {}) if last and last.job else {}
             jobs = last.job.pipeline.current_jobs() if last and last.job else []
             stopping = next((job for job in jobs if job.name == details.get("on_stop")), None)
@@ -283,6 +302,15 @@ class Engine(Creation):
             environment.updated_at = now()
         if environment.state == "stopping" and stopping is not None:
             self.play(stopping, user, {})
+
+    def merge_request_closed(self, request: MergeRequest, project: Project, user: User) -> None:
+        """Stop the environments that its pipelines made, as closing and merging do.
+
+        https://gitlab.com/gitlab-org/gitlab/-/merge_requests/96827
+        """
+        made = [each for each in project.environments if each.merge_request is request and each.state == "available"]
+        for environment in made:
+            self.stop_environment(project, environment, user, force=False)
 
     def delete(self, pipeline: Pipeline) -> None:
         with self.store.lock:

@@ -85,6 +85,8 @@ def get_pipeline(
         enum_values=["PendingManualApproval", "Approved", "Rejected"],
     )
     mse_threshold = ParameterFloat("MseThreshold", default_value=6.0)
+    # How many rows are used, in all splits together; 0 for all. Merge requests that train take few.
+    row_limit = ParameterInteger("RowLimit", default_value=0)
     # Another value takes nothing from the cache. The job gives one to each run that no commit started, such as a
     # schedule's.
     cache_key = ParameterString("CacheKey", default_value="commit")
@@ -123,7 +125,7 @@ def get_pipeline(
         instance_type=processing_instance_type,
         instance_count=processing_instance_count,
         base_job_name=f"{base_job_prefix}-preprocess",
-        env={"CACHE_KEY": cache_key},
+        env={"ROW_LIMIT": row_limit.to_string(), "CACHE_KEY": cache_key},
         role=role,
         sagemaker_session=session,
     )
@@ -231,6 +233,7 @@ def get_pipeline(
             input_data_url,
             model_approval_status,
             mse_threshold,
+            row_limit,
             cache_key,
         ],
         steps=[preprocess, train, evaluate, check_mse],

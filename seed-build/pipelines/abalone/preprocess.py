@@ -120,7 +120,10 @@ def main() -> None:
         "validation": table[(draws >= TRAIN) & (draws < TRAIN + VALIDATION)],
         "test": table[draws >= TRAIN + VALIDATION],
     }
+    limit = int(os.environ.get("ROW_LIMIT", "0"))
     for name, split in splits.items():
+        if 0 < limit < len(table):
+            split = split.head(round(len(split) * limit / len(table)))  # in the order of the draw
         if split.empty:
             raise SystemExit(f"the {name} split is empty: {len(table)} rows are too few")
         folder = PROCESSING / name

@@ -1,0 +1,1 @@
+"""`sagemaker-ci cleanup`: remove what the training of a merge request made."""
