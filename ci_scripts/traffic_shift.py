@@ -118,16 +118,18 @@ def require_usable(cloudwatch: CloudWatchClient, alarms: Sequence[str], own: str
     except ClientError as error:
         job.say(f"the alarms {', '.join(others)} cannot be looked at: {error}")
         return
-    missing = [f"there is no alarm {name}" for name in others if name not in found]
+    missing = [f"there is no metric alarm {name}" for name in others if name not in found]
     on = [f"{name} is in ALARM already: {found[name].get('StateReason', '')}" for name in found if _is_on(found[name])]
     if missing or on:
         raise errors.AlarmUnusable("; ".join(text.line(each) for each in missing + on))
 
 
 def _described(cloudwatch: CloudWatchClient, names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Metric and composite alarms by name."""
-    answer = cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
-    return [*answer.get("MetricAlarms", []), *answer.get("CompositeAlarms", [])]
+    """The metric alarms of these names. Composite ones are shown to those who may see every alarm of the account alone.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
+    """
+    return [*cloudwatch.describe_alarms(AlarmNames=list(names)).get("MetricAlarms", [])]
 
 
 def _is_on(alarm: Mapping[str, Any]) -> bool:

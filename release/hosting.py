@@ -27,6 +27,9 @@ A template of your own, in your repository under the name given here, wins over 
 --hosting KIND` writes the packaged one there; from then on it is yours. Without `Hosting` a stage is real-time, by your
 `endpoint-config-template.yml`.
 
+How an update moves the requests to a new version is `Deployment`, whatever the template: [the
+guide](../guides/host-a-stage.md#shift-the-requests-step-by-step).
+
 `build` refuses what the service would refuse, in merge requests too, with the service's reason.
 """
 _PURPOSES = {
@@ -53,6 +56,8 @@ def page() -> str:
         for reason in dict.fromkeys(kind.foreign.values()):
             names = ", ".join(f"`{name}`" for name, each in kind.foreign.items() if each == reason)
             text += f"- {names}: {reason}.\n"
+        if kind.unguarded:
+            text += f"- `Deployment`: {kind.unguarded}.\n"
     return text
 
 

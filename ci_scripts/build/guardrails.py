@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -200,18 +201,31 @@ def applied(
         config = _deployment_config(deployment, shift.longest_seconds) | {
             "AutoRollbackConfiguration": {"Alarms": guards}
         }
-        path = ["Resources", logical_id, "Properties"]
-        text = documents.with_entries(template.text, path, {"DeploymentConfig": config})
-        text = documents.with_entries(text, ["Resources"], alarms) if alarms else text
+        text = _with(template.text, logical_id, config, alarms)
     except Malformed as error:
         return template.text, shift, [Problem(template.file, "", f"cannot take Deployment: {error}")]
     names = [each["Properties"]["AlarmName"] for each in alarms.values()] + _names(deployment)
     return text, shift._replace(alarms=names), []
 
 
+def _with(before: str, endpoint: str, config: Values, alarms: Values) -> str:
+    """The text with both in it, and nothing else changed. Raises Malformed, also where an alias repeats a place."""
+    text = documents.with_entries(before, ["Resources", endpoint, "Properties"], {"DeploymentConfig": config})
+    text = documents.with_entries(text, ["Resources"], alarms) if alarms else text
+    after = json.loads(json.dumps(documents.parse_template(text)))  # what an alias repeats is one object before that
+    asked = documents.parse_template(json.dumps({"config": config, "alarms": alarms}))
+    got = after["Resources"][endpoint]["Properties"].pop("DeploymentConfig")
+    added = {name: after["Resources"].pop(name) for name in alarms}
+    if (got, added, after) != (asked["config"], asked["alarms"], documents.parse_template(before)):
+        raise Malformed(f"Resources.{endpoint} shares its Properties with something else")
+    return text
+
+
 def _endpoint(template: Template) -> tuple[str, str]:
     """The logical ids of the one endpoint and of its configuration. Raises Malformed."""
-    resources = documents.parse_template(template.text)["Resources"]
+    resources = documents.parse_template(template.text).get("Resources")
+    if not isinstance(resources, dict):
+        raise Malformed("its resources come from a macro")
     found = [name for name, each in resources.items() if isinstance(each, dict) and each.get("Type") == _ENDPOINT]
     if len(found) != 1:
         raise Malformed(f"it declares {len(found) or 'no'} endpoints, not one")
@@ -220,7 +234,7 @@ def _endpoint(template: Template) -> tuple[str, str]:
         raise Malformed(f"Resources.{found[0]} has a DeploymentConfig of its own; leave one of the two out")
     named = documents.long_form(template.text, "Resources", found[0], "Properties", "EndpointConfigName")
     values = list(named.values()) if isinstance(named, dict) else [None]
-    configuration = values[0][0] if isinstance(values[0], list) else values[0]
+    configuration = values[0][0] if isinstance(values[0], list) and values[0] else values[0]
     if not isinstance(resources.get(str(configuration)), dict):
         raise Malformed(f"the EndpointConfigName of Resources.{found[0]} is not !GetAtt NAME.EndpointConfigName")
     return found[0], str(configuration)
@@ -240,6 +254,7 @@ def _resources(
         "EndpointConfigName": {"Fn::GetAtt": [configuration, "EndpointConfigName"]},
     }
     taken = documents.parse_template(template.text)["Resources"]
+    condition = {"Condition": taken[configuration]["Condition"]} if "Condition" in taken[configuration] else {}
     found = {}
     for name, limit in alarms.items():
         unit = next(each for each in _FACTORS if name.endswith(each))
@@ -248,6 +263,7 @@ def _resources(
             raise Malformed(f"Resources.{logical_id} is there already")
         found[logical_id] = {
             "Type": "AWS::CloudWatch::Alarm",
+            **condition,
             "Properties": {
                 "AlarmName": f"{stack}-{metric}",
                 "AlarmDescription": f"Takes a deployment of {endpoint} back: {metric} above {limit} "

@@ -157,7 +157,7 @@ def test_an_alarm_of_ones_own_has_to_be_there_and_off(stage: Stage) -> None:
     stage.version(5)
     succeeded(stage.host(content))
     stage.version(8)
-    assert f"there is no alarm {name}" in failed(stage.host(content), "SMCI-412")
+    assert f"there is no metric alarm {name}" in failed(stage.host(content), "SMCI-412")
     put_alarm(stage, name, TreatMissingData="breaching")
     assert f"{name} is in ALARM already: Threshold Crossed" in failed(stage.deploy(), "SMCI-412")
     put_alarm(stage, name, TreatMissingData="notBreaching")

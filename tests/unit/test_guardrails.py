@@ -182,6 +182,7 @@ def test_a_template_in_json_is_added_to_as_well() -> None:
             "of its own",
         ),
         ("Resources:\n", "Resources:\n  Invocation5XXErrorsAlarm: {Type: X}\n", "Alarm is there already"),
+        ("Resources:\n", "Resources: !Transform {Name: M}\nOthers:\n", "its resources come from a macro"),
         ("- VariantName: AllTraffic", "- !If [A, {VariantName: B}, C]\n        - VariantName: D", "does not begin"),
     ],
 )
@@ -192,6 +193,25 @@ def test_a_template_that_cannot_take_it_says_why(old: str, new: str, told: str) 
     assert after == text
     assert problem.startswith("endpoint-config-template.yml: cannot take Deployment: ")
     assert told in problem
+
+
+def test_a_place_that_an_alias_repeats_is_not_written_to() -> None:
+    shared = OWN.replace(
+        "    Type: AWS::SageMaker::Endpoint\n    Properties:\n",
+        "    Type: AWS::SageMaker::Endpoint\n    Properties: &its\n",
+    )
+    shared = shared.replace("Outputs:\n", "Metadata: {Again: *its}\n\nOutputs:\n")
+    after, _, [problem] = applied(shared, CANARY)
+    assert after == shared
+    assert "Resources.Endpoint shares its Properties with something else" in problem
+
+
+def test_alarms_of_an_endpoint_that_is_there_on_a_condition_are_there_on_the_same() -> None:
+    text = OWN.replace(
+        "    Type: AWS::SageMaker::EndpointConfig\n", "    Type: AWS::SageMaker::EndpointConfig\n    Condition: Has\n"
+    )
+    after = documents.parse_template(applied(text, CANARY)[0])
+    assert after["Resources"]["Invocation5XXErrorsAlarm"]["Condition"] == "Has"
 
 
 def test_the_configuration_is_read_as_json_and_as_yaml_and_every_mistake_is_named(tmp_path: Path) -> None:

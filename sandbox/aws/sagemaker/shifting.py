@@ -145,13 +145,10 @@ def _alarmed(alarms: list[str], credentials: Mapping[str, str]) -> str:
     if not alarms:
         return ""
     try:
-        found = identity.client("cloudwatch", credentials).describe_alarms(
-            AlarmNames=alarms, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
-        )
+        found = identity.client("cloudwatch", credentials).describe_alarms(AlarmNames=alarms)
     except ClientError as error:
         return f"The auto-rollback alarms cannot be described: {error.response['Error']['Message']}"
-    every = [*found["MetricAlarms"], *found["CompositeAlarms"]]
-    on = [each["AlarmName"] for each in every if each["StateValue"] == "ALARM"]
+    on = [each["AlarmName"] for each in found["MetricAlarms"] if each["StateValue"] == "ALARM"]
     return f"The following auto-rollback alarms are in ALARM state: {', '.join(on)}." if on else ""
 
 
