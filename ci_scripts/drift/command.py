@@ -19,13 +19,47 @@ if TYPE_CHECKING:
     from ci_scripts.aws import Aws
     from ci_scripts.deployment_record import Record
     from ci_scripts.drift.report import Report
+    from ci_scripts.drift.retraining import Wish
     from ci_scripts.drift.statistics import Limits
     from ci_scripts.quality import Quality
     from ci_scripts.settings import Project
 
-_QUALITY, _WINDOW = "quality.yml", "24h"
+_QUALITY = "quality.yml"
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1)}
 _LONGEST_WINDOW = timedelta(days=90)
+
+
+# Flag, variable, help, default, metavar.
+_OPTIONS = (
+    ("--window", "SMCI_WINDOW", "how far back captured requests count, in hours or days: 36h, 7d", "24h", "TIME"),
+    ("--minimum-rows", "SMCI_MINIMUM_ROWS", "fewer captured rows are not judged", "200", "N"),
+    (
+        *("--confidence", "SMCI_CONFIDENCE"),
+        "share of looks that find nothing where nothing has drifted, all columns together",
+        *("0.95", "SHARE"),
+    ),
+    (
+        *("--psi-threshold", "SMCI_PSI_THRESHOLD"),
+        "population stability index below which a significant difference does not matter",
+        *("0.2", "PSI"),
+    ),
+    (
+        *("--retrain-project", "SMCI_RETRAIN_PROJECT"),
+        "the GitLab project, by number or path, whose pipeline is started when data has drifted",
+        *("", "PROJECT"),
+    ),
+    ("--retrain-ref", "SMCI_RETRAIN_REF", "the branch of that project", "main", "BRANCH"),
+    (
+        *("--retrain-quiet", "SMCI_RETRAIN_QUIET"),
+        "how long to wait before the same deployment starts another retraining",
+        *("7d", "TIME"),
+    ),
+    (
+        *("--quality", "SMCI_QUALITY"),
+        f"file that says what the held-out data is, which may be missing if it is {_QUALITY}",
+        *(_QUALITY, "PATH"),
+    ),
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -37,59 +71,22 @@ def add_arguments(parser: ArgumentParser) -> None:
         choices=settings.STAGES,
         default="prod",
     )
-    settings.add_option(
-        parser,
-        "--window",
-        "SMCI_WINDOW",
-        f"how far back captured requests count, in hours or days: 36h, 7d (default: {_WINDOW})",
-        default=_WINDOW,
-        metavar="TIME",
-    )
-    settings.add_option(
-        parser,
-        "--minimum-rows",
-        "SMCI_MINIMUM_ROWS",
-        "captured rows that are too few to judge if there are less (default: 200)",
-        default="200",
-        metavar="N",
-    )
-    settings.add_option(
-        parser,
-        "--confidence",
-        "SMCI_CONFIDENCE",
-        "how many of 100 looks without drift pass, all columns together, as a share (default: 0.95)",
-        default="0.95",
-        metavar="SHARE",
-    )
-    settings.add_option(
-        parser,
-        "--psi-threshold",
-        "SMCI_PSI_THRESHOLD",
-        "population stability index below which a significant difference is too small to matter (default: 0.2)",
-        default="0.2",
-        metavar="PSI",
-    )
-    settings.add_option(
-        parser,
-        "--quality",
-        "SMCI_QUALITY",
-        f"file that says what the held-out data is (default: {_QUALITY}, which may be missing)",
-        default=_QUALITY,
-        metavar="PATH",
-    )
+    for flag, variable, meaning, default, metavar in _OPTIONS:
+        told = f"{meaning} (default: {default or 'none'})"
+        settings.add_option(parser, flag, variable, told, default=default, metavar=metavar)
 
 
 def run(arguments: Namespace) -> None:
     project = settings.load_project()
     poll_seconds = settings.poll_seconds()
-    span, limits = _checked(arguments)
+    span, limits, wish = _checked(arguments)
     quality = _quality(arguments.quality)
 
     # Imported when the settings are known to be right: a missing variable is answered at once.
     from ci_scripts import job
     from ci_scripts.aws import Aws
     from ci_scripts.deployment_history import History
-    from ci_scripts.drift import report
+    from ci_scripts.drift import report, retraining
 
     aws = Aws(project.region)
     job.say(str(aws.log_in()))
@@ -100,19 +97,29 @@ def run(arguments: Namespace) -> None:
     job.say(f"{arguments.stage}: version {record.version}, {record.event} on {record.time} (record {record.number})")
     found = _look(aws, project, record, quality, span, limits, poll_seconds)
     report.write(found)
+    # Whatever else was changed by hand is no reason to train, and the data of another version none to judge by.
+    if wish and found.data.findings and not found.configuration.differences:
+        with job.section("Retraining"):
+            job.say(retraining.start(aws, project, record, wish))
     report.judge(found)
 
 
-def _checked(arguments: Namespace) -> tuple[timedelta, Limits]:
+def _checked(arguments: Namespace) -> tuple[timedelta, Limits, Wish | None]:
     """The options as values. Raises InvalidOption with everything that is wrong with them."""
+    from ci_scripts.drift import retraining
     from ci_scripts.drift.statistics import Limits
 
     problems = []
     if arguments.stage not in settings.STAGES:  # argparse does not look at what a variable holds
         problems.append(f"--stage is {arguments.stage!r}, expected {' or '.join(settings.STAGES)}")
-    span = re.fullmatch(r"([1-9][0-9]{0,4})([hd])", arguments.window)
-    if not span or int(span[1]) * _UNITS[span[2]] > _LONGEST_WINDOW:
-        problems.append(f"--window is {arguments.window!r}, expected hours or days, at most 90d, such as {_WINDOW}")
+    spans = {name: _span(getattr(arguments, name)) for name in ("window", "retrain_quiet")}
+    for name, span in spans.items():
+        if not timedelta(0) < span <= _LONGEST_WINDOW:
+            written = getattr(arguments, name)
+            problems.append(f"--{name.replace('_', '-')} is {written!r}, expected hours or days, at most 90d: 36h, 7d")
+    token = os.environ.get(retraining.TOKEN, "")
+    if arguments.retrain_project and not token:
+        problems.append(f"--retrain-project is given, and the CI/CD variable {retraining.TOKEN} is not set")
     numbers = {}
     for name, low, high in (("minimum_rows", 30, 1e9), ("confidence", 0.5, 0.9999), ("psi_threshold", 0, 100)):
         written = str(getattr(arguments, name))
@@ -122,9 +129,17 @@ def _checked(arguments: Namespace) -> tuple[timedelta, Limits]:
             problems.append(f"--{name.replace('_', '-')} is {written!r}, expected a number from {low:g} to {high:g}")
     if problems:
         raise InvalidOption("; ".join(problems), hint="Correct the inputs of the component.")
-    assert span is not None  # noqa: S101 - a problem otherwise
     limits = Limits(int(numbers["minimum_rows"]), numbers["confidence"], numbers["psi_threshold"])
-    return int(span[1]) * _UNITS[span[2]], limits
+    wish = None
+    if arguments.retrain_project:
+        wish = retraining.Wish(arguments.retrain_project, arguments.retrain_ref, token, spans["retrain_quiet"])
+    return spans["window"], limits, wish
+
+
+def _span(written: str) -> timedelta:
+    """`36h` or `7d`; nothing for what is neither."""
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([hd])", written)
+    return int(match[1]) * _UNITS[match[2]] if match else timedelta(0)
 
 
 def _quality(path: str) -> Quality | None:

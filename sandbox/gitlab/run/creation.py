@@ -147,9 +147,12 @@ class Creation:
         self._pushes.submit(self._create_or_keep_error, asked)
 
     def _create_or_keep_error(self, request: Request) -> None:
-        """As after a push: an invalid configuration becomes a failed pipeline, one without jobs becomes nothing."""
+        """As after a push: an invalid configuration becomes a failed pipeline, one without jobs becomes nothing.
+
+        A schedule runs whatever the newest commit says: RunPipelineScheduleService asks for `ignore_skip_ci`.
+        """
         try:
-            self.create(request, keep_invalid=True, may_skip=True)
+            self.create(request, keep_invalid=True, may_skip=request.schedule is None)
         except Refused as reason:
             _log.info("no pipeline for %s in %s: %s", request.ref, request.project.full_path, reason)
         except Exception:
