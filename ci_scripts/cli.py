@@ -23,6 +23,7 @@ COMMANDS = {
     "test": ("ci_scripts.test.command", "test a stage's endpoint with pytest and quality thresholds"),
     "rollback": ("ci_scripts.rollback.command", "bring a stage back to what it served before, byte for byte"),
     "drift": ("ci_scripts.drift.command", "look whether a stage is as deployed, and its callers' data as learnt"),
+    "teardown": ("ci_scripts.teardown.command", "delete a stage, which costs nothing until the next deployment"),
     "history": ("ci_scripts.history.command", "list what was deployed to each stage, newest first"),
     "status": ("ci_scripts.status.command", "tell what serves in each stage, since when, by whom and from where"),
     "template": ("ci_scripts.template.command", "write a packaged CloudFormation template into the repository"),

@@ -217,7 +217,9 @@ class Deployment:
         if standing is Standing.FORWARD and plan.stage == STAGES[-1] and is_on("CI_DEPLOY_FREEZE"):
             raise errors.DeployFreeze(f"the GitLab project is in a deploy freeze: nothing new goes to {plan.stage}")
         mark = deployment_record.mark_of(latest, plan.model_package_arn, self._digest)
-        if self._goes_back and latest is not None:
+        if latest is not None and not latest.serves:
+            job.say(f"{plan.stage} was torn down on {latest.time} (record {latest.number}, {latest.by})")
+        elif self._goes_back and latest is not None:
             job.say(
                 f"rollback: this pipeline's export has served before, and {latest.model_package_arn} since "
                 f"(record {latest.number}, {latest.time}, {latest.by}). It takes that one's place."
@@ -230,7 +232,8 @@ class Deployment:
         plan, latest, at = self._plan, self._latest, job.current()
         properties = package.description.get("CustomerMetadataProperties", {})
         for _ in range(_RECORD_ATTEMPTS):
-            if latest and (latest.is_of(at, self._digest) or (self._instead_of and latest.digest == self._digest)):
+            again = self._instead_of and latest and latest.serves and latest.digest == self._digest
+            if latest and (again or latest.is_of(at, self._digest)):
                 job.say(f"record {latest.number} of {plan.stage} tells of it already, {latest.by}")
                 return
             record = deployment_record.following(latest, at, plan, self._content, properties, goes_back=self._goes_back)
@@ -265,7 +268,10 @@ def _meanwhile(plan: Export, latest: Record | None) -> errors.DeployedMeanwhile:
 
 
 def _done(latest: Record | None) -> str:
-    return "rolled back to" if latest and latest.event == deployment_record.ROLLED_BACK else "deployed"
+    """What the newest record tells of, as what was done to its version."""
+    if latest is None:
+        return "deployed"
+    return "rolled back to" if latest.event == deployment_record.ROLLED_BACK else latest.event
 
 
 def _seen(look: Callable[[], str]) -> str:

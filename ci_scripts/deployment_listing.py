@@ -42,7 +42,8 @@ def of_stages(stages: Iterable[tuple[Project, str, Record | None]]) -> str:
         if record is None:
             rows.append([project.pipeline, stage, "nothing is recorded"])
         else:
-            facts = [record.version, record.deployed.hosting, record.time, record.event]
+            version = record.version if record.serves else "-"
+            facts = [version, record.deployed.hosting, record.time, record.event]
             rows.append([project.pipeline, stage, *facts, *_origins(record)])
     return _columns(rows)
 

@@ -18,7 +18,7 @@ from ci_scripts.job import Job
 from ci_scripts.settings import Project
 
 _SCHEMA_VERSION = 1
-DEPLOYED, ROLLED_BACK = "deployed", "rolled back"
+DEPLOYED, ROLLED_BACK, TORN_DOWN = "deployed", "rolled back", "torn down"
 
 # What `training` stamps into a model package's CustomerMetadataProperties, see run_pipeline/run.py.
 _ORIGIN = {
@@ -33,7 +33,7 @@ _ORIGIN = {
 
 
 class Record(NamedTuple):
-    """One deployment; the fields of deployment-record.schema.json."""
+    """One deployment, or its end; the fields of deployment-record.schema.json."""
 
     number: int
     event: str
@@ -54,6 +54,11 @@ class Record(NamedTuple):
         return self.deployed.model_package_arn
 
     @property
+    def serves(self) -> bool:
+        """Whether something serves from then on."""
+        return self.event != TORN_DOWN
+
+    @property
     def version(self) -> str:
         """The model package's version, a number as text."""
         return self.model_package_arn.rpartition("/")[2]
@@ -64,14 +69,14 @@ class Record(NamedTuple):
 
     @property
     def by(self) -> str:
-        """Who and what deployed it, for a sentence: `by alice, https://gitlab.example.com/.../jobs/7`."""
+        """Who and what did it, for a sentence: `by alice, https://gitlab.example.com/.../jobs/7`."""
         known = [self.deployment.get("Person", ""), self.deployment.get("JobUrl", "")]
         return "by " + (", ".join(filter(None, known)) or "a run outside GitLab")
 
     def is_of(self, at: Job, digest: str) -> bool:
         """Whether it tells of this export's deployment by the pipeline of `at`, whichever attempt of its job did it."""
         pipeline = (self.deployment.get("ProjectId", ""), self.deployment.get("PipelineId", ""))
-        return self.digest == digest and pipeline == (at.project_id, at.pipeline_id)
+        return self.serves and self.digest == digest and pipeline == (at.project_id, at.pipeline_id)
 
 
 def to_bytes(record: Record) -> bytes:
@@ -202,13 +207,10 @@ def following(
 
     `properties` are the model package's CustomerMetadataProperties. `goes_back`: it had served before.
     """
-    time = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    time = _now()
     number = latest.number + 1 if latest else 1
     digest = export.digest(content)
     goes_back = goes_back and latest is not None and latest.digest != digest
-    newest = dict(latest.newest_pipelines) if latest else {}
-    if at.project_id and int(at.pipeline_id or 0):
-        newest[at.project_id] = max(newest.get(at.project_id, 0), int(at.pipeline_id))
     return Record(
         number=number,
         event=ROLLED_BACK if goes_back else DEPLOYED,
@@ -223,9 +225,53 @@ def following(
             if key.startswith(registry.PARAMETER)
         },
         replaced={"Number": latest.number, "ModelPackageArn": latest.model_package_arn} if latest else None,
-        newest_pipelines=newest,
+        newest_pipelines=_newest(latest, at),
         taken_back=_marks(latest, plan, digest, {"Number": number, "Time": time}, goes_back=goes_back),
     )
+
+
+def torn_down(latest: Record, at: Job) -> Record:
+    """The record after `latest`: the job `at` has deleted what that tells of, and seen it gone just now."""
+    return latest._replace(
+        number=latest.number + 1,
+        event=TORN_DOWN,
+        time=_now(),
+        deployment=_told(at),
+        replaced={"Number": latest.number, "ModelPackageArn": latest.model_package_arn},
+        newest_pipelines=_newest(latest, at),
+    )
+
+
+def require_may_tear_down(latest: Record | None, at: Job, stack_name: str, newest_event: int | None) -> None:
+    """Raise PipelineOvertaken for a job of an old pipeline, unless what serves is of that pipeline.
+
+    `newest_event` is the pipeline of the same project that the stack's events name last.
+    """
+    mine = int(at.pipeline_id or 0)
+    recorded = latest.newest_pipelines.get(at.project_id, 0) if latest else 0
+    newest = max(recorded, newest_event or 0)
+    own = latest and (at.project_id, at.pipeline_id) == (
+        latest.deployment.get("ProjectId", ""),
+        latest.deployment.get("PipelineId", ""),
+    )
+    if 0 < mine < newest and not own:
+        raise errors.PipelineOvertaken(
+            f"pipeline {newest} has deployed to {stack_name} since pipeline {mine} began, and nothing was deleted",
+            hint="GitLab's Stop button of the environment (Operate > Environments) runs the job of the pipeline that "
+            "deployed last.",
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _newest(latest: Record | None, at: Job) -> dict[str, int]:
+    """The newest pipelines by their project, that of the job `at` among them."""
+    newest = dict(latest.newest_pipelines) if latest else {}
+    if at.project_id and int(at.pipeline_id or 0):
+        newest[at.project_id] = max(newest.get(at.project_id, 0), int(at.pipeline_id))
+    return newest
 
 
 def _marks(
@@ -264,11 +310,12 @@ def _told(at: Job) -> dict[str, str]:
 
 
 def before(latest: Record, earlier: Iterable[Record]) -> Record:
-    """What served before the newest deployment: the newest of the `earlier` ones, newest first, that is another export
-    and was not taken back itself. Raises NothingToRollBackTo.
+    """What served before the newest record: the newest of the `earlier` ones, newest first, that is another export and
+    was not taken back itself; of what was torn down, that itself. Raises NothingToRollBackTo.
     """
     for record in earlier:
-        if record.digest != latest.digest and mark_of(latest, record.model_package_arn, record.digest) is None:
+        another = record.digest != latest.digest or not latest.serves
+        if record.serves and another and mark_of(latest, record.model_package_arn, record.digest) is None:
             return record
     raise errors.NothingToRollBackTo(
         f"nothing that could serve again served in {latest.deployed.stage} before version {latest.version}"

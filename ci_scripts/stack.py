@@ -69,19 +69,46 @@ def last_pipeline(cloudformation: CloudFormationClient, name: str, project_id: s
     return stack_rules.last_pipeline(event_pages(cloudformation, name), project_id)
 
 
-def delete(cloudformation: CloudFormationClient, name: str, role_arn: str | None, poll_seconds: float) -> None:
-    """Delete the stack, and with it what it has made. Raises StackNotDeleted."""
-    if (there := describe(cloudformation, name)) is not None:
-        job.say(f"stack {name} is deleted, to be made anew")
-        _delete(cloudformation, there["StackId"], name, role_arn, poll_seconds)
+def delete(cloudformation: CloudFormationClient, name: str, role_arn: str | None, poll_seconds: float) -> bool:
+    """Delete the stack, and with it what it has made, once nothing holds it; whether there was one.
+
+    Raises StackNotDeleted.
+    """
+    shown = ""
+    while (there := describe(cloudformation, name)) is not None:
+        status = there["StackStatus"]
+        if status == "DELETE_IN_PROGRESS" or stack_rules.next_action(status) is not Action.WAIT:
+            job.say(f"stack {name}: {status}, it is deleted")
+            _delete(cloudformation, there["StackId"], name, role_arn, poll_seconds)
+            return True
+        if status != shown:
+            shown = status
+            job.say(f"stack {name}: {status}, waiting for the operation that holds it")
+        job.pause(poll_seconds)
+    return False
 
 
 def _delete(
     cloudformation: CloudFormationClient, stack_id: str, name: str, role_arn: str | None, poll_seconds: float
 ) -> None:
+    from botocore.exceptions import ClientError
+
     last = last_event(cloudformation, stack_id)
-    cloudformation.delete_stack(StackName=stack_id, **role_argument(role_arn))
-    while (stack := describe(cloudformation, stack_id)) is not None and stack["StackStatus"] != "DELETE_COMPLETE":
+    try:
+        cloudformation.delete_stack(StackName=stack_id, **role_argument(role_arn))
+    except ClientError as error:
+        if aws_errors.code(error) != "ValidationError":
+            raise
+        text = " ".join(aws_errors.text(error).split())
+        raise errors.StackNotDeleted(f"stack {name} could not be deleted: {text}") from error
+    seen = last
+    while True:
+        stack = describe(cloudformation, stack_id)
+        for event in stack_rules.newer(event_pages(cloudformation, stack_id), seen):
+            job.say(f"{event['Timestamp']:%H:%M:%S} {stack_rules.event_text(event)}")
+            seen = event["EventId"]
+        if stack is None or stack["StackStatus"] == "DELETE_COMPLETE":
+            return
         if stack["StackStatus"] == "DELETE_FAILED":
             cause = stack_rules.root_cause(stack_rules.newer(event_pages(cloudformation, stack_id), last))
             reason = stack_rules.event_text(cause) if cause else stack.get("StackStatusReason", "no reason given")

@@ -81,13 +81,16 @@ def _purpose(name: str) -> list[str]:
 def _section(name: str) -> str:
     part = parsed(name)
     page = os.path.relpath(table.template(name).with_name("README.md"), PAGE.parent)
-    return (
-        f"## {name}\n\n{' '.join(_purpose(name))}\nMore: [{name}]({page}).\n\n"
-        "```yaml\ninclude:\n"
-        f"  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/{name}@{__version__}\n"
+    included = "".join(
+        f"  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/{each}@{__version__}\n"
         "    inputs:\n"
         "      image_registry: $CI_REGISTRY/mlops/sagemaker-components\n"
-        f"```\n\n{_rows(part.inputs, rules='below')}"
+        for each in (part.completes, name)
+        if each
+    )
+    return (
+        f"## {name}\n\n{' '.join(_purpose(name))}\nMore: [{name}]({page}).\n\n"
+        f"```yaml\ninclude:\n{included}```\n\n{_rows(part.inputs, rules='below')}"
         + "".join(
             f"\nDefault of `{key}`:\n\n```yaml\n{_default_of_rules(lines)}```\n"
             for inputs in part.sections.values()

@@ -12,7 +12,7 @@ Sections = dict[str, dict[str, str]]
 """Heading → input → its lines in the template's header."""
 
 _OF_EACH_JOB = ("stage", "rules", "timeout")
-_NAMES_OF_JOBS = ("job_name", "build_job_name")
+_NAMES_OF_JOBS = ("job_name", "build_job_name", "deploy_job_name")
 NAMES_BESIDE = {
     "stage": "$[[ inputs.stage ]]",
     "job_name": "$[[ inputs.job_name ]]-in-merge-request",
@@ -29,6 +29,11 @@ class Part(NamedTuple):
     name: str
     sections: Sections
     inputs: dict[str, dict[str, Any]]
+
+    @property
+    def completes(self) -> str | None:
+        """The component whose job it adds something to, and without which it is no pipeline."""
+        return str(self.inputs["deploy_job_name"]["default"]) if "deploy_job_name" in self.inputs else None
 
 
 class Pipeline:

@@ -74,7 +74,11 @@ def _of_one_job(name: str) -> Iterator[Include]:
 
 
 def _include(name: str, job_name: str, part: Part, rules: str = "") -> Include:
-    follows = {"build_job_name": f"{PREFIX}build"} if "build_job_name" in part.inputs else {}
+    follows: dict[str, str] = {
+        other: PREFIX + part.inputs[other]["default"]
+        for other in ("build_job_name", "deploy_job_name")
+        if other in part.inputs
+    }
     environment = name if name in table.PIPELINES else part.inputs["environment"]["default"].partition("/$")[0]
     inputs = {
         "job_name": job_name,

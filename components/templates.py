@@ -29,7 +29,7 @@ def parsed(name: str) -> Part:
 
 
 def job(name: str) -> dict[str, Any]:
-    """The job of a component of one; what stops its environment comes after it."""
+    """The job of a component of one; what it adds, its own or to that of another, comes after it."""
     jobs: dict[str, dict[str, Any]] = list(yaml.safe_load_all(rendered(name)))[1]
     return next(iter(jobs.values()))
 

@@ -38,8 +38,10 @@ def find(aws: Aws, project: Project, stage: str, asked: str | None, taken_back: 
     description = stack.describe(aws.cloudformation, latest.deployed.stack_name)
     parameters = description.get("Parameters", []) if description else []
     there = {each["ParameterKey"]: each.get("ParameterValue", "") for each in parameters}
-    unrecorded = description is not None and bool(stack_rules.differing(there, latest.deployed.parameters))
-    serving = there.get("ModelPackageName", "") if unrecorded else latest.model_package_arn
+    unrecorded = description is not None and (
+        not latest.serves or bool(stack_rules.differing(there, latest.deployed.parameters))
+    )
+    serving = there.get("ModelPackageName", "") if unrecorded else latest.model_package_arn if latest.serves else ""
     said = f"the stack holds {serving}, which no record tells of" if unrecorded else _told(latest)
     job.say(f"{stage} now: {said}")
     begun = _begun(history, latest, there) if unrecorded else None
@@ -47,7 +49,7 @@ def find(aws: Aws, project: Project, stage: str, asked: str | None, taken_back: 
         job.say(f"Nothing to do: {taken_back} is not what {stage} serves.")
         return None
     if begun and not asked:
-        job.say(f"A rollback from version {latest.version} has begun and is not on record. This one finishes it.")
+        job.say(f"What follows record {latest.number} has begun and is not on record. This rollback finishes it.")
         record = begun
     else:
         record = _choose(history, latest, asked, unrecorded=unrecorded, told_from=bool(taken_back))
@@ -72,7 +74,7 @@ def _choose(history: History, latest: Record, asked: str | None, *, unrecorded: 
     stage = latest.deployed.stage
     if asked:
         record = deployment_record.chosen(asked, history.newest_first(), stage)
-        if record.digest == latest.digest and not unrecorded:
+        if record.digest == latest.digest and latest.serves and not unrecorded:
             raise errors.NothingToRollBackTo(f"{stage} serves version {record.version} already, since {latest.time}")
         return record
     if unrecorded:

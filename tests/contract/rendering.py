@@ -13,6 +13,7 @@ import jsonschema
 import yaml
 
 from ci_scripts import __version__
+from components.templates import parsed
 from sandbox.gitlab.config.compiler import compile_pipeline
 from sandbox.gitlab.config.errors import NoPipeline
 from sandbox.gitlab.config.includes import merged
@@ -53,13 +54,23 @@ class _Files:
         return SHA if ref == __version__ else None
 
 
-def configuration(*components: Include, stages: Sequence[str] = ("test",)) -> str:
-    """A `.gitlab-ci.yml` that includes these components, each with its inputs."""
+def configuration(*components: Include, stages: Sequence[str] = ("test",), complete: bool = True) -> str:
+    """A `.gitlab-ci.yml` that includes these components, each with its inputs, and those whose jobs they complete."""
     included = [
         {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/{name}@{__version__}", "inputs": inputs}
-        for name, inputs in components
+        for component in components
+        for name, inputs in [*(_completed(*component) if complete else ()), component]
     ]
     return yaml.safe_dump({"stages": list(stages), "include": included}, sort_keys=False)
+
+
+def _completed(component: str, inputs: Config) -> Sequence[Include]:
+    """The component whose job this one completes, if it does that to one."""
+    known = parsed(component).completes
+    if known is None:
+        return ()
+    same = {name: inputs[name] for name in ("environment", "stage") if name in inputs}
+    return [(known, same | {"job_name": inputs.get("deploy_job_name", known)})]
 
 
 def render(

@@ -15,7 +15,7 @@ from components.__main__ import files
 from tests.support.checkout import ENVIRON, ROOT, copy, git
 
 COMMAND = '''\
-"""`teardown`: only there to be a command."""
+"""`announcement`: only there to be a command."""
 
 import argparse
 
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
 '''
 BODY = """\
 {% extends "shared/job.yml.j2" %}
-{% set command = "teardown --stage staging" %}
+{% set command = "announcement --stage staging" %}
 {% set heading = "what is removed" %}
 {% set inputs = ["model_package_arn", "build_job_name", "poll_seconds"] %}
 {% set defaults = {"timeout": "20m", "environment": "staging"} %}
@@ -98,16 +98,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy(tmp_path_factory.mktemp("project"))
     # The three things that a new component takes: a line in the table, a body, and its command.
     insert(
-        folder / "components/inputs.yml", "\n# A component that is the whole", "  teardown: remove the staging endpoint"
+        folder / "components/inputs.yml",
+        "\n# A component that is the whole",
+        "  announcement: remove the staging endpoint",
     )
-    add_body(folder, "teardown", BODY)
+    add_body(folder, "announcement", BODY)
     insert(
-        folder / "ci_scripts/cli.py", '    "doctor": (', '    "teardown": ("ci_scripts.teardown.command", "remove"),'
+        folder / "ci_scripts/cli.py",
+        '    "doctor": (',
+        '    "announcement": ("ci_scripts.announcement.command", "remove"),',
     )
-    (folder / "ci_scripts/teardown").mkdir()
-    (folder / "ci_scripts/teardown/command.py").write_text(COMMAND)
+    (folder / "ci_scripts/announcement").mkdir()
+    (folder / "ci_scripts/announcement/command.py").write_text(COMMAND)
     # And a pipeline: a line and a body.
-    insert(folder / "components/inputs.yml", "\n# Jobs that a pipeline has when", "  model-removal: [build, teardown]")
+    insert(
+        folder / "components/inputs.yml", "\n# Jobs that a pipeline has when", "  model-removal: [build, announcement]"
+    )
     add_body(folder, "model-removal", PIPELINE)
     # The smallest one: no inputs of its own, and a command that is there.
     insert(folder / "components/inputs.yml", "\n# A component that is the whole", "  examination: see what is missing")
@@ -120,7 +126,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_new_component_is_in_every_list(project: Path) -> None:
     job = yaml.safe_load((project / "release/self-test.yml").read_text())
-    for component in ("teardown", "model-removal", "examination"):
+    for component in ("announcement", "model-removal", "examination"):
         assert (project / "templates" / component / "template.yml").is_file()
         assert f"/{component}@" in (project / "templates" / component / "README.md").read_text()
         assert f"\n## {component}\n" in (project / "docs/reference/components.md").read_text()
@@ -130,9 +136,9 @@ def test_a_new_component_is_in_every_list(project: Path) -> None:
         assert f"$CI_SERVER_FQDN/$CI_PROJECT_PATH/{component}@$CI_COMMIT_SHA" in [
             include["component"] for include in job["include"]
         ]
-    assert "\n## sagemaker-ci teardown\n" in (project / "docs/reference/commands.md").read_text()
+    assert "\n## sagemaker-ci announcement\n" in (project / "docs/reference/commands.md").read_text()
     assert {
-        "self-test-teardown", "self-test-manual-teardown", "self-test-model-removal-teardown"
+        "self-test-announcement", "self-test-manual-announcement", "self-test-model-removal-announcement"
     } < set(job["self-test"]["needs"])  # fmt: skip
 
 
@@ -145,7 +151,9 @@ def test_a_new_component_changes_no_other(project: Path) -> None:
 def test_a_new_component_keeps_what_every_component_promises(project: Path) -> None:
     names = ("templates", "templates_rendered", "release_pipeline", "docs")
     tests = [f"tests/contract/test_{name}.py" for name in names]
-    done = run(project, "pytest", "-q", *tests, "-k", "teardown or removal or examination or component or generated")
+    done = run(
+        project, "pytest", "-q", *tests, "-k", "announcement or removal or examination or component or generated"
+    )
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from components import self_test, table
+from components.templates import parsed
 from sandbox.gitlab.config.errors import InvalidConfiguration
 from sandbox.gitlab.records.jobspec import CompiledJob
 from tests.contract.rendering import (
@@ -142,7 +143,8 @@ def samples(spec: Config) -> list[Any]:
 
 def named_apart(component: str, number: int) -> Config:
     """Inputs by which one component can be included many times."""
-    return {"prefix": f"{number}-"} if "prefix" in inputs_of(component) else {"job_name": f"job-{number}"}
+    names = inputs_of(component).keys() & {"prefix"} or inputs_of(component).keys() & {"job_name", "deploy_job_name"}
+    return {name: f"{number}-" if name == "prefix" else f"{number}-{name}" for name in names}
 
 
 @pytest.mark.parametrize("component", table.NAMES)
@@ -151,7 +153,11 @@ def test_defaults_every_option_and_every_changed_input_make_a_valid_pipeline_and
 ) -> None:
     optional = {name: value for needed in table.OPTIONAL.get(component, {}).values() for name, value in needed.items()}
     specs = {name: spec for name, spec in inputs_of(component).items() if name not in optional}
-    changes = [(name, value) for name, spec in specs.items() for value in samples(spec)]
+    changes = [
+        (name, f"{value}-{name}" if name in ("job_name", "deploy_job_name") else value)
+        for name, spec in specs.items()
+        for value in samples(spec)
+    ]
     # One file with the component as it comes and once for each change, as far as GitLab's limit of 150 includes goes.
     included = [(component, named_apart(component, 0) | optional)]
     included += [
@@ -165,7 +171,7 @@ def test_defaults_every_option_and_every_changed_input_make_a_valid_pipeline_and
     assert len(changed) == len(changes)
     usual = [json.dumps(job) for job in as_it_comes]
     for number, ((name, value), found) in enumerate(zip(changes, changed, strict=True), start=1):
-        if name in ("job_name", "prefix"):
+        if name in ("job_name", "deploy_job_name", "prefix"):
             assert any(each.startswith(value) for each in jobs)
             continue
         # What tells the inclusions apart is not what is looked for.
@@ -234,6 +240,22 @@ def test_a_schedule_looks_for_drift_and_does_nothing_else_where_the_team_says_so
     assert list(pipeline(rendered, **KINDS["schedule"])) == DEPLOY_JOBS
 
 
+def test_a_teardown_waits_until_gitlab_stops_what_the_deployment_of_its_pipeline_started() -> None:
+    inputs = {"teardown": True, "auto_stop_in": "12 hours", "prefix": "abalone-"}
+    rendered = check(render(configuration(("model-deploy", inputs), stages=[*DEPLOY_JOBS, "teardown"])))
+    jobs = pipeline(rendered, **KINDS["push"])
+    job, deployment = jobs["abalone-teardown"], jobs["abalone-staging-deploy"]
+    assert (job.when, job.allow_failure, job.config["needs"]) == ("manual", True, [])
+    assert deployment.config["environment"]["on_stop"] == job.name
+    assert deployment.config["environment"]["auto_stop_in"] == "12 hours"
+    assert job.config["environment"] == {"name": "abalone-staging", "action": "stop"}
+    assert job.config["resource_group"] == deployment.config["resource_group"]
+    for kind in KINDS:
+        assert ("abalone-teardown" in pipeline(rendered, **KINDS[kind])) is (
+            "abalone-staging-deploy" in pipeline(rendered, **KINDS[kind])
+        ), "GitLab finds the job in the pipeline that deployed, or not at all"
+
+
 def test_a_pipeline_in_a_deploy_freeze_has_no_job_for_production_and_can_go_back() -> None:
     rendered = render(configuration(("model-deploy", {"rollback": True}), stages=[*DEPLOY_JOBS, "rollback"]))
     frozen = pipeline(rendered, **KINDS["push"], CI_DEPLOY_FREEZE="true")
@@ -277,8 +299,9 @@ def test_what_an_input_cannot_be_is_refused(component: str) -> None:
             message = f"`{name}` input: provided value does not match required RegEx pattern"
             wrong += [(name, "", message), (name, "two\nlines", message)]
     for name, value, message in wrong:
+        alone = configuration((component, {name: value}), complete=False)
         with pytest.raises(InvalidConfiguration, match=re.escape(message)):
-            render(configuration((component, {name: value})))
+            render(alone)
 
 
 @pytest.mark.parametrize("component", table.NAMES)
@@ -317,7 +340,9 @@ def test_a_value_never_becomes_part_of_a_script(component: str, value: str) -> N
         except InvalidConfiguration:
             assert names != free
             continue
-        for job, expected in zip(jobs.values(), usual.values(), strict=True):
+        # The job that the component completes, if it does, comes first and has nothing of these inputs.
+        completed = parsed(component).completes is not None
+        for job, expected in list(zip(jobs.values(), usual.values(), strict=True))[completed:]:
             assert job.keys() == expected.keys()
             assert job["script"] == expected["script"]
             assert job["variables"].keys() == expected["variables"].keys()

@@ -66,7 +66,7 @@ def test_a_rollback_that_is_not_on_record_is_finished_by_the_next(deployment: De
     lost = deployment.run("rollback", "--stage", "staging", **of_pipeline(8, attempt=2), **keys, **from_newer)
     failed(lost, "SMCI-509")
     log = succeeded(deployment.run("rollback", "--stage", "staging", **of_pipeline(9), **from_newer))
-    assert "A rollback from version 2 has begun and is not on record. This one finishes it." in log
+    assert "What follows record 2 has begun and is not on record. This rollback finishes it." in log
     assert deployment.prediction() == pytest.approx(4.0)
     assert told(deployment)[2:] == ["rolled back 1 of 9"]
     assert newer in records(deployment)[-1]["TakenBack"]

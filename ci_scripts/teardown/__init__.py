@@ -1,0 +1,1 @@
+"""`sagemaker-ci teardown`: a stage deleted, and the record of it."""
