@@ -92,22 +92,22 @@ class History:
                     job.pause(1)
                     continue
                 if aws_errors.code(error) != "PreconditionFailed":
-                    raise self._not_written(key, error) from error
+                    raise self._not_written(record, error) from error
                 # It may be this very request that was carried out before, and whose answer was lost.
                 return self.read(record.number) == record
             except BotoCoreError as error:
-                raise self._not_written(key, error) from error
+                raise self._not_written(record, error) from error
             return True
         return False
 
     def _key(self, number: int) -> str:
         return f"{self._prefix}{number:08}.json"
 
-    def _not_written(self, key: str, error: Exception) -> errors.RecordNotWritten:
-        place = f"s3://{self._project.artifact_bucket}/{key}"
+    def _not_written(self, record: Record, error: Exception) -> errors.RecordNotWritten:
         hint = aws_errors.denied_by_bucket(str(error))
+        done = "deployed and proven" if record.serves else record.event
         return errors.RecordNotWritten(
-            f"{self._stage} is deployed and proven, but {place} could not be written: {error}",
+            f"{self._stage} is {done}, but {self.place_of(record.number)} could not be written: {error}",
             hint=f"{hint} {errors.RecordNotWritten.hint}" if hint else None,
         )
 

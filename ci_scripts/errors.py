@@ -448,7 +448,7 @@ class StackFailed(SagemakerCiError):
 
 
 class StackNotDeleted(SagemakerCiError):
-    """The remains of a failed first deployment could not be removed."""
+    """A stack could not be deleted: by `teardown`, or because a failed first deployment had left it."""
 
     code = "SMCI-504"
     hint = "Remove what blocks the deletion, delete the stack in the CloudFormation console, then retry the job."
@@ -495,10 +495,12 @@ class HistoryUnreachable(SagemakerCiError):
 
 
 class RecordNotWritten(SagemakerCiError):
-    """The stage was deployed and proven, and the record that tells of it could not be written."""
+    """The stage is as it was asked for, and the record that tells of it could not be written."""
 
     code = "SMCI-509"
-    hint = "What was deployed serves. Remove the cause and run the job again: it changes nothing and writes the record."
+    hint = (
+        "What was asked for is done. Remove the cause and run the job again: it changes nothing and writes the record."
+    )
 
 
 class NewerRecord(SagemakerCiError):

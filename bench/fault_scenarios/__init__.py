@@ -16,6 +16,8 @@ from bench.fault_scenarios.model_deploy import (
     DeployUnchanged,
     DeployUpdate,
     Doctor,
+    Rollback,
+    Teardown,
     Test,
 )
 from bench.fault_scenarios.platform import BootstrapCreate, BootstrapUnchanged, BootstrapUpdate
@@ -26,6 +28,8 @@ SCENARIOS: dict[str, Callable[[Aws, Path], Scenario]] = {
     "deploy-update": DeployUpdate,
     "deploy-shift": DeployShift,
     "deploy-unchanged": DeployUnchanged,
+    "rollback": Rollback,
+    "teardown": Teardown,
     "build": Build,
     "run-pipeline-create": TrainingCreate,
     "run-pipeline-update": TrainingUpdate,

@@ -96,17 +96,17 @@ class Deploy(ModelDeploy):
         )
         if abs(float(body) - self.answer) >= 0.01:
             problems.append(f"the endpoint answers {body!r}")
-        if (told := self._recorded()) != self.arns[self.answer]:
+        if (told := self._newest_record().get("ModelPackageArn")) != self.arns[self.answer]:
             problems.append(f"the newest record tells of {told}")
         return problems
 
-    def _recorded(self) -> str:
-        """The model package that serves, as the newest record of the stage tells."""
+    def _newest_record(self) -> dict[str, Any]:
+        """The newest record of the stage; empty when there is none."""
         s3, bucket = self.aws.client("s3"), self.project.bucket
         prefix = f"sagemaker-{self.project.name}-{self.project.id}-history/staging/"
         keys = sorted(each["Key"] for each in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []))
-        record = json.loads(s3.get_object(Bucket=bucket, Key=keys[-1])["Body"].read()) if keys else {}
-        return str(record.get("ModelPackageArn", "nothing"))
+        record: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key=keys[-1])["Body"].read()) if keys else {}
+        return record
 
     def leftovers(self) -> list[str]:
         left = unexecuted(self.cloudformation, self.stack_name)
@@ -146,6 +146,38 @@ class DeployUnchanged(Deploy):
         if not self.stacks():
             run_undisturbed(self, *self.command)
         super().reset()
+
+
+class Rollback(Deploy):
+    title = "rollback"
+    command = ("rollback", "--stage", "staging")
+
+    def reset(self) -> None:
+        for answer in (4.0, 9.0):
+            self.choose(answer)
+            run_undisturbed(self, *Deploy.command)
+        self.answer = 4.0
+        super().reset()
+
+
+class Teardown(Deploy):
+    title = "teardown"
+    command = ("teardown", "--stage", "staging")
+
+    def reset(self) -> None:
+        if not self.stacks():
+            run_undisturbed(self, *Deploy.command)
+        super().reset()
+
+    def problems(self) -> list[str]:
+        problems = [f"the stack is {each['StackStatus']}" for each in self.stacks()]
+        if (told := self._newest_record().get("Event")) != "torn down":
+            problems.append(f"the newest record says {told}")
+        return problems
+
+    def leftovers(self) -> list[str]:
+        found = self.sagemaker.list_endpoints(NameContains=self.endpoint)["Endpoints"]
+        return [f"the endpoint {each['EndpointName']} is left" for each in found]
 
 
 class Build(ModelDeploy):

@@ -80,6 +80,9 @@ def _choose(history: History, latest: Record, asked: str | None, *, unrecorded: 
     if unrecorded:
         return latest
     if latest.event == ROLLED_BACK and not told_from:
+        at = job.current()
+        if at.pipeline_id and latest.is_of(at, latest.digest):
+            return latest  # this job's own, tried again: it may have been lost after its record
         raise errors.AlreadyRolledBack(
             f"{stage} was rolled back to version {latest.version} on {latest.time}, {latest.by}"
         )

@@ -56,6 +56,9 @@ def _record(history: History, latest: Record | None, stage: str) -> None:
     record = deployment_record.torn_down(latest, job.current())
     if not history.append(record):
         newer = history.latest()
+        if newer is not None and not newer.serves:
+            job.say(f"record {newer.number} of {stage} tells of it already, {newer.by}")
+            return
         told = f"version {newer.version} {newer.event}, {newer.by}" if newer else "another deployment"
         raise errors.DeployedMeanwhile(
             f"while {stage} was being deleted, another job has recorded: {told}",

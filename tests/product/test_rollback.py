@@ -34,6 +34,8 @@ def test_a_rollback_brings_back_what_served_before_byte_for_byte(deployment: Dep
     assert ", by bob, https://gitlab.example.com/" in again.stderr
     same = deployment.run("rollback", "--stage", "staging", "--to", older, **of_pipeline(9))
     assert "staging serves version 1 already" in failed(same, "SMCI-512")
+    retried = succeeded(deployment.run("rollback", "--stage", "staging", **of_pipeline(8, attempt=3)))
+    assert "record 3 of staging tells of it already, by bob" in retried
     gone = deployment.run("rollback", "--stage", "staging", SMCI_ROLLBACK_FROM=newer, **of_pipeline(9))
     assert f"Nothing to do: {newer} is not what staging serves." in succeeded(gone)
 

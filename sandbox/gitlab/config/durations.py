@@ -6,6 +6,7 @@ After its library chronic_duration (and numerizer for numbers in words): https:/
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
 _UNITS = {
     1: "seconds second secs sec s",
@@ -32,6 +33,11 @@ MONTH = 2_629_746  # seconds of what Rails calls one month, the longest timeout 
 
 class InvalidDuration(ValueError):
     """Text that is no duration."""
+
+
+def end(text: str, start: datetime) -> datetime | None:
+    """When a period that begins at `start` is over; None for `never`. Raises InvalidDuration."""
+    return None if text.lower() == "never" else start + timedelta(seconds=seconds(text))
 
 
 def seconds(text: str) -> int | float:

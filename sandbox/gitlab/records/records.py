@@ -191,6 +191,7 @@ class Environment:
     description: str | None = None
     auto_stop_setting: str = "always"
     merge_request: MergeRequest | None = None  # the one whose pipeline made it
+    auto_stop_at: datetime | None = None
     created_at: datetime = field(default_factory=now)
     updated_at: datetime = field(default_factory=now)
 

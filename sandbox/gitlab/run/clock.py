@@ -1,4 +1,8 @@
-"""When pipeline schedules are due, and the thread that starts what is: https://docs.gitlab.com/ci/pipelines/schedules/."""
+"""When pipeline schedules and the ends of environments are due, and the thread that does what is.
+
+https://docs.gitlab.com/ci/pipelines/schedules/, https://docs.gitlab.com/ci/environments/#stop-an-environment-after-a-certain-time-period
+GitLab looks for environments once an hour; here each is stopped when its time comes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from sandbox.gitlab.records.store import Project, Schedule, Store, now
+from sandbox.gitlab.records.store import Environment, Project, Schedule, Store, now
 
 _LONGEST_WAIT = 3600.0  # seconds
 
@@ -35,37 +39,40 @@ def next_run(cron: str, zone: str, after: datetime) -> datetime:
 
 
 class Clock:
-    """Starts each active schedule when it is due, in one thread that sleeps until then."""
+    """Starts each active schedule and stops each environment when it is due, in one thread that sleeps until then."""
 
-    def __init__(self, store: Store, start: Callable[[Project, Schedule], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        start: Callable[[Project, Schedule], None],
+        stop: Callable[[Project, Environment], None],
+    ) -> None:
         self._store = store
-        self._start = start
-        self._changed = threading.Condition()
+        self._start, self._stop = start, stop
+        self._changed = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="schedules", daemon=True)
         self._thread.start()
 
     def look_again(self) -> None:
-        """A schedule is new or has another time."""
-        with self._changed:
-            self._changed.notify()
+        """A schedule or an environment is new or has another time."""
+        self._changed.set()
 
     def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
+        self._closed = True
+        self._changed.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
+        while not self._closed:
+            self._changed.clear()  # what changes from here on is noticed by the wait
             for project, schedule in self._due():
                 self._start(project, schedule)
-            with self._changed:
-                if self._closed:
-                    return
+            for project, environment, at in self._ending():
+                if at <= now():
+                    self._stop(project, environment)
+            if not self._closed:
                 self._changed.wait(self._seconds())
-                if self._closed:
-                    return
 
     def _active(self) -> list[tuple[Project, Schedule]]:
         with self._store.lock:
@@ -85,5 +92,16 @@ class Clock:
         return due
 
     def _seconds(self) -> float:
-        waits = [(schedule.next_run_at - now()).total_seconds() for _, schedule in self._active()]
-        return max(0.0, min([_LONGEST_WAIT, *waits]))
+        moments = [schedule.next_run_at for _, schedule in self._active()] + [at for _, _, at in self._ending()]
+        return max(0.0, min([_LONGEST_WAIT, *((moment - now()).total_seconds() for moment in moments)]))
+
+    def _ending(self) -> list[tuple[Project, Environment, datetime]]:
+        """The environments that end by themselves, and when."""
+        with self._store.lock:
+            return [
+                (project, environment, environment.auto_stop_at)
+                for project in self._store.projects
+                if project.marked_for_deletion_on is None
+                for environment in project.environments
+                if environment.state == "available" and environment.auto_stop_at is not None
+            ]

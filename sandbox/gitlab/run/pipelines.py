@@ -9,8 +9,10 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
+from sandbox.gitlab.config import durations
 from sandbox.gitlab.records.store import (
     Deployment,
     Environment,
@@ -48,7 +50,7 @@ class Engine(Creation):
         self._queue: deque[Job] = deque()
         self._running: dict[Job, tuple[Execution, threading.Thread]] = {}
         self._closed = False
-        self.clock = Clock(store, self.run_schedule)
+        self.clock = Clock(store, self.run_schedule, self._end_of)
 
     # --- scheduling -------------------------------------------------------------------------------------------------
 
@@ -193,10 +195,39 @@ class Engine(Creation):
             details = job.spec.environment or {}
             job.environment.state = "stopped" if details.get("action") == "stop" else "available"
             job.environment.updated_at = now()
+            self._set_end(job, job.environment)
             if job.spec.deploys and (url := details.get("url")):
                 # A deployment's address may come from the job itself, by its dotenv report.
                 known = job.spec.variables | self._known_variables(job.pipeline) | job.dotenv
                 job.environment.external_url = expand(url, expand_all(known)) or None
+
+    def _set_end(self, job: Job, environment: Environment) -> None:
+        """When the environment ends by itself: a deployment says so, and who prepares or uses it lets it begin anew."""
+        details = job.spec.environment or {}
+        action, period = details.get("action", "start"), details.get("auto_stop_in")
+        if action in ("prepare", "access") and period is None:
+            last = self.last_deployment(job.project, environment)
+            period = (last.job.spec.environment or {}).get("auto_stop_in") if last and last.job else None
+        if environment.state == "stopped":
+            environment.auto_stop_at = None
+        elif period is not None:
+            known = expand_all(job.spec.variables | self._known_variables(job.pipeline))
+            with suppress(durations.InvalidDuration):  # GitLab notices it here as well, and lets the deployment be
+                environment.auto_stop_at = durations.end(expand(str(period), known), now())
+            self.clock.look_again()
+
+    def _end_of(self, project: Project, environment: Environment) -> None:
+        """The time of the environment is over: as whoever deployed last, https://docs.gitlab.com/ci/environments/."""
+        with self.store.lock:
+            last = self._last_finished(project, environment)
+            environment.auto_stop_at = None
+        if last is not None and (environment.auto_stop_setting == "always" or self._stopping_job(last) is not None):
+            self.stop_environment(project, environment, last.user, force=False)
+
+    def _stopping_job(self, last: Deployment) -> Job | None:
+        details = (last.job.spec.environment or {}) if last.job else {}
+        jobs = last.job.pipeline.current_jobs() if last.job else []
+        return next((job for job in jobs if job.name == details.get("on_stop")), None)
 
     def _release(self, job: Job) -> None:
         """Let the next job that waits for the resource group of a finished job go ahead."""
@@ -292,9 +323,7 @@ class Engine(Creation):
         """Run the jobs that stop it, if its last deployment names one; without one, or by force, it is stopped so."""
         with self.store.lock:
             last = self._last_finished(project, environment)
-            details = (last.job.spec.environment or {}) if last and last.job else {}
-            jobs = last.job.pipeline.current_jobs() if last and last.job else []
-            stopping = next((job for job in jobs if job.name == details.get("on_stop")), None)
+            stopping = self._stopping_job(last) if last else None
             if force or stopping is None or stopping.status not in {"manual", *scheduling.RETRYABLE}:
                 environment.state = "stopped"
             else:

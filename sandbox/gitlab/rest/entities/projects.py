@@ -194,7 +194,7 @@ class Projects(People):
             "description": environment.description,
             "state": environment.state,
             "tier": environment.tier,
-            "auto_stop_at": None,
+            "auto_stop_at": stamp(environment.auto_stop_at) if environment.auto_stop_at else None,
             "kubernetes_namespace": None,
             "flux_resource_path": None,
             "auto_stop_setting": environment.auto_stop_setting,
