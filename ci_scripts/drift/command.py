@@ -91,7 +91,7 @@ def run(arguments: Namespace) -> None:
     aws = Aws(project.region)
     job.say(str(aws.log_in()))
     record = History(aws, project, arguments.stage).latest()
-    if record is None:
+    if record is None or not record.serves:
         _require_nothing(aws, project, arguments.stage)
         return
     job.say(f"{arguments.stage}: version {record.version}, {record.event} on {record.time} (record {record.number})")
@@ -158,7 +158,7 @@ def _require_nothing(aws: Aws, project: Project, stage: str) -> None:
     name = project.stack(stage)
     if stack.describe(aws.cloudformation, name) is not None:
         raise errors.StageUnrecorded(f"there is the stack {name}, and no record of what was deployed to {stage}")
-    job.say(f"nothing is deployed to {stage} yet: there is nothing to look at")
+    job.say(f"nothing is deployed to {stage}: there is nothing to look at")
 
 
 def _look(

@@ -164,8 +164,8 @@ def test_defaults_every_option_and_every_changed_input_make_a_valid_pipeline_and
         (component, named_apart(component, n) | optional | {name: v}) for n, (name, v) in enumerate(changes, start=1)
     ]
     jobs: dict[str, Config] = {}
-    for start in range(0, len(included), 20):
-        jobs |= jobs_of(check(render(configuration(*included[start : start + 20]))))
+    for start in range(0, len(included), 15):
+        jobs |= jobs_of(check(render(configuration(*included[start : start + 15]))))
     count = len(include(component, optional))
     (as_it_comes, *changed) = [list(jobs.values())[i : i + count] for i in range(0, len(jobs), count)]
     assert len(changed) == len(changes)

@@ -51,6 +51,8 @@ def test_a_stage_is_deleted_and_comes_back_byte_for_byte(deployment: Deployment)
     assert "there is none" in log
     assert "nothing to record: that is known" in log
 
+    assert "nothing is deployed to staging" in succeeded(deployment.run("drift", "--stage", "staging"))
+
     log = succeeded(deployment.run("rollback", "--stage", "staging", **of_pipeline(9)))
     assert "back to:  version 2, deployed on " in log
     assert deployment.prediction() == pytest.approx(9.0)
