@@ -62,7 +62,7 @@ def test_the_header_follows_gitlabs_schema(component: str) -> None:
 def test_a_component_is_one_job_and_no_global_keyword(component: str) -> None:
     first, *others = _documents(component)[1].items()
     assert first[0] == "$[[ inputs.job_name ]]"
-    # Besides: what stops its environment, or that it stops the environment of another one's job, and nothing more of it.
+    # Besides: what stops its environment, or that it stops that of another one's job, and nothing more of it.
     stopping = _job(component)["environment"].get("on_stop")
     completed = ["$[[ inputs.deploy_job_name ]]"] if "deploy_job_name" in _inputs(component) else []
     assert [name for name, _ in others] == ([stopping] if stopping else completed)
