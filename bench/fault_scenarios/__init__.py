@@ -8,7 +8,13 @@ from pathlib import Path
 from bench.fault_proxy import FaultProxy
 from bench.fault_scenarios import approval_trigger, seed_checkin
 from bench.fault_scenarios.base import FunctionScenario, Scenario
-from bench.fault_scenarios.model_build import TrainingCreate, TrainingUnchanged, TrainingUpdate
+from bench.fault_scenarios.model_build import (
+    Cleanup,
+    MergeRequestTraining,
+    TrainingCreate,
+    TrainingUnchanged,
+    TrainingUpdate,
+)
 from bench.fault_scenarios.model_deploy import (
     Build,
     DeployCreate,
@@ -34,6 +40,8 @@ SCENARIOS: dict[str, Callable[[Aws, Path], Scenario]] = {
     "run-pipeline-create": TrainingCreate,
     "run-pipeline-update": TrainingUpdate,
     "run-pipeline-unchanged": TrainingUnchanged,
+    "run-pipeline-merge-request": MergeRequestTraining,
+    "cleanup": Cleanup,
     "test": Test,
     "bootstrap-create": BootstrapCreate,
     "bootstrap-update": BootstrapUpdate,

@@ -16,7 +16,7 @@ from tests.support.servers import Aws, create_project
 class Training(Scenario):
     """A model-build repository whose pipeline prepares, evaluates and registers."""
 
-    command = ("run-pipeline",)
+    command: tuple[str, ...] = ("run-pipeline",)
 
     def __init__(self, aws: Aws, folder: Path) -> None:
         super().__init__(aws, folder)
@@ -32,6 +32,11 @@ class Training(Scenario):
         for key in ("data/rows.csv", "model.tar.gz"):
             self.aws.client("s3").put_object(Bucket=self.project.bucket, Key=key, Body=b"1,2\n")
 
+    @property
+    def name(self) -> str:
+        """Of the pipeline and the model package group."""
+        return self.project.group
+
     def environ(self, number: int, attempt: int) -> dict[str, str]:
         self.pipeline = number
         kwargs = {"evaluate": MEASURE, "prepare": f"echo {self.prepare}"}
@@ -40,7 +45,7 @@ class Training(Scenario):
 
     def _executions(self) -> list[dict[str, Any]]:
         try:
-            rows = self.sagemaker.list_pipeline_executions(PipelineName=self.project.group, MaxResults=100)
+            rows = self.sagemaker.list_pipeline_executions(PipelineName=self.name, MaxResults=100)
         except ClientError:
             return []
         prefix = f"gitlab-{self.pipeline}-"
@@ -55,7 +60,7 @@ class Training(Scenario):
         rows = self.sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn)["PipelineExecutionSteps"]
         [package] = [each["Metadata"]["RegisterModel"]["Arn"] for each in rows if each["StepName"] == "Register"]
         stamp = self.sagemaker.describe_model_package(ModelPackageName=package).get("CustomerMetadataProperties", {})
-        text = self.sagemaker.describe_pipeline(PipelineName=self.project.group)["PipelineDefinition"]
+        text = self.sagemaker.describe_pipeline(PipelineName=self.name)["PipelineDefinition"]
         problems = [] if stamp.get("PipelineExecutionArn") == arn else [f"the model package is stamped {stamp}"]
         return problems if f"echo {self.prepare}" in text else [*problems, "the pipeline is not of this commit"]
 
@@ -83,3 +88,47 @@ class TrainingUnchanged(Training):
         if not self.prepare:
             self.prepare = 1
             run_undisturbed(self, *self.command)
+
+
+class MergeRequestTraining(Training):
+    title = "run-pipeline, in a merge request"
+    command: tuple[str, ...] = ("run-pipeline", "--merge-request")
+
+    @property
+    def name(self) -> str:
+        return f"{self.project.group}-mr-7"
+
+    def reset(self) -> None:
+        self._new_project()
+
+    def environ(self, number: int, attempt: int) -> dict[str, str]:
+        apart = {"CI_MERGE_REQUEST_IID": "7", "MERGE_REQUEST_PIPELINE_ROLE_ARN": self.project.pipeline_role}
+        return super().environ(number, attempt) | apart
+
+
+class Cleanup(MergeRequestTraining):
+    """After a merge request that has trained, and trains again."""
+
+    title = "cleanup"
+    command = ("cleanup",)
+
+    def reset(self) -> None:
+        self._new_project()
+        run_undisturbed(self, "run-pipeline", "--merge-request")
+        definition = json.loads(self.sagemaker.describe_pipeline(PipelineName=self.name)["PipelineDefinition"])
+        definition["Steps"][0]["Arguments"]["AppSpecification"]["ContainerEntrypoint"] = ["sleep", "300"]
+        self.sagemaker.update_pipeline(
+            PipelineName=self.name, PipelineDefinition=json.dumps(definition), RoleArn=self.project.pipeline_role
+        )
+        self.sagemaker.start_pipeline_execution(PipelineName=self.name)
+        key = f"{self.name}/code/train.py"
+        for body in (b"1", b"2"):
+            self.aws.client("s3").put_object(Bucket=self.project.bucket, Key=key, Body=body)
+
+    def problems(self) -> list[str]:
+        pipelines = self.sagemaker.list_pipelines(PipelineNamePrefix=self.name)["PipelineSummaries"]
+        groups = self.sagemaker.list_model_package_groups(NameContains=self.name)["ModelPackageGroupSummaryList"]
+        s3 = self.aws.client("s3")
+        files = s3.list_object_versions(Bucket=self.project.bucket, Prefix=f"{self.name}/").get("Versions", [])
+        found = {"pipelines": pipelines, "groups": groups, "files": files}
+        return [f"{len(each)} {what} are left" for what, each in found.items() if each]
