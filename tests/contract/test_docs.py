@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from ci_scripts import errors
+from ci_scripts import __version__, errors
 from ci_scripts.settings import STAGES
 from release import docs
 from tests.support.documented_commands import PAGES
@@ -151,6 +151,19 @@ def test_a_json_or_python_example_can_be_read(text: str) -> None:
         json.loads(text)
     else:
         compile(text, "example", "exec")
+
+
+def test_renovate_finds_every_component_of_the_seeds_by_the_pattern_that_the_guide_shows() -> None:
+    page = (ROOT / "docs/guides/run-for-many-teams.md").read_text()
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    [manager] = json.loads(example)["customManagers"]
+    [file], [dependency] = manager["managerFilePatterns"], manager["matchStrings"]
+    assert re.search(file.strip("/"), ".gitlab-ci.yml")
+    pattern = dependency.replace("(?<", "(?P<")  # as JavaScript writes names of groups
+    for seed in ROOT.glob("seed-*/.gitlab-ci.yml"):
+        text = seed.read_text()
+        found = [(match["depName"], match["currentValue"]) for match in re.finditer(pattern, text)]
+        assert found == [("mlops/sagemaker-components", __version__)] * text.count("component: ")
 
 
 def test_the_seeds_configurations_are_valid_and_lead_editors_to_their_schemas() -> None:
