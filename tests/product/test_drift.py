@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from tests.support.deployment import failed, succeeded
+from tests.support.waiting import wait_for
 from tests.support.watched_stage import Watched, watched  # noqa: F401 - the fixture
 
 
@@ -54,3 +55,19 @@ def test_an_endpoint_that_somebody_updated_by_hand_is_told(watched: Watched) -> 
     assert where["Endpoint (AWS::SageMaker::Endpoint) /EndpointConfigName"] == f"{name} instead of {before}"
     assert "by-hand instead of" in watched.report("drift.html")
     sagemaker.update_endpoint(EndpointName=watched.endpoint, EndpointConfigName=before)
+    wait_for(lambda: sagemaker.describe_endpoint(EndpointName=watched.endpoint)["EndpointStatus"] == "InService")
+
+
+def test_an_endpoint_that_somebody_deleted_by_hand_is_told(watched: Watched) -> None:
+    watched.aws.client("sagemaker").delete_endpoint(EndpointName=watched.endpoint)
+    error = failed(watched.drift(), "SMCI-711")
+    assert f"what is served: there is no endpoint {watched.endpoint} and 1 more" in error
+    where = {each["Where"]: each["What"] for each in watched.facts()["Configuration"]["Differences"]}
+    assert where["Endpoint (AWS::SageMaker::Endpoint)"].endswith(f"endpoint/{watched.endpoint} was deleted")
+
+
+def test_nonsense_is_refused_before_anything_is_asked_of_aws(watched: Watched) -> None:
+    wrong = ("--window", "yesterday", "--minimum-rows", "1", "--confidence", "95", "--retrain-project", "mlops/build")
+    error = failed(watched.run("drift", *wrong, SMCI_WATCH="production"), "SMCI-102")
+    for told in ("--stage is 'production'", "--window is", "--minimum-rows is", "--confidence is '95'", "RETRAIN_"):
+        assert told in error

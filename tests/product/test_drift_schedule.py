@@ -89,7 +89,7 @@ def test_a_schedule_finds_drift_shows_it_and_has_the_model_trained_once(
 
     job, log = scheduled(repository, schedule)
     assert job.status == "success", log
-    assert "nothing is deployed to prod yet" in log
+    assert "nothing is deployed to prod: there is nothing to look at" in log
     deploy(repository)
 
     rows = others[300:500].drop(columns="rings")
