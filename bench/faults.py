@@ -86,7 +86,7 @@ def run(scenario: Scenario, proxy: FaultProxy, number: int, attempt: int, fault:
     """Run the scenario's command once as attempt `attempt` of the GitLab job of case `number`."""
     environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     environ |= (
-        {"POLL_SECONDS": "0.3", "PYTHONPATH": str(ROOT)}
+        {"POLL_SECONDS": "0.3", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
         | scenario.environ(number, attempt)
         | {"AWS_ENDPOINT_URL": proxy.url}
     )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from ci_scripts import repository, text
 from ci_scripts.errors import InvalidReport, JobCancelled, OutsideRepository
@@ -25,6 +25,10 @@ REPORTS = "sagemaker-ci-reports"
 """Folder for everything a job leaves behind; the components publish it as artifacts."""
 
 _DOTENV_BYTES, _DOTENV_VARIABLES = 5 * 1024, 20  # of GitLab: a dotenv report is smaller, and holds no more
+
+
+RED, GREEN, YELLOW = "\x1b[31;1m", "\x1b[32m", "\x1b[33m"
+_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
 
 
 class Job(NamedTuple):
@@ -59,18 +63,32 @@ def current(environ: Mapping[str, str] = os.environ) -> Job:
     return Job(*(environ.get(name, "") for name in names))
 
 
-def say(content: str = "") -> None:
+def say(content: str = "", colour: str = "") -> None:
     """Print a line, or several, at once: a job log is read while it grows.
 
     Everything that a command tells goes through here, so that no name, reason or log line of others acts on the log.
+    `colour`, GREEN and so on, is that of the first word, where colours show.
     """
-    _print(text.lines(content))
+    line = text.lines(content)
+    if colour and shows_colours(sys.stdout):
+        word, space, rest = line.partition(" ")
+        line = f"{colour}{word}{_PLAIN}{space}{rest}"
+    _print(line)
 
 
 def say_error(code: str, message: str, hint: str) -> None:
     """Print what a failed command ends with, one line each: what happened, what to do."""
-    print(f"error {code}: {text.line(message)}", file=sys.stderr)
+    line = f"error {code}: {text.line(message)}"
+    print(f"{RED}{line}{_PLAIN}" if shows_colours(sys.stderr) else line, file=sys.stderr)
     print(f"hint: {text.line(hint)}", file=sys.stderr)
+
+
+def shows_colours(stream: TextIO) -> bool:
+    """Whether who reads this sees colours: GitLab shows them, a terminal does, and NO_COLOR forbids them.
+
+    https://no-color.org
+    """
+    return not os.environ.get("NO_COLOR") and (current().in_gitlab or stream.isatty())
 
 
 def say_debug(content: str) -> None:
@@ -95,7 +113,8 @@ def section(title: str, *, collapsed: bool = False) -> Iterator[None]:
         return
     name = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_") or "section"
     option = "[collapsed=true]" if collapsed else ""
-    _print(f"\x1b[0Ksection_start:{int(time.time())}:{name}{option}\r\x1b[0K\x1b[1m{title}\x1b[0m")
+    heading = f"{_BOLD}{title}{_PLAIN}" if shows_colours(sys.stdout) else title
+    _print(f"\x1b[0Ksection_start:{int(time.time())}:{name}{option}\r\x1b[0K{heading}")
     yield
     _print(f"\x1b[0Ksection_end:{int(time.time())}:{name}\r\x1b[0K")
 

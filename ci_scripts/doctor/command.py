@@ -32,13 +32,14 @@ def run(arguments: Namespace) -> None:
     from ci_scripts.doctor import aws_side, gitlab_side, verdicts
 
     around = gitlab_side.surroundings(os.environ, arguments.gitlab_api, arguments.gitlab_project)
+    colours = {"ok": job.GREEN, "hint": job.YELLOW, "FAILED": job.RED}
     seen = []
     for verdict in chain(
         aws_side.examine(os.environ),
         gitlab_side.examine(around, deploys=aws_side.deploys(os.environ)),
     ):
         seen.append(verdict)
-        job.say(str(verdict))
+        job.say(str(verdict), colours.get(verdict.status, ""))
     job.say(verdicts.tally(seen))
     failed = [verdict.check for verdict in seen if verdict.status == "FAILED"]
     if failed:

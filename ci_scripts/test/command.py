@@ -6,6 +6,7 @@ Runs the consumer's pytest folder and the thresholds of quality.yml in one pytes
 from __future__ import annotations
 
 import os
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -266,7 +267,7 @@ def _pytest(work: Work, paths: list[Path]) -> tuple[Run, int]:
             f"--junitxml={job.reports_folder() / 'junit.xml'}",
             # This family names each test's file, which GitLab links to.
             "--override-ini=junit_family=xunit1",
-            f"--color={'yes' if job.current().in_gitlab else 'auto'}",
+            f"--color={'yes' if job.shows_colours(sys.stdout) else 'no'}",
             "-p",
             "ci_scripts.test.plugin",
         ],

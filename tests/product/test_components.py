@@ -181,7 +181,7 @@ def test_a_package_of_another_version_than_the_component_fails_with_one_clear_li
     repository = released.consumer("mismatch", project.environ | deploy_variables(aws))
     job, log = build(repository, seed(__version__, image=f"$SMCI_IMAGE_REGISTRY/deploy:{NEXT}"))
     assert job.status == "failed"
-    assert f"error SMCI-105: this is sagemaker-ci {NEXT}, the component is {__version__}\n" in log
+    assert f"error SMCI-105: this is sagemaker-ci {NEXT}, the component is {__version__}\x1b[0m\n" in log
     assert "Traceback" not in log
 
 

@@ -52,7 +52,7 @@ class Repositories(NamedTuple):
         done = subprocess.run(
             [program, "run-pipeline", "--module", module],
             cwd=self.build,
-            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "POLL_SECONDS": "0.3"}
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "POLL_SECONDS": "0.3", "NO_COLOR": "1"}
             | self.project.environ
             | {"SMCI_PIPELINE_PARAMETERS": json.dumps(location)},
             capture_output=True,

@@ -76,7 +76,11 @@ def test_a_job_cancelled_before_it_has_started_its_execution_starts_none(race: R
 
 def test_a_cancelled_job_says_so_although_its_execution_cannot_be_stopped(race: Race) -> None:
     def cancel() -> None:
-        race.repository.aws.client("sagemaker").delete_pipeline(PipelineName=race.repository.project.group)
+        sagemaker = race.repository.aws.client("sagemaker")
+        [execution] = race.repository.executions()
+        sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution["PipelineExecutionArn"])
+        wait_for(lambda: race.repository.executions()[0]["PipelineExecutionStatus"] == "Stopped")
+        sagemaker.delete_pipeline(PipelineName=race.repository.project.group)
         raise job.Cancelled("cancelled by SIGTERM")
 
     race.before("DescribePipelineExecution", cancel)

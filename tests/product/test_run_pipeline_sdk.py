@@ -48,7 +48,7 @@ def run(
     """Run the module's text as the pipeline of the repository, in the image of a version of the SDK."""
     (repository.path / "pipelines" / "abalone" / "pipeline.py").write_text(module)
     program = job_images.FOLDER / f"training-sdk-{sdk}" / "bin" / "sagemaker-ci"
-    surroundings = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "POLL_SECONDS": "0.3"}
+    surroundings = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "POLL_SECONDS": "0.3", "NO_COLOR": "1"}
     return subprocess.run(
         [program, "run-pipeline", *options],
         cwd=repository.path,

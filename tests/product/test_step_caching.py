@@ -42,7 +42,7 @@ def run(repository: Repository, tmp_path: Path) -> Run:
     def job(folder: Path, pipeline: int, *options: str, **environ: str) -> str:
         program = job_images.FOLDER / "training-sdk-v3" / "bin" / "sagemaker-ci"
         data = f"InputDataUrl=s3://{project.bucket}/{project.group}/abalone.csv"
-        surroundings = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "POLL_SECONDS": "0.3"}
+        surroundings = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "POLL_SECONDS": "0.3", "NO_COLOR": "1"}
         done = subprocess.run(
             [program, "run-pipeline", "--parameter", data, *options],
             cwd=folder,

@@ -149,7 +149,7 @@ def start(deployment: Deployment, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "ci_scripts.cli", "deploy", "--stage", "staging"],
         cwd=deployment.folder,
-        env=deployment.project.environ | {"POLL_SECONDS": "0.3"} | variables,
+        env=deployment.project.environ | {"POLL_SECONDS": "0.3", "NO_COLOR": "1"} | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -215,7 +215,7 @@ def start(repository: Repository, **kwargs: str) -> subprocess.Popen[str]:
             json.dumps({"evaluate": MEASURE} | kwargs),
         ],
         cwd=repository.path,
-        env=clean | {"POLL_SECONDS": "0.3"} | repository.environ(),
+        env=clean | {"POLL_SECONDS": "0.3", "NO_COLOR": "1"} | repository.environ(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -56,7 +56,7 @@ def test_a_command_that_is_interrupted_ends_in_one_line_and_leaves_no_id_token(
     shutil.copytree(ROOT / "seed-deploy", folder)
     temporary.mkdir()
     url = f"http://127.0.0.1:{silence.getsockname()[1]}"
-    process = start(command, cwd=folder, **PROJECT, **OIDC, AWS_ENDPOINT_URL=url, TMPDIR=str(temporary))
+    process = start(command, cwd=folder, **PROJECT, **OIDC, AWS_ENDPOINT_URL=url, TMPDIR=str(temporary), NO_COLOR="1")
     connection, _ = silence.accept()
     with connection:
         assert [path.read_text() for path in temporary.iterdir()] == ["a-token"]

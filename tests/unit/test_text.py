@@ -63,6 +63,32 @@ def test_what_is_said_keeps_its_lines_and_nothing_else(capsys: pytest.CaptureFix
     assert told.err == "error SMCI-1: a bHarmless\nhint: \n"
 
 
+@pytest.mark.parametrize(
+    ("variables", "coloured"), [({}, False), ({"CI_JOB_ID": "1"}, True), ({"CI_JOB_ID": "1", "NO_COLOR": "1"}, False)]
+)
+def test_colours_show_where_they_can_be_seen_and_nobody_forbids_them(
+    variables: dict[str, str],
+    coloured: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("CI_JOB_ID", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    job.say("FAILED  region  no such region", job.RED)
+    job.say("plain", "")
+    job.say_error("SMCI-1", "what happened", "what to do")
+    with job.section("Stack"):
+        pass
+    told = capsys.readouterr()
+    shown = "\x1b[31;1mFAILED\x1b[0m  region  no such region" if coloured else "FAILED  region  no such region"
+    assert told.out.splitlines()[:2] == [shown, "plain"]
+    error = "error SMCI-1: what happened"
+    assert told.err == (f"\x1b[31;1m{error}\x1b[0m" if coloured else error) + "\nhint: what to do\n"
+    assert ("\x1b[1mStack\x1b[0m" in told.out) is coloured
+
+
 def test_the_title_of_a_section_cannot_close_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
