@@ -5,7 +5,7 @@ Called by the verbs that deploy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ci_scripts import (
@@ -90,6 +90,7 @@ class Deployment:
         self._history = History(aws, project, plan.stage)
         self._instead_of = self._latest = instead_of
         self._goes_back = instead_of is not None
+        self._package: ModelPackage | None = None
         self._follower = None
         if plan.shift:
             place = (aws.sagemaker, aws.cloudwatch, plan.endpoint_name)
@@ -101,7 +102,7 @@ class Deployment:
         Returns when the endpoint is InService and serves the export's model package; raises in every other case.
         """
         # Approval can be withdrawn between build and deploy, and prod may be deployed days later.
-        package = self._require_approved()
+        self._package = package = self._require_approved()
         job.say(f"{package} is Approved")
         _write_links(self._aws.region, self._host, self._plan)
         try:
@@ -224,6 +225,11 @@ class Deployment:
                 f"rollback: this pipeline's export has served before, and {latest.model_package_arn} since "
                 f"(record {latest.number}, {latest.time}, {latest.by}). It takes that one's place."
             )
+        elif latest is not None and standing is Standing.FORWARD:
+            job.say(f"in place of version {latest.version}, {latest.event} on {latest.time} ({latest.by})")
+            properties = self._package.description.get("CustomerMetadataProperties", {}) if self._package else {}
+            for line in _beside(latest.metrics, registry.stamped(properties, registry.METRIC)):
+                job.say(f"  {line}")
         if mark is not None:
             job.say(f"{plan.stage} was rolled back from this version on {mark['Time']} (record {mark['Number']})")
 
@@ -272,6 +278,11 @@ def _done(latest: Record | None) -> str:
     if latest is None:
         return "deployed"
     return "rolled back to" if latest.event == deployment_record.ROLLED_BACK else latest.event
+
+
+def _beside(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """What two versions were measured to be in their trainings, each on its own held-out data: `mse: 4.61 → 4.43`."""
+    return [f"{name}: {before.get(name, 'not measured')} → {after[name]}" for name in after]
 
 
 def _seen(look: Callable[[], str]) -> str:

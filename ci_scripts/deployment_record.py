@@ -45,6 +45,7 @@ class Record(NamedTuple):
     deployment: Mapping[str, str]
     origin: Mapping[str, str]
     parameters: Mapping[str, str]
+    metrics: Mapping[str, str]
     replaced: Mapping[str, Any] | None
     newest_pipelines: Mapping[str, int]
     taken_back: Mapping[str, Mapping[str, Any]]
@@ -96,6 +97,7 @@ def to_bytes(record: Record) -> bytes:
         "Deployment": dict(record.deployment),
         "Origin": dict(record.origin),
         "Parameters": dict(record.parameters),
+        "Metrics": dict(record.metrics),
         "Replaced": dict(record.replaced) if record.replaced else None,
         "NewestPipelines": dict(record.newest_pipelines),
         "TakenBack": {key: dict(mark) for key, mark in record.taken_back.items()},
@@ -138,6 +140,7 @@ def parse(content: bytes, place: str, stage: str, project: Project) -> Record:
         deployment=fields["Deployment"],
         origin=fields["Origin"],
         parameters=fields["Parameters"],
+        metrics=fields["Metrics"],
         replaced=fields["Replaced"],
         newest_pipelines=fields["NewestPipelines"],
         taken_back=fields["TakenBack"],
@@ -219,11 +222,8 @@ def following(
         deployed=plan,
         deployment=_told(at),
         origin={name: properties[key] for key, name in _ORIGIN.items() if properties.get(key)},
-        parameters={
-            key.removeprefix(registry.PARAMETER): each
-            for key, each in properties.items()
-            if key.startswith(registry.PARAMETER)
-        },
+        parameters=registry.stamped(properties, registry.PARAMETER),
+        metrics=registry.stamped(properties, registry.METRIC),
         replaced={"Number": latest.number, "ModelPackageArn": latest.model_package_arn} if latest else None,
         newest_pipelines=_newest(latest, at),
         taken_back=_marks(latest, plan, digest, {"Number": number, "Time": time}, goes_back=goes_back),

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 PARAMETER = "Parameter."
 """How the customer metadata properties begin that hold a parameter of the pipeline which registered a package."""
 
+METRIC = "Metric."
+"""And those that hold what a condition of that pipeline measured, by the path in the evaluation's report."""
+
 _VERSION_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/[a-zA-Z0-9-]+/\d+", re.ASCII)
 
 # Limits of CustomerMetadataProperties:
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateModelPackage.html
-_MOST_PROPERTIES, _LONGEST_VALUE = 50, 256
+_MOST_PROPERTIES, _LONGEST_KEY, _LONGEST_VALUE = 50, 128, 256
 _LARGEST_PAGE = 100  # MaxResults: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListModelPackages.html
 _REFUSED_CHARACTERS = re.compile(r"[^\w\s.:/=+@-]")
 
@@ -176,12 +179,17 @@ def stamp(sagemaker: SageMakerClient, arn: str, properties: Mapping[str, str]) -
     Values are made to fit the service's rules: other characters become `_`, at most 256 remain, none is empty.
     Raises TooManyProperties when the package would have more than 50.
     """
-    fitting = {key: metadata_value(content) for key, content in properties.items() if content}
+    fitting = {metadata_value(key)[:_LONGEST_KEY]: metadata_value(each) for key, each in properties.items() if each}
     # All of them are sent: whether the service merges or replaces is not documented.
     merged = {**describe(sagemaker, arn).get("CustomerMetadataProperties", {}), **fitting}
     if len(merged) > _MOST_PROPERTIES:
         raise errors.TooManyProperties(f"model package {arn} would have {len(merged)} customer metadata properties")
     sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties=merged)
+
+
+def stamped(properties: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Of a package's CustomerMetadataProperties those under PARAMETER or METRIC, by their names without it."""
+    return {key.removeprefix(prefix): each for key, each in properties.items() if key.startswith(prefix)}
 
 
 def set_life_cycle(sagemaker: SageMakerClient, arn: str, stage: str, description: str) -> None:

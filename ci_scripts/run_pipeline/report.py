@@ -50,12 +50,17 @@ def write(
 
 def metrics(steps: Mapping[str, Step], conditions: Mapping[str, Sequence[Condition]]) -> dict[str, float]:
     """Measured values by the path they were read from, and the seconds of each step, under OpenMetrics names."""
-    measured = [each for held in conditions.values() for part in held for each in part.measured]
-    values = {metric_name(each.path): float(each.value) for each in measured if isinstance(each.value, int | float)}
+    values = {metric_name(path): value for path, value in measured(conditions).items()}
     seconds = {
         f'step_seconds{{step="{name}"}}': step.seconds for name, step in steps.items() if step.seconds is not None
     }
     return values | seconds
+
+
+def measured(conditions: Mapping[str, Sequence[Condition]]) -> dict[str, float]:
+    """The numbers that conditions took from property files, by their paths."""
+    every = [each for held in conditions.values() for part in held for each in part.measured]
+    return {each.path: float(each.value) for each in every if isinstance(each.value, int | float)}
 
 
 def metric_name(path: str) -> str:

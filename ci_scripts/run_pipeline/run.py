@@ -38,7 +38,7 @@ _RESUMED = {
 }
 _RESUMED_ELSE = "ended badly: resuming it where it failed"
 
-_PARAMETERS = 30  # at most, among the 50 properties of a model package
+_PARAMETERS, _METRICS = 26, 6  # at most, among the 50 properties of a model package
 
 Conditions = Mapping[str, Sequence[Condition]]
 """What was compared in each condition step that has been reached, by step name."""
@@ -123,7 +123,8 @@ def _finish(
     execution.require_success(result, project, causes=causes, log_shown=any(logs.values()))
     parameters = definition.parameter_values(pipeline.definition, pipeline.parameters)
     for arn in packages:
-        registry.stamp(aws.sagemaker, arn, lineage(where, result.arn, parameters) | _taken_from(steps))
+        stamps = lineage(where, result.arn, parameters, report.measured(conditions)) | _taken_from(steps)
+        registry.stamp(aws.sagemaker, arn, stamps)
     job.say(verdict)
 
 
@@ -162,9 +163,11 @@ def _taken_from(steps: Sequence[Step]) -> dict[str, str]:
     return {"TakenFromExecution": sources[-1]} if sources else {}
 
 
-def lineage(where: job.Job, execution_arn: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+def lineage(
+    where: job.Job, execution_arn: str, parameters: Mapping[str, Any], measured: Mapping[str, float]
+) -> dict[str, str]:
     """What a registered model package is stamped with: the way back from a model to its commit, job, data and
-    parameters, as many of these as leave room for properties of the pipeline's own.
+    parameters, and what it was measured to be; as many as leave room for properties of the pipeline's own.
     """
     properties = {
         "GitLabProject": where.project_path,
@@ -177,4 +180,5 @@ def lineage(where: job.Job, execution_arn: str, parameters: Mapping[str, Any]) -
     properties |= {
         f"{registry.PARAMETER}{name}": str(content) for name, content in islice(parameters.items(), _PARAMETERS)
     }
+    properties |= {f"{registry.METRIC}{path}": f"{value:.6g}" for path, value in islice(measured.items(), _METRICS)}
     return {key: content for key, content in properties.items() if content}

@@ -49,6 +49,21 @@ def test_a_deployment_is_recorded_with_its_export_byte_for_byte(deployment: Depl
     assert len(records(deployment)) == 1
 
 
+def test_a_deployment_says_first_what_it_takes_the_place_of_and_how_both_were_measured(deployment: Deployment) -> None:
+    older, newer = deployment.register(model_predicting(4.0)), deployment.register(model_predicting(9.0))
+    sagemaker = deployment.aws.client("sagemaker")
+    for arn, measured in ((older, {"mse.value": "4.61"}), (newer, {"mse.value": "4.43", "mae.value": "1.5"})):
+        properties = {f"Metric.{name}": value for name, value in measured.items()}
+        sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties=properties)
+    succeeded(deploy_version(deployment, older, **of_pipeline(7)))
+    log = succeeded(deploy_version(deployment, newer, **of_pipeline(8)))
+    before = log.partition("Stack events")[0]
+    assert "in place of version 1, deployed on " in before
+    assert "  mse.value: 4.61 → 4.43\n" in before
+    assert "  mae.value: not measured → 1.5\n" in before
+    assert [each["Metrics"].get("mse.value") for each in records(deployment)] == ["4.61", "4.43"]
+
+
 def test_a_record_that_could_not_be_written_is_written_by_the_next_attempt(deployment: Deployment) -> None:
     deployment.register(model_predicting(4.0))
     deployment.build()

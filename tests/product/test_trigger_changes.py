@@ -14,7 +14,11 @@ from tests.support.trigger import Trigger, archive, log_lines, trigger  # noqa: 
 from tests.support.waiting import wait_for
 
 IN_PRODUCTION = {"Stage": "Production", "StageStatus": "Deployed", "StageDescription": "Endpoint"}
-STAMP = {"GitLabCommit": "0a1b2c3d4e5f", "GitLabJob": "https://gitlab.example.com/mlops/build/-/jobs/97"}
+STAMP = {
+    "GitLabCommit": "0a1b2c3d4e5f",
+    "GitLabJob": "https://gitlab.example.com/mlops/build/-/jobs/97",
+    "Metric.mse.value": "4.43",
+}
 
 
 def deployed(trigger: Trigger) -> str:
@@ -138,6 +142,7 @@ def test_a_version_that_waits_is_announced_once_with_what_it_comes_from(trigger:
     assert [each["Subject"] for each in told()] == [f"Version 1 of {trigger.project.group} waits for approval"]
     assert "Commit: 0a1b2c3d4e5f" in told()[0]["Message"]
     assert f"GitLab job: {STAMP['GitLabJob']}" in told()[0]["Message"]
+    assert "mse.value: 4.43" in told()[0]["Message"]
     assert trigger.metric("EventsFailed") == 0
 
 

@@ -83,6 +83,7 @@ def test_a_record_is_read_back_as_it_was_written() -> None:
         "GitLabProject": "team/build",
         "DataVersion": "v3",
         "Parameter.MaxDepth": "5",
+        "Metric.mse.value": "4.43",
         "Owner": "x",
     }
     record = deploy(history((1, 6))[0], job(2), plan(7), properties)
@@ -90,7 +91,7 @@ def test_a_record_is_read_back_as_it_was_written() -> None:
     assert read == record
     assert read.export.encode() == export.to_bytes(plan(7))
     assert read.origin == {"Commit": "abc", "Project": "team/build", "DataVersion": "v3"}
-    assert read.parameters == {"MaxDepth": "5"}
+    assert (read.parameters, read.metrics) == ({"MaxDepth": "5"}, {"mse.value": "4.43"})
     assert read.replaced == {"Number": 1, "ModelPackageArn": f"{GROUP}/6"}
     assert read.deployment["PipelineUrl"] == "https://gitlab.example.com/team/deploy/-/pipelines/2"
     assert read.deployment["Person"] == "alice"

@@ -27,7 +27,7 @@ from ci_scripts.settings import Project
 LIMITS = Limits(200, 0.95, 0.2)
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/abalone-p-1/7"
 EXPORT = Export("prod", "stack", "abalone-prod", ARN, "{}", {}, {})
-RECORD = Record(3, "deployed", "2026-11-01T00:00:00Z", "{}", EXPORT, {}, {}, {}, None, {}, {})
+RECORD = Record(3, "deployed", "2026-11-01T00:00:00Z", "{}", EXPORT, {}, {}, {}, {}, None, {}, {})
 PROJECT = Project("eu-west-1", "abalone", "p-1", None, "bucket")
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 ODD = "<script>alert(1)</script>"

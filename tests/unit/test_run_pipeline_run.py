@@ -253,15 +253,17 @@ def test_nothing_registered_is_explained() -> None:
 
 
 def test_lineage_leads_back_to_the_commit_and_leaves_out_what_is_unknown() -> None:
-    assert run.lineage(JOB, ARN, {})["GitLabPipeline"] == "https://gitlab.example.com/ds/build/-/pipelines/5"
-    assert run.lineage(job.current({}), ARN, {}) == {"PipelineExecutionArn": ARN}
+    assert run.lineage(JOB, ARN, {}, {})["GitLabPipeline"] == "https://gitlab.example.com/ds/build/-/pipelines/5"
+    assert run.lineage(job.current({}), ARN, {}, {}) == {"PipelineExecutionArn": ARN}
 
 
-def test_lineage_tells_the_parameters_as_many_as_leave_room_for_other_properties() -> None:
+def test_lineage_tells_parameters_and_metrics_as_many_as_leave_room_for_other_properties() -> None:
     parameters = {f"P{number}": number for number in range(100)}
-    told = run.lineage(job.current({}), ARN, parameters | {"Empty": ""})
+    measured = {f"metrics.m{number}.value": number / 3 for number in range(100)}
+    told = run.lineage(job.current({}), ARN, parameters | {"Empty": ""}, measured)
     assert told["Parameter.P7"] == "7"
-    assert len(told) == 31
+    assert told["Metric.metrics.m1.value"] == "0.333333"
+    assert len(told) == 33
 
 
 # --- reports -------------------------------------------------------------------------------------------------------

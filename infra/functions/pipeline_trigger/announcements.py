@@ -20,6 +20,7 @@ _STAMP = {
     "GitLabJob": "GitLab job",
     "PipelineExecutionArn": "SageMaker pipeline execution",
 }
+_METRIC = "Metric."  # how the properties begin that say what the model was measured to be
 # The console outside the partition `aws`, by the regions' prefix.
 _CONSOLES = {
     "cn-": "console.amazonaws.cn",
@@ -73,6 +74,7 @@ def _lines(detail: Mapping[str, Any], region: str, group: str, version: str) -> 
         "Description": detail.get("ModelPackageDescription"),
         "Registered": detail.get("CreationTime"),
         **{label: properties.get(key) for key, label in _STAMP.items()},
+        **{key.removeprefix(_METRIC): value for key, value in properties.items() if key.startswith(_METRIC)},
         **_reports(detail.get("ModelMetrics") or {}),
         "Look at it": _console(region, group, version),
     }
