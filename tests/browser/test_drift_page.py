@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 
 from ci_scripts.drift import report
 from ci_scripts.drift.configuration import Difference
-from tests.unit.test_drift_report import drifted, reported
+from tests.support.drift_reports import drifted, reported
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

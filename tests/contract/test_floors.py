@@ -141,6 +141,12 @@ def test_no_import_leads_back_to_where_it_began() -> None:
     assert circle(found, known) == []
 
 
+def test_what_tests_share_is_in_no_file_of_tests() -> None:
+    known = modules(ROOT, CHECKS)
+    shared = [each.where for each in imports(ROOT, known) if each.name.rpartition(".")[2].startswith("test_")]
+    assert shared == []
+
+
 def test_every_module_has_its_place_in_the_table() -> None:
     homeless = [name for name in house()[0] if not any(room(name, floors) for floors in HOUSES.values())]
     assert homeless == []

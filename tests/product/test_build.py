@@ -1,9 +1,10 @@
 """`sagemaker-ci build` against the sandbox's registry: which version, which configurations, what is exported."""
 
+# ruff: noqa: F811 - the fixture is used under the name it is imported by
+
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -11,15 +12,8 @@ from typing import Any
 import pytest
 
 from ci_scripts.settings import STAGES
+from tests.support.build import EXPORTS, repository  # noqa: F401 - the fixture
 from tests.support.servers import ROOT, Aws, Project, register, sagemaker_ci
-
-EXPORTS = ("staging-config-export.json", "prod-config-export.json")
-
-
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """A model-deploy repository as it is seeded."""
-    return Path(shutil.copytree(ROOT / "seed-deploy", tmp_path / "model-deploy"))
 
 
 def build(project: Project, repository: Path, *arguments: str, **variables: str) -> CompletedProcess[str]:

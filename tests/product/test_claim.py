@@ -1,6 +1,6 @@
 """`build` claims the approval that started its pipeline; a second pipeline of the same one deploys nothing."""
 
-# ruff: noqa: F811 - fixtures are used under the names they are imported by
+# ruff: noqa: F811 - the fixture is used under the name it is imported by
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 
 from ci_scripts import approval_claim, job, settings
 from ci_scripts.settings import STAGES
-from tests.product.test_build import EXPORTS, repository  # noqa: F401 - the fixture
-from tests.product.test_iam import Job
-from tests.product.test_oidc_roles import Roles, roles  # noqa: F401 - the fixture
+from tests.support.build import EXPORTS, repository  # noqa: F401 - the fixture
+from tests.support.job_roles import Job
+from tests.support.roles import Roles
 from tests.support.servers import Aws, Project, register, sagemaker_ci
 
 JOB = {"CI_JOB_ID": "1", "CI_PROJECT_URL": "https://gitlab.example.com/data-science/deploy"}

@@ -1,7 +1,5 @@
 """A job's credentials, good and bad: which code a refusal of AWS gets, and that it is one line with what to do."""
 
-# ruff: noqa: F811 - the fixture is used under the name it is imported by
-
 from __future__ import annotations
 
 import json
@@ -18,7 +16,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from tests.sandbox.test_aws_identity import EXACT, Issuer, issuer, role  # noqa: F401 - the fixture
+from tests.support.identity import EXACT, Issuer, role
 from tests.support.servers import ROOT, Aws, Project, create_role, register, sagemaker_ci
 
 

@@ -1,7 +1,5 @@
 """`sagemaker-ci doctor` against a project that is well, and against everything that can be wrong with one."""
 
-# ruff: noqa: F811 - the fixture is used under the name it is imported by
-
 from __future__ import annotations
 
 import json
@@ -17,9 +15,9 @@ import pytest
 from ci_scripts import __version__
 from sandbox.aws.sagemaker.quotas import code
 from sandbox.gateway import Gateway
-from tests.product.test_oidc_roles import deployed
-from tests.sandbox.test_aws_identity import EXACT, Issuer, issuer, role  # noqa: F401 - the fixture
 from tests.support.gitlab_client import GitLab, commit
+from tests.support.identity import EXACT, Issuer, role
+from tests.support.roles import deployed
 from tests.support.servers import ACCOUNT, REGION, ROOT, Aws, Project, create_role, register, sagemaker_ci
 
 pytest_plugins = ["tests.support.gitlab_fixtures"]

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import pytest
 
 from sandbox.gateway import Gateway
-from tests.product.test_oidc_roles import DEPLOY, TIERS, Roles, deployed
 from tests.support import permissions
 from tests.support.deployment import failed, succeeded
+from tests.support.roles import DEPLOY, TIERS, Roles, deployed
 from tests.support.servers import REGION, ROOT, Aws, register, sagemaker_ci
 from tests.support.tested_stage import abalone, trained
 from tests.support.waiting import wait_for

@@ -17,11 +17,11 @@ from bench.fault_proxy import Call, FaultProxy
 from ci_scripts import deployment_record, export, job, settings
 from ci_scripts.aws import Aws
 from ci_scripts.deployment_history import History
-from tests.product.test_iam import PREFIX, Job
-from tests.product.test_oidc_roles import Roles, roles  # noqa: F401
 from tests.support.deployment import Deployment, create_user, deployment, failed, forbid, succeeded  # noqa: F401
 from tests.support.hosting import model_predicting
+from tests.support.job_roles import PREFIX, Job
 from tests.support.records import deploy_version, of_pipeline, records, told, two_versions
+from tests.support.roles import Roles
 from tests.support.servers import REGION
 
 # --- what is recorded ------------------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from sandbox.gateway import Gateway
-from tests.product.test_oidc_roles import DEPLOY, Roles, deployed
 from tests.support import permissions
 from tests.support.deployment import failed, succeeded
 from tests.support.hosting import model_predicting
+from tests.support.roles import DEPLOY, Roles, deployed
 from tests.support.servers import ACCOUNT, REGION, ROOT, Aws, register, sagemaker_ci
 from tests.support.stage import QUALITY
 

@@ -1,51 +1,19 @@
 """infra/gitlab-oidc.yml under enforcement: what a job's role may not do, tried with credentials from ID tokens."""
 
-# ruff: noqa: F811 - the fixture is used under the name it is imported by
-
 from __future__ import annotations
 
 import json
 import uuid
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from tests.product.test_oidc_roles import BUILD, DEPLOY, TIERS, Roles, roles  # noqa: F401 - the fixture
+from tests.support.job_roles import GROUP, PREFIX, PROJECT_OF, Job
+from tests.support.roles import Roles
 from tests.support.servers import ACCOUNT, REGION, Aws, register
 
-PREFIX = "sagemaker-abalone-p-sandbox01-deploy"
-GROUP = "abalone-p-sandbox01"
 ENDPOINT = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/abalone"
-PROJECT_OF = {"Training": BUILD, "Check": BUILD, "Build": DEPLOY, "Staging": DEPLOY, "Prod": DEPLOY}
 TEMPLATE = '{"Resources": {"Group": {"Type": "AWS::Logs::LogGroup"}}}'
-
-
-class Job:
-    """A GitLab job of the default branch with the credentials of its role."""
-
-    def __init__(self, roles: Roles, role: str) -> None:
-        self._aws = roles.aws
-        token = roles.token(role, PROJECT_OF[role])
-        answer = roles.aws.client("sts").assume_role_with_web_identity(
-            RoleArn=roles.outputs[f"{role}RoleArn"], RoleSessionName="gitlab-job-1", WebIdentityToken=token
-        )["Credentials"]
-        self.keys = {
-            "aws_access_key_id": answer["AccessKeyId"],
-            "aws_secret_access_key": answer["SecretAccessKey"],
-            "aws_session_token": answer["SessionToken"],
-        }
-
-    def client(self, service: str) -> Any:
-        return self._aws.client(service, **self.keys)
-
-    def refusal(self, service: str, operation: str, **request: Any) -> str:
-        """The error's code, or nothing when the call passed."""
-        try:
-            getattr(self.client(service), operation)(**request)
-        except ClientError as error:
-            return str(error.response["Error"]["Code"]).removesuffix("Exception")
-        return ""
 
 
 @pytest.fixture(scope="module")

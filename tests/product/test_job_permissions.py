@@ -3,8 +3,6 @@
 Each call names what the product names, so that a policy with another name refuses it. What it then finds is no matter.
 """
 
-# ruff: noqa: F811 - the fixture is used under the name it is imported by
-
 from __future__ import annotations
 
 from contextlib import suppress
@@ -13,9 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.product.test_iam import GROUP, PREFIX, PROJECT_OF, Job
-from tests.product.test_oidc_roles import Roles, roles  # noqa: F401 - the fixture
 from tests.support import permissions
+from tests.support.job_roles import GROUP, PREFIX, PROJECT_OF, Job
+from tests.support.roles import Roles
 from tests.support.servers import ACCOUNT, REGION
 
 EXECUTION = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:pipeline/{GROUP}/execution/0123456789ab"

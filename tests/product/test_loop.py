@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import gitlab
@@ -15,11 +15,11 @@ from sandbox import job_images
 from sandbox.world import installed
 from sandbox.world.installed import World
 from tests.support import permissions
+from tests.support.loop import finished, log, merge_request, statuses
 
 pytestmark = pytest.mark.timeout(300)
 GROUP = f"{installed.PROJECT_NAME}-{installed.PROJECT_ID}"
 PERMISSIONS = installed.ROOT / ".sandbox" / "permissions.md"  # for a reviewer; the pipeline keeps it
-FINISHED = {"success", "failed", "canceled", "skipped", "manual"}
 
 
 class Loop(NamedTuple):
@@ -56,27 +56,6 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
         yield Loop(world, build, deploy, finished(build, lambda pipeline: pipeline.source == "push"))
 
 
-def finished(project: Any, which: Callable[[Any], bool], status: set[str] = FINISHED, seconds: float = 120) -> Any:
-    """The project's newest pipeline that is meant, once it has come to rest."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = next((each for each in project.pipelines.list(get_all=True) if which(each)), None)
-        if found is not None and found.status in status:
-            return found
-        time.sleep(0.3)
-    raise AssertionError(f"no such pipeline came to rest: {project.pipelines.list(get_all=True)}")
-
-
-def log(project: Any, pipeline: Any, name: str) -> str:
-    job = next(each for each in pipeline.jobs.list(get_all=True) if each.name == name)
-    text: str = project.jobs.get(job.id).trace().decode()
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]|section_\w+:\d+:\S*\r", "", text)
-
-
-def statuses(pipeline: Any) -> dict[str, str]:
-    return {job.name: job.status for job in pipeline.jobs.list(get_all=True)}
-
-
 def change(project: Any, path: str, old: str, new: str, branch: str = "main", message: str = "Change") -> Any:
     """Commit a replacement in one file, on `main` or on a new branch."""
     text = project.files.get(file_path=path, ref="main").decode().decode()
@@ -84,11 +63,6 @@ def change(project: Any, path: str, old: str, new: str, branch: str = "main", me
     action = {"action": "update", "file_path": path, "content": text.replace(old, new)}
     start = {} if branch == "main" else {"start_branch": "main"}
     return project.commits.create({"branch": branch, "commit_message": message, "actions": [action], **start})
-
-
-def merge_request(project: Any, branch: str) -> Any:
-    request = project.mergerequests.create({"source_branch": branch, "target_branch": "main", "title": branch})
-    return finished(project, lambda pipeline: pipeline.ref == f"refs/merge-requests/{request.iid}/head")
 
 
 def test_the_first_commit_trains_and_registers_version_1(loop: Loop) -> None:

@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.gateway import Gateway
-from tests.sandbox.test_aws_identity import Issuer
+from tests.support.identity import Issuer
 from tests.support.run_pipeline import MEASURE, PIPELINE, Repository, one_line, repository  # noqa: F401 - the fixture
 from tests.support.servers import ROOT, Aws, Project, sagemaker_ci
 from tests.support.trigger import Trigger, archive, trigger  # noqa: F401 - the fixtures

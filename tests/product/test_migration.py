@@ -20,8 +20,8 @@ from sandbox import job_images
 from sandbox.aws.ground import ACCOUNT, REGION
 from sandbox.world import installed, people
 from sandbox.world.installed import World
-from tests.product.test_loop import finished, log, merge_request, statuses
 from tests.support.documented_commands import ROOT, blocks
+from tests.support.loop import finished, log, merge_request, statuses
 
 pytestmark = pytest.mark.timeout(300)
 SAMPLE = "tests/fixtures/aws_sample"

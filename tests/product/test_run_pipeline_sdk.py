@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import uuid
 from contextlib import AbstractContextManager
@@ -15,8 +14,9 @@ import pytest
 
 from sandbox import job_images
 from sandbox.gateway import Gateway
-from tests.product.test_oidc_roles import BUILD, Roles, deployed
+from tests.support.roles import BUILD, Roles, deployed
 from tests.support.run_pipeline import MEASURE, PIPELINE, Repository, one_line, repository  # noqa: F401
+from tests.support.sdk_pipelines import run
 from tests.support.servers import REGION, create_role
 
 SESSION = """
@@ -40,23 +40,6 @@ def sdk(request: pytest.FixtureRequest) -> str:
 def sdk2() -> str:
     job_images.build(print, job_images.SDK2)
     return "v2"
-
-
-def run(
-    repository: Repository, sdk: str, module: str, *options: str, **environ: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the module's text as the pipeline of the repository, in the image of a version of the SDK."""
-    (repository.path / "pipelines" / "abalone" / "pipeline.py").write_text(module)
-    program = job_images.FOLDER / f"training-sdk-{sdk}" / "bin" / "sagemaker-ci"
-    surroundings = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "POLL_SECONDS": "0.3", "NO_COLOR": "1"}
-    return subprocess.run(
-        [program, "run-pipeline", *options],
-        cwd=repository.path,
-        env=surroundings | repository.environ() | environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def objects(repository: Repository) -> list[str]:

@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 from sandbox import job_images
-from tests.product.test_run_pipeline_sdk import run
 from tests.support.deployment import Deployment, succeeded
 from tests.support.run_pipeline import Repository, repository  # noqa: F401
+from tests.support.sdk_pipelines import run
 from tests.support.servers import ROOT
 
 PIPELINE = """

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sandbox.gateway import Gateway
-from tests.product.test_oidc_roles import DEPLOY, deployed
+from tests.support.roles import DEPLOY, deployed
 from tests.support.servers import Aws, register, sagemaker_ci
 from tests.support.tested_stage import (  # noqa: F401 - the fixtures
     REPORTS,

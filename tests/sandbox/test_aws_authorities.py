@@ -11,7 +11,7 @@ from moto.core.utils import get_service_model
 
 from sandbox.aws import wire
 from sandbox.aws.authorities import answers, iam_definition, shapes, violations
-from tests.sandbox.test_aws_functions import archive
+from tests.support.functions import archive
 from tests.support.servers import ACCOUNT, REGION, Aws, create_role
 
 SAGEMAKER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.test_aws_cloudformation import Stacks
 from tests.support.hosting import Hosting, model_predicting, refusal
 from tests.support.servers import ACCOUNT, REGION, create_role
+from tests.support.stacks import Stacks
 
 COUNT, CONCURRENCY = "sagemaker:variant:DesiredInstanceCount", "sagemaker:variant:DesiredProvisionedConcurrency"
 

@@ -3,109 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
-import uuid
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.servers import Aws, create_role
-
-QUEUES = """
-Parameters:
-  Delay: {Type: Number, Default: 0, MinValue: 0, MaxValue: 900}
-  Stage: {Type: String, Default: staging, AllowedValues: [staging, prod]}
-  Broken: {Type: String, Default: "no"}
-  Label: {Type: String, Default: x, AllowedPattern: "[a-z]+"}
-Conditions:
-  IsBroken: !Equals [!Ref Broken, "yes"]
-Resources:
-  Dead:
-    Type: AWS::SQS::Queue
-  Main:
-    Type: AWS::SQS::Queue
-    Properties:
-      DelaySeconds: !Ref Delay
-      RedrivePolicy: {deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 3}
-  Mapping:
-    Condition: IsBroken
-    Type: AWS::Lambda::EventSourceMapping
-    Properties:
-      EventSourceArn: !GetAtt Main.Arn
-      FunctionName: there-is-no-such-function
-Outputs:
-  Url:
-    Value: !Sub "${Main}"
-  Text:
-    Value: !Join ["-", [!Ref Stage, !Ref "AWS::Region", !If [IsBroken, broken, fine]]]
-"""
-
-
-class Stacks:
-    """A client with the few moves the tests share."""
-
-    def __init__(self, aws: Aws) -> None:
-        self.client = aws.client("cloudformation")
-        self.name = f"stack-{uuid.uuid4().hex[:8]}"
-
-    def settle(self, name: str = "") -> dict[str, Any]:
-        return self._until(lambda: self.describe(name), lambda stack: not stack["StackStatus"].endswith("_IN_PROGRESS"))
-
-    def describe(self, name: str = "") -> dict[str, Any]:
-        description: dict[str, Any] = self.client.describe_stacks(StackName=name or self.name)["Stacks"][0]
-        return description
-
-    def create(self, template: str = QUEUES, **parameters: str) -> dict[str, Any]:
-        self.client.create_stack(StackName=self.name, TemplateBody=template, Parameters=pairs(parameters))
-        return self.settle()
-
-    def update(self, template: str = QUEUES, **parameters: str) -> dict[str, Any]:
-        self.client.update_stack(StackName=self.name, TemplateBody=template, Parameters=pairs(parameters))
-        return self.settle()
-
-    def change_set(self, kind: str, template: str = QUEUES, **parameters: str) -> dict[str, Any]:
-        answer = self.client.create_change_set(
-            StackName=self.name,
-            ChangeSetName=f"change-{uuid.uuid4().hex[:8]}",
-            ChangeSetType=kind,
-            TemplateBody=template,
-            Parameters=pairs(parameters),
-        )
-        return self._until(
-            lambda: self.client.describe_change_set(ChangeSetName=answer["Id"]),
-            lambda found: found["Status"] in ("CREATE_COMPLETE", "FAILED"),
-        )
-
-    def events(self) -> list[str]:
-        """`LogicalId STATUS` of every event, oldest first."""
-        found = self.client.describe_stack_events(StackName=self.describe()["StackId"])["StackEvents"]
-        return [
-            f"{'stack' if one['LogicalResourceId'] == self.name else one['LogicalResourceId']} {one['ResourceStatus']}"
-            for one in reversed(found)
-        ]
-
-    @staticmethod
-    def _until(look: Callable[[], dict[str, Any]], done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = time.monotonic() + 60
-        while not done(found := look()):
-            assert time.monotonic() < deadline, found
-            time.sleep(0.05)
-        return found
-
-
-def pairs(parameters: dict[str, str]) -> list[dict[str, str]]:
-    return [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+from tests.support.stacks import QUEUES, Stacks, outputs, pairs
 
 
 @pytest.fixture
 def stacks(aws: Aws) -> Stacks:
     return Stacks(aws)
-
-
-def outputs(stack: dict[str, Any]) -> dict[str, str]:
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
 
 # --- states ---------------------------------------------------------------------------------------------------------

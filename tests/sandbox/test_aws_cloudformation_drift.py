@@ -1,7 +1,5 @@
 """Drift detection of the sandbox's CloudFormation, as its guide and botocore's model describe it."""
 
-# ruff: noqa: F811 - the fixture is used under the name it is imported by
-
 from __future__ import annotations
 
 import json
@@ -10,11 +8,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sandbox.test_aws_cloudformation import Stacks
-from tests.sandbox.test_aws_cloudformation_sagemaker import TEMPLATE, Hosted, hosted  # noqa: F401 - the fixture
 from tests.support.deployment import create_user, forbid
+from tests.support.hosted import TEMPLATE, Hosted
 from tests.support.hosting import model_predicting
 from tests.support.servers import Aws
+from tests.support.stacks import Stacks
 from tests.support.waiting import wait_for
 
 

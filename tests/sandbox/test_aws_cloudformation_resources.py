@@ -19,8 +19,8 @@ from botocore.exceptions import ClientError
 from sandbox.aws.cloudformation import api, schemas, validation
 from sandbox.aws.cloudformation.evaluator import UNKNOWN
 from sandbox.aws.cloudformation.resources.handler import HANDLERS
-from tests.sandbox.test_aws_cloudformation import Stacks
 from tests.support.servers import IMAGE, Aws, create_role
+from tests.support.stacks import Stacks
 
 assert api  # registers the handlers
 

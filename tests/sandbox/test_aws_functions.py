@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.support.functions import archive
 from tests.support.servers import Aws, create_role
 
 ECHO = """
@@ -24,14 +25,6 @@ def handler(event, context):
     return {"event": event, "name": context.function_name, "id": context.aws_request_id,
             "left": context.get_remaining_time_in_millis(), "mood": os.environ.get("MOOD"), "process": os.getpid()}
 """
-
-
-def archive(**files: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        for name, text in files.items():
-            file.writestr(f"{name}.py", text)
-    return buffer.getvalue()
 
 
 class Functions:

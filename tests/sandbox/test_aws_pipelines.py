@@ -1,7 +1,5 @@
 """Pipeline executions of the sandbox's SageMaker: steps really run, and everything tells what became of them."""
 
-# ruff: noqa: F811 - the fixture is used under the name it is imported by
-
 from __future__ import annotations
 
 import io
@@ -12,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.sagemaker_pipelines import Json, World, gate, training, world  # noqa: F401 - the fixture
+from tests.support.sagemaker_pipelines import Json, World, gate, training
 
 
 def test_a_good_model_is_registered(world: World) -> None:

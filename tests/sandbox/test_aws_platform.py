@@ -14,7 +14,7 @@ import requests
 
 from sandbox.aws.ground import ROOT_KEYS
 from sandbox.processes import ROOT, Server
-from tests.sandbox.test_aws_functions import archive
+from tests.support.functions import archive
 from tests.support.gitlab_client import GitLab
 from tests.support.servers import Aws, Project, create_role
 from tests.support.waiting import wait_for

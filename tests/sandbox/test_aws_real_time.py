@@ -14,8 +14,8 @@ import pytest
 from sandbox.aws.sagemaker import invocation
 from sandbox.aws.sagemaker.endpoint_record import Serves
 from sandbox.aws.sagemaker.fleet import Fleet
-from tests.sandbox.test_aws_cloudformation import Stacks
 from tests.support.hosting import Hosting, model_predicting, refusal
+from tests.support.stacks import Stacks
 from tests.support.waiting import wait_for
 
 

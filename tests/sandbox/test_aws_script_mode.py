@@ -5,43 +5,14 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import time
 import zipfile
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.support.sagemaker_pipelines import SKLEARN, XGBOOST, Json, World, training
-from tests.support.servers import Aws, Project, create_role
-
-TRAIN = """
-import argparse, json, os, pathlib, joblib
-import numpy, sklearn.linear_model
-
-parser = argparse.ArgumentParser()
-parser.add_argument("--intercept", type=int)
-intercept = parser.parse_args().intercept
-table = numpy.loadtxt(pathlib.Path(os.environ["SM_CHANNEL_TRAIN"]) / "train.csv", delimiter=",")
-model = sklearn.linear_model.LinearRegression().fit(table[:, 1:], table[:, 0] + intercept)
-joblib.dump(model, pathlib.Path(os.environ["SM_MODEL_DIR"]) / "model.joblib")
-print("score:", model.score(table[:, 1:], table[:, 0] + intercept))
-print("on", os.environ["SM_CURRENT_INSTANCE_TYPE"], json.loads(os.environ["SM_HPS"]))
-"""
-SERVE = """
-import joblib, os
-
-def model_fn(model_dir):
-    return joblib.load(os.path.join(model_dir, "model.joblib"))
-
-def predict_fn(data, model):
-    return model.predict(data).round(3)
-"""
-
-
-@pytest.fixture
-def world(aws: Aws, project: Project) -> World:
-    return World(aws, project, aws.client("sagemaker"), aws.client("s3"))
+from tests.support.script_mode import SERVE, TRAIN, endpoint, put
+from tests.support.servers import create_role
 
 
 def archive(**files: str | bytes) -> bytes:
@@ -53,11 +24,6 @@ def archive(**files: str | bytes) -> bytes:
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
-
-
-def put(world: World, key: str, content: bytes) -> str:
-    world.s3.put_object(Bucket=world.project.bucket, Key=key, Body=content)
-    return f"s3://{world.project.bucket}/{key}"
 
 
 def script_training(world: World, script: str = TRAIN, **hyperparameters: str) -> Json:
@@ -106,27 +72,6 @@ def test_a_script_is_trained_and_served_by_the_scikit_learn_image(world: World) 
         ask(b"[[1, 2]]", "application/json", Accept="application/xml")
     with pytest.raises(ClientError, match="Received server error \\(500\\)"):
         ask(b"[[1, 2, 3]]", "application/json")
-
-
-def endpoint(world: World, model: Json) -> Any:
-    """Host a model; returns a function that asks it and gives the answer's content type and text."""
-    name = world.project.name
-    world.sagemaker.create_model(ModelName=name, PrimaryContainer=model, ExecutionRoleArn=world.project.model_role)
-    variant = {"VariantName": "A", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
-    world.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
-    world.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    deadline = time.monotonic() + 60
-    while world.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert world.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService"
-    runtime = world.aws.client("sagemaker-runtime")
-
-    def ask(body: bytes, content_type: str, **more: str) -> tuple[str, str]:
-        answer = runtime.invoke_endpoint(EndpointName=name, Body=body, ContentType=content_type, **more)
-        return answer["ContentType"], answer["Body"].read().decode()
-
-    return ask
 
 
 def test_what_a_script_installs_stays_in_its_container(world: World) -> None:

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from sandbox import job_images
-from tests.sandbox.test_aws_script_mode import SERVE, TRAIN, endpoint, put
 from tests.support.sagemaker_pipelines import Json, World
-from tests.support.servers import Aws, Project
+from tests.support.script_mode import SERVE, TRAIN, endpoint, put
 
 pytestmark = pytest.mark.timeout(600, func_only=True)
 
@@ -86,11 +85,6 @@ def add(number):
 
 pipeline = Pipeline(name="script", steps=[add(count())], sagemaker_session=session)
 """
-
-
-@pytest.fixture
-def world(aws: Aws, project: Project) -> World:
-    return World(aws, project, aws.client("sagemaker"), aws.client("s3"))
 
 
 def compiled(world: World, image: str, module: str, folder: Path) -> list[Json]:

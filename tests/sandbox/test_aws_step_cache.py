@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.aws.sagemaker import step_cache
-from tests.support.sagemaker_pipelines import Json, World, world  # noqa: F401 - the fixture
+from tests.support.sagemaker_pipelines import Json, World
 
 SAY = 'open("/opt/ml/processing/out/a.txt", "w").write("1")'
 EXPIRES = {"CacheConfig": {"Enabled": True, "ExpireAfter": "PT1H"}}
@@ -47,11 +47,11 @@ def source(step: Json) -> str | None:
 
 
 @pytest.fixture
-def pipeline(world: World) -> Pipeline:  # noqa: F811
+def pipeline(world: World) -> Pipeline:
     return Pipeline(world, f"cached-{uuid.uuid4().hex[:8]}")
 
 
-def say(world: World, **arguments: Any) -> Json:  # noqa: F811
+def say(world: World, **arguments: Any) -> Json:
     return world.processing("Say", SAY, "out", Arguments=arguments, **EXPIRES)
 
 
