@@ -204,7 +204,7 @@ def test_a_job_without_an_image_of_ours_installs_exactly_its_components_version(
     consumer = released.project.manager.gitlab.projects.create({"name": "model-deploy"})
     pipeline = run(consumer, CONSUMER)
     assert pipeline.yaml_errors is None
-    assert "\nerror SMCI-101: AWS_REGION is not set" in log_of(consumer, pipeline, "build")
+    assert "error SMCI-101: AWS_REGION is not set" in log_of(consumer, pipeline, "build")
     command = [str(python / "sagemaker-ci"), "--version"]
     version = subprocess.run(command, env={}, capture_output=True, text=True, check=True)
     assert version.stdout == f"sagemaker-ci {VERSION}\n"
