@@ -209,12 +209,13 @@ def handler(event, context):
     name, queue = functions.create(source), functions.queue()
     entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(["good", "bad", "good"])]
     functions.sqs.send_message_batch(QueueUrl=queue, Entries=entries)
-    functions.client.create_event_source_mapping(
+    mapping = functions.client.create_event_source_mapping(
         EventSourceArn=functions.arn(queue), FunctionName=name, FunctionResponseTypes=["ReportBatchItemFailures"]
     )
     wait(lambda: functions.count(queue) == 1)
     time.sleep(0.5)
     assert functions.count(queue) == 1
+    functions.client.delete_event_source_mapping(UUID=mapping["UUID"])  # else it fails for ever
 
 
 def test_a_queue_that_shows_messages_again_too_soon_is_refused(functions: Functions) -> None:

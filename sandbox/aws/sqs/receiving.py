@@ -1,6 +1,7 @@
 """SQS for callers that wait at the same time: moto's messages do not stand two threads at once.
 
-And a queue whose policy survives a change of its other attributes, as moto's does not.
+Messages that are received again and again keep their newest receipt handles alone: moto copies all of them with each
+receipt. And a queue whose policy survives a change of its other attributes, as moto's does not.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from moto.sqs.models import Queue, SQSBackend
+from moto.sqs.models import Message, Queue, SQSBackend
 
 _lock = threading.Lock()
+_HANDLES = 20  # of one message that still count
 
 
 def install() -> None:
@@ -35,7 +37,14 @@ def install() -> None:
     def keeping_policy(self: Any, attributes: dict[str, Any], now: float | None = None) -> None:
         set_attributes(self, {"Policy": getattr(self, "policy", None)} | attributes, now)
 
+    mark = Message.mark_received
+
+    def forgetting_mark(self: Any, visibility_timeout: int | None = None) -> None:
+        mark(self, visibility_timeout=visibility_timeout)
+        del self._old_receipt_handles[:-_HANDLES]
+
     Queue._set_attributes = keeping_policy
+    Message.mark_received = forgetting_mark
     SQSBackend.receive_message = waiting_receive
     SQSBackend.delete_message = _one_at_a_time(SQSBackend.delete_message)
     SQSBackend.change_message_visibility = _one_at_a_time(SQSBackend.change_message_visibility)
