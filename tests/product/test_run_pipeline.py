@@ -31,6 +31,7 @@ def test_a_good_model_is_registered_and_stamped(repository: Repository) -> None:
         "GitLabPipeline": "https://gitlab.example.com/ds/model-build/-/pipelines/100",
         "GitLabJob": "https://gitlab.example.com/ds/model-build/-/jobs/1",
         "PipelineExecutionArn": execution["PipelineExecutionArn"],
+        "Metric.metrics.mse": "4.25",
         "Parameter.MseThreshold": "6.0",
     }
     assert repository.report("job.env").splitlines() == [
@@ -54,7 +55,7 @@ def test_a_model_package_without_room_for_where_it_comes_from_fails_the_job(repo
     result = repository.run()
     assert result.returncode == 1
     assert result.stderr.startswith("error SMCI-405: model package arn:aws:sagemaker:")
-    assert " would have 55 customer metadata properties" in result.stderr
+    assert " would have 56 customer metadata properties" in result.stderr
 
 
 def test_the_pipeline_carries_the_projects_tags(repository: Repository) -> None:
@@ -217,7 +218,9 @@ def test_a_mistyped_bucket_is_named_and_the_sagemaker_sdk_does_not_create_it(
     done = subprocess.run(
         [job_images.FOLDER / "training-sdk-v3" / "bin" / "sagemaker-ci", "run-pipeline", *options],
         cwd=repository.path,
-        env={"PATH": os.environ["PATH"]} | repository.environ() | {"ARTIFACT_BUCKET": "artifacts-with-a-typo"},
+        env={"PATH": os.environ["PATH"], "NO_COLOR": "1"}
+        | repository.environ()
+        | {"ARTIFACT_BUCKET": "artifacts-with-a-typo"},
         capture_output=True,
         text=True,
         check=False,

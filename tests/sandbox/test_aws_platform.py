@@ -19,6 +19,8 @@ from tests.support.gitlab_client import GitLab
 from tests.support.servers import Aws, Project, create_role
 from tests.support.waiting import wait_for
 
+pytest_plugins = ["tests.support.gitlab_fixtures"]
+
 
 def test_a_call_is_logged_with_operation_principal_and_status(aws: Aws, project: Project) -> None:
     aws.client("s3").put_object(Bucket=project.bucket, Key="a.txt", Body=b"text that must not be logged")
