@@ -30,7 +30,7 @@ acceptance: setup ## Run the loop on a real AWS account and GitLab, and take it 
 check: setup ## Run the tests that start nothing: under a minute
 	@$(BIN)/python -m pytest tests/unit tests/contract --numprocesses 2 --dist loadfile
 
-test: setup chromium ## Run every test, the end-to-end demo included: under ten minutes
+test: setup chromium ## Run every test, the end-to-end demo included: about 25 minutes on two cores
 	@$(BIN)/python -m sandbox images
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile # three for two cores: the sandbox's tests wait a good deal
 
