@@ -37,14 +37,12 @@ def told(
         if step.get("Type") == "Condition"
         for bound in condition.bounds(step, parameters)
     ]
-    measured = [each for held in conditions.values() for part in held for each in part.measured]
-    values = {each.path: float(each.value) for each in measured if isinstance(each.value, int | float)}
     lines = [
         "## Trained in this merge request",
         "",
         f"{text.cell(verdict)}",
         "",
-        *table(values, before, bounds, os.environ.get("CI_DEFAULT_BRANCH", "")),
+        *table(report.measured(conditions), before, bounds, os.environ.get("CI_DEFAULT_BRANCH", "")),
         "",
         f"In the pipeline and model package group {text.code(project.pipeline)}. An approval there deploys nothing, "
         "and all of it is removed when the merge request closes.",
