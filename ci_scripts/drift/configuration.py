@@ -18,10 +18,13 @@ from ci_scripts.aws import Aws
 from ci_scripts.deployment_record import Record
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from mypy_boto3_cloudformation import CloudFormationClient
 
 _LONGEST_VALUE = 200
 _SECRETIVE = ("/Environment", "/Secret", "/Password", "/Token")  # parts of paths whose values are not told
+_LAST_UPDATE = "/DeploymentConfig"
+"""How the endpoint was brought to what it is: SageMaker shows that of the last update alone, and of a creation none."""
 _MORE_RIGHTS = (
     "The role needs more than to deploy: create the stack of infra/drift.yml (of a project of SageMaker Studio, its "
     "field Watch for Drift)."
@@ -90,17 +93,15 @@ def _endpoint(aws: Aws, record: Record, poll_seconds: float) -> list[Difference]
 def _stack(
     cloudformation: CloudFormationClient, name: str, poll_seconds: float
 ) -> tuple[list[Difference], list[str], int]:
-    """What CloudFormation finds, what it did not look at, and how many resources it did look at."""
-    resources = _resources(cloudformation, name)
-    reasons = _reasons(_detect(cloudformation, name, poll_seconds))
-    seen: dict[str, Mapping[str, Any]] = {}
-    token: dict[str, str] = {}
-    while True:
-        page = cloudformation.describe_stack_resource_drifts(StackName=name, MaxResults=100, **token)  # type: ignore[arg-type]
-        seen |= {each["LogicalResourceId"]: each for each in page["StackResourceDrifts"]}
-        if not page.get("NextToken"):
-            break
-        token = {"NextToken": page["NextToken"]}
+    """What CloudFormation finds, what it did not look at, and how many resources it did. Raises DriftNotDetected."""
+    from botocore.exceptions import ClientError
+
+    try:
+        resources = _resources(cloudformation, name)
+        reasons = _reasons(_detect(cloudformation, name, poll_seconds))
+        seen = _drifts(cloudformation, name)
+    except ClientError as error:
+        raise _undetected(name, error) from error
     compared = {key: each for key, each in seen.items() if each["StackResourceDriftStatus"] in _COMPARED}
     unchecked = [
         f"{key} ({kind})" + (f": {text.short(why, _LONGEST_VALUE)}" if (why := reasons.get(key, "")) else "")
@@ -109,6 +110,30 @@ def _stack(
     ]
     differences = [each for drift in compared.values() for each in _of_resource(drift)]
     return differences, unchecked, len(compared)
+
+
+def _drifts(cloudformation: CloudFormationClient, name: str) -> dict[str, Mapping[str, Any]]:
+    """What CloudFormation found, by the resource."""
+    seen: dict[str, Mapping[str, Any]] = {}
+    token: dict[str, str] = {}
+    while True:
+        page = cloudformation.describe_stack_resource_drifts(StackName=name, MaxResults=100, **token)  # type: ignore[arg-type]
+        seen |= {each["LogicalResourceId"]: each for each in page["StackResourceDrifts"]}
+        if not page.get("NextToken"):
+            return seen
+        token = {"NextToken": page["NextToken"]}
+
+
+def _undetected(name: str, error: ClientError) -> errors.SagemakerCiError:
+    """A refusal as what it is about: the role's rights, credentials, or this stack."""
+    denied = aws_errors.code(error) in aws_errors.DENIED
+    explained = aws_errors.explain(error)
+    if not denied and explained is not None and not isinstance(explained, errors.AwsRefused):
+        return explained
+    return errors.DriftNotDetected(
+        f"CloudFormation does not look for drift of stack {name}: {aws_errors.text(error)}",
+        hint=_MORE_RIGHTS if denied else None,
+    )
 
 
 _COMPARED = ("IN_SYNC", "MODIFIED", "DELETED")
@@ -134,41 +159,30 @@ def _resources(cloudformation: CloudFormationClient, name: str) -> dict[str, str
 
 
 def _detect(cloudformation: CloudFormationClient, name: str, poll_seconds: float) -> str:
-    """Have CloudFormation look, and wait for it; why it could not look at all there is. Raises DriftNotDetected."""
-    from botocore.exceptions import ClientError
-
-    try:
-        detection = cloudformation.detect_stack_drift(StackName=name)["StackDriftDetectionId"]
-        while True:
-            answer = cloudformation.describe_stack_drift_detection_status(StackDriftDetectionId=detection)
-            if answer["DetectionStatus"] != "DETECTION_IN_PROGRESS":
-                return (
-                    answer.get("DetectionStatusReason", "") if answer["DetectionStatus"] == "DETECTION_FAILED" else ""
-                )
-            job.pause(poll_seconds)
-    except ClientError as error:
-        denied = aws_errors.code(error) in aws_errors.DENIED
-        if not denied and aws_errors.code(error) != "ValidationError":
-            raise
-        raise errors.DriftNotDetected(
-            f"CloudFormation does not look for drift of stack {name}: {aws_errors.text(error)}",
-            hint=_MORE_RIGHTS if denied else None,
-        ) from error
+    """Have CloudFormation look, and wait for it; why it could not look at all there is."""
+    detection = cloudformation.detect_stack_drift(StackName=name)["StackDriftDetectionId"]
+    while True:
+        answer = cloudformation.describe_stack_drift_detection_status(StackDriftDetectionId=detection)
+        if answer["DetectionStatus"] != "DETECTION_IN_PROGRESS":
+            return answer.get("DetectionStatusReason", "") if answer["DetectionStatus"] == "DETECTION_FAILED" else ""
+        job.pause(poll_seconds)
 
 
 def _of_resource(drift: Mapping[str, Any]) -> list[Difference]:
     where = f"{drift['LogicalResourceId']} ({drift['ResourceType']})"
     if drift["StackResourceDriftStatus"] == "DELETED":
         return [Difference(where, f"{drift.get('PhysicalResourceId', 'it')} was deleted")]
-    found = []
-    for each in drift.get("PropertyDifferences", []):
+    found, told = [], drift.get("PropertyDifferences", [])
+    for each in told:
         path = each["PropertyPath"]
+        if drift["ResourceType"] == "AWS::SageMaker::Endpoint" and path.startswith(_LAST_UPDATE):
+            continue
         hidden = any(part.lower() in path.lower() for part in _SECRETIVE)
         actual = "another value" if hidden else each["ActualValue"]
         found.append(
             Difference(f"{where} {path}", "has another value" if hidden else _instead(actual, each["ExpectedValue"]))
         )
-    if drift["StackResourceDriftStatus"] == "MODIFIED" and not found:
+    if drift["StackResourceDriftStatus"] == "MODIFIED" and not told:
         found.append(Difference(where, "was modified"))
     return found
 

@@ -74,7 +74,7 @@ class BatchTransform:
             yield Objection(
                 "ScheduleExpression",
                 "a schedule needs a role to start the pipeline with: set the CI/CD variable SCHEDULE_ROLE_ARN to the "
-                "output ScheduleRoleArn of infra/gitlab-oidc.yml",
+                "output ScheduleRoleArn of infra/hosting.yml",
             )
 
     def other_packages(self, parameters: Mapping[str, str]) -> Mapping[str, str]:

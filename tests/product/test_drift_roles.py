@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from sandbox.gateway import Gateway
 from tests.support import permissions
 from tests.support.deployment import failed, succeeded
-from tests.support.roles import DEPLOY, TIERS, Roles, deployed
+from tests.support.roles import DEPLOY, TIERS, Roles, beside, deployed
 from tests.support.servers import REGION, ROOT, Aws, register, sagemaker_ci
 from tests.support.tested_stage import abalone, trained
 from tests.support.waiting import wait_for
 
 NAME, ID, BUCKET = "plums", "p-drift01", "plums-artifacts"
 GROUP = f"{NAME}-{ID}"
+NAMED = {"SageMakerProjectName": NAME, "SageMakerProjectId": ID, "ArtifactBucket": BUCKET}
+CAPTURES = {
+    "Hosting": "real-time",
+    "Deployment": {"Strategy": "canary", "Alarms": {"ModelLatencyMilliseconds": 60000}},
+    "Parameters": {
+        "EnableDataCapture": "true",
+        "EndpointInstanceCount": 2,
+        "MinInstanceCount": 2,
+        "MaxInstanceCount": 4,
+    },
+}
+NIGHTLY = {
+    "Hosting": "batch-transform",
+    "Parameters": {"InputUri": f"s3://{BUCKET}/{GROUP}/rows/", "ScheduleExpression": "rate(1 day)"},
+}
 HELD_OUT = f"{GROUP}/executions/1/test/test.csv"
 ROWS = 120
 
@@ -31,6 +45,7 @@ class Place(NamedTuple):
 
     roles: Roles
     folder: Path
+    schedule_role: str
 
     def run(self, role: str, *arguments: str) -> CompletedProcess[str]:
         """A job of the default branch in its environment, with the role of it and no other key."""
@@ -42,11 +57,21 @@ class Place(NamedTuple):
             "SAGEMAKER_PROJECT_ID": ID,
             "ARTIFACT_BUCKET": BUCKET,
             "MODEL_EXECUTION_ROLE_ARN": outputs["ModelExecutionRoleArn"],
+            "SCHEDULE_ROLE_ARN": self.schedule_role,
+            "REPLACE_ENDPOINT": "true",
             "AWS_ROLE_ARN": outputs[f"{role}RoleArn"],
             "AWS_ID_TOKEN": self.roles.token(role, DEPLOY, deployment_tier=TIERS.get(role, "")),
             "CLOUDFORMATION_ROLE_ARN": outputs.get(f"{role}CloudFormationRoleArn", ""),
         }
         return sagemaker_ci(*arguments, environ=environ, cwd=self.folder)
+
+    def deploy(self, content: dict[str, Any]) -> None:
+        """Both stages, hosted as `content` says."""
+        for role in ("Staging", "Prod"):
+            (self.folder / f"{role.lower()}-config.json").write_text(json.dumps(content))
+        succeeded(self.run("Build", "build"))
+        for role in ("Staging", "Prod"):
+            succeeded(self.run(role, "deploy", "--stage", role.lower()))
 
     def drift(self, role: str) -> CompletedProcess[str]:
         return self.run(role, "drift", "--stage", role.lower(), "--minimum-rows", "100")
@@ -54,7 +79,7 @@ class Place(NamedTuple):
 
 @pytest.fixture(scope="module")
 def place(aws: Aws, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with deployed(aws, gateway, NAME, ID, BUCKET) as roles:
+    with deployed(aws, gateway, NAME, ID, BUCKET) as roles, beside(roles, "hosting.yml", **NAMED) as outputs:
         s3 = aws.client("s3")
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         train, others = abalone()
@@ -64,13 +89,12 @@ def place(aws: Aws, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) 
         known = {"HeldOutDataUri": f"s3://{BUCKET}/{HELD_OUT}"}
         register(aws, GROUP, model=f"s3://{BUCKET}/{GROUP}/models/model.tar.gz", CustomerMetadataProperties=known)
         folder = Path(shutil.copytree(ROOT / "seed-deploy", tmp_path_factory.mktemp("roles") / "model-deploy"))
-        captures = {"Parameters": {"EnableDataCapture": "true", "SamplingPercentage": 100}}
-        for stage in ("staging", "prod"):
-            (folder / f"{stage}-config.json").write_text(json.dumps(captures))
-        place = Place(roles, folder)
-        succeeded(place.run("Build", "build"))
+        rows = others[:20].drop(columns="rings").to_csv(header=False, index=False)
+        s3.put_object(Bucket=BUCKET, Key=f"{GROUP}/rows/today.csv", Body=rows.encode())
+        (folder / "endpoint-config-template.yml").unlink()
+        place = Place(roles, folder, outputs["ScheduleRoleArn"])
+        place.deploy(CAPTURES)
         for role in ("Staging", "Prod"):
-            succeeded(place.run(role, "deploy", "--stage", role.lower()))
             body = others[300 : 300 + ROWS].drop(columns="rings").to_csv(header=False, index=False)
             aws.client("sagemaker-runtime").invoke_endpoint(
                 EndpointName=f"{NAME}-{role.lower()}", Body=body, ContentType="text/csv"
@@ -80,32 +104,10 @@ def place(aws: Aws, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) 
         yield place
 
 
-def create_stack(place: Place) -> str:
-    """The stack of drift.yml for these roles: its name."""
-    values = {name: place.roles.outputs[name] for name in ("StagingRoleArn", "ProdRoleArn")}
-    values |= {"SageMakerProjectName": NAME, "SageMakerProjectId": ID, "ArtifactBucket": BUCKET}
-    cloudformation, name = place.roles.aws.client("cloudformation"), f"drift-{uuid.uuid4().hex[:8]}"
-    cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=(ROOT / "infra" / "drift.yml").read_text(),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
-        Capabilities=["CAPABILITY_IAM"],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    return name
-
-
-def delete_stack(place: Place, name: str) -> None:
-    cloudformation = place.roles.aws.client("cloudformation")
-    cloudformation.delete_stack(StackName=name)
-    cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-
-
 @pytest.fixture
 def rights(place: Place) -> Iterator[None]:
-    name = create_stack(place)
-    yield
-    delete_stack(place, name)
+    with beside(place.roles, "drift.yml", **NAMED):
+        yield
 
 
 def test_without_its_stack_the_job_says_which_rights_it_lacks(place: Place) -> None:
@@ -118,8 +120,11 @@ def test_without_its_stack_the_job_says_which_rights_it_lacks(place: Place) -> N
 def test_both_stages_are_looked_at_with_their_roles_and_no_right_is_granted_in_vain(place: Place) -> None:
     for role in ("Staging", "Prod"):
         told = succeeded(place.drift(role))
-        assert "as it was deployed; CloudFormation looked at 3 resources" in told
+        assert "as it was deployed; CloudFormation looked at 5 resources" in told
         assert "no drift in 11 columns" in told, "the predictions, too"
+    place.deploy(NIGHTLY)
+    for role in ("Staging", "Prod"):
+        assert "as it was deployed; CloudFormation looked at 3 resources" in succeeded(place.drift(role))
     aws = place.roles.aws
     iam, requests = aws.client("iam"), aws.state / "requests.jsonl"
     policies = permissions.policies_of("drift.yml")

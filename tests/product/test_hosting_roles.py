@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from sandbox.gateway import Gateway
 from tests.support import permissions
 from tests.support.deployment import failed, succeeded
 from tests.support.hosting import model_predicting
-from tests.support.roles import DEPLOY, Roles, deployed
+from tests.support.roles import DEPLOY, Roles, beside, deployed
 from tests.support.servers import ACCOUNT, REGION, ROOT, Aws, register, sagemaker_ci
 from tests.support.stage import QUALITY
 
@@ -57,28 +56,13 @@ class Place(NamedTuple):
             (self.folder / f"{stage}-config.json").write_text(json.dumps(content))
 
 
-def create_stack(aws: Aws, roles: Roles, **parameters: str) -> tuple[str, dict[str, str]]:
-    """The stack of hosting.yml for these roles: its name and its outputs."""
-    names = [f"{each}RoleArn" for each in ("Staging", "Prod", "ModelExecution")]
-    names += [f"{each}CloudFormationRoleArn" for each in ("Staging", "Prod")]
-    values = {name: roles.outputs[name] for name in names}
-    values |= {"SageMakerProjectName": NAME, "SageMakerProjectId": ID, "ArtifactBucket": BUCKET} | parameters
-    cloudformation, name = aws.client("cloudformation"), f"hosting-{uuid.uuid4().hex[:8]}"
-    cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=(ROOT / "infra" / "hosting.yml").read_text(),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
-        Capabilities=["CAPABILITY_IAM"],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0].get("Outputs", [])
-    return name, {each["OutputKey"]: each["OutputValue"] for each in outputs}
-
-
 @pytest.fixture(scope="module")
 def place(aws: Aws, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with deployed(aws, gateway, NAME, ID, BUCKET) as roles:
-        stack, outputs = create_stack(aws, roles, NotificationTopics=f"{NAME}-*")
+    named = {"SageMakerProjectName": NAME, "SageMakerProjectId": ID, "ArtifactBucket": BUCKET}
+    with (
+        deployed(aws, gateway, NAME, ID, BUCKET) as roles,
+        beside(roles, "hosting.yml", **named, NotificationTopics=f"{NAME}-*") as outputs,
+    ):
         s3 = aws.client("s3")
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_object(Bucket=BUCKET, Key=f"{GROUP}/models/model.tar.gz", Body=model_predicting(5))
@@ -102,9 +86,6 @@ def place(aws: Aws, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) 
         (folder / "quality.yml").write_text(QUALITY)
         (folder / "held-out.csv").write_text("".join(f"5,{number},2,3\n" for number in range(20)))
         yield Place(roles, outputs, folder)
-        cloudformation = aws.client("cloudformation")  # before the roles: IAM deletes none with a policy of another's
-        cloudformation.delete_stack(StackName=stack)
-        cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
 
 
 ROWS = {"InputUri": f"s3://{BUCKET}/{GROUP}/rows/"}

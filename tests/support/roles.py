@@ -92,3 +92,23 @@ def deployed(
         StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
     gitlab.server.shutdown()
+
+
+@contextmanager
+def beside(roles: Roles, template: str, **parameters: str) -> Iterator[dict[str, str]]:
+    """A stack that gives more rights to some of these roles, by its file in infra/: its outputs. Gone afterwards."""
+    body = (ROOT / "infra" / template).read_text()
+    names = [name for name in roles.outputs if name.endswith("RoleArn") and f"\n  {name}:\n    Type: String" in body]
+    values = {name: roles.outputs[name] for name in names} | parameters
+    cloudformation, name = roles.aws.client("cloudformation"), f"{template.partition('.')[0]}-{uuid.uuid4().hex[:8]}"
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=body,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0].get("Outputs", [])
+    yield {each["OutputKey"]: each["OutputValue"] for each in outputs}
+    cloudformation.delete_stack(StackName=name)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})

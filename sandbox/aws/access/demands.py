@@ -39,7 +39,7 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
     context = {
         key.lower(): value for key, name in _CONTEXT.get(service, {}).items() if (value := parameter(name)) is not None
     }
-    if operation in ("ListModelPackages", "PutMetricAlarm") or operation.startswith("DescribeScal"):
+    if operation in ("ListModelPackages", "PutMetricAlarm") or operation.startswith("DescribeSc"):
         context = {}  # what it filters by, or watches, is no condition
     if service == "lambda" and "EventSourceMapping" in operation:
         context |= _function_of_mapping(parameter)

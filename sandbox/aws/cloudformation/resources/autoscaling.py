@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from sandbox.aws.cloudformation.resources.handler import (
     Call,
+    Gone,
     Handler,
     Made,
     Properties,
     handles,
     names,
     retag,
+    tag_list,
     tags,
     without,
 )
@@ -19,6 +21,7 @@ _KEY = ("ResourceId", "ScalableDimension", "ServiceNamespace")
 
 @handles("AWS::ApplicationAutoScaling::ScalableTarget")
 class ScalableTarget(Handler):
+    reads = True
     properties = names(
         "MaxCapacity MinCapacity ResourceId RoleARN ScalableDimension ServiceNamespace SuspendedState Tags"
     )
@@ -44,6 +47,20 @@ class ScalableTarget(Handler):
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
         key = {name: properties[name] for name in _KEY}
         call.client("application-autoscaling").deregister_scalable_target(**key)
+
+    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
+        client = call.client("application-autoscaling")
+        found = client.describe_scalable_targets(
+            ServiceNamespace=properties["ServiceNamespace"],
+            ResourceIds=[properties["ResourceId"]],
+            ScalableDimension=properties["ScalableDimension"],
+        )["ScalableTargets"]
+        if not found:
+            raise Gone
+        key = {name: properties[name] for name in _KEY}
+        actions = client.describe_scheduled_actions(**key)["ScheduledActions"]
+        own = client.list_tags_for_resource(ResourceARN=found[0]["ScalableTargetARN"])["Tags"]
+        return dict(found[0]) | {"ScheduledActions": actions, "Tags": tag_list(own)}
 
 
 @handles("AWS::ApplicationAutoScaling::ScalingPolicy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sandbox.aws.cloudformation.resources.handler import (
     Call,
+    Gone,
     Handler,
     Made,
     Properties,
@@ -17,6 +18,7 @@ from sandbox.aws.cloudformation.resources.handler import (
 
 @handles("AWS::CloudWatch::Alarm")
 class Alarm(Handler):
+    reads = True
     properties = names(
         "ActionsEnabled AlarmActions AlarmDescription AlarmName ComparisonOperator DatapointsToAlarm Dimensions "
         "EvaluateLowSampleCountPercentile EvaluationPeriods ExtendedStatistic InsufficientDataActions MetricName "
@@ -43,3 +45,11 @@ class Alarm(Handler):
 
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
         call.client("cloudwatch").delete_alarms(AlarmNames=[made.physical_id])
+
+    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
+        cloudwatch = call.client("cloudwatch")
+        found = cloudwatch.describe_alarms(AlarmNames=[made.physical_id])["MetricAlarms"]
+        if not found:
+            raise Gone
+        own = cloudwatch.list_tags_for_resource(ResourceARN=made.attributes["Arn"])["Tags"]
+        return dict(found[0]) | {"Tags": own}

@@ -82,6 +82,10 @@ class Handler:
         raise NotImplementedError
 
 
+class Gone(Exception):
+    """What `read` asked for is not there, and the service has no error for that."""
+
+
 class Failed(Exception):
     """A resource did not reach the asked state; the text is the service's reason.
 

@@ -100,6 +100,8 @@ for named in (
 class Pipeline(Handler):
     """Its definition is text, or a place in S3. Ref is the name."""
 
+    reads = True
+
     def create(self, call: Call, properties: Properties) -> Made:
         call.client("sagemaker").create_pipeline(**self._request(properties))
         return Made(properties["PipelineName"])
@@ -112,6 +114,14 @@ class Pipeline(Handler):
 
     def delete(self, call: Call, made: Made, properties: Properties) -> None:
         call.client("sagemaker").delete_pipeline(PipelineName=made.physical_id)
+
+    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
+        """The service shows the text of a definition whose place in S3 was given: that place cannot be read."""
+        sagemaker = call.client("sagemaker")
+        found = sagemaker.describe_pipeline(PipelineName=made.physical_id)
+        tags = sagemaker.list_tags(ResourceArn=found["PipelineArn"])["Tags"]
+        definition = {"PipelineDefinitionBody": found["PipelineDefinition"]}
+        return dict(found) | {"PipelineDefinition": definition, "Tags": tags}
 
     @staticmethod
     def _request(properties: Properties) -> Properties:
