@@ -69,7 +69,7 @@ def asking() -> Iterator[None]:
 
 def explain(error: Exception) -> errors.SagemakerCiError | None:
     """Translate an error that python-gitlab raised into ours; None for an error that is not python-gitlab's."""
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(_root(error), ssl.SSLCertVerificationError):
         return errors.GitLabUnreachable(
             f"GitLab's certificate is not trusted: {_root(error)}",
             hint="Name the authority's certificate in CI_SERVER_TLS_CA_FILE, as GitLab does in its jobs.",
@@ -96,13 +96,13 @@ def _refusal(error: gitlab.GitlabError) -> errors.SagemakerCiError:
     return (errors.GitLabDenied if error.response_code in _UNSEEN else errors.GitLabRefused)(message)
 
 
-def _root(error: BaseException) -> str:
+def _root(error: BaseException) -> BaseException:
     """The innermost cause: `[Errno 111] Connection refused`, without the three wrappers around it."""
     while True:
         reason = getattr(error, "reason", None)
         inner = reason if isinstance(reason, BaseException) else next(iter(error.args), None)
         if not isinstance(inner, BaseException):
-            return str(error)
+            return error
         error = inner
 
 

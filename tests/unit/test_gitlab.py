@@ -170,6 +170,12 @@ def test_nobody_answers_is_said_in_the_systems_own_words() -> None:
         project_of(f"http://127.0.0.1:{port}")
 
 
+def test_a_server_without_tls_is_not_taken_for_one_whose_certificate_is_not_trusted(serve: Serve) -> None:
+    with pytest.raises(errors.GitLabUnreachable, match="GitLab does not answer") as raised:
+        project_of(serve(PROJECT).url.replace("http://", "https://"))
+    assert "certificate" not in raised.value.message + raised.value.hint
+
+
 def test_a_certificate_of_ones_own_is_trusted_when_gitlab_names_it(serve: Serve, tmp_path: Path) -> None:
     server = serve(PROJECT)
     with private_gitlab(server.url, tmp_path) as (url, authority):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import ssl
 import subprocess
 import time
 import zipfile
@@ -303,7 +304,8 @@ def test_reasons_name_the_cause() -> None:
         (refusal(gitlab.GitlabCreateError, 400, {"message": "prohibited by rule"}), "answered 400: prohibited by rule"),
         (gitlab.GitlabGetError(b"<html>Bad gateway</html>", 502, b"<html>Bad gateway</html>"), "answered 502"),
         (gitlab.GitlabParsingError("no JSON"), "server URL right?"),
-        (requests.exceptions.SSLError("self-signed certificate"), "not trusted: self-signed"),
+        (requests.exceptions.SSLError(ssl.SSLCertVerificationError(1, "self-signed")), "self-signed"),
+        (requests.exceptions.SSLError(ssl.SSLError(1, "wrong version number")), "GitLab cannot be reached: "),
         (requests.TooManyRedirects("Exceeded 0 redirects."), "redirects to another address"),
         (requests.ConnectTimeout("timed out"), "does not answer"),
         (wrapped, "GitLab cannot be reached"),

@@ -15,7 +15,8 @@ TIMEOUT_SECONDS = 15
 
 
 def connect(where: request.Where, progress: Progress) -> gitlab.Gitlab:
-    """GitLab's API. A request that meets 429, 5xx or no answer is repeated ten times over about 100 seconds.
+    """GitLab's API. A request that meets 429, 5xx or no answer is repeated ten times over about 100 seconds; a
+    certificate that is not trusted is told at once.
 
     `progress` hears of each such trouble, and of its end. Raises CheckinFailed for a secret that holds no token, or no
     certificates.
@@ -37,6 +38,10 @@ def connect(where: request.Where, progress: Progress) -> gitlab.Gitlab:
     )
 
 
+class Distrusted(requests.RequestException):
+    """GitLab's certificate is not trusted. No ConnectionError: python-gitlab would ask ten times more, in vain."""
+
+
 class _Session(requests.Session):
     """Tells `watch` what keeps GitLab from answering, and keeps the token from any other server."""
 
@@ -49,6 +54,8 @@ class _Session(requests.Session):
         try:
             response = super().request(*arguments, **settings)
         except requests.RequestException as error:
+            if reasons.is_distrusted(error):
+                raise Distrusted(*error.args) from error
             self._watch(reasons.unreachable(error))
             raise
         if not _is_whole(response):

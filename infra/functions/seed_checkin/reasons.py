@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from typing import Any
 
 import gitlab
@@ -35,11 +36,16 @@ def unreachable(error: requests.RequestException) -> str:
     """Why GitLab gave no answer at all."""
     if isinstance(error, requests.TooManyRedirects):
         return "GitLab redirects to another address; give that one as the GitLab server URL"
-    if isinstance(error, requests.exceptions.SSLError):
+    if is_distrusted(error):
         return f"GitLab's certificate is not trusted: {_root(error)}"
     if isinstance(error, requests.Timeout):
         return "GitLab cannot be reached: it does not answer (can the function's network reach it?)"
     return f"GitLab cannot be reached: {_root(error)}"
+
+
+def is_distrusted(error: requests.RequestException) -> bool:
+    """Whether it is GitLab's certificate that ends the connection, and not a server that speaks no TLS, or stops."""
+    return isinstance(_cause(error), ssl.SSLCertVerificationError)
 
 
 def is_taken(error: gitlab.GitlabError) -> bool:
@@ -80,9 +86,13 @@ def _of_aws(error: ClientError) -> str:
 
 def _root(error: BaseException) -> str:
     """The innermost cause: `[Errno 111] Connection refused` instead of three wrappers around it."""
+    return str(_cause(error))
+
+
+def _cause(error: BaseException) -> BaseException:
     while True:
         reason = getattr(error, "reason", None)
         inner = reason if isinstance(reason, BaseException) else next(iter(error.args), None)
         if not isinstance(inner, BaseException):
-            return str(error)
+            return error
         error = inner
