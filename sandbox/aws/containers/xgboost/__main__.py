@@ -20,11 +20,6 @@ def _hyperparameters() -> dict[str, object]:
     return texts
 
 
-def _hide_scikit_learn() -> None:
-    # xgboost imports it where it finds it, which takes longer than a small training: who needs it lifts this.
-    sys.modules["sklearn"] = None  # type: ignore[assignment]
-
-
 def _serve(port: int) -> int:
     if os.environ.get("SAGEMAKER_PROGRAM"):
         from sandbox.aws.containers.framework import serving as framework
@@ -32,7 +27,9 @@ def _serve(port: int) -> int:
 
         sys.path.remove(_CHECKOUT)
         return framework.serve(script.DEFAULTS, port)
-    _hide_scikit_learn()
+    from sandbox.aws.containers.xgboost import slow_imports
+
+    slow_imports.hide()
     from sandbox.aws.containers.xgboost import serving
 
     return serving.serve(port)
@@ -43,7 +40,9 @@ def _train(before_1_3: bool) -> int:
         from sandbox.aws.containers.framework import training as framework
 
         return framework.main()
-    _hide_scikit_learn()
+    from sandbox.aws.containers.xgboost import slow_imports
+
+    slow_imports.hide()
     from sandbox.aws.containers.xgboost import training
 
     return training.train(before_1_3)

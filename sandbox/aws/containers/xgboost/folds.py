@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy
 
+from sandbox.aws.containers.xgboost import slow_imports
 from sandbox.aws.containers.xgboost.log import log
 
 
@@ -30,8 +30,7 @@ Fit = Callable[[Any, str], tuple[Any, dict[str, Any]]]
 
 def cross_validate(plan: Plan, matrix: Any, fit: Fit, name: str, folder: Path) -> dict[str, Any]:
     """Train on all folds but one, each time; return the boosters by file name and write predictions.csv to `folder`."""
-    if sys.modules.get("sklearn", sys) is None:  # see __main__.py
-        del sys.modules["sklearn"]
+    slow_imports.lift()
     from sklearn.model_selection import RepeatedKFold, RepeatedStratifiedKFold
 
     rows, labels = matrix.num_row(), matrix.get_label()

@@ -6,9 +6,10 @@ above 0 is class 1. `accuracy` and `f1` of a binary model are therefore those of
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
+
+from sandbox.aws.containers.xgboost import slow_imports
 
 _CLASSIFICATION = {
     "accuracy": ("accuracy_score", {}),
@@ -37,8 +38,7 @@ def split(tuning: str | None, asked: list[str] | None) -> tuple[list[str], Custo
 
 
 def _function(names: list[str]) -> Custom:
-    if sys.modules.get("sklearn", sys) is None:  # see __main__.py
-        del sys.modules["sklearn"]
+    slow_imports.lift()
     from sklearn import metrics
 
     def measure(name: str, predictions: Any, labels: Any) -> float:

@@ -9,11 +9,13 @@ from sandbox.aws.containers.encoding import UnsupportedFormat
 from sandbox.aws.containers.framework import serving
 from sandbox.aws.containers.lacking import Lacking
 from sandbox.aws.containers.xgboost import formats
-from sandbox.aws.containers.xgboost.serving import read_csv, read_libsvm
 
 
 def input_fn(body: str | bytes, content_type: str) -> Any:
     """A DMatrix. Raises UnsupportedFormat, Lacking."""
+    # Here, because xgboost takes a second to load, and a script that decodes its requests by itself needs none.
+    from sandbox.aws.containers.xgboost.serving import read_csv, read_libsvm
+
     media_type, _ = http.header(content_type)
     text = body if isinstance(body, str) else body.decode(errors="replace")
     if media_type == "text/csv":
