@@ -11,9 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import boto3
-import numpy
 import pytest
-import xgboost
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -33,6 +31,10 @@ def archive(files: dict[str, bytes]) -> bytes:
 
 def model_predicting(number: float, more: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
     """An archive whose model answers `number` to every row of three features, and `more` files."""
+    # Not at the top: every run of any test loads this file, and most need no model.
+    import numpy
+    import xgboost
+
     rows = numpy.zeros((4, 3))
     labels = numpy.full(4, number)
     booster = xgboost.train({"base_score": number}, xgboost.DMatrix(rows, label=labels), 1)

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from functools import wraps
 from typing import Any
 
-import botocore.session
 from moto.core.exceptions import JsonRESTError
+from moto.core.utils import get_service_model
 from moto.sagemaker.exceptions import SagemakerClientError
 from moto.sagemaker.models import SageMakerModelBackend
 from moto.sagemaker.responses import SageMakerResponse
@@ -52,11 +52,11 @@ def install() -> None:
 
 def names() -> list[str]:
     """The quotas of every instance type that SageMaker's API knows."""
-    model = botocore.session.get_session().get_service_model("sagemaker")
+    model = get_service_model("sagemaker")
     return sorted(
         f"{instance} for {usage} usage"
         for shape, usage in _USAGES.items()
-        for instance in model.shape_for(shape).enum  # type: ignore[attr-defined]
+        for instance in model.shape_for(shape).enum
     )
 
 
