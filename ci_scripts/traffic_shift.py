@@ -114,12 +114,16 @@ def require_usable(cloudwatch: CloudWatchClient, alarms: Sequence[str], own: str
     if not others:
         return
     try:
-        found = {each["AlarmName"]: each for each in _described(cloudwatch, others)}
+        described = {each["AlarmName"]: each for each in _described(cloudwatch, others)}
     except ClientError as error:
         job.say(f"the alarms {', '.join(others)} cannot be looked at: {error}")
         return
-    missing = [f"there is no metric alarm {name}" for name in others if name not in found]
-    on = [f"{name} is in ALARM already: {found[name].get('StateReason', '')}" for name in found if _is_on(found[name])]
+    missing = [f"there is no metric alarm {name}" for name in others if name not in described]
+    on = [
+        f"{name} is in ALARM already: {described[name].get('StateReason', '')}"
+        for name in described
+        if _is_on(described[name])
+    ]
     if missing or on:
         raise errors.AlarmUnusable("; ".join(text.line(each) for each in missing + on))
 

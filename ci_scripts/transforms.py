@@ -76,10 +76,10 @@ def load(name: str, base: Path) -> Callable[..., Any]:
         raise TransformFailed(f"{name} in quality.yml: there is no file {path}")
     loaded = importlib.util.module_from_spec(spec)
     call(f"importing {name}", spec.loader.exec_module, loaded)
-    found = getattr(loaded, function, None)
-    if not callable(found):
+    transform = getattr(loaded, function, None)
+    if not callable(transform):
         raise TransformFailed(f"{name} in quality.yml: {path} has no function {function}")
-    return found  # type: ignore[no-any-return]
+    return transform  # type: ignore[no-any-return]
 
 
 def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -84,8 +84,8 @@ class Pipeline:
     def passed_on(self, part: Part) -> dict[str, str]:
         """The inputs of a job, each with the value that the pipeline gives it."""
         if self._single:
-            given = {name: f"$[[ inputs.{name} ]]" for name in part.inputs}
-            return _beside(given) if part in self.optional else given
+            inputs = {name: f"$[[ inputs.{name} ]]" for name in part.inputs}
+            return _beside(inputs) if part in self.optional else inputs
         return {name: _value(part, name) for name in part.inputs}
 
     def _shared(self) -> dict[str, str]:
@@ -104,9 +104,9 @@ class Pipeline:
         return shared
 
 
-def _beside(given: dict[str, str]) -> dict[str, str]:
+def _beside(inputs: dict[str, str]) -> dict[str, str]:
     """What a job beside a single one receives: the same but for rules and time, and names made of that one's."""
-    kept = {name: value for name, value in given.items() if name not in LEFT_OUT_BESIDE}
+    kept = {name: value for name, value in inputs.items() if name not in LEFT_OUT_BESIDE}
     return kept | {name: value for name, value in NAMES_BESIDE.items() if name in kept}
 
 

@@ -121,7 +121,7 @@ def _package_problems(aws: Aws, project: Project, drafts: Mapping[str, Export], 
         for file, draft in drafts.items()
         for parameter, arn in hosting.of(draft.hosting).other_packages(draft.parameters).items()
     ]
-    found = []
+    problems = []
     try:
         if named:
             aws.log_in()
@@ -129,11 +129,11 @@ def _package_problems(aws: Aws, project: Project, drafts: Mapping[str, Export], 
             try:
                 registry.require_approved(aws.sagemaker, arn, project.model_package_group)
             except (errors.ModelPackageNotFound, errors.ModelPackageOfOtherGroup, errors.ModelPackageNotApproved) as no:
-                found.append(Problem(file, f"Parameters.{parameter}", no.message))
+                problems.append(Problem(file, f"Parameters.{parameter}", no.message))
     except (errors.SagemakerCiError, BotoCoreError, ClientError):
         if certain:
             raise
-    return found
+    return problems
 
 
 def _draft(folder: Path, project: Project, stage: str, role: str) -> tuple[str, Export | None, list[Problem]]:

@@ -60,15 +60,15 @@ _FACTORS = {"Percent": 0.01, "Milliseconds": 1000}
 
 def problems(file: str, deployment: Values, kind: Hosting, parameters: Mapping[str, str]) -> list[Problem]:
     """What SageMaker would refuse, or ignore, of a well-shaped `Deployment`; `parameters` as they come to."""
-    found = [("", reason) for reason in ([kind.unguarded] if kind.unguarded else [])]
-    found += _field_problems(deployment)
-    found += _size_problems(deployment, parameters)
-    found += _wait_problems(deployment, parameters)
-    found += _hosting_problems(deployment, kind, parameters)
+    problems = [("", reason) for reason in ([kind.unguarded] if kind.unguarded else [])]
+    problems += _field_problems(deployment)
+    problems += _size_problems(deployment, parameters)
+    problems += _wait_problems(deployment, parameters)
+    problems += _hosting_problems(deployment, kind, parameters)
     alarms = _alarms(deployment)
     if len(alarms) + len(_names(deployment)) > _MOST_ALARMS:
-        found.append(("Alarms", f"{len(alarms) + len(_names(deployment))} alarms, SageMaker takes {_MOST_ALARMS}"))
-    return [Problem(file, ".".join(["Deployment", path] if path else ["Deployment"]), text) for path, text in found]
+        problems.append(("Alarms", f"{len(alarms) + len(_names(deployment))} alarms, SageMaker takes {_MOST_ALARMS}"))
+    return [Problem(file, ".".join(["Deployment", path] if path else ["Deployment"]), text) for path, text in problems]
 
 
 def _field_problems(deployment: Values) -> Iterator[tuple[str, str]]:
@@ -174,8 +174,8 @@ def _longest(deployment: Values, parameters: Mapping[str, str]) -> int:
 
 
 def _alarms(deployment: Values) -> Values:
-    given = deployment.get("Alarms", _USUAL_ALARMS)
-    return {name: limit for name, limit in given.items() if name != "Names"}
+    alarms = deployment.get("Alarms", _USUAL_ALARMS)
+    return {name: limit for name, limit in alarms.items() if name != "Names"}
 
 
 def _names(deployment: Values) -> list[str]:
@@ -226,18 +226,18 @@ def _endpoint(template: Template) -> tuple[str, str]:
     resources = documents.parse_template(template.text).get("Resources")
     if not isinstance(resources, dict):
         raise Malformed("its resources come from a macro")
-    found = [name for name, each in resources.items() if isinstance(each, dict) and each.get("Type") == _ENDPOINT]
-    if len(found) != 1:
-        raise Malformed(f"it declares {len(found) or 'no'} endpoints, not one")
-    properties = resources[found[0]].get("Properties") or {}
+    endpoints = [name for name, each in resources.items() if isinstance(each, dict) and each.get("Type") == _ENDPOINT]
+    if len(endpoints) != 1:
+        raise Malformed(f"it declares {len(endpoints) or 'no'} endpoints, not one")
+    properties = resources[endpoints[0]].get("Properties") or {}
     if "DeploymentConfig" in properties:
-        raise Malformed(f"Resources.{found[0]} has a DeploymentConfig of its own; leave one of the two out")
-    named = documents.long_form(template.text, "Resources", found[0], "Properties", "EndpointConfigName")
+        raise Malformed(f"Resources.{endpoints[0]} has a DeploymentConfig of its own; leave one of the two out")
+    named = documents.long_form(template.text, "Resources", endpoints[0], "Properties", "EndpointConfigName")
     values = list(named.values()) if isinstance(named, dict) else [None]
     configuration = values[0][0] if isinstance(values[0], list) and values[0] else values[0]
     if not isinstance(resources.get(str(configuration)), dict):
-        raise Malformed(f"the EndpointConfigName of Resources.{found[0]} is not !GetAtt NAME.EndpointConfigName")
-    return found[0], str(configuration)
+        raise Malformed(f"the EndpointConfigName of Resources.{endpoints[0]} is not !GetAtt NAME.EndpointConfigName")
+    return endpoints[0], str(configuration)
 
 
 def _resources(
@@ -255,13 +255,13 @@ def _resources(
     }
     taken = documents.parse_template(template.text)["Resources"]
     condition = {"Condition": taken[configuration]["Condition"]} if "Condition" in taken[configuration] else {}
-    found = {}
+    resources = {}
     for name, limit in alarms.items():
         unit = next(each for each in _FACTORS if name.endswith(each))
         metric = name.removesuffix(unit)
         if (logical_id := f"{metric}Alarm") in taken:
             raise Malformed(f"Resources.{logical_id} is there already")
-        found[logical_id] = {
+        resources[logical_id] = {
             "Type": "AWS::CloudWatch::Alarm",
             **condition,
             "Properties": {
@@ -279,7 +279,7 @@ def _resources(
                 "TreatMissingData": "notBreaching",
             },
         }
-    return found
+    return resources
 
 
 def _deployment_config(deployment: Values, longest: int) -> dict[str, Any]:

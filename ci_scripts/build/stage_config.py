@@ -60,8 +60,8 @@ def load(path: Path) -> tuple[dict[str, Any], list[Problem]]:
     rules = schema()
     if isinstance(content, dict) and "Deployment" in content:
         content["Deployment"] = schemas.typed(content["Deployment"], rules["$defs"]["deployment"], rules)
-    found = [*schemas.problems(content, rules), *_ambiguous(content)]
-    return _well_shaped(content), [Problem(path.name, *each) for each in found]
+    problems = [*schemas.problems(content, rules), *_ambiguous(content)]
+    return _well_shaped(content), [Problem(path.name, *each) for each in problems]
 
 
 def schema() -> dict[str, Any]:
@@ -147,22 +147,22 @@ def problems(
 
     `declared` is the template's `Parameters:` section, `supplied` the values that build itself sets.
     """
-    given = content.get("Parameters", {})
-    found = []
-    for name, value in given.items():
+    parameters = content.get("Parameters", {})
+    problems = []
+    for name, value in parameters.items():
         if name not in declared:
-            found.append((name, _undeclared(name, kind, declared.keys() - supplied.keys())))
+            problems.append((name, _undeclared(name, kind, declared.keys() - supplied.keys())))
         elif name in supplied:
             # The sample configurations of AWS name their own stage: saying the same does no harm.
             if as_text(value) != supplied[name]:
-                found.append((name, "is set by build: remove it here"))
+                problems.append((name, "is set by build: remove it here"))
         else:
-            found += [(name, problem) for problem in value_problems(value, declared[name])]
+            problems += [(name, problem) for problem in value_problems(value, declared[name])]
     for name, declaration in declared.items():
-        if name not in given and name not in supplied and "Default" not in declaration:
-            found.append((name, "is missing: the template declares it without a Default"))
-    found += kind.objections(settled(content, declared, supplied))
-    return [Problem(file, f"Parameters.{text.short(name)}", problem) for name, problem in found]
+        if name not in parameters and name not in supplied and "Default" not in declaration:
+            problems.append((name, "is missing: the template declares it without a Default"))
+    problems += kind.objections(settled(content, declared, supplied))
+    return [Problem(file, f"Parameters.{text.short(name)}", problem) for name, problem in problems]
 
 
 def settled(
@@ -171,8 +171,8 @@ def settled(
     """What every parameter of the template comes to: as given, as build sets it, or as it is by Default."""
     values = {name: str(declaration.get("Default", "")) for name, declaration in declared.items()}
     values |= {name: value for name, value in supplied.items() if name in declared and value is not None}
-    given = content.get("Parameters", {})
-    return values | {name: as_text(value) for name, value in given.items() if name in declared}
+    parameters = content.get("Parameters", {})
+    return values | {name: as_text(value) for name, value in parameters.items() if name in declared}
 
 
 def _undeclared(name: str, kind: Hosting, known: Collection[str]) -> str:
@@ -202,11 +202,11 @@ def value_problems(value: Any, declaration: Declaration) -> list[str]:
         return [f"is a list, the template wants a {text.short(kind)}"]
     if len(as_text(value).encode()) > _LONGEST_VALUE:
         return [f"is longer than CloudFormation's limit of {_LONGEST_VALUE:,} bytes"]
-    found = list(_item_problems(_items(value, kind), declaration))
+    problems = list(_item_problems(_items(value, kind), declaration))
     if kind == "String":
-        found += _length_problems(as_text(value), declaration)
+        problems += _length_problems(as_text(value), declaration)
     reason = declaration.get("ConstraintDescription")
-    return [f"{problem} ({text.short(str(reason), 300)})" if reason else problem for problem in found]
+    return [f"{problem} ({text.short(str(reason), 300)})" if reason else problem for problem in problems]
 
 
 def _item_problems(items: Sequence[str], declaration: Declaration) -> Iterator[str]:

@@ -46,10 +46,10 @@ def _pipeline(sagemaker: SageMakerClient, pipeline: str, poll_seconds: float) ->
 
 def _running(sagemaker: SageMakerClient, pipeline: str) -> dict[str, str]:
     pages = sagemaker.get_paginator("list_pipeline_executions").paginate(PipelineName=pipeline)
-    found = (each for page in pages for each in page["PipelineExecutionSummaries"])
+    executions = (each for page in pages for each in page["PipelineExecutionSummaries"])
     return {
         each["PipelineExecutionArn"]: each["PipelineExecutionStatus"]
-        for each in found
+        for each in executions
         if each["PipelineExecutionStatus"] in _RUNNING
     }
 

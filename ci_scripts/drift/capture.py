@@ -190,12 +190,12 @@ def rows_of(side: Any, names: Sequence[str]) -> list[list[Cell]] | None:
         kind = str(side.get("observedContentType", "")).partition(";")[0].strip().lower()
         if kind in ("application/jsonlines", "application/x-jsonlines"):
             documents = [json.loads(line) for line in body.splitlines() if line.strip()]
-            found = [row for each in documents for row in _json_rows(each, single=True)]
+            rows = [row for each in documents for row in _json_rows(each, single=True)]
         elif kind == "application/json" or (kind != "text/csv" and body.lstrip()[:1] in ("{", "[")):
-            found = _json_rows(json.loads(body))
+            rows = _json_rows(json.loads(body))
         else:
             return [[held_out.cell(each) for each in row] for row in csv.reader(body.splitlines()) if row]
-        return [_cells(row, names) for row in found]
+        return [_cells(row, names) for row in rows]
     except (Unreadable, ValueError, TypeError, KeyError, RecursionError, csv.Error):
         return None
 

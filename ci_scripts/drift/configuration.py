@@ -172,19 +172,19 @@ def _of_resource(drift: Mapping[str, Any]) -> list[Difference]:
     where = f"{drift['LogicalResourceId']} ({drift['ResourceType']})"
     if drift["StackResourceDriftStatus"] == "DELETED":
         return [Difference(where, f"{drift.get('PhysicalResourceId', 'it')} was deleted")]
-    found, told = [], drift.get("PropertyDifferences", [])
+    differences, told = [], drift.get("PropertyDifferences", [])
     for each in told:
         path = each["PropertyPath"]
         if drift["ResourceType"] == "AWS::SageMaker::Endpoint" and path.startswith(_LAST_UPDATE):
             continue
         hidden = any(part.lower() in path.lower() for part in _SECRETIVE)
         actual = "another value" if hidden else each["ActualValue"]
-        found.append(
+        differences.append(
             Difference(f"{where} {path}", "has another value" if hidden else _instead(actual, each["ExpectedValue"]))
         )
     if drift["StackResourceDriftStatus"] == "MODIFIED" and not told:
-        found.append(Difference(where, "was modified"))
-    return found
+        differences.append(Difference(where, "was modified"))
+    return differences
 
 
 def _instead(actual: Any, expected: Any) -> str:

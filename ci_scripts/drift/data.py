@@ -111,16 +111,16 @@ def _decode(answer: bytes, rows: int, *, quality: Quality, reference: HeldOut) -
 
 
 def _remarks(captured: Captured) -> list[str]:
-    found = []
+    remarks = []
     if captured.unreadable:
-        found.append(f"{captured.unreadable} of {captured.requests} requests are in no form that is known")
+        remarks.append(f"{captured.unreadable} of {captured.requests} requests are in no form that is known")
     if captured.unread_answers:
-        found.append(f"{captured.unread_answers} of {captured.requests} answers are in no form that is known")
+        remarks.append(f"{captured.unread_answers} of {captured.requests} answers are in no form that is known")
     if captured.files > capture.MOST_FILES:
-        found.append(f"of {captured.files} files {capture.MOST_FILES} were read, spread evenly over the window")
+        remarks.append(f"of {captured.files} files {capture.MOST_FILES} were read, spread evenly over the window")
     if captured.total > len(captured.rows):
-        found.append(f"{len(captured.rows)} of {captured.total} rows were compared, a random sample")
-    return found
+        remarks.append(f"{len(captured.rows)} of {captured.total} rows were compared, a random sample")
+    return remarks
 
 
 def _inputs(reference: HeldOut, captured: Captured) -> list[Feature]:

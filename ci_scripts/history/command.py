@@ -32,15 +32,15 @@ def run(arguments: Namespace) -> None:
 
     aws = Aws(project.region)
     aws.log_in()
-    found = [
+    records = [
         (history, record)
         for stage in ([arguments.stage] if arguments.stage else settings.STAGES)
         for history in [History(aws, project, stage)]
         for record in islice(history.newest_first(), max(0, arguments.limit))
     ]
     if arguments.json:
-        job.say(deployment_listing.as_json([deployment_listing.facts(project, *each) for each in found]))
-    elif found:
-        job.say(deployment_listing.of_history([record for _, record in found]))
+        job.say(deployment_listing.as_json([deployment_listing.facts(project, *each) for each in records]))
+    elif records:
+        job.say(deployment_listing.of_history([record for _, record in records]))
     else:
         job.say("Nothing is recorded. Every deployment is, from the first one with this version on.")

@@ -120,8 +120,8 @@ class _Queue:
 
     def _is_there(self, place: Location) -> bool:
         # Not by GetObject: S3 answers 403 for what is not there to those who may list a part of the bucket alone.
-        found = self._aws.s3.list_objects_v2(Bucket=place.bucket, Prefix=place.key, MaxKeys=1)
-        return any(each["Key"] == place.key for each in found.get("Contents", []))
+        page = self._aws.s3.list_objects_v2(Bucket=place.bucket, Prefix=place.key, MaxKeys=1)
+        return any(each["Key"] == place.key for each in page.get("Contents", []))
 
     def _read(self, place: Location) -> bytes:
         return self._aws.s3.get_object(Bucket=place.bucket, Key=place.key)["Body"].read(_LARGEST_ANSWER)

@@ -158,19 +158,19 @@ class Rows(NamedTuple):
 def first_rows(s3: S3Client, place: Location, *, whole: bool) -> Rows:
     """The first lines of the first file that is not empty. Raises BatchTransformFailed when there is none."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=place.key)
-    found = next((each for page in pages for each in page.get("Contents", []) if each["Size"]), None)
-    if found is None:
+    file = next((each for page in pages for each in page.get("Contents", []) if each["Size"]), None)
+    if file is None:
         raise errors.BatchTransformFailed(
             f"there are no rows at {place} to prove the deployment with",
             hint="Put a file of rows there, or correct InputUri in the stage configuration; then run this job again.",
         )
-    source = place._replace(key=found["Key"])
-    last = int(found["Size"]) if whole else _LARGEST_SAMPLE
+    source = place._replace(key=file["Key"])
+    last = int(file["Size"]) if whole else _LARGEST_SAMPLE
     content = s3.get_object(Bucket=source.bucket, Key=source.key, Range=f"bytes=0-{last - 1}")["Body"].read()
     if whole:
         return Rows(content, str(source), 0)
     lines = content.splitlines(keepends=True)
-    if found["Size"] > len(content) and len(lines) > 1:
+    if file["Size"] > len(content) and len(lines) > 1:
         lines.pop()  # cut off
     return Rows(b"".join(lines[:_ROWS_OF_PROOF]), str(source), len(lines[:_ROWS_OF_PROOF]))
 
@@ -244,7 +244,7 @@ class _Pipeline(NamedTuple):
             PipelineParameters=[{"Name": name, "Value": values[name]} for name in values if name in self.parameters],
         )["PipelineExecutionArn"]
         try:
-            while (found := aws.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn))[
+            while (execution := aws.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn))[
                 "PipelineExecutionStatus"
             ] in _RUNNING:
                 job.pause(poll_seconds)
@@ -252,10 +252,10 @@ class _Pipeline(NamedTuple):
             with job.after_cancellation():
                 aws.sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn, ClientRequestToken=token)
             raise
-        if found["PipelineExecutionStatus"] != "Succeeded":
+        if execution["PipelineExecutionStatus"] != "Succeeded":
             raise errors.BatchTransformFailed(
-                f"batch transform {self.name} ended as {found['PipelineExecutionStatus']} on a sample of its rows: "
-                f"{self._reason(aws, arn) or found.get('FailureReason', 'no reason given')}",
+                f"batch transform {self.name} ended as {execution['PipelineExecutionStatus']} on a sample of its rows: "
+                f"{self._reason(aws, arn) or execution.get('FailureReason', 'no reason given')}",
             )
         written = outputs._replace(key=f"{outputs.key}/{arn.rpartition('/')[2]}/rows.out")
         return aws.s3.get_object(Bucket=written.bucket, Key=written.key)["Body"].read()

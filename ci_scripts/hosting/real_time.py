@@ -46,10 +46,10 @@ class RealTime(OnEndpoint):
 def missing_in_vpc(parameters: Mapping[str, str]) -> Iterator[Objection]:
     """Subnets without security groups, or the other way round."""
     names = ("VpcSubnetIds", "VpcSecurityGroupIds")
-    given = [name for name in names if parameters.get(name)]
-    if len(given) == 1:
-        missing = next(name for name in names if name not in given)
-        yield Objection(missing, f"is missing: a model in a VPC has both, {given[0]} is set")
+    present = [name for name in names if parameters.get(name)]
+    if len(present) == 1:
+        missing = next(name for name in names if name not in present)
+        yield Objection(missing, f"is missing: a model in a VPC has both, {present[0]} is set")
 
 
 def scaling_objections(parameters: Mapping[str, str]) -> Iterator[Objection]:

@@ -292,8 +292,8 @@ def _class(label: Any, position: int, labels: Labels, classes: Classes) -> Label
     if classes.are_text:
         return str(label).strip()
     number = as_number(label)
-    if number is None and (found := re.fullmatch(r"(?:LABEL_|__label__)(\d{1,9})", str(label), re.ASCII)):
-        number = float(found[1])
+    if number is None and (match := re.fullmatch(r"(?:LABEL_|__label__)(\d{1,9})", str(label), re.ASCII)):
+        number = float(match[1])
     if number is None:
         raise InvalidPredictions(
             f"the endpoint answered the class {excerpt(str(label))} for row {position} of a request: it is no number",

@@ -87,8 +87,8 @@ class Endpoint:
         Raises InvalidPredictions when an answer is not one prediction for every row.
         """
         __tracebackhide__ = True
-        found = self.ask(rows)
-        return list(found.values if found.outputs is None else found.outputs)
+        answer = self.ask(rows)
+        return list(answer.values if answer.outputs is None else answer.outputs)
 
     def ask(self, rows: Sequence[Row], *, once: bool = False) -> Answers:
         """The same with all that the answers say; `once`: each request is sent once, as for measuring latency."""

@@ -45,18 +45,18 @@ def run(arguments: Namespace) -> None:
     aws = Aws(project.region)
     job.say(str(aws.log_in()))
     with job.section("What to go back to"):
-        found = target.find(aws, project, arguments.stage, arguments.to, arguments.taken_back)
-    if found is None:
+        back_to = target.find(aws, project, arguments.stage, arguments.to, arguments.taken_back)
+    if back_to is None:
         return
-    deployment.announce(project, found.record.deployed)
-    content = found.record.export.encode()
+    deployment.announce(project, back_to.record.deployed)
+    content = back_to.record.export.encode()
     deployment.Deployment(
         aws,
         project,
-        found.record.deployed,
+        back_to.record.deployed,
         content,
         role_arn,
         poll_seconds,
-        instead_of=found.latest,
+        instead_of=back_to.latest,
         replace_endpoint=settings.replace_endpoint(arguments),
     ).run()

@@ -164,5 +164,5 @@ def _compared(
     champion = answered.scoring(comparison.threshold, data, declared=declared)
     if not (math.isfinite(candidate.value) and math.isfinite(champion.value)):
         raise errors.MetricUndefined(f"{comparison.subject} is {candidate.value:g} and {champion.value:g}")
-    found = bootstrap.interval(comparison.metric, candidate, champion, comparison.confidence)
-    return Compared(candidate.value, champion.value, found.worse_by, found.low, found.high)
+    difference = bootstrap.interval(comparison.metric, candidate, champion, comparison.confidence)
+    return Compared(candidate.value, champion.value, difference.worse_by, difference.low, difference.high)

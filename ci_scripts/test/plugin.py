@@ -89,10 +89,10 @@ def endpoint(request: pytest.FixtureRequest) -> Endpoint:
     endpoint.predict([[0.4, 0.3], [0.5, 0.4]]) -> [9.1, 10.3]    one prediction per row of features
     endpoint.invoke(b"0.4,0.3", "text/csv") -> b"9.1"            one request, the container's own answer
     """
-    found = _work(request).endpoint
-    if not found.has_endpoint:
-        pytest.fail(f"{found.name} is a batch transform, without an endpoint: use the fixture batch", pytrace=False)
-    return found
+    hosted = _work(request).endpoint
+    if not hosted.has_endpoint:
+        pytest.fail(f"{hosted.name} is a batch transform, without an endpoint: use the fixture batch", pytrace=False)
+    return hosted
 
 
 @pytest.fixture(scope="session")
@@ -102,10 +102,10 @@ def batch(request: pytest.FixtureRequest) -> Endpoint:
     batch.name, batch.stage, batch.model_package_arn
     batch.predict([[0.4, 0.3], [0.5, 0.4]]) -> [9.1, 10.3]    one prediction per row of features, by one run for all
     """
-    found = _work(request).endpoint
-    if found.has_endpoint:
-        pytest.fail(f"{found.name} is an endpoint: use the fixture endpoint", pytrace=False)
-    return found
+    hosted = _work(request).endpoint
+    if hosted.has_endpoint:
+        pytest.fail(f"{hosted.name} is an endpoint: use the fixture endpoint", pytrace=False)
+    return hosted
 
 
 @pytest.fixture(scope="session")

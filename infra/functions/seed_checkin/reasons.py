@@ -72,10 +72,10 @@ def _of_gitlab(error: gitlab.GitlabError) -> str:
 
 def _json(body: bytes | None) -> dict[str, Any]:
     try:
-        found = json.loads(body or b"{}")
+        content = json.loads(body or b"{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _of_aws(error: ClientError) -> str:
