@@ -54,9 +54,7 @@ def names() -> list[str]:
     """The quotas of every instance type that SageMaker's API knows."""
     model = get_service_model("sagemaker")
     return sorted(
-        f"{instance} for {usage} usage"
-        for shape, usage in _USAGES.items()
-        for instance in model.shape_for(shape).enum
+        f"{instance} for {usage} usage" for shape, usage in _USAGES.items() for instance in model.shape_for(shape).enum
     )
 
 
