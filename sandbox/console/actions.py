@@ -65,6 +65,20 @@ def _retry(place: Seen, form: Form) -> Outcome:
     return Outcome(f"Started {job.name} again.", f"/{form['project']}/-/jobs/{job.retry()['id']}")
 
 
+def _roll_back(place: Seen, form: Form) -> Outcome:
+    """What the buttons of an environment do in GitLab: they retry the job of that deployment."""
+    job = _job(place, form)
+    job.retry()
+    return Outcome(f"Started {job.name} of pipeline {job.pipeline['id']} again.")
+
+
+def _play_schedule(place: Seen, form: Form) -> Outcome:
+    schedule = place.gitlab().projects.get(form["project"], lazy=True).pipelineschedules.get(int(form["schedule"]))
+    name = schedule.description  # what GitLab answers takes the place of what is known of it
+    schedule.play()
+    return Outcome(f"Started the schedule {name}.")
+
+
 def _cancel(place: Seen, form: Form) -> Outcome:
     job = _job(place, form)
     job.cancel()
@@ -102,6 +116,8 @@ ACTIONS: dict[str, Callable[[Seen, Form], Outcome]] = {
     "reject": _reject,
     "play": _play,
     "retry": _retry,
+    "roll-back": _roll_back,
+    "play-schedule": _play_schedule,
     "cancel": _cancel,
     "run-pipeline": _run_pipeline,
     "commit": _commit,

@@ -334,6 +334,12 @@ def _variant(place: Seen, config: str, row: Json) -> Variant:
     return Variant(row["VariantName"], package, of_arn(package), row.get("CurrentWeight", 1.0), size)
 
 
+def version_of(place: Seen, config: str, variant: str) -> tuple[str, str]:
+    """Number and path of the model version that a variant of an endpoint configuration serves; empty if it has none."""
+    package = _package(place, config, variant)
+    return package.rpartition("/")[2], of_arn(package) if package else ""
+
+
 def _instances(number: int) -> str:
     return f"{number} instance" + ("" if number == 1 else "s")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 from gitlab.exceptions import GitlabGetError
 
-from sandbox.console import logs, models, repositories, way
+from sandbox.console import deployments, logs, models, repositories, traffic, way
 from sandbox.console.links import of_arn, on_page
 from sandbox.console.place import Seen
 from sandbox.world import people
@@ -189,9 +190,17 @@ def project(place: Seen, project: str) -> Page:
         "pipelines": repositories.pipelines(row),
         "requests": row.mergerequests.list(state="opened", get_all=True),
         "environments": row.environments.list(get_all=True),
-        "deployments": row.deployments.list(order_by="id", sort="desc", per_page=12, page=1, get_all=False),
+        "schedules": deployments.schedules(row),
     }
     return Page(project, "project.html", context)
+
+
+@view(f"{_PROJECT}/-/environments")
+def environments(place: Seen, project: str) -> Page:
+    row = _project(place, project)
+    context = {"project": row, "environments": deployments.environments(place, row),
+               "drift": deployments.drift(place, row)}  # fmt: skip
+    return Page("Environments", "environments.html", context, _trail(row))
 
 
 # --- AWS -------------------------------------------------------------------------------------------------------------
@@ -259,7 +268,17 @@ def model_version(place: Seen, name: str, number: int) -> Page:
 
 @view("/aws/endpoints")
 def endpoints(place: Seen) -> Page:
-    return Page("Endpoints", "endpoints.html", {"endpoints": models.endpoints(place), "sample": people.SAMPLE})
+    return Page("Endpoints", "endpoints.html", _endpoints(place, models.endpoints(place)))
+
+
+def _endpoints(place: Seen, rows: list[models.Endpoint]) -> dict[str, Any]:
+    seen = {each.name: traffic.traffic(place, each.facts) for each in rows}
+    return {
+        "endpoints": rows,
+        "traffic": seen,
+        "sample": people.SAMPLE,
+        "version_of": partial(models.version_of, place),
+    }
 
 
 @view("/aws/endpoints/<name>")
@@ -267,8 +286,7 @@ def endpoint(place: Seen, name: str) -> Page:
     shown = models.endpoint(place, name)
     if shown is None:
         raise LookupError(f"endpoint {name}")
-    context = {"endpoints": [shown], "sample": people.SAMPLE}
-    return Page(name, "endpoints.html", context, (("Endpoints", "/aws/endpoints"),))
+    return Page(name, "endpoints.html", _endpoints(place, [shown]), (("Endpoints", "/aws/endpoints"),))
 
 
 @view("/aws/jobs/<kind>/<name>")

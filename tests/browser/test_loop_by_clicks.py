@@ -6,25 +6,18 @@ The tests are one story, in this order. Each state leaves a picture in `.sandbox
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from sandbox.console import links
 from sandbox.world import people
-from sandbox.world.installed import World
-from tests.support.browser import SCREENSHOTS, Sandbox, Tab, open_tab
+from sandbox.world.installed import ROOT, World
+from tests.support.browser import SCREENSHOTS, Sandbox, Tab, barriers, open_tab
 
 pytestmark = pytest.mark.timeout(600)
 _MINUTE = 60_000  # ms
-WINDOWS: list[tuple[int, Literal["light", "dark"]]] = [
-    (1280, "light"),
-    (1280, "dark"),
-    (390, "light"),
-    (390, "dark"),
-]
 expect.set_options(timeout=_MINUTE)
 
 
@@ -110,13 +103,102 @@ def test_play_brings_the_version_to_production_which_predicts(tab: Tab) -> None:
     expect(page.get_by_role("link", name="abalone-prod")).to_be_visible(timeout=2 * _MINUTE)
     page.get_by_role("link", name="abalone-prod").click()
     expect(page.get_by_role("heading", name="abalone-prod InService").first).to_be_visible(timeout=2 * _MINUTE)
-    expect(page.get_by_role("link", name="version 2")).to_be_visible()
+    expect(page.get_by_role("link", name="version 2").first).to_be_visible()
     page.get_by_role("button", name="Predict").click()
     expect(page.locator("output.prediction")).not_to_be_empty()
     assert 5 < float(page.locator("output.prediction").inner_text()) < 25
     picture(page, "endpoint")
     page.get_by_role("link", name="Loop").click()
     picture(page, "loop-in-production")
+
+
+def test_a_shift_shows_who_answers_and_which_alarms_watch(tab: Tab, sandbox: Sandbox) -> None:
+    """Version 1 takes over from version 2 by a canary: half of the requests, as one of two instances."""
+    page, world = tab.page, sandbox.world
+    guarded = {"Strategy": "canary", "CanarySize": "50%", "WaitIntervalInSeconds": 900,
+               "Alarms": {"Invocation5XXErrorsPercent": 1}}  # fmt: skip
+    deploy = world.gitlab().projects.get(world.deploy_repository)
+    config = json.loads(deploy.files.raw("prod-config.json", ref="main")) | {"Deployment": guarded}
+    config["Parameters"]["EndpointInstanceCount"] = 2
+    push(deploy, "prod-config.json", json.dumps(config, indent=2))
+    page.get_by_role("link", name="Registry").click()
+    page.get_by_role("button", name="Approve version 1").click()
+    page.get_by_role("link", name="Loop").click()
+    expect(page.get_by_role("button", name="Play prod-deploy").first).to_be_visible(timeout=3 * _MINUTE)
+    page.get_by_role("button", name="Play prod-deploy").first.click()
+    page.get_by_role("link", name="Endpoints").click()
+    page.get_by_role("link", name="abalone-prod").click()
+    expect(page.get_by_text("with traffic enabled on canary capacity of 1 instance(s).")).to_be_visible()
+    predict = page.get_by_role("button", name="Predict")
+    for _ in range(4):
+        predict.click()
+        expect(page.locator("output.prediction")).not_to_be_empty()
+    shares = page.get_by_role("group", name="Requests of abalone-prod")
+    expect(shares.get_by_role("row", name="AllTraffic: version 2")).to_contain_text("50 %")
+    expect(shares.get_by_role("row", name="AllTraffic, new: version 1")).to_contain_text("50 %")
+    expect(page.get_by_role("group", name="Alarms of abalone-prod")).to_contain_text("OK")
+    picture(page, "traffic-shift")
+    expect(page.get_by_role("heading", name="abalone-prod InService")).to_be_visible(timeout=2 * _MINUTE)
+    expect(page.get_by_role("link", name="version 1").first).to_be_visible()
+
+
+def test_roll_back_is_a_click_in_the_history_of_deployments(tab: Tab) -> None:
+    page = tab.page
+    page.get_by_role("link", name="Environments").click()
+    history = page.get_by_role("group", name="Deployments to prod")
+    expect(history.get_by_role("button", name="Re-deploy prod to version 1")).to_be_visible()
+    picture(page, "environments")
+    history.get_by_role("button", name="Roll back prod to version 2").click()
+    expect(page.get_by_text("Started prod-deploy of pipeline")).to_be_visible()
+    expect(history.get_by_role("button", name="Re-deploy prod to version 2")).to_be_visible(timeout=2 * _MINUTE)
+    expect(history.get_by_role("button", name="Roll back prod to version 1")).to_be_visible()
+    page.get_by_role("link", name="Endpoints").click()
+    page.get_by_role("link", name="abalone-prod").click()
+    expect(page.get_by_role("link", name="version 2").first).to_be_visible()
+
+
+def test_a_look_for_drift_is_a_click_and_its_report_stands_beside_the_deployments(tab: Tab, sandbox: Sandbox) -> None:
+    page, world = tab.page, sandbox.world
+    deploy = world.gitlab().projects.get(world.deploy_repository)
+    allow_drift(world, deploy)
+    pipeline = deploy.files.raw(".gitlab-ci.yml", ref="main").decode()
+    drift = pipeline.replace("rollback]", "rollback, drift]").replace(
+        "inputs:\n      image", "inputs:\n      schedules: drift\n      image"
+    )
+    push(deploy, ".gitlab-ci.yml", drift)
+    deploy.pipelineschedules.create({"description": "Look for drift", "ref": "main", "cron": "0 6 * * *"})
+    page.get_by_role("link", name="model-deploy", exact=True).click()
+    page.get_by_role("button", name="Play Look for drift").click()
+    expect(page.get_by_text("Started the schedule Look for drift.")).to_be_visible()
+    page.get_by_role("link", name="Environments").last.click()
+    report = page.frame_locator("iframe")
+    expect(report.get_by_role("heading", name="abalone-prod")).to_be_visible(timeout=2 * _MINUTE)
+
+
+def push(project: Any, path: str, content: str) -> None:
+    """A commit that changes a file and starts nothing."""
+    action = {"action": "update", "file_path": path, "content": content}
+    project.commits.create({"branch": "main", "commit_message": f"Change {path} [skip ci]", "actions": [action]})
+
+
+def allow_drift(world: World, deploy: Any) -> None:
+    """What a platform team does once: the stack of infra/drift.yml, for the roles of both stages."""
+    rows = {(row.key, row.environment_scope): row.value for row in deploy.variables.list(get_all=True)}
+    parameters = {
+        "SageMakerProjectName": world.project,
+        "SageMakerProjectId": rows["SAGEMAKER_PROJECT_ID", "*"],
+        "ArtifactBucket": rows["ARTIFACT_BUCKET", "*"],
+        "StagingRoleArn": rows["AWS_ROLE_ARN", "staging"],
+        "ProdRoleArn": rows["AWS_ROLE_ARN", "prod"],
+    }
+    cloudformation = world.aws("cloudformation")
+    cloudformation.create_stack(
+        StackName="abalone-drift",
+        TemplateBody=(ROOT / "infra" / "drift.yml").read_text(),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName="abalone-drift", WaiterConfig={"Delay": 1})
 
 
 def test_every_address_that_gitlab_hands_out_leads_to_the_page(tab: Tab, sandbox: Sandbox) -> None:
@@ -181,21 +263,11 @@ def test_no_script_failed_and_nothing_was_asked_of_another_machine(tab: Tab) -> 
 
 def test_no_view_has_a_barrier_or_is_wider_than_its_window(browser: Browser, sandbox: Sandbox) -> None:
     """axe-core's rules, light and dark, on a desktop and on a phone."""
-    looked = open_tab(browser, sandbox)
-    axe, problems = Axe(), []
+    looked, problems = open_tab(browser, sandbox), []
     for path in views(sandbox):
         looked.page.goto(sandbox.address.partition("/?")[0] + path)
         looked.page.locator("#live.good").wait_for()
-        for width, scheme in WINDOWS:
-            looked.page.set_viewport_size({"width": width, "height": 800})
-            looked.page.emulate_media(color_scheme=scheme)
-            where = f"{path} at {width} px, {scheme}"
-            results = axe.run(looked.page, options={"iframes": False})
-            problems += [
-                f"{where}: {each['id']}: {each['nodes'][0]['html']}" for each in results.response["violations"]
-            ]
-            if looked.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                problems.append(f"{where} is wider than its window")
+        problems += [f"{path} {each}" for each in barriers(looked.page)]
     assert not problems, "\n".join(problems)
     assert looked.errors == []
     assert looked.elsewhere == []
@@ -225,6 +297,7 @@ def views(sandbox: Sandbox) -> list[str]:
         build,
         deploy,
         f"{deploy}/-/pipelines/{project.pipelines.list(get_all=False)[0].id}",
+        f"{deploy}/-/environments",
         f"{deploy}/-/jobs/{jobs['test-staging']}",
         f"{deploy}/-/jobs/{jobs['prod-deploy']}",
         f"{build}/-/commit/{sha}",

@@ -7,9 +7,10 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+import axe_playwright_python
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -20,6 +21,14 @@ from sandbox.world.installed import World
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _APPLICATIONS = ("Google Chrome", "Chromium")
+_AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+_COLOURS = ["color-contrast", "link-in-text-block"]
+"""The rules of axe-core that look at colours: in the other scheme, everything else is as it was."""
+_RUN = """async (rules) => {
+  const only = rules.length ? { runOnly: { type: "rule", values: rules } } : {};
+  const found = await axe.run(document, { iframes: false, preload: false, resultTypes: ["violations"], ...only });
+  return found.violations.map((each) => `${each.id}: ${each.nodes[0].html}`);
+}"""
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", installed.ROOT / ".sandbox" / "screenshots"))
 
 
@@ -89,3 +98,19 @@ def open_tab(browser: Browser, sandbox: Sandbox, width: int = 1280, scheme: str 
 @pytest.fixture(scope="module")
 def tab(browser: Browser, sandbox: Sandbox) -> Tab:
     return open_tab(browser, sandbox)
+
+
+def barriers(page: Page) -> list[str]:
+    """What axe-core finds on the page as it is loaded, light and dark, at 1280 and 390 px, and where it is too wide."""
+    page.evaluate(_AXE)
+    found = []
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            found.append(f"at {width} px: wider than its window")
+        schemes: list[tuple[Literal["light", "dark"], list[str]]] = [("light", []), ("dark", _COLOURS)]
+        for scheme, rules in schemes:
+            page.emulate_media(color_scheme=scheme)
+            problems: list[Any] = page.evaluate(_RUN, rules)
+            found += [f"at {width} px, {scheme}: {each}" for each in problems]
+    return found
