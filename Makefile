@@ -21,8 +21,8 @@ help: ## List the targets
 demo: setup ## Run the whole loop once, unattended; with VERBOSE=1 the jobs' whole logs
 	@$(BIN)/python -m sandbox demo $(if $(VERBOSE),--verbose)
 
-sandbox: setup ## Start AWS and GitLab on this machine and leave them to you until Ctrl-C
-	@$(BIN)/python -m sandbox up
+sandbox: setup ## Start AWS and GitLab on this machine and leave them to you until Ctrl-C; with FRESH=1 anew
+	@$(BIN)/python -m sandbox up $(if $(FRESH),--fresh)
 
 acceptance: setup ## Run the loop on a real AWS account and GitLab, and take it all away: see docs/guides/acceptance.md
 	@$(BIN)/python -m sandbox acceptance

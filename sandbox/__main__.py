@@ -24,6 +24,7 @@ def main() -> int:
     up.add_argument("--aws-port", type=int, default=4566, help="port of AWS on 127.0.0.1 (default %(default)s)")
     up.add_argument("--gitlab-port", type=int, default=8929, help="port of GitLab on 127.0.0.1 (default %(default)s)")
     up.add_argument("--page-port", type=int, default=8930, help="port of the page on 127.0.0.1 (default %(default)s)")
+    up.add_argument("--fresh", action="store_true", help="begin anew, and forget what was there at the last end")
     commands.add_parser("images", help="build every image that CI jobs run in, and nothing else")
     acceptance = commands.add_parser("acceptance", help="run the loop on a real AWS account and a real GitLab")
     acceptance.add_argument("--yes", action="store_true", help="start without asking")
@@ -62,7 +63,9 @@ def main() -> int:
         else:
             from sandbox import up as interactive
 
-            interactive.stay(folder, console, (arguments.aws_port, arguments.gitlab_port, arguments.page_port))
+            interactive.stay(
+                folder, console, (arguments.aws_port, arguments.gitlab_port, arguments.page_port), fresh=arguments.fresh
+            )
     except KeyboardInterrupt:
         console.print("\nstopped")
         return 130

@@ -16,7 +16,7 @@ from sandbox import job_images
 from sandbox.aws.ground import REGION, ROOT_KEYS
 from sandbox.console.running import page
 from sandbox.loopback import HOST
-from sandbox.world import installed, people, watch
+from sandbox.world import installed, people, saved, watch
 
 _GUIDE = """
 [bold]AWS[/bold]     {aws}
@@ -49,10 +49,12 @@ curl -sH "$TOKEN" "$GITLAB/projects/{deploy}/pipelines/PIPELINE/jobs" | python3 
 aws sagemaker-runtime invoke-endpoint --endpoint-name {endpoint} --content-type text/csv \\
   --body {sample} /dev/stdout[/cyan]
 
-Ctrl-C ends it all. What happens until then:
+Ctrl-C ends it all, and the next start goes on from there. What happens until then:
 """
 
 
+STATE = "up"
+"""The folder of its state, below that of the sandbox: the demo's, which is always new, is another one."""
 _PORT_OPTIONS = ("--aws-port", "--gitlab-port", "--page-port")
 
 
@@ -76,18 +78,32 @@ def _open(address: str) -> None:
         webbrowser.open(address)
 
 
-def stay(folder: Path, console: Console, ports: tuple[int, int, int]) -> None:
+def stay(folder: Path, console: Console, ports: tuple[int, int, int], *, fresh: bool = False) -> None:
     """Install the product, create a project, then tell what happens until Ctrl-C (KeyboardInterrupt).
 
-    `ports` are those of AWS, GitLab and the page.
+    It goes on with what was there at the last Ctrl-C, unless it is to be `fresh`. `ports` are those of AWS, GitLab and
+    the page.
     """
     for port, option in zip(ports, _PORT_OPTIONS, strict=True):
         _check_free(port, option)
     images = job_images.build(console.print, folder=job_images.folder_for(folder))
-    with installed.running(folder, images, ports[:2]) as world, page(world, ports[2]) as address:
+    resumed = False
+
+    def take_up(state: Path) -> bool:
+        nonlocal resumed
+        resumed = saved.take_up(state, console.print, fresh=fresh)
+        return resumed
+
+    running = installed.running(folder / STATE, images, ports[:2], take_up)
+    with running as world, page(world, ports[2]) as address:
         console.print(f"[bold]Look at it:[/bold] {address}\n", soft_wrap=True)
         _open(address)
-        installed.set_up(world, console.print)
+        if resumed:
+            console.print(
+                "It goes on where it ended. To begin anew: [cyan].venv/bin/python -m sandbox up --fresh[/cyan]"
+            )
+        else:
+            installed.set_up(world, console.print)
         server = world.gitlab()
         build, deploy = (
             server.projects.get(path) for path in (installed.BUILD_REPOSITORY, installed.DEPLOY_REPOSITORY)

@@ -17,11 +17,12 @@ def main() -> None:
     parser.add_argument("--gateway", default="", metavar="URL", help="proxy to https addresses of the sandbox")
     parser.add_argument("--authorities", default="", metavar="FILE", help="certificates that are trusted there")
     parser.add_argument("--quotas", action="store_true", help="hold jobs and endpoints to a new account's quotas")
+    parser.add_argument("--keep", action="store_true", help="go on with what --state holds, and keep it at the end")
     arguments = parser.parse_args()
     os.environ |= {"SANDBOX_AWS_GATEWAY": arguments.gateway, "SANDBOX_AWS_AUTHORITIES": arguments.authorities}
     if arguments.quotas:
         os.environ[HELD] = "yes"
-    server.run(arguments.port, arguments.state.resolve())
+    server.run(arguments.port, arguments.state.resolve(), keep=arguments.keep)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,11 @@ PATCHES = (
 """Modules of this package that add what moto lacks; each has an `install()`."""
 
 
-def run(port: int, folder: Path) -> None:
-    """Serve until told to end; leaves no child behind."""
+def run(port: int, folder: Path, *, keep: bool = False) -> None:
+    """Serve until told to end; leaves no child behind.
+
+    With `keep` it goes on with what its folder holds, and leaves there what it holds at its end.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     parent = os.getppid()
     os.environ |= {"MOTO_DISABLE_GLOBAL_CORS": "true", "SANDBOX_AWS_STATE": str(folder)}
@@ -37,6 +40,7 @@ def run(port: int, folder: Path) -> None:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
+    from sandbox.aws import saved
     from sandbox.aws.access.requestlog import RequestLog
     from sandbox.loopback import HOST, programs_only
 
@@ -51,10 +55,15 @@ def run(port: int, folder: Path) -> None:
     _install_patches()
 
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    if keep:
+        saved.read(folder)
     print(f"ready {url}", flush=True)
+
     serve_until_told(parent)
     server.shutdown()
     _end_children()
+    if keep:
+        saved.write(folder)
     # Threads of patches may still wait for the children that are gone now; nothing of theirs is worth waiting for.
     sys.stderr.flush()
     os._exit(0)

@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="folder for repositories, job logs and artifacts")
     parser.add_argument("--images", type=Path, required=True, help='JSON list of {"match": regex, "path": [folder, …]}')
     parser.add_argument("--concurrency", type=int, default=2, help="jobs that run at the same time (default: 2)")
+    parser.add_argument("--keep", action="store_true", help="go on with what --state holds, and keep it at the end")
     arguments = parser.parse_args()
     parent = os.getppid()
     state = arguments.state.resolve()
@@ -26,7 +27,7 @@ def main() -> None:
     logging.basicConfig(
         filename=state / "gitlab.log", level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    server = GitLab(arguments.port, state, Images(arguments.images), arguments.concurrency)
+    server = GitLab(arguments.port, state, Images(arguments.images), arguments.concurrency, keep=arguments.keep)
     threading.Thread(target=server.serve, daemon=True).start()
     print(f"ready {server.url}", flush=True)
     serve_until_told(parent)

@@ -20,6 +20,7 @@ from flask import Flask, jsonify, redirect, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from sandbox import keeping
 from sandbox.gateway import Gateway
 from sandbox.gitlab import git_http, graphql
 from sandbox.gitlab.records.store import Store
@@ -42,9 +43,12 @@ class _Handler(WSGIRequestHandler):
 
 
 class GitLab:
-    """The whole server, made of its parts. `serve` blocks until `stop`."""
+    """The whole server, made of its parts. `serve` blocks until `stop`.
 
-    def __init__(self, port: int, folder: Path, images: Images, concurrency: int) -> None:
+    With `keep` it goes on with the records that its folder holds, and leaves them there at its end.
+    """
+
+    def __init__(self, port: int, folder: Path, images: Images, concurrency: int, *, keep: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.store = Store(folder)
         issuer = Issuer()
@@ -64,9 +68,14 @@ class GitLab:
         _add_routes(application, Api(self.store, self.engine), Entities(), issuer)
         for status in (404, 405):
             application.register_error_handler(status, _no_such_route(folder / "web-url"))
-        root = self.store.add_user("root", "Administrator", admin=True)
-        token = self.store.add_token(root, "root", ["api", "sudo"])
-        _write_private(folder / "root-token", token.value)
+        self._saved = folder / keeping.FILE if keep else None
+        if self._saved and self._saved.exists():
+            self.store.read(self._saved)
+            self.engine.resume()
+        else:
+            root = self.store.add_user("root", "Administrator", admin=True)
+            token = self.store.add_token(root, "root", ["api", "sudo"])
+            _write_private(folder / "root-token", token.value)
 
     def serve(self) -> None:
         threading.Thread(target=self._secure.serve_forever, daemon=True).start()
@@ -78,6 +87,8 @@ class GitLab:
         self._secure.shutdown()
         self._gateway.stop()
         self.engine.close()
+        if self._saved:
+            self.store.write(self._saved)
 
 
 def _listen(port: int, application: Callable[..., Iterable[bytes]], context: ssl.SSLContext | None = None) -> Any:

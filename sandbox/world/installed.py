@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -33,7 +33,7 @@ from sandbox import job_images
 from sandbox.aws.ground import ACCOUNT, REGION, ROOT_KEYS
 from sandbox.loopback import GITLAB_URL
 from sandbox.processes import Server
-from sandbox.world import people
+from sandbox.world import people, saved
 from sandbox.world.people import Place, Say, failures
 from sandbox.world.people import outputs as outputs_of
 
@@ -127,8 +127,12 @@ def _network(state: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(folder: Path, images: Path, ports: tuple[int, int] = (0, 0)) -> Iterator[World]:
-    """Start both servers, their state new and below `folder`; end them, whatever happens.
+def running(
+    folder: Path, images: Path, ports: tuple[int, int] = (0, 0), take_up: Callable[[Path], bool] | None = None
+) -> Iterator[World]:
+    """Start both servers, their state below `folder`; end them, whatever happens.
+
+    The state is new, unless `take_up` is there to say whether it can be gone on with: then it is kept at the end, too.
 
     Raises SystemExit when another sandbox runs in that folder.
     """
@@ -139,14 +143,30 @@ def running(folder: Path, images: Path, ports: tuple[int, int] = (0, 0)) -> Iter
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SystemExit(f"a sandbox is running in {folder}: end it, or give this one another --folder") from None
-        for name in ("aws", "gitlab"):
-            shutil.rmtree(folder / name, ignore_errors=True)
+        resumed = take_up is not None and take_up(folder)
+        keep = ("--keep",) if take_up else ()
+        if take_up:
+            stack.callback(saved.seal, folder)
+        if not resumed:
+            for name in saved.SERVERS:
+                shutil.rmtree(folder / name, ignore_errors=True)
         state = folder / "gitlab"
-        server = stack.enter_context(Server("sandbox.gitlab", state, "--port", str(ports[1]), "--images", str(images)))
+        own = ("--port", str(ports[1]), "--images", str(images), *keep)
+        server = stack.enter_context(Server("sandbox.gitlab", state, *own))
         network = _network(state)
         way = ("--gateway", network["HTTPS_PROXY"], "--authorities", network["SSL_CERT_FILE"])
-        aws = stack.enter_context(Server("sandbox.aws", folder / "aws", "--port", str(ports[0]), *way))
-        yield world_in(folder, aws.url, server.url, World)
+        aws = stack.enter_context(Server("sandbox.aws", folder / "aws", "--port", str(ports[0]), *way, *keep))
+        world = world_in(folder, aws.url, server.url, World)
+        if resumed:
+            _reconnect(world)
+        yield world
+
+
+def _reconnect(world: World) -> None:
+    """Tell what is installed where AWS is now, and which authority has signed GitLab's new certificate."""
+    world.aws("secretsmanager").put_secret_value(SecretId=AUTHORITIES_SECRET, SecretString=authority(world))
+    group = world.gitlab().groups.get(GROUP)
+    group.variables.update("AWS_ENDPOINT_URL", {"value": world.aws_url})
 
 
 def set_up(world: World, say: Say) -> None:

@@ -10,15 +10,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from sandbox.processes import ROOT
+from sandbox.up import STATE
+from sandbox.world import people
+from sandbox.world.installed import World, world_in
 from tests.support.documented_commands import Shell
+from tests.support.loop import finished, statuses
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 ANY_PORTS = ("--aws-port", "0", "--gitlab-port", "0", "--page-port", "0")
 
 
@@ -30,9 +35,8 @@ class Up(NamedTuple):
     folder: Path
 
 
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    folder = tmp_path_factory.mktemp("up")
+@contextmanager
+def started(folder: Path) -> Iterator[Up]:
     command = [sys.executable, "-m", "sandbox", "up", *ANY_PORTS, "--folder", str(folder)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout
@@ -43,6 +47,12 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
             break
     yield Up(process, "".join(lines), folder)
     process.kill()
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with started(tmp_path_factory.mktemp("up")) as first:
+        yield first
 
 
 def test_the_guides_commands_reach_both_servers(up: Up, tmp_path: Path) -> None:
@@ -63,7 +73,7 @@ def test_a_second_sandbox_in_the_same_folder_leaves_the_first_alone(up: Up) -> N
     second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert second.returncode == 1
     assert f"a sandbox is running in {up.folder}" in second.stderr
-    assert (up.folder / "gitlab" / "root-token").exists()
+    assert (up.folder / STATE / "gitlab" / "root-token").exists()
 
 
 def test_a_port_that_is_taken_says_by_which_option_to_choose_another(tmp_path: Path) -> None:
@@ -92,6 +102,29 @@ def test_closing_the_terminal_ends_it_all(up: Up) -> None:
     assert up.process.wait(timeout=40) == 129
     left = subprocess.run(["pgrep", "-f", str(up.folder)], capture_output=True, text=True, check=False).stdout
     assert left == ""
+
+
+def test_the_next_start_goes_on_where_it_ended(up: Up) -> None:
+    """The version that was trained before is there, its approval starts the pipeline, and staging predicts."""
+    with started(up.folder) as again:
+        assert "It goes on where it ended." in again.guide
+        assert "component project" not in again.guide  # nothing is installed once more
+        aws, gitlab = re.findall(r"^(?:AWS|GitLab) +(http://\S+)", again.guide, re.MULTILINE)
+        world = world_in(again.folder / STATE, aws, gitlab, World)
+        [version] = world.aws("sagemaker").list_model_packages(ModelPackageGroupName="abalone-p-sandbox01")[
+            "ModelPackageSummaryList"
+        ]
+        people.approve(world, version["ModelPackageArn"])
+        deploy = world.gitlab().projects.get(world.deploy_repository)
+        pipeline = finished(deploy, lambda each: each.source == "trigger")
+        assert statuses(pipeline)["test-staging"] == "success"
+        assert people.predict(world, "staging")
+        again.process.send_signal(signal.SIGINT)
+        assert again.process.wait(timeout=40) == 130
+    with started(up.folder) as third:
+        aws, gitlab = re.findall(r"^(?:AWS|GitLab) +(http://\S+)", third.guide, re.MULTILINE)
+        world = world_in(third.folder / STATE, aws, gitlab, World)
+        assert people.predict(world, "staging")  # endpoints serve again
 
 
 def block(guide: str, beginning: str) -> str:

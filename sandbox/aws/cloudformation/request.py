@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -29,16 +30,18 @@ _S3_ERRORS = "For more information check http://docs.aws.amazon.com/AmazonS3/lat
 def client_factory(region: str) -> Any:
     """Clients of this server, whose errors name their service: CloudFormation's reasons do."""
 
-    def client(credentials: dict[str, str], service: str) -> Any:
-        made = identity.client(service, credentials, region)
-        made.meta.events.register("after-call", _remember_service)
-        return made
+    return partial(_client, region)
 
-    def _remember_service(parsed: dict[str, Any], model: Any, **_: Any) -> None:
-        if "Error" in parsed:
-            parsed["Service"] = model.service_model.service_id.replace(" ", "")
 
-    return client
+def _client(region: str, credentials: dict[str, str], service: str) -> Any:
+    made = identity.client(service, credentials, region)
+    made.meta.events.register("after-call", _remember_service)
+    return made
+
+
+def _remember_service(parsed: dict[str, Any], model: Any, **_: Any) -> None:
+    if "Error" in parsed:
+        parsed["Service"] = model.service_model.service_id.replace(" ", "")
 
 
 class Request(BaseResponse):

@@ -168,6 +168,19 @@ def known_stacks() -> list[StackState]:
     return sorted([*STACKS.values()], key=lambda stack: stack.status == "DELETE_COMPLETE")
 
 
+def resume() -> None:
+    """What the end of the server interrupted has failed: such a stack can be deleted."""
+    for stack in STACKS.values():
+        operation = stack.operations[-1] if stack.operations else None
+        kind, busy, _ = stack.status.rpartition("_IN_PROGRESS")
+        if operation and operation.ended is None and busy and kind != "REVIEW":
+            stack.say(
+                f"{kind.removesuffix('_CLEANUP').removesuffix('_COMPLETE')}_FAILED",
+                "Internal Failure: the sandbox ended meanwhile",
+            )
+            operation.ended, operation.failed = now(), True
+
+
 def in_region(region: str) -> list[StackState]:
     return [stack for stack in list(STACKS.values()) if stack.region == region]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from moto.awslambda import urls
 
-from sandbox.aws.functions import configuration, invocation, refusals
+from sandbox.aws.functions import configuration, event_sources, invocation, refusals
 
 
 def install() -> None:
@@ -14,3 +14,8 @@ def install() -> None:
         paths[path.replace(r"[\w_:%-]+", r"[\w_:%\x24-]+")] = paths.pop(path)
     configuration.install()
     refusals.install()
+
+
+def resume() -> None:
+    """Poll for what reads queues, as before the server ended."""
+    event_sources.resume(invocation.run)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from moto.awslambda.models import EventSourceMapping, LambdaBackend
+from moto.awslambda.models import EventSourceMapping, LambdaBackend, lambda_backends
 from moto.core.exceptions import ServiceException
 from moto.sqs.models import sqs_backends
 
@@ -55,6 +55,15 @@ def install(run: Run) -> None:
         return mapping
 
     LambdaBackend.create_event_source_mapping = polling_create
+
+
+def resume(run: Run) -> None:
+    """Start a poller for each mapping that there is."""
+    for backend in lambda_backends[ACCOUNT].values():
+        for mapping in backend.list_event_source_mappings(None, None):
+            queue = _queue(mapping)
+            queue.lambda_event_source_mappings.clear()
+            threading.Thread(target=_Poller(backend, mapping, run).loop, daemon=True).start()
 
 
 class _Poller:

@@ -46,6 +46,10 @@ class Endpoint(FakeEndpoint):
         self.share = 0.0  # of the requests that it gets
         self._turn = 0.0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What outlasts the server: not the processes that serve."""
+        return self.__dict__ | {"fleet": None, "incoming": None, "share": 0.0}
+
     def change(self, status: str, failure_reason: str | None = None) -> None:
         self.endpoint_status, self.failure_reason = status, failure_reason
         self.last_modified_time = utcnow()

@@ -11,7 +11,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -22,7 +22,7 @@ from moto.sagemaker.responses import SageMakerResponse
 
 from sandbox.aws import validation
 from sandbox.aws.access import identity
-from sandbox.aws.ground import state
+from sandbox.aws.ground import ACCOUNT, state
 from sandbox.aws.lacking import Lacking
 from sandbox.aws.logs import streams
 from sandbox.aws.sagemaker import models, shifting, variants
@@ -224,8 +224,18 @@ def _delete_endpoint(self: SageMakerModelBackend, endpoint_name: str) -> None:
 # --- what happens after them ---------------------------------------------------------------------------------------
 
 
-def _in_background(work: Callable[..., None], *values: Any) -> None:
-    threading.Thread(target=work, args=values, name=work.__name__, daemon=True).start()
+def _in_background(work: Callable[..., None], *values: Any) -> threading.Thread:
+    thread = threading.Thread(target=work, args=values, name=work.__name__, daemon=True)
+    thread.start()
+    return thread
+
+
+def _log_of(endpoint: Endpoint, variant: Variant) -> Callable[[str], None]:
+    """What a new instance of a variant writes its log with."""
+    stream = f"{variant.name}/i-{uuid.uuid4().hex[:17]}"
+    group = f"/aws/sagemaker/Endpoints/{endpoint.endpoint_name}"
+    place = {"account_id": endpoint.backend.account_id, "region": endpoint.backend.region_name}
+    return streams.writer(group, stream, variant.role_arn, **place)
 
 
 def _deploy(
@@ -239,16 +249,9 @@ def _deploy(
 
     With a `deployment` (DeploymentConfig) the requests move over as it says.
     """
-
-    def log(variant: Variant) -> Callable[[str], None]:
-        stream = f"{variant.name}/i-{uuid.uuid4().hex[:17]}"
-        group = f"/aws/sagemaker/Endpoints/{endpoint.endpoint_name}"
-        place = {"account_id": endpoint.backend.account_id, "region": endpoint.backend.region_name}
-        return streams.writer(group, stream, variant.role_arn, **place)
-
     fleet = Fleet(state() / "endpoints" / uuid.uuid4().hex)
     try:
-        fleet.start(every, log)
+        fleet.start(every, partial(_log_of, endpoint))
     except DeploymentFailed as error:
         _give_up(endpoint, str(error))
         return
@@ -275,6 +278,30 @@ def _deploy(
         endpoint.change("InService")
     if before:
         before.stop()
+
+
+def resume() -> None:
+    """Let every endpoint serve what it served before the server ended; what it was changing to is given up."""
+    threads = []
+    for backend in sagemaker_backends[ACCOUNT].values():
+        for endpoint in backend.endpoints.values():
+            endpoint.pending = None
+            if endpoint.config and endpoint.endpoint_status != "Deleting":
+                threads.append(_in_background(_serve_again, endpoint))
+            else:
+                endpoint.change("Failed", "The sandbox ended while the endpoint was created or deleted.")
+    for thread in threads:
+        thread.join()
+
+
+def _serve_again(endpoint: Endpoint) -> None:
+    fleet = Fleet(state() / "endpoints" / uuid.uuid4().hex)
+    try:
+        fleet.start(_variants(endpoint.backend, endpoint.config), partial(_log_of, endpoint))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the endpoint does not serve
+        endpoint.change("Failed", f"The sandbox could not let it serve again: {error}")
+        return
+    endpoint.fleet, endpoint.endpoint_status = fleet, "InService"
 
 
 def _summaries(

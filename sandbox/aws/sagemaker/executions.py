@@ -19,8 +19,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 from moto.core.utils import utcnow
 from moto.sagemaker.exceptions import ValidationError
+from moto.sagemaker.models import sagemaker_backends
 
 from sandbox.aws.access import identity
+from sandbox.aws.ground import ACCOUNT
 from sandbox.aws.sagemaker import definition, step_cache
 from sandbox.aws.sagemaker.definition import Json, Unresolved
 from sandbox.aws.sagemaker.jobfiles import split
@@ -105,6 +107,14 @@ class Execution:
         for step in running:
             with suppress(StepFailed):  # its job has ended by itself meanwhile
                 stop_job(self.call(step))
+
+    def interrupted(self) -> None:
+        """The server has ended and begun again: what ran has failed, and can be retried."""
+        if self.status in ("Executing", "Stopping"):
+            for step in self.steps.values():
+                if step.status in ("Starting", "Executing", "Stopping"):
+                    step.end("Failed", "The sandbox ended while the step ran.")
+            self._change("Failed", _FAILED)
 
     # --- scheduling ---
 
@@ -239,3 +249,11 @@ class Execution:
             return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
         except (ClientError, ValueError) as error:
             raise Unresolved(f"ClientError: Unable to read property file {uri}: {error}") from error
+
+
+def resume() -> None:
+    """Tell every execution that the server has ended."""
+    for backend in sagemaker_backends[ACCOUNT].values():
+        for pipeline in backend.pipelines.values():
+            for each in pipeline.pipeline_executions.values():
+                each.interrupted()

@@ -64,6 +64,10 @@ class Job:
             region=backend.region_name,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What outlasts the server: not what belongs to the run."""
+        return self.__dict__ | dict.fromkeys(("_process", "_log", "_s3"))
+
     # What moto's List* operations read of a job.
     @property
     def end_time(self) -> Any:
@@ -188,6 +192,12 @@ class Job:
 
     def upload(self, source: Path, uri: str) -> None:
         jobfiles.upload(self._s3, source, uri)
+
+
+def resume() -> None:
+    """What ran when the server ended has failed."""
+    for job in running():
+        job._finish("Failed", {"FailureReason": "InternalServerError: The sandbox ended while the job ran."})
 
 
 def write_json(path: Path, content: Any) -> None:

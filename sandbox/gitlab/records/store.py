@@ -6,13 +6,13 @@ Look-ups, and whose role suffices for what. Rules of the API live in the modules
 
 from __future__ import annotations
 
-import itertools
 import secrets
 import threading
-from collections import defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from sandbox import keeping
 from sandbox.gitlab.records.records import (
     DEVELOPER,
     GUEST,
@@ -67,6 +67,9 @@ __all__ = [
 ]
 
 
+_KEPT = ("users", "groups", "projects", "tokens", "_vacated", "_counters")
+
+
 class Store:
     """Every record, and the counters that number them as GitLab does: ids per kind over the whole instance."""
 
@@ -78,10 +81,21 @@ class Store:
         self.projects: list[Project] = []
         self.tokens: list[Token] = []
         self._vacated: dict[str, Project] = {}
-        self._counters: defaultdict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(1))
+        self._counters: Counter[str] = Counter()
 
     def next_id(self, kind: str) -> int:
-        return next(self._counters[kind])
+        with self.lock:
+            self._counters[kind] += 1
+            return self._counters[kind]
+
+    def write(self, path: Path) -> None:
+        """Keep all records."""
+        keeping.write(path, [getattr(self, name) for name in _KEPT])
+
+    def read(self, path: Path) -> None:
+        """Take up the records of a file that `write` wrote."""
+        for name, value in zip(_KEPT, keeping.read(path), strict=True):
+            setattr(self, name, value)
 
     def add_user(self, username: str, name: str, *, admin: bool = False, bot: bool = False) -> User:
         user = User(self.next_id("user"), username, name, self.next_id("namespace"), admin, bot)

@@ -346,6 +346,17 @@ class Engine(Creation):
             self.cancel(pipeline)
             pipeline.project.pipelines.remove(pipeline)
 
+    def resume(self) -> None:
+        """After a start with the records of an earlier server: what waited goes on waiting, or runs."""
+        with self.store.lock:
+            jobs = [job for project in self.store.projects for job in project.jobs()]
+            for job in sorted(jobs, key=lambda job: job.id):
+                if job.status == "pending":
+                    self._queue.append(job)
+            for project in self.store.projects:
+                for pipeline in project.pipelines:
+                    self._process(pipeline)
+
     def close(self) -> None:
         """End every job: no new ones start, running ones get a few seconds to clean up."""
         self.clock.close()
