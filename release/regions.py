@@ -19,7 +19,9 @@ FILE = ROOT / "ci_scripts" / "regions.json"
 _PROVIDERS = Path(str(distribution("cfn-lint").locate_file("cfnlint/data/schemas/providers")))
 _REGION = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d")
 _TEMPLATES = {
-    "project": tuple(f"infra/{name}.yml" for name in ("project", "trigger", "gitlab-oidc", "hosting", "drift")),
+    "project": tuple(
+        f"infra/{name}.yml" for name in ("project", "trigger", "gitlab-oidc", "hosting", "drift", "merge-requests")
+    ),
     "offer": ("infra/product.yml",),
     "endpoint": ("seed-deploy/endpoint-config-template.yml",),
 }

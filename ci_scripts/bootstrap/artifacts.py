@@ -58,6 +58,7 @@ _TEMPLATES = {
     "RolesTemplateKey": "gitlab-oidc.yml",
     "HostingTemplateKey": "hosting.yml",
     "DriftTemplateKey": "drift.yml",
+    "MergeRequestsTemplateKey": "merge-requests.yml",
     "TriggerTemplateKey": "trigger.yml",
 }
 _NEEDED = ("infra/archive.py", "infra/project.yml", "infra/product.yml", "seed-build", "seed-deploy")

@@ -8,7 +8,7 @@ from typing import Any
 
 from ci_scripts import aws_errors, errors, quotas, regions, registry, settings
 from ci_scripts.aws import Aws
-from ci_scripts.doctor import verdicts
+from ci_scripts.doctor import merge_requests, verdicts
 from ci_scripts.doctor.verdicts import Verdict
 from ci_scripts.settings import Project
 
@@ -30,6 +30,8 @@ _ASSUMED_BY = {
     _BUILD_ROLE: "sagemaker.amazonaws.com",
     _DEPLOY_ROLE: "sagemaker.amazonaws.com",
     "CLOUDFORMATION_ROLE_ARN": "cloudformation.amazonaws.com",
+    merge_requests.PIPELINE_ROLE: "sagemaker.amazonaws.com",
+    settings.MERGE_REQUEST_ROLE: "",  # by an ID token
 }
 
 
@@ -47,6 +49,7 @@ def examine(environ: Mapping[str, str]) -> Iterator[Verdict]:
         yield verdicts.skipped("AWS", "the variables come first")
         return
     yield verdicts.ok("variables", f"project {project.name}, id {project.id}")
+    yield from merge_requests.variables(merge_requests.configuration(Path.cwd()), environ)
     aws = Aws(project.region)
     yield verdicts.region(aws.region, _regions(aws))
     yield from verdicts.lacking(project.region, [regions.PARTS[part] for part in regions.lacking(project.region)])
@@ -116,9 +119,13 @@ def _role(aws: Aws, name: str, arn: str) -> Iterator[Verdict]:
         role = aws.iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]
         trust: Any = role["AssumeRolePolicyDocument"]  # botocore has parsed it
     except aws.iam.exceptions.NoSuchEntityException:
-        yield verdicts.failed(name, f"{arn} does not exist: deploy infra/gitlab-oidc.yml, its outputs are the roles")
+        stack = "merge-requests" if "MERGE_REQUEST" in name else "gitlab-oidc"
+        yield verdicts.failed(name, f"{arn} does not exist: deploy infra/{stack}.yml, its outputs are the roles")
         return
-    yield verdicts.role(name, arn, trust, _ASSUMED_BY[name])
+    if name == settings.MERGE_REQUEST_ROLE:
+        yield merge_requests.role(arn, trust)
+    else:
+        yield verdicts.role(name, arn, trust, _ASSUMED_BY[name])
 
 
 def _bucket(aws: Aws, project: Project) -> Iterator[Verdict]:

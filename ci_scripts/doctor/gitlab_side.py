@@ -6,15 +6,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ci_scripts import __version__, errors, gitlab, repository, settings
-from ci_scripts.doctor import verdicts
+from ci_scripts import __version__, errors, gitlab, settings
+from ci_scripts.doctor import merge_requests, verdicts
 from ci_scripts.doctor.verdicts import Verdict
 
 if TYPE_CHECKING:
     from gitlab import Gitlab
     from gitlab.v4.objects import Project
 
-_MOST_BYTES = 1_000_000  # of a .gitlab-ci.yml
 _NEEDS = "takes GITLAB_TOKEN with the scope read_api, of a Maintainer of this project"
 
 
@@ -83,7 +82,9 @@ def _project(client: Gitlab, name: str, *, deploys: bool) -> Iterator[Verdict]:
     except errors.SagemakerCiError as error:
         yield _unseen("CI/CD variables", error)
     else:
-        yield from verdicts.variables([each.attributes for each in variables], deploys=deploys)
+        rows = [each.attributes for each in variables]
+        yield from verdicts.variables(rows, deploys=deploys)
+        yield from merge_requests.protected(rows)
 
 
 def _protected_environments(project: Project) -> Iterator[Verdict]:
@@ -132,11 +133,7 @@ def _unseen(check: str, error: errors.SagemakerCiError) -> Verdict:
 
 
 def _components(client: Gitlab | None, file: Path) -> Iterator[Verdict]:
-    try:
-        content = repository.read(file, _MOST_BYTES).decode(errors="replace")
-    except repository.Unreadable:
-        content = ""
-    included = verdicts.components(content)
+    included = verdicts.components(merge_requests.configuration(file.parent))
     if not included:
         yield verdicts.skipped("component", f"no component of this project in {file}: run doctor in your repository")
     newest = {project: _newest(client, project) for project in {component.project for component in included}}

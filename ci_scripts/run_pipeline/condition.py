@@ -18,6 +18,9 @@ _SIGNS = {
     "LessThanOrEqualTo": "<=",
 }
 
+STANDARD_ERROR = "standard_error"
+"""Beside the value of a metric in the report of an evaluation, how far it may be from that of all rows there are."""
+
 ReadProperty = Callable[[str, str], Any]
 """(step name, property file name) → the parsed JSON of that property file, or None when it cannot be read."""
 
@@ -27,6 +30,8 @@ class Measured(NamedTuple):
 
     path: str
     value: Any
+    standard_error: float | None = None
+    """Of the value, where the file has `standard_error` beside it; None where it says nothing of that."""
 
 
 class Condition(NamedTuple):
@@ -116,10 +121,13 @@ def _operand(node: Any, parameters: Mapping[str, Any], read_property: ReadProper
         return "(computed)"
     path = str(query.get("Path"))
     file = re.fullmatch(r"Steps\.([\w-]+)\.PropertyFiles\.(.+)", str(query.get("PropertyFile", {}).get("Get", "")))
-    found = follow_path(read_property(file[1], file[2]), path) if file else None
+    document = read_property(file[1], file[2]) if file else None
+    found = follow_path(document, path)
     if found is None:
         return f"{path} (value unknown)"
-    measured.append(Measured(path, found))
+    error = follow_path(document, f"{path.rpartition('.')[0]}.{STANDARD_ERROR}")
+    spread = float(error) if isinstance(error, int | float) and error > 0 else None
+    measured.append(Measured(path, found, spread))
     return f"{path} {_number(found)}"
 
 

@@ -54,7 +54,13 @@ def metrics(steps: Mapping[str, Step], conditions: Mapping[str, Sequence[Conditi
     seconds = {
         f'step_seconds{{step="{name}"}}': step.seconds for name, step in steps.items() if step.seconds is not None
     }
-    return values | seconds
+    return values | seconds | {error_name(path): error for path, error in standard_errors(conditions).items()}
+
+
+def standard_errors(conditions: Mapping[str, Sequence[Condition]]) -> dict[str, float]:
+    """The standard errors of the measured values, by their paths, of those whose report has one."""
+    every = [each for held in conditions.values() for part in held for each in part.measured]
+    return {each.path: each.standard_error for each in every if each.standard_error is not None}
 
 
 def measured(conditions: Mapping[str, Sequence[Condition]]) -> dict[str, float]:
@@ -66,6 +72,11 @@ def measured(conditions: Mapping[str, Sequence[Condition]]) -> dict[str, float]:
 def metric_name(path: str) -> str:
     """The OpenMetrics name of what was read at a path."""
     return re.sub(r"\W+", "_", f"measured_{path}", flags=re.ASCII).strip("_")
+
+
+def error_name(path: str) -> str:
+    """The OpenMetrics name of the standard error of what was read at a path."""
+    return metric_name(path).replace("measured_", "standard_error_", 1)
 
 
 def summary(result: Result, conditions: Mapping[str, Sequence[Condition]], verdict: str) -> list[str]:
@@ -94,6 +105,12 @@ def measured_by(metrics_file: bytes) -> dict[str, str]:
         r"^(measured_\w+) (-?[\d.]+(?:e[+-]?\d+)?|nan|-?inf)$", metrics_file.decode(errors="replace"), re.M
     )
     return dict(found[:_MOST_METRICS])
+
+
+def errors_by(metrics_file: bytes) -> dict[str, float]:
+    """The standard errors in a metrics.txt, by name."""
+    found = re.findall(r"^(standard_error_\w+) ([\d.]+(?:e[+-]?\d+)?)$", metrics_file.decode(errors="replace"), re.M)
+    return {name: float(value) for name, value in found[:_MOST_METRICS]}
 
 
 def last_measured(metrics_file: bytes, conditions: Mapping[str, Sequence[Condition]], branch: str) -> list[str]:

@@ -116,9 +116,16 @@ def test_every_parameter_of_the_roles_and_the_trigger_is_passed_on_or_does_not_c
         "gitlab-oidc.yml": {"Audience", "DefaultBranch"},  # as the components and the seed check-in have them
         "hosting.yml": set(),
         "drift.yml": set(),
+        "merge-requests.yml": {"Audience"},
         "trigger.yml": {"GitLabRef"},
     }
-    stacks = {"Roles": "gitlab-oidc.yml", "Hosting": "hosting.yml", "Drift": "drift.yml", "Trigger": "trigger.yml"}
+    stacks = {
+        "Roles": "gitlab-oidc.yml",
+        "Hosting": "hosting.yml",
+        "Drift": "drift.yml",
+        "MergeRequests": "merge-requests.yml",
+        "Trigger": "trigger.yml",
+    }
     for resource, template in stacks.items():
         passed = set(project["Resources"][resource]["Properties"]["Parameters"])
         assert passed == set(load(template)["Parameters"]) - fixed[template], template

@@ -75,6 +75,7 @@ def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
         "LambdaFunctions": "abalone-*",
         "LambdaRoleArn": FUNCTION_ROLE,
         "ReadableParameters": "mlops/abalone/*",
+        "TrainInMergeRequests": "true",
         "CompareWithProd": "true",
         "AllowedHosting": "real-time,asynchronous",
         "NotificationTopics": "abalone-*",
@@ -170,6 +171,7 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     found = variables(build)
     assert found["AWS_ROLE_ARN", "*"].protected
     assert not found["AWS_CHECK_ROLE_ARN", "*"].protected
+    assert ("MERGE_REQUEST_PIPELINE_ROLE_ARN", "*") not in found
     assert {scope for key, scope in variables(deploy) if key == "AWS_ROLE_ARN"} == {"*", "staging", "prod"}
     assert len(build.commits.list(get_all=True)) == 1
     assert first_pipeline(build) == "success"
@@ -189,6 +191,10 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     assert deploy.path_with_namespace == f"{namespace}/renamed-deploy"
     found = variables(build)
     assert ("AWS_ROLE_ARN", "*") not in found
+    assert ("AWS_MERGE_REQUEST_ROLE_ARN", "*") not in found
+    role = found["MERGE_REQUEST_PIPELINE_ROLE_ARN", "*"]
+    assert "-MergeRequests-" in role.value
+    assert not role.protected
     key = found["AWS_SECRET_ACCESS_KEY", "*"]
     assert (key.masked, key.protected) == (True, True)
     assert len(build.commits.list(get_all=True)) == 1  # what is in a repository is its owners'

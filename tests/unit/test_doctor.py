@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
 
-from ci_scripts.doctor import aws_side, gitlab_side, verdicts
+from ci_scripts.doctor import aws_side, gitlab_side, merge_requests, verdicts
 from ci_scripts.doctor.verdicts import Component
 
 GROUP = "abalone-p-abc123"
@@ -251,3 +251,64 @@ def test_the_address_of_gitlab_is_one_that_aws_takes(url: str, oidc: bool, statu
 def test_outside_a_job_nobody_knows_gitlabs_own_address() -> None:
     around = gitlab_side.surroundings({}, "http://127.0.0.1/api/v4", None)
     assert "GitLab address" not in {verdict.check for verdict in gitlab_side.examine(around, deploys=False)}
+
+
+# --- merge requests that train -------------------------------------------------------------------------------------
+
+TRAINS = "include:\n  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/model-build@1.0.0\n    inputs:\n"
+ROLES = {
+    "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/training",
+    "AWS_MERGE_REQUEST_ROLE_ARN": "arn:aws:iam::123456789012:role/merge-request",
+    "MERGE_REQUEST_PIPELINE_ROLE_ARN": "arn:aws:iam::123456789012:role/pipeline",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"{TRAINS}      train_in_merge_requests: true\n", True),
+        (f'{TRAINS}      "train_in_merge_requests": "true"\n', True),
+        (f"{TRAINS}      train_in_merge_requests: false\n", False),
+        (f"{TRAINS}      # train_in_merge_requests: true\n", False),
+        ("include:\n  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/merge-request-training@1.0.0\n", True),
+        ("", False),
+    ],
+)
+def test_it_is_seen_whether_merge_requests_train(text: str, expected: bool) -> None:
+    assert merge_requests.trains(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("missing", "more", "status", "words"),
+    [
+        ((), "", "ok", "both roles are named"),
+        (
+            ("AWS_MERGE_REQUEST_ROLE_ARN",),
+            "",
+            "FAILED",
+            "AWS_MERGE_REQUEST_ROLE_ARN missing: create the stack of infra/",
+        ),
+        (tuple(ROLES)[1:], "", "FAILED", "AWS_MERGE_REQUEST_ROLE_ARN and MERGE_REQUEST_PIPELINE_ROLE_ARN missing"),
+        (tuple(ROLES)[2:], "      merge_request_pipeline_role_arn: $MY_ROLE\n", "ok", "both roles are named"),
+        (tuple(ROLES)[:2], "", "hint", "with static keys"),
+    ],
+)
+def test_a_role_that_merge_requests_lack_is_told_with_what_makes_it(
+    missing: tuple[str, ...], more: str, status: str, words: str
+) -> None:
+    environ = {name: arn for name, arn in ROLES.items() if name not in missing}
+    [verdict] = merge_requests.variables(f"{TRAINS}      train_in_merge_requests: true\n{more}", environ)
+    assert verdict.status == status
+    assert words in verdict.text
+    assert list(merge_requests.variables(TRAINS, environ)) == []
+
+
+def test_variables_that_merge_requests_read_must_not_be_protected() -> None:
+    rows = [{"key": name, "protected": True} for name in ROLES]
+    assert [each.text.partition(" ")[0] for each in merge_requests.protected(rows)] == list(ROLES)[1:]
+    assert list(merge_requests.protected([row | {"protected": False} for row in rows])) == []
+
+
+def test_the_role_of_merge_requests_must_trust_id_tokens() -> None:
+    assert merge_requests.role("arn", trust(Action="sts:AssumeRoleWithWebIdentity")).status == "ok"
+    assert merge_requests.role("arn", trust()).status == "FAILED"

@@ -52,7 +52,7 @@ def test_a_condition_is_told_with_what_it_measured(node: dict[str, Any], text: s
 def test_measured_values_are_kept_as_numbers() -> None:
     node = {"Type": "Or", "Conditions": [compare("LessThan", get("metrics.mse"), 1), compare("Equals", get("ok"), 1)]}
     [found] = condition.explain({"Arguments": {"Conditions": [node]}}, {}, lambda *_: REPORTS["Evaluate", "Report"])
-    assert [tuple(each) for each in found.measured] == [("metrics.mse", 4.879581), ("ok", True)]
+    assert [(each.path, each.value) for each in found.measured] == [("metrics.mse", 4.879581), ("ok", True)]
 
 
 DOCUMENT = {"a": {"b": [1, {"c d": 5, "f1-macro": 7}]}, "x": 3}

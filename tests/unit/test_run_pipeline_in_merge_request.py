@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ci_scripts import errors, settings
-from ci_scripts.run_pipeline import condition, in_merge_request
+from ci_scripts.run_pipeline import condition, in_merge_request, report
 from ci_scripts.run_pipeline.condition import Bound
 
 PROJECT = settings.Project("eu-west-1", "abalone", "p-1", None, "artifacts")
@@ -54,6 +54,48 @@ def test_what_is_compared_with_nothing_known_has_no_bound(kind: str, left: Any, 
 )
 def test_a_change_is_told_with_its_direction(old: float, new: float, better: int, words: str) -> None:
     assert in_merge_request.difference(old, new, better) == words
+
+
+@pytest.mark.parametrize(
+    ("new", "error", "words"),
+    [
+        (4.0, 0.1, "-0.5 (-11.1 %), better, interval -0.696 to -0.304"),
+        (4.0, 0.5, "-0.5 (-11.1 %), interval -1.48 to +0.48: may be chance"),
+        (4.0, None, "-0.5 (-11.1 %), better"),
+    ],
+)
+def test_a_change_that_may_be_chance_is_called_neither_better_nor_worse(
+    new: float, error: float | None, words: str
+) -> None:
+    assert in_merge_request.difference(4.5, new, -1, error) == words
+
+
+def test_an_interval_takes_the_standard_errors_of_both_trainings() -> None:
+    """Of independent samples: the square root of the sum of the squares."""
+    name, path = "measured_mse_value", "mse.value"
+    errors_of = in_merge_request.Errors({"standard_error_mse_value": 0.3}, {path: 0.4})
+    assert errors_of.of_difference(path) == pytest.approx(0.5)
+    both = "\n".join(in_merge_request.table({path: 4.0}, {name: "4.5"}, [], "main", errors_of))
+    assert "interval -1.48 to +0.48: may be chance" in both
+    assert "two independent samples" in both
+    for known in (
+        in_merge_request.Errors({}, {path: 0.4}),
+        in_merge_request.Errors({"standard_error_mse_value": 0.3}, {}),
+    ):
+        one = "\n".join(in_merge_request.table({path: 4.0}, {name: "4.5"}, [], "main", known))
+        assert "| -0.5 (-11.1 %) |" in one
+        assert "There is no interval of the difference" in one
+
+
+def test_a_standard_error_travels_from_the_report_of_an_evaluation_to_the_next_comment() -> None:
+    step = {"Arguments": {"Conditions": [{"Type": "LessThan", "LeftValue": MSE, "RightValue": 6.0}]}}
+    document = {"mse": {"value": 4.5, "standard_error": 0.3}}
+    conditions = {"Check": condition.explain(step, {}, lambda *_: document)}
+    written = report.metrics({}, conditions)
+    assert written == {"measured_mse_value": 4.5, "standard_error_mse_value": 0.3}
+    text = "".join(f"{name} {value:g}\n" for name, value in written.items()).encode()
+    assert report.errors_by(text) == {"standard_error_mse_value": 0.3}
+    assert report.measured_by(text) == {"measured_mse_value": "4.5"}
 
 
 def test_a_value_that_the_default_branch_did_not_measure_stands_alone() -> None:

@@ -62,11 +62,19 @@ def is_number(text: str) -> bool:
 
 
 def regression_metrics(labels: np.ndarray, predictions: np.ndarray) -> dict[str, dict[str, float]]:
-    """The errors in the layout that the SageMaker Model Registry shows: metric, then value."""
+    """The errors in the layout that the SageMaker Model Registry shows: metric, then value.
+
+    `standard_error` says how far the value may be from that of all abalones; comments of merge requests read it.
+    """
     errors = predictions - labels
     squared = errors**2
+    spread = float(squared.std())
     return {
-        "mse": {"value": float(squared.mean()), "standard_deviation": float(squared.std())},
+        "mse": {
+            "value": float(squared.mean()),
+            "standard_deviation": spread,
+            "standard_error": spread / math.sqrt(len(squared)),
+        },
         "rmse": {"value": float(np.sqrt(squared.mean()))},
         "mae": {"value": float(np.abs(errors).mean())},
         "r2": {"value": float(1 - squared.sum() / ((labels - labels.mean()) ** 2).sum())},
