@@ -311,6 +311,13 @@ class RegistersElsewhere(SagemakerCiError):
     )
 
 
+class StepKindNotAllowed(SagemakerCiError):
+    """The pipeline has steps of types that its role may not run; nothing is started."""
+
+    code = "SMCI-320"
+    hint = "Set the parameters of infra/gitlab-oidc.yml and infra/steps.yml that grant them."
+
+
 # --- 4xx: model registry and stage configurations ------------------------------------------------------------------
 
 

@@ -20,7 +20,8 @@ _PROVIDERS = Path(str(distribution("cfn-lint").locate_file("cfnlint/data/schemas
 _REGION = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d")
 _TEMPLATES = {
     "project": tuple(
-        f"infra/{name}.yml" for name in ("project", "trigger", "gitlab-oidc", "hosting", "drift", "merge-requests")
+        f"infra/{name}.yml"
+        for name in ("project", "trigger", "gitlab-oidc", "steps", "hosting", "drift", "merge-requests")
     ),
     "offer": ("infra/product.yml",),
     "endpoint": ("seed-deploy/endpoint-config-template.yml",),

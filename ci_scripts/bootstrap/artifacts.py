@@ -41,6 +41,9 @@ CHOICES = (
     Choice("TuningSteps", "TuningSteps", "false"),
     Choice("LambdaFunctions", "LambdaFunctions", ""),
     Choice("LambdaRoleArn", "LambdaRoleArns", ""),
+    Choice("CallbackQueues", "CallbackQueues", ""),
+    Choice("EmrSteps", "EmrSteps", "false"),
+    Choice("AutoMLSteps", "AutoMLSteps", "false"),
     Choice("ReadableParameters", "ReadableParameters", ""),
     Choice("NotificationTopics", "NotificationTopics", ""),
     Choice("VpcHosting", "VpcHosting", "false"),
@@ -59,6 +62,7 @@ _TEMPLATES = {
     "HostingTemplateKey": "hosting.yml",
     "DriftTemplateKey": "drift.yml",
     "MergeRequestsTemplateKey": "merge-requests.yml",
+    "StepsTemplateKey": "steps.yml",
     "TriggerTemplateKey": "trigger.yml",
 }
 _NEEDED = ("infra/archive.py", "infra/project.yml", "infra/product.yml", "seed-build", "seed-deploy")

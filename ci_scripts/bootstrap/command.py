@@ -14,6 +14,7 @@ _BUCKET = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"  # CloudFormation reads it at NAME.
 _STACK = r"[a-zA-Z][a-zA-Z0-9-]{0,127}"
 # What infra/gitlab-oidc.yml takes.
 _FUNCTIONS = r"([a-zA-Z0-9_-]{1,63}\*?)?"
+_QUEUES = r"([a-zA-Z0-9_-]{1,79}\*?)?"
 _ROLE = rf"({settings.ROLE_ARN.replace(',', '')})?"  # infra/product.yml keeps them in a list with commas
 _PARAMETERS = r"([a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*(/?\*)?)?"
 _TOPIC = r"(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[a-zA-Z0-9_-]{1,256})?"
@@ -69,27 +70,7 @@ def _add_choices(parser: ArgumentParser) -> None:
         default=[],
         help="bucket that projects may read their input data from, beside the sample data; repeat for more",
     )
-    parser.add_argument(
-        "--tuning-steps",
-        choices=["true", "false"],
-        default="",
-        help="whether projects may have tuning steps: their roles then see and stop all tuning jobs of the account",
-    )
-    parser.add_argument(
-        "--lambda-functions",
-        action="append",
-        metavar="NAME",
-        default=[],
-        help="functions that Lambda steps of projects may call, for example abalone-*; repeat for more, '' for none",
-    )
-    parser.add_argument(
-        "--lambda-role",
-        dest="lambda_roles",
-        action="append",
-        metavar="ARN",
-        default=[],
-        help="role of functions that Lambda steps of projects bring along as scripts; repeat for more, '' for none",
-    )
+    _add_steps(parser)
     parser.add_argument(
         "--readable-parameters",
         action="append",
@@ -121,6 +102,50 @@ def _add_choices(parser: ArgumentParser) -> None:
     )
 
 
+def _add_steps(parser: ArgumentParser) -> None:
+    """Of them the kinds of steps."""
+    parser.add_argument(
+        "--tuning-steps",
+        choices=["true", "false"],
+        default="",
+        help="whether projects may have tuning steps: their roles then see and stop all tuning jobs of the account",
+    )
+    parser.add_argument(
+        "--lambda-functions",
+        action="append",
+        metavar="NAME",
+        default=[],
+        help="functions that Lambda steps of projects may call, for example abalone-*; repeat for more, '' for none",
+    )
+    parser.add_argument(
+        "--lambda-role",
+        dest="lambda_roles",
+        action="append",
+        metavar="ARN",
+        default=[],
+        help="role of functions that Lambda steps of projects bring along as scripts; repeat for more, '' for none",
+    )
+    parser.add_argument(
+        "--callback-queues",
+        action="append",
+        metavar="NAME",
+        default=[],
+        help="SQS queues that callback steps of projects may ask, for example abalone-*; repeat for more, '' for none",
+    )
+    parser.add_argument(
+        "--emr-steps",
+        choices=["true", "false"],
+        default="",
+        help="whether projects may have EMR steps: their roles then add steps to all EMR clusters of the account",
+    )
+    parser.add_argument(
+        "--automl-steps",
+        choices=["true", "false"],
+        default="",
+        help="whether projects may have AutoML steps: their roles then see and stop all AutoML jobs of the account",
+    )
+
+
 def run(arguments: Namespace) -> None:
     _check(arguments)
     poll_seconds = settings.poll_seconds()
@@ -143,6 +168,9 @@ def run(arguments: Namespace) -> None:
                 "TuningSteps": (arguments.tuning_steps,) if arguments.tuning_steps else (),
                 "LambdaFunctions": tuple(arguments.lambda_functions),
                 "LambdaRoleArn": tuple(arguments.lambda_roles),
+                "CallbackQueues": tuple(arguments.callback_queues),
+                "EmrSteps": (arguments.emr_steps,) if arguments.emr_steps else (),
+                "AutoMLSteps": (arguments.automl_steps,) if arguments.automl_steps else (),
                 "ReadableParameters": tuple(arguments.readable_parameters),
                 "NotificationTopics": tuple(arguments.notification_topics),
                 "VpcHosting": (arguments.vpc_hosting,) if arguments.vpc_hosting else (),
@@ -163,6 +191,7 @@ def _check(arguments: Namespace) -> None:
             ("--lambda-functions", each, _FUNCTIONS, "a name, or its beginning and *")
             for each in arguments.lambda_functions
         ),
+        *(("--callback-queues", each, _QUEUES, "a name, or its beginning and *") for each in arguments.callback_queues),
         *(("--lambda-role", each, _ROLE, "the ARN of a role") for each in arguments.lambda_roles),
         *(
             ("--readable-parameters", each, _PARAMETERS, "a name without its first slash, or its beginning and *")

@@ -21,6 +21,12 @@ _PARAMETERS = {
     r"sagemaker:\w*HyperParameterTuning": "TuningSteps",
     r"ssm:": "ReadableParameters",
 }
+# And those of the stack beside it.
+_STEP_PARAMETERS = {
+    r"sqs:": "CallbackQueues",
+    r"elasticmapreduce:|events:": "EmrSteps",
+    r"sagemaker:\w*AutoML": "AutoMLSteps",
+}
 _ACTION = re.compile(r"not authorized to perform:? \[?([\w-]+:\w+)")
 
 
@@ -37,6 +43,9 @@ def denied(text: str, project: Project, role: str) -> str:
     for pattern, parameter in _PARAMETERS.items():
         if re.match(pattern, action):
             return f"Set the parameter {parameter} of the stack of infra/gitlab-oidc.yml: it grants {action} to {role}."
+    for pattern, parameter in _STEP_PARAMETERS.items():
+        if re.match(pattern, action):
+            return f"Set the parameter {parameter} of the stack of infra/steps.yml: it grants {action} to {role}."
     if action.startswith("s3:") or re.search(r"PutObject|GetObject|HeadObject|s3://|Failed to upload", text):
         return f"{_places(project)} Whose right is missing: {role}."
     if action:

@@ -28,7 +28,7 @@ def run(arguments: Namespace) -> None:
 
     from ci_scripts import errors, job, settings
     from ci_scripts.aws import Aws
-    from ci_scripts.run_pipeline import calls, definition
+    from ci_scripts.run_pipeline import calls, definition, step_kinds
     from ci_scripts.run_pipeline.run import Compiled, execute
 
     # Any branch can be checked by a merge request: a role of its own may read, and change nothing.
@@ -47,6 +47,8 @@ def run(arguments: Namespace) -> None:
             job.say(seen.summary())
         parsed = definition.parse(text)
         definition.check_parameters(parsed, options.parameters)
+        if not options.merge_request:
+            step_kinds.require_allowed(definition.steps(parsed), settings.value(os.environ, step_kinds.ALLOWED))
         job.say(f"pipeline {project.pipeline}: {', '.join(definition.steps(parsed))} ({len(text)} bytes)")
         parameters = definition.parameter_values(parsed, options.parameters)
         elsewhere = definition.registered_elsewhere(parsed, parameters, project.model_package_group)

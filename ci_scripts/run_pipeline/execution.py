@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ci_scripts import aws_errors, errors, job
-from ci_scripts.run_pipeline import advice
+from ci_scripts.run_pipeline import advice, step_kinds
 from ci_scripts.run_pipeline.progress import Step, changes, failed, view
 from ci_scripts.settings import Project
 
@@ -161,7 +161,10 @@ def require_success(result: Result, project: Project, *, causes: Mapping[str, st
         "CompletedWithFailures": errors.PipelineExecutionIncomplete,
     }.get(result.status, errors.PipelineExecutionFailed)
     steps = list(result.steps.values())
-    whys = [f"step {each.name}: {_why(each.reason, causes.get(each.name, ''))}" for each in failed(steps)]
+    whys = [
+        f"step {each.name}: {_why(each.reason, causes.get(each.name, ''))}{step_kinds.failed(each)}"
+        for each in failed(steps)
+    ]
     why = "; ".join(whys) or result.reason or "no reason given"
     text = f"pipeline execution {result.arn} ended as {result.status}: {why}"
     if over := aws_errors.over_quota(f"{result.reason} {why}", project.region):

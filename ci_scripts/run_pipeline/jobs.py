@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ci_scripts import job
+from ci_scripts.run_pipeline import step_kinds
 from ci_scripts.run_pipeline.progress import Step
 from ci_scripts.s3_location import Location
 
@@ -31,11 +32,14 @@ _LOG_GROUPS = {
     "training-job": "/aws/sagemaker/TrainingJobs",
     "transform-job": "/aws/sagemaker/TransformJobs",
 }
+_TUNING_JOB = "hyper-parameter-tuning-job"
 
 
 def log_place(job_arn: str) -> tuple[str, str] | None:
     """Log group of a SageMaker job and the prefix of its streams (one for each instance); None if it has no log."""
     kind, _, name = job_arn.rpartition(":")[2].partition("/")
+    if kind == _TUNING_JOB:  # its training jobs are named after it
+        return _LOG_GROUPS["training-job"], f"{name}-"
     return (_LOG_GROUPS[kind], f"{name}/") if kind in _LOG_GROUPS else None
 
 
@@ -71,8 +75,9 @@ def show_log(logs: CloudWatchLogsClient, step: Step) -> list[str]:
 
     place = log_place(step.job_arn)
     if place is None:
-        if step.job_arn:  # a tuning or AutoML job
-            job.say(f"step {step.name} has no log of its own, only the jobs that it started: {step.job_arn}")
+        if what := step_kinds.ran_as(step):
+            where = step_kinds.log_place(step)
+            job.say(f"step {step.name} failed as {what}; " + (f"its log: {where}" if where else "it has no log"))
         return []
     lines, instead = [], "(the job wrote no log)"
     try:

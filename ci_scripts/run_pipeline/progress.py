@@ -20,6 +20,14 @@ _JOBS = {
 }
 
 
+# Types whose definition names what they work with: the metadata, its member, and where the definition has it.
+_DEFINED = {
+    "Lambda": ("Lambda", "Arn", "FunctionArn"),
+    "Callback": ("Callback", "SqsQueueUrl", "SqsQueueUrl"),
+    "EMR": ("EMR", "ClusterId", "ClusterId"),
+}
+
+
 class Step(NamedTuple):
     """A step of a pipeline execution, as ListPipelineExecutionSteps tells it."""
 
@@ -57,7 +65,8 @@ def view(rows: Iterable[Mapping[str, Any]], defined: Mapping[str, Mapping[str, A
 
 
 def _step(row: Mapping[str, Any], defined: Mapping[str, Mapping[str, Any]]) -> Step:
-    name, metadata = row["StepName"], row.get("Metadata", {})
+    name = row["StepName"]
+    metadata = row.get("Metadata") or _of_definition(defined.get(name, {}))
     started, ended = row.get("StartTime"), row.get("EndTime")
     index = row.get("IterationContext", {}).get("Index")  # a step in a loop appears once for each turn
     return Step(
@@ -69,6 +78,13 @@ def _step(row: Mapping[str, Any], defined: Mapping[str, Mapping[str, Any]]) -> S
         source=str(row.get("CacheHitResult", {}).get("SourcePipelineExecutionArn", "")),
         metadata=metadata,
     )
+
+
+def _of_definition(step: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a step works with by its definition, as metadata, for one that failed before it had any of its own."""
+    kind, member, key = _DEFINED.get(str(step.get("Type")), ("", "", ""))
+    content = step.get(key)
+    return {kind: {member: content}} if isinstance(content, str) else {}
 
 
 def changes(before: Mapping[str, Step], after: Mapping[str, Step]) -> list[Step]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from ci_scripts import console, job, text
 from ci_scripts.run_pipeline.condition import Condition, words
@@ -41,11 +42,15 @@ def write(
     packages: Sequence[str],
     conditions: Mapping[str, Sequence[Condition]],
     verdict: str,
+    remarks: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """All reports of an execution that has ended; `verdict` is the sentence that the job log ends with."""
+    """All reports of an execution that has ended; `verdict` is the sentence that the job log ends with.
+
+    `remarks`: by step name, what there is to say of a step that neither failed nor was taken from the cache.
+    """
     write_links(region, result.arn, result.steps, packages)
     job.write_metrics(metrics(result.steps, conditions))
-    job.write_summary(summary(result, conditions, verdict))
+    job.write_summary(summary(result, conditions, verdict, remarks))
 
 
 def metrics(steps: Mapping[str, Step], conditions: Mapping[str, Sequence[Condition]]) -> dict[str, float]:
@@ -79,12 +84,19 @@ def error_name(path: str) -> str:
     return metric_name(path).replace("measured_", "standard_error_", 1)
 
 
-def summary(result: Result, conditions: Mapping[str, Sequence[Condition]], verdict: str) -> list[str]:
+def summary(
+    result: Result,
+    conditions: Mapping[str, Sequence[Condition]],
+    verdict: str,
+    remarks: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
     """The result in Markdown."""
     lines = [f"## Pipeline execution: {result.status}", "", text.cell(verdict), "", text.code(result.arn), ""]
     lines += ["| Step | Type | Status | Duration | |", "|---|---|---|---:|---|"]
     for name, step in result.steps.items():
-        held = f"{step.outcome}: {words(conditions[name])}" if name in conditions else step.reason or taken(step)
+        held = step.reason or taken(step) or remarks.get(name, "")
+        if name in conditions:
+            held = f"{step.outcome}: {words(conditions[name])}"
         lines.append(f"| {text.cell(name)} | {step.kind} | {step.status} | {duration(step)} | {text.cell(held)} |")
     return lines
 

@@ -21,10 +21,12 @@ from ci_scripts.run_pipeline import (
     jobs,
     progress,
     report,
+    step_kinds,
     upsert,
 )
 from ci_scripts.run_pipeline.condition import Condition
 from ci_scripts.run_pipeline.execution import Result
+from ci_scripts.run_pipeline.job_facts import tuned
 from ci_scripts.run_pipeline.progress import Step
 from ci_scripts.settings import Project
 
@@ -92,7 +94,7 @@ def _follow(aws: Aws, project: Project, pipeline: Compiled, arn: str, poll_secon
     width = max(map(len, defined))
 
     def tell(elapsed: float, step: Step, steps: Mapping[str, Step]) -> None:
-        remark = step.reason or progress.taken(step)
+        remark = step.reason or progress.taken(step) or tuned(aws.sagemaker, step) or step_kinds.remark(step)
         if step.outcome and step.name in defined:
             read = partial(jobs.read_property_file, aws.sagemaker, aws.s3, defined, steps)
             conditions[step.name] = condition.explain(defined[step.name], parameters, read)
@@ -113,7 +115,8 @@ def _finish(
     if result.status == "Succeeded" and not packages and not definition.registers(pipeline.definition):
         packages = _registered_by_code(aws.sagemaker, project, result)
     verdict = conclusion(result, packages, conditions)
-    report.write(project.region, result, packages, conditions, verdict)
+    remarks = {step.name: tuned(aws.sagemaker, step) or step_kinds.remark(step) for step in steps}
+    report.write(project.region, result, packages, conditions, verdict, remarks)
     if project.merge_request:
         merge_request.comment(
             in_merge_request.told(project, pipeline.definition, pipeline.parameters, conditions, verdict)

@@ -17,7 +17,15 @@ LACKED: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "iam" / "
 KINDS = sorted(
     {
         resource["Type"]
-        for name in ("project.yml", "trigger.yml", "gitlab-oidc.yml", "hosting.yml", "drift.yml", "merge-requests.yml")
+        for name in (
+            "project.yml",
+            "trigger.yml",
+            "gitlab-oidc.yml",
+            "steps.yml",
+            "hosting.yml",
+            "drift.yml",
+            "merge-requests.yml",
+        )
         for resource in cfn_yaml.load(str(INFRA / name))["Resources"].values()
         if not resource["Type"].startswith("Custom::")
     }

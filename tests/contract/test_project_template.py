@@ -117,10 +117,12 @@ def test_every_parameter_of_the_roles_and_the_trigger_is_passed_on_or_does_not_c
         "hosting.yml": set(),
         "drift.yml": set(),
         "merge-requests.yml": {"Audience"},
+        "steps.yml": set(),
         "trigger.yml": {"GitLabRef"},
     }
     stacks = {
         "Roles": "gitlab-oidc.yml",
+        "Steps": "steps.yml",
         "Hosting": "hosting.yml",
         "Drift": "drift.yml",
         "MergeRequests": "merge-requests.yml",
@@ -148,6 +150,7 @@ def test_what_grants_more_than_its_own_project_is_chosen_from_what_the_platform_
             ["role/a", "arn:aws:iam::123456789012:user/a", "arn:aws:iam::123456789012:role/a,"],
         ),
         ("NotificationTopics", ["", "abalone-*", "a,b-*"], ["a b", "a*b", "a,", "*"]),
+        ("CallbackQueues", ["", "abalone-*", "a,b-*"], ["a b", "a*b", "a,", "*", "a.fifo"]),
         ("ReadableParameters", ["", "mlops/abalone/*", "a,b/c*"], ["/mlops", "a//b", "a b", "*"]),
     ],
 )
@@ -157,7 +160,7 @@ def test_what_projects_may_choose_has_the_form_that_the_roles_take(
     pattern = product["Parameters"][parameter]["AllowedPattern"]
     assert [value for value in good if not re.fullmatch(pattern, value)] == []
     assert [value for value in bad if re.fullmatch(pattern, value)] == []
-    theirs = load("gitlab-oidc.yml")["Parameters"] | load("hosting.yml")["Parameters"]
+    theirs = load("gitlab-oidc.yml")["Parameters"] | load("hosting.yml")["Parameters"] | load("steps.yml")["Parameters"]
     own = theirs[parameter.removesuffix("s") if "Role" in parameter else parameter]
     for value in good:  # each of the list is one of theirs
         assert [each for each in value.split(",") if not re.fullmatch(own["AllowedPattern"], each)] == []

@@ -23,11 +23,16 @@ FUNCTION_ROLE = "arn:aws:iam::123456789012:role/abalone-functions"
 ANNOUNCEMENTS = f"arn:aws:sns:{REGION}:{ACCOUNT}:announcements"
 ADMITTED = [
     *("--input-bucket", "our-own-data", "--tuning-steps", "true", "--lambda-functions", "abalone-*"),
+    *("--callback-queues", "abalone-*", "--emr-steps", "true", "--automl-steps", "true"),
     *("--lambda-role", FUNCTION_ROLE, "--readable-parameters", "mlops/abalone/*"),
     *("--notification-topics", "abalone-*", "--vpc-hosting", "true"),
     *("--announcement-topic", ANNOUNCEMENTS),
 ]
 """What `sagemaker-ci bootstrap` is told that projects may choose."""
+OPTIONAL = (
+    *("tune", "tell-of-tuning", "call-functions", "make-functions", "read-parameters"),
+    *("ask-by-queue", "run-emr-steps", "run-automl"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,9 @@ def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
         "TuningSteps": "true",
         "LambdaFunctions": "abalone-*",
         "LambdaRoleArn": FUNCTION_ROLE,
+        "CallbackQueues": "abalone-*",
+        "EmrSteps": "true",
+        "AutoMLSteps": "true",
         "ReadableParameters": "mlops/abalone/*",
         "TrainInMergeRequests": "true",
         "CompareWithProd": "true",
@@ -114,7 +122,7 @@ def optional_policies(world: World) -> set[str]:
     iam = world.aws("iam")
     names = [each["RoleName"] for each in iam.list_roles()["Roles"] if each["RoleName"].startswith(STACK)]
     policies = {policy for name in names for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]}
-    return policies & {"tune", "call-functions", "make-functions", "read-parameters"}
+    return policies & {*OPTIONAL}
 
 
 class Holders(NamedTuple):
@@ -195,6 +203,7 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     role = found["MERGE_REQUEST_PIPELINE_ROLE_ARN", "*"]
     assert "-MergeRequests-" in role.value
     assert not role.protected
+    assert found["ALLOWED_STEPS", "*"].value.endswith("Tuning,Lambda,Callback,EMR,AutoML")
     key = found["AWS_SECRET_ACCESS_KEY", "*"]
     assert (key.masked, key.protected) == (True, True)
     assert len(build.commits.list(get_all=True)) == 1  # what is in a repository is its owners'
@@ -209,7 +218,7 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     groups = world.aws("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/sagemaker-")["logGroups"]
     assert {each["retentionInDays"] for each in groups} == {30}
 
-    assert optional_policies(world) == {"tune", "call-functions", "make-functions", "read-parameters"}
+    assert optional_policies(world) == {*OPTIONAL}
 
     stacks = [STACK, *nested(world)]
     holders = give_policies_to_people(world, stacks)

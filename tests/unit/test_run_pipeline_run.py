@@ -291,9 +291,15 @@ def test_the_log_of_a_check_is_that_of_its_processing_job(kind: str) -> None:
     assert jobs.log_place(step.job_arn) == ("/aws/sagemaker/ProcessingJobs", "pipelines-x1-Check-abc/")
 
 
-def test_a_tuning_job_has_no_log_of_its_own_and_names_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_of_a_tuning_job_is_that_of_its_training_jobs() -> None:
     arn = "arn:aws:sagemaker:eu-west-1:123456789012:hyper-parameter-tuning-job/x"
-    step = view(row("Tune", "Failed", Metadata={"TuningJob": {"Arn": arn}}))["Tune"]
+    assert jobs.log_place(arn) == ("/aws/sagemaker/TrainingJobs", "x-")
+
+
+def test_a_step_that_is_no_job_names_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function:notify"
+    step = view(row("Notify", "Failed", Metadata={"Lambda": {"Arn": arn}}))["Notify"]
     nobody: Any = None
     assert not jobs.show_log(nobody, step)
-    assert capsys.readouterr().out == f"step Tune has no log of its own, only the jobs that it started: {arn}\n"
+    told = "step Notify failed as Lambda function notify; its log: CloudWatch Logs, /aws/lambda/notify"
+    assert capsys.readouterr().out == f"{told}\n"
