@@ -318,6 +318,20 @@ class StepKindNotAllowed(SagemakerCiError):
     hint = "Set the parameters of infra/gitlab-oidc.yml and infra/steps.yml that grant them."
 
 
+class UnknownStep(SagemakerCiError):
+    """The pipeline has no step of the name from which it is to run."""
+
+    code = "SMCI-321"
+    hint = "Correct `from_step` (--from-step), or leave it empty to run the whole pipeline."
+
+
+class NoReferenceExecution(SagemakerCiError):
+    """The pipeline is to run from one step on, and there is no execution to take the outputs of the others from."""
+
+    code = "SMCI-322"
+    hint = "Run the whole pipeline once: leave `from_step` (--from-step) empty."
+
+
 # --- 4xx: model registry and stage configurations ------------------------------------------------------------------
 
 

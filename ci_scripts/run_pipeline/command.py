@@ -28,7 +28,7 @@ def run(arguments: Namespace) -> None:
 
     from ci_scripts import errors, job, settings
     from ci_scripts.aws import Aws
-    from ci_scripts.run_pipeline import calls, definition, step_kinds
+    from ci_scripts.run_pipeline import calls, definition, selection, step_kinds
     from ci_scripts.run_pipeline.run import Compiled, execute
 
     # Any branch can be checked by a merge request: a role of its own may read, and change nothing.
@@ -47,6 +47,7 @@ def run(arguments: Namespace) -> None:
             job.say(seen.summary())
         parsed = definition.parse(text)
         definition.check_parameters(parsed, options.parameters)
+        selected = selection.from_step(parsed, options.from_step) if options.from_step else []
         if not options.merge_request:
             step_kinds.require_allowed(definition.steps(parsed), settings.value(os.environ, step_kinds.ALLOWED))
         job.say(f"pipeline {project.pipeline}: {', '.join(definition.steps(parsed))} ({len(text)} bytes)")
@@ -57,7 +58,7 @@ def run(arguments: Namespace) -> None:
         if elsewhere and options.merge_request:
             raise errors.RegistersElsewhere("; ".join(elsewhere))
     job.raise_if_cancelled()  # the consumer's code may have swallowed it
-    compiled = Compiled(text, parsed, definition.without_cache(parsed, options.parameters, job.current()))
+    compiled = Compiled(text, parsed, definition.without_cache(parsed, options.parameters, job.current()), selected)
     if options.check:
         _check(aws, project, role, compiled, [*elsewhere, *seen.told()])
     else:

@@ -26,6 +26,8 @@ class Options(NamedTuple):
     parameters: dict[str, str]
     check: bool
     merge_request: bool = False
+    from_step: str = ""
+    """The step from which the pipeline runs; empty for all of it."""
     upload_places: tuple[str, ...] = ()
     """S3 URIs, each with a slash at its end, below which the training job may write beside the project's own."""
 
@@ -63,6 +65,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=[],
         metavar="NAME=VALUE",
         help="value of a pipeline parameter for this execution; repeatable [SMCI_PIPELINE_PARAMETERS, a JSON object]",
+    )
+    settings.add_option(
+        parser,
+        "--from-step",
+        "SMCI_FROM_STEP",
+        "run this step and everything after it alone; what they need is taken from the last execution that succeeded",
+        default="",
+        metavar="NAME",
     )
     settings.add_option(
         parser,
@@ -126,6 +136,7 @@ def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
         parameters=parameters,
         check=check,
         merge_request=arguments.merge_request,
+        from_step=arguments.from_step.strip(),
         upload_places=_places(environ),
     )
 

@@ -39,8 +39,11 @@ class Step(NamedTuple):
     reason: str
     """Why it failed; one line, empty if it did not."""
     source: str
-    """The ARN of the execution whose run of the step was taken (step caching); empty if the step ran."""
+    """The ARN of the execution whose run of the step was taken, by step caching or because the step was not selected;
+    empty if it ran."""
     metadata: Mapping[str, Any]
+    selected: bool = True
+    """Whether the execution was to run the step; what others need of it is taken from another execution if not."""
 
     @property
     def job_arn(self) -> str:
@@ -65,7 +68,7 @@ def view(rows: Iterable[Mapping[str, Any]], defined: Mapping[str, Mapping[str, A
 
 
 def _step(row: Mapping[str, Any], defined: Mapping[str, Mapping[str, Any]]) -> Step:
-    name = row["StepName"]
+    name, reused = row["StepName"], row.get("SelectiveExecutionResult", {})
     metadata = row.get("Metadata") or _of_definition(defined.get(name, {}))
     started, ended = row.get("StartTime"), row.get("EndTime")
     index = row.get("IterationContext", {}).get("Index")  # a step in a loop appears once for each turn
@@ -75,8 +78,9 @@ def _step(row: Mapping[str, Any], defined: Mapping[str, Mapping[str, Any]]) -> S
         status=row["StepStatus"],
         seconds=(ended - started).total_seconds() if started and ended else None,
         reason=" ".join((row.get("FailureReason") or metadata.get("Fail", {}).get("ErrorMessage", "")).split()),
-        source=str(row.get("CacheHitResult", {}).get("SourcePipelineExecutionArn", "")),
+        source=str((reused or row.get("CacheHitResult", {})).get("SourcePipelineExecutionArn", "")),
         metadata=metadata,
+        selected=not reused,
     )
 
 
@@ -99,7 +103,9 @@ def row(elapsed: float, step: Step, width: int, remark: str = "") -> str:
 
 
 def duration(step: Step) -> str:
-    """How long a step took, in a table; `cached` for one that was taken from an earlier execution."""
+    """How long a step took, in a table; `cached` or `reused` for one that was taken from an earlier execution."""
+    if not step.selected:
+        return "reused"
     return "cached" if step.source else clock(step.seconds) if step.seconds is not None else ""
 
 

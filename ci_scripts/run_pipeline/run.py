@@ -21,6 +21,7 @@ from ci_scripts.run_pipeline import (
     jobs,
     progress,
     report,
+    selection,
     step_kinds,
     upsert,
 )
@@ -52,6 +53,8 @@ class Compiled(NamedTuple):
     text: str
     definition: Mapping[str, Any]
     parameters: Mapping[str, str]
+    selected: list[str] = []  # noqa: RUF012 - nobody changes it
+    """The steps that run; empty for all of them."""
 
 
 def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seconds: float) -> None:
@@ -71,6 +74,8 @@ def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seco
                 registry.create_group(sagemaker, project.model_package_group, about, project.tags())
             state, version = upsert.upsert(sagemaker, aws.s3, project, role, pipeline.text)
             request["PipelineVersionId"] = version  # the newest one may be another job's by now
+            if pipeline.selected:
+                request["SelectiveExecutionConfig"] = _selection(sagemaker, project, pipeline)
             job.say(f"pipeline {project.pipeline} {state}, version {version}")
             arn = execution.start(sagemaker, request)
         report.write_links(project.region, arn, {}, [])
@@ -85,6 +90,14 @@ def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seco
             outcome = execution.stop(sagemaker, arn, request)
         raise JobCancelled(f"{cancelled}; {outcome}") from cancelled
     _finish(aws, project, pipeline, where, result, conditions)
+
+
+def _selection(sagemaker: SageMakerClient, project: Project, pipeline: Compiled) -> dict[str, Any]:
+    config = selection.configuration(sagemaker, project.pipeline, pipeline.definition, pipeline.selected)
+    source = str(config.get("SourcePipelineExecutionArn", ""))
+    taken = f"; what they need is of execution {source.rpartition('/')[2]}" if source else ""
+    job.say(f"running {', '.join(pipeline.selected)} alone{taken}")
+    return config
 
 
 def _follow(aws: Aws, project: Project, pipeline: Compiled, arn: str, poll_seconds: float) -> tuple[Result, Conditions]:

@@ -23,7 +23,7 @@ from moto.sagemaker.models import sagemaker_backends
 
 from sandbox.aws.access import identity
 from sandbox.aws.ground import ACCOUNT
-from sandbox.aws.sagemaker import definition, step_cache
+from sandbox.aws.sagemaker import definition, selection, step_cache
 from sandbox.aws.sagemaker.definition import Json, Unresolved
 from sandbox.aws.sagemaker.jobfiles import split
 from sandbox.aws.sagemaker.steps import ACTIONS, Call, StepFailed, stop_job
@@ -47,9 +47,15 @@ class Step:
         self.properties: Json = {}
         self.cache_key: str | None = None
         self.source: str | None = None  # the execution whose run of the step this one takes
+        self.reused: str | None = None  # the same, for a step that was not selected
 
     def end(self, status: str, reason: str | None = None) -> None:
         self.status, self.failure_reason, self.end_time = status, reason, utcnow()
+
+    def take(self, earlier: Step, arn: str) -> None:
+        """Stand for a step of another execution, which is not run again."""
+        self.metadata, self.properties, self.reused = earlier.metadata, earlier.properties, arn
+        self.end("Succeeded")
 
     end_time: datetime | None
 
@@ -57,7 +63,10 @@ class Step:
 class Execution:
     """One execution of a pipeline; `changed` guards its state and wakes whoever waits for it."""
 
-    def __init__(self, pipeline: Any, version: int, text: str, arn: str, request: Json) -> None:
+    def __init__(
+        self, pipeline: Any, version: int, text: str, arn: str, request: Json, source: Execution | None = None
+    ) -> None:
+        """`source` is the execution from which a selective one takes what its steps need of others."""
         self.arn, self.id, self.pipeline_arn = arn, arn.rpartition("/")[2], pipeline.arn
         self.pipeline_name, self.role_arn = pipeline.pipeline_name, pipeline.role_arn
         self.region = arn.split(":")[3]
@@ -69,6 +78,11 @@ class Execution:
         limit = request.get("ParallelismConfiguration") or pipeline.parallelism_configuration or {}
         self.parallel = limit.get("MaxParallelExecutionSteps", _PARALLEL_STEPS)
         self.steps: dict[str, Step] = {}
+        self.selected = selection.selected(request.get("SelectiveExecutionConfig"))
+        if source is not None:
+            for name in selection.before(self.document, self.selected):
+                self.steps[name] = Step(name, source.steps[name].document)
+                self.steps[name].take(source.steps[name], source.arn)
         self._siblings = pipeline.pipeline_executions
         self.start_time = utcnow()
         self.display_name = f"execution-{int(time.time() * 1000)}"
@@ -143,7 +157,8 @@ class Execution:
         return [
             step
             for step, condition, branch in definition.walk(self.document)
-            if now.get(step["Name"], "Starting") == "Starting"
+            if (not self.selected or step["Name"] in self.selected)
+            and now.get(step["Name"], "Starting") == "Starting"
             and needs[step["Name"]] <= succeeded
             and (not condition or self._chosen(condition) == branch)
         ]

@@ -20,7 +20,7 @@ from moto.sagemaker.models import FakePipeline
 from moto.sagemaker.responses import SageMakerResponse
 from moto.sagemaker.utils import arn_formatter
 
-from sandbox.aws.sagemaker import definition
+from sandbox.aws.sagemaker import definition, selection
 from sandbox.aws.sagemaker.executions import Execution, Step
 
 
@@ -181,7 +181,9 @@ def start_pipeline_execution(self: Any) -> dict[str, Any]:
         execution_id = "".join(random.choices(string.ascii_lowercase + string.digits, k=12))  # noqa: S311
         arn = f"{pipeline.arn}/execution/{execution_id}"
         version = _version(self, pipeline)
-        execution = Execution(pipeline, version, pipeline.versions[version - 1].text, arn, dict(self.params))
+        text = pipeline.versions[version - 1].text
+        source = selection.check(definition.parse(text), self._get_param("SelectiveExecutionConfig"), pipeline)
+        execution = Execution(pipeline, version, text, arn, dict(self.params), source)
         pipeline.tokens[token] = arn
         pipeline.pipeline_executions[arn] = execution
         pipeline.last_execution_time = execution.start_time
@@ -225,6 +227,7 @@ def describe_pipeline_execution(self: Any) -> dict[str, Any]:
         "CreationTime": execution.start_time,
         "LastModifiedTime": execution.last_modified_time,
         "ParallelismConfiguration": execution.request.get("ParallelismConfiguration"),
+        "SelectiveExecutionConfig": execution.request.get("SelectiveExecutionConfig"),
     }
 
 
@@ -264,6 +267,7 @@ def _step(step: Step) -> dict[str, Any]:
         "FailureReason": step.failure_reason,
         "Metadata": step.metadata,
         "CacheHitResult": {"SourcePipelineExecutionArn": step.source} if step.source else None,
+        "SelectiveExecutionResult": {"SourcePipelineExecutionArn": step.reused} if step.reused else None,
     }
     return {key: value for key, value in row.items() if value is not None}
 
