@@ -332,6 +332,13 @@ class NoReferenceExecution(SagemakerCiError):
     hint = "Run the whole pipeline once: leave `from_step` (--from-step) empty."
 
 
+class FilesNotRemoved(SagemakerCiError):
+    """S3 keeps files of a merge request's training that were to be removed; each is named with S3's reason."""
+
+    code = "SMCI-323"
+    hint = "Let the role AWS_MERGE_REQUEST_ROLE_ARN delete them, as infra/merge-requests.yml does, and retry the job."
+
+
 # --- 4xx: model registry and stage configurations ------------------------------------------------------------------
 
 

@@ -71,6 +71,24 @@ def comment(lines: Sequence[str], environ: Mapping[str, str] = os.environ) -> No
         job.say(f"warning: no comment in the merge request: {error}; {job.REPORTS}/summary.md holds the same")
 
 
+def state(environ: Mapping[str, str] = os.environ) -> str:
+    """`opened`, `closed`, `merged` or `locked`; empty outside a merge request and where no token may see it."""
+    request, token = environ.get("CI_MERGE_REQUEST_IID", ""), environ.get(TOKEN, "")
+    if not (request and token):
+        return ""
+
+    from ci_scripts import gitlab
+
+    try:
+        client = gitlab.connect(environ.get("CI_API_V4_URL", ""), token=token, environ=environ)
+        with gitlab.asking():
+            project = client.projects.get(environ.get("CI_MERGE_REQUEST_PROJECT_ID", ""), lazy=True)
+            return str(project.mergerequests.get(request).state)
+    except (errors.SagemakerCiError, AttributeError, TypeError, ValueError) as error:
+        job.say(f"whether the merge request is still open cannot be seen: {error}")
+        return ""
+
+
 def of_default_branch(path: str, environ: Mapping[str, str] = os.environ, job_name: str = "") -> bytes | None:
     """A file, named below the model's folder, that a job left in the default branch's newest successful pipeline.
 

@@ -29,7 +29,7 @@ def run(arguments: Namespace) -> None:
 
     from ci_scripts import job
     from ci_scripts.aws import Aws
-    from ci_scripts.cleanup.removal import remove
+    from ci_scripts.merge_request_removal import remove
 
     aws = Aws(project.region)
     job.say(str(aws.log_in(settings.MERGE_REQUEST_ROLE)))

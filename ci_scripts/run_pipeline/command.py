@@ -28,6 +28,7 @@ def run(arguments: Namespace) -> None:
 
     from ci_scripts import errors, job, settings
     from ci_scripts.aws import Aws
+    from ci_scripts.merge_request_removal import remove_if_closed
     from ci_scripts.run_pipeline import calls, definition, selection, step_kinds
     from ci_scripts.run_pipeline.run import Compiled, execute
 
@@ -61,8 +62,17 @@ def run(arguments: Namespace) -> None:
     compiled = Compiled(text, parsed, definition.without_cache(parsed, options.parameters, job.current()), selected)
     if options.check:
         _check(aws, project, role, compiled, [*elsewhere, *seen.told()])
-    else:
+        return
+    try:
         execute(aws, project, role, compiled, poll_seconds)
+    except errors.JobCancelled:
+        raise
+    except errors.SagemakerCiError:
+        if options.merge_request:
+            remove_if_closed(aws, project, poll_seconds)
+        raise
+    if options.merge_request:
+        remove_if_closed(aws, project, poll_seconds)
 
 
 def _compiled(project: Project, role: str, options: Options, seen: Seen) -> str:

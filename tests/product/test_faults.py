@@ -70,6 +70,7 @@ def scenario(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
         ("cleanup", Fault("sagemaker.DeletePipeline", 0, "kill after")),
         ("cleanup", Fault("sagemaker.DeleteModelPackage", 0, "kill after")),
         ("cleanup", Fault("sagemaker.DeleteModelPackageGroup", 0, "burst")),
+        ("cleanup", Fault("s3.POST bucket", 0, "kill after")),
         ("run-pipeline-create", Fault("sagemaker.CreatePipeline", 0, "reset")),
         ("run-pipeline-create", Fault("sagemaker.StartPipelineExecution", 0, "cancel")),
         ("run-pipeline-create", Fault("sagemaker.StartPipelineExecution", 0, "cancel before")),

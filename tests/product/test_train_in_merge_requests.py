@@ -23,12 +23,12 @@ CLEANUP = f"{IN_MERGE_REQUEST}-cleanup"
 DEVELOPER = 30
 
 
-def configuration(mse: float) -> str:
-    """A repository whose models have this error."""
+def configuration(mse: float, prepare: str = "true") -> str:
+    """A repository whose models have this error, and what its first step runs."""
     measure = f'echo \'{{"metrics": {{"mse": {mse}}}}}\' > /opt/ml/processing/report/evaluation.json'
     inputs = {
         "image": f"$CI_REGISTRY/{COMPONENTS}/deploy:{__version__}",  # nothing here needs the SDK
-        "pipeline_kwargs": json.dumps({"evaluate": measure}),
+        "pipeline_kwargs": json.dumps({"evaluate": measure, "prepare": prepare}),
         "train_in_merge_requests": True,
         "merge_request_parameters": '{"MseThreshold": 5.5}',
         "artifacts_access": "all",
@@ -44,9 +44,9 @@ class Training(NamedTuple):
     aws: Aws
     project: Project
 
-    def open(self, branch: str, mse: float) -> Any:
+    def open(self, branch: str, mse: float, prepare: str = "true") -> Any:
         self.repository.branches.create({"branch": branch, "ref": "main"})
-        commit(self.repository, {".gitlab-ci.yml": configuration(mse)}, branch)
+        commit(self.repository, {".gitlab-ci.yml": configuration(mse, prepare)}, branch)
         request = {"source_branch": branch, "target_branch": "main", "title": branch}
         return self.repository.mergerequests.create(request)
 
@@ -138,3 +138,15 @@ def test_two_merge_requests_and_the_default_branch_train_at_once_and_do_not_meet
     settled(repository, repository.pipelines.list(ref="main")[0], seconds=120)
     assert training.left() == {"pipelines": [group], "groups": [group], "folders": []}
     assert len(training.packages(group)) == 3
+
+
+def test_a_merge_request_that_is_closed_while_its_first_training_runs_leaves_nothing(training: Training) -> None:
+    request = training.open("hasty", 4.0, "sleep 5")
+    name = f"{training.project.group}-mr-{request.iid}"
+    wait_for(lambda: name in training.left()["pipelines"], "the merge request's own pipeline", 60)
+    request.state_event = "close"
+    request.save()
+    pipeline = training.done(request)
+    assert statuses(pipeline)[IN_MERGE_REQUEST] == "success", training.logs(pipeline)
+    assert "it was closed meanwhile" in log_of(training.repository, pipeline, IN_MERGE_REQUEST)
+    assert training.left() == {"pipelines": [training.project.group], "groups": [training.project.group], "folders": []}

@@ -14,6 +14,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
+from xml.sax.saxutils import unescape
 
 from moto.core.exceptions import HTTPException, ServiceException
 from moto.core.responses import ActionResult, BaseResponse
@@ -60,7 +61,8 @@ class Caller(NamedTuple):
     policies: list[Any]
 
 
-_KEYS = re.compile(r"<Key>([^<]*)</Key>")  # of DeleteObjects, which asks for each object
+_OBJECTS = re.compile(r"<Object>(.*?)</Object>", re.DOTALL)  # of DeleteObjects, which asks for each object
+_KEY = re.compile(r"<Key>([^<]*)</Key>")
 
 
 def _text(body: Any) -> str:
@@ -87,10 +89,16 @@ def install() -> None:
 
     def guarded_s3(self: Any, bucket_name: str | None = None, key_name: str | None = None) -> None:
         place = f"{bucket_name or '*'}/{key_name}" if key_name else (bucket_name or "*")
-        keys = _KEYS.findall(_text(self.body)) if bucket_name and "delete" in self.querystring else []
+        objects = _OBJECTS.findall(_text(self.body)) if bucket_name and "delete" in self.querystring else []
         try:
-            for each in [f"{bucket_name}/{key}" for key in keys] or [place]:
-                authorize(self, "s3", f"arn:aws:s3:::{each}" if bucket_name else "*")
+            for each in objects:
+                # An object with a version asks for another action: whoever may delete may not make it forgotten.
+                # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+                version = "Version" if "<VersionId>" in each else ""
+                keys = [unescape(key) for key in _KEY.findall(each)]
+                authorize(self, "s3", f"arn:aws:s3:::{bucket_name}/{''.join(keys)}", f"DeleteObject{version}")
+            if not objects:
+                authorize(self, "s3", f"arn:aws:s3:::{place}" if bucket_name else "*")
         except Refused as refused:
             raise _s3_error(refused) from refused
         refusals.check(self, bucket_name, key_name)
@@ -124,9 +132,9 @@ def _s3_error(refused: Refused) -> HTTPException:
     return S3AccessDeniedError() if refused.code == "AccessDeniedException" else S3InvalidAccessKeyIdError()
 
 
-def authorize(response: Any, service: str, resource: str) -> None:
-    """Raises Refused unless the caller may make this call."""
-    service, operation = _SERVICES.get(service, service), response._get_action()
+def authorize(response: Any, service: str, resource: str, operation: str = "") -> None:
+    """Raises Refused unless the caller may make this call, or this `operation`, which is a part of it."""
+    service, operation = _SERVICES.get(service, service), operation or response._get_action()
     action = _ACTIONS.get(f"{service}:{operation}", f"{service}:{operation}")
     if service == "s3" and (setting := _bucket_setting(response)):
         action = setting

@@ -1,6 +1,7 @@
 """What a merge request's training leaves in AWS, and its removal: executions, pipeline, model packages, files.
 
-Called by command.py. Every step can be repeated, and takes what an earlier run has left.
+Called by `cleanup`, and by `run-pipeline` in a merge request that was closed while it trained. Every step can be
+repeated, and takes what an earlier run has left.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ci_scripts import job, registry
+from ci_scripts import job, merge_request, registry
 from ci_scripts.aws import Aws
-from ci_scripts.errors import NoMergeRequest
+from ci_scripts.errors import FilesNotRemoved, NoMergeRequest
 from ci_scripts.settings import Project
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
     from mypy_boto3_sagemaker import SageMakerClient
 
 _RUNNING = ("Executing", "Stopping")
+_MOST_OBJECTS = 1000  # in one request
+_SHOWN = 5  # of what S3 refused
 
 
 def remove(aws: Aws, project: Project, poll_seconds: float) -> Iterator[str]:
@@ -71,13 +75,39 @@ def _model_packages(sagemaker: SageMakerClient, group: str) -> str:
 
 
 def _files(s3: S3Client, project: Project) -> int:
-    """The number of objects that were removed, with all their versions: the bucket of a project keeps them."""
+    """The number of objects that were removed, with all their versions: the bucket of a project keeps them.
+
+    Page by page, as many as DeleteObjects takes: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html.
+    Raises FilesNotRemoved with what S3 refused.
+    """
     count = 0
+    refused: list[str] = []
     pages = s3.get_paginator("list_object_versions").paginate(
         Bucket=project.artifact_bucket, Prefix=f"{project.pipeline}/"
     )
     for page in pages:
-        for each in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
-            s3.delete_object(Bucket=project.artifact_bucket, Key=each["Key"], VersionId=each["VersionId"])
-            count += 1
+        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        for start in range(0, len(found), _MOST_OBJECTS):
+            keys: list[ObjectIdentifierTypeDef] = [
+                {"Key": each["Key"], "VersionId": each["VersionId"]} for each in found[start : start + _MOST_OBJECTS]
+            ]
+            answer = s3.delete_objects(Bucket=project.artifact_bucket, Delete={"Objects": keys, "Quiet": True})
+            failures = answer.get("Errors", [])
+            refused += [f"{each.get('Key')}: {each.get('Message') or each.get('Code')}" for each in failures]
+            count += len(keys) - len(failures)
+    if refused:
+        more = f" and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+        raise FilesNotRemoved(f"S3 kept {'; '.join(refused[:_SHOWN])}{more}")
     return count
+
+
+def remove_if_closed(aws: Aws, project: Project, poll_seconds: float) -> None:
+    """Remove all of it if the merge request is open no more: GitLab had nothing to stop while its first training ran.
+
+    A job that cannot see the merge request, for want of a token, leaves it to GitLab, which stops it later.
+    """
+    if merge_request.state() not in ("closed", "merged"):
+        return
+    with job.section(f"Remove what merge request {project.merge_request} trained: it was closed meanwhile"):
+        for line in remove(aws, project, poll_seconds):
+            job.say(line)
