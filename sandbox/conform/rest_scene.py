@@ -144,15 +144,19 @@ class Scene:
 
     # --- records ------------------------------------------------------------------------------------------------------
 
+    def _user(self, username: str, name: str) -> Any:
+        person = {"username": username, "name": name, "email": f"{username}@example.com", "reset_password": True}
+        return self.ask("POST", "/users", person)
+
     def _people(self) -> None:
         group = self.ask("POST", "/groups", {"name": "team", "path": "team"})
         self.values |= {"group": group["id"], "group_path": "team"}
         for role in ROLES:
-            user = self.ask("POST", "/users", {"username": role.lower(), "name": role, "email": f"{role}@example.com"})
+            user = self._user(role.lower(), role)
             self.ask("POST", f"/groups/{group['id']}/members", {"user_id": user["id"], "access_level": _LEVELS[role]})
             self.tokens[role] = self._personal(user["id"], "api")
             self.values["user_id"] = user["id"]
-        stranger = self.ask("POST", "/users", {"username": "stranger", "name": "Stranger", "email": "s@example.com"})
+        stranger = self._user("stranger", "Stranger")
         self.tokens["stranger"] = self._personal(stranger["id"], "api")
         self.tokens["small"] = self._personal(stranger["id"], "read_registry")
         for name in ("demo", "closed", "plain", "empty", "parts", "marked", "doomed"):

@@ -140,7 +140,12 @@ def test_who_may_not_deploy_to_a_protected_environment_is_told_before_a_job_fail
     """The pipeline of an approval runs as the owner of the trigger token."""
     maintainer = gitlab_server.user(repository, 40)
     somebody = gitlab_server.client.users.create(
-        {"username": f"ada-{repository.id}", "name": "Ada", "email": f"ada-{repository.id}@example.com"}
+        {
+            "username": f"ada-{repository.id}",
+            "name": "Ada",
+            "email": f"ada-{repository.id}@example.com",
+            "reset_password": True,
+        }
     )
     maintainer.projects.get(repository.id).triggers.create({"description": "approvals"})
     for name, level in (("staging", {"user_id": somebody.id}), ("prod", {"access_level": 40})):

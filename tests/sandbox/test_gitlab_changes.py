@@ -101,10 +101,9 @@ SIZED = "spec: {inputs: {size: {default: small}}}\n---\na: {script: ['echo $[[ i
 
 
 def test_a_schedule_starts_its_pipeline_with_inputs(repository: Any) -> None:
-    commit(
-        repository,
-        {".gitlab-ci.yml": SIZED},
-    )
+    commit(repository, {".gitlab-ci.yml": SIZED})
+    repository.ci_pipeline_variables_minimum_override_role = "maintainer"
+    repository.save()
     schedule = repository.pipelineschedules.create(
         {"description": "nightly", "ref": "main", "cron": "0 1 * * *", "inputs": [{"name": "size", "value": "large"}]}
     )

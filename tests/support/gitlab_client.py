@@ -25,7 +25,9 @@ class GitLab(NamedTuple):
     def user(self, project_or_group: Any, level: int, scopes: tuple[str, ...] = ("api",)) -> gitlab.Gitlab:
         """A client of a new member with this access level."""
         name = f"user-{uuid.uuid4().hex[:8]}"
-        user = self.client.users.create({"username": name, "name": name, "email": f"{name}@example.com"})
+        user = self.client.users.create(
+            {"username": name, "name": name, "email": f"{name}@example.com", "reset_password": True}
+        )
         if level:
             project_or_group.members.create({"user_id": user.id, "access_level": level})
         token = user.personal_access_tokens.create({"name": "test", "scopes": list(scopes)})

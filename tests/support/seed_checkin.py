@@ -355,7 +355,9 @@ def assert_complete(stack: Stack) -> None:
 
 def token(stack: Stack, level: int = 50, **settings: Any) -> dict[str, Any]:
     client = stack.server.client
-    user = client.users.create({"username": f"u-{uuid.uuid4().hex[:8]}", "name": "U", "email": "u@example.com"})
+    user = client.users.create(
+        {"username": f"u-{uuid.uuid4().hex[:8]}", "name": "U", "email": "u@example.com", "reset_password": True}
+    )
     stack.group.members.create({"user_id": user.id, "access_level": level})
     made = user.personal_access_tokens.create({"name": "t", "scopes": ["api"]} | settings)
     return {"GitLabSecretName": stack.secret("other", made.token)}

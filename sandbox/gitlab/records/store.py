@@ -69,6 +69,8 @@ __all__ = [
 
 _KEPT = ("users", "groups", "projects", "tokens", "_vacated", "_counters")
 
+_OVERRIDE_LEVELS = {"developer": DEVELOPER, "maintainer": MAINTAINER, "owner": OWNER}
+
 
 class Store:
     """Every record, and the counters that number them as GitLab does: ids per kind over the whole instance."""
@@ -188,6 +190,14 @@ class Store:
         """
         rules = [rule for rule in project.protected_branches if rule.covers(ref) and not tag]
         return self._may(user, project, [{rule.push_access_level, rule.merge_access_level} for rule in rules])
+
+    def may_set_variables(self, user: User, project: Project) -> bool:
+        """Whether the project lets the user give a pipeline, or a schedule of one, variables.
+
+        https://docs.gitlab.com/ci/variables/#restrict-pipeline-variables
+        """
+        level = _OVERRIDE_LEVELS.get(project.ci_pipeline_variables_minimum_override_role, OWNER + 1)
+        return self.access_level(user, project) >= level
 
     def may_merge(self, user: User, project: Project, branch: str) -> bool:
         """Whether the user may merge into the branch; a protected one wants the merge access level of a rule for it."""

@@ -209,8 +209,9 @@ def _archive(api: Api) -> None:
         sha = project.repository.resolve(ref)
         if sha is None:
             raise not_found("File")
-        if request.args.get("path"):
-            raise lacking("archives of a folder")
+        for parameter in ("path", "exclude_paths"):
+            if request.args.get(parameter):
+                raise lacking(f"archives of a part of the repository (`{parameter}`)")
         name = f"{project.path}-{ref.replace('/', '-')}-{sha}"
         content = project.repository.git("archive", f"--format={kind}", f"--prefix={name}/", sha)
         headers = {"Content-Disposition": f'attachment; filename="{name}.{kind}"'}

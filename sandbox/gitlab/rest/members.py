@@ -12,9 +12,9 @@ from sandbox.gitlab.rest.entities import Entities
 from sandbox.gitlab.rest.parameters import (
     ApiError,
     Json,
-    bad_parameter,
     choice,
     integer,
+    lacking,
     not_found,
     parameters,
     required,
@@ -35,14 +35,23 @@ def register(api: Api, entities: Entities) -> None:
 
 def _asked(found: list[Member]) -> list[Member]:
     text = request.args.get("query", "").lower()
-    return [member for member in found if text in f"{member[1].username} {member[1].name}".lower()]
+    numbers = request.args.get("user_ids") or request.args.getlist("user_ids[]")
+    if isinstance(numbers, str):
+        numbers = numbers.split(",")
+    return [
+        member
+        for member in found
+        if text in f"{member[1].username} {member[1].name}".lower() and (not numbers or str(member[1].id) in numbers)
+    ]
 
 
 def _level_of(data: Json) -> int:
-    required(data, "access_level")
+    """The access level that a request names, which was looked for. Raises ApiError."""
+    if data.get("expires_at"):
+        raise lacking("members whose membership ends (`expires_at`)")
     number = integer(data, "access_level")
     choice({"access_level": number}, "access_level", _LEVELS)
-    assert number is not None  # noqa: S101 - `required` has seen to it
+    assert number is not None  # noqa: S101 - whoever calls has seen to it
     return number
 
 
@@ -70,8 +79,9 @@ def _add(api: Api, entities: Entities, path: str, write: int) -> None:
         return entities.member(member[1:], member[0])
 
     def create(source: Project | Group, data: Json) -> Member:
-        if data.get("user_id") is None:
-            raise bad_parameter("user_id is missing")
+        required(data, "access_level", "user_id")
+        if "," in str(data["user_id"]):
+            raise lacking("several members at once")
         level, user = _level_of(data), user_of(integer(data, "user_id"))
         if user.id in source.members:
             raise ApiError(409, "Member already exists")
@@ -103,5 +113,7 @@ def _add(api: Api, entities: Entities, path: str, write: int) -> None:
             member = _find(members(source), key)
             if member is None:
                 raise not_found()
-            level = source.members[member[1].id] = _level_of(parameters())
+            data = parameters()
+            required(data, "access_level")
+            level = source.members[member[1].id] = _level_of(data)
         return show((source, member[1], level))

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, request
 
-from sandbox.gitlab.records.store import DEVELOPER, MAINTAINER, OWNER, REPORTER, Pipeline, Project, Trigger, User, now
+from sandbox.gitlab.records.store import DEVELOPER, OWNER, REPORTER, Pipeline, Project, Trigger, User, now
 from sandbox.gitlab.rest.api import Api, current_user
 from sandbox.gitlab.rest.entities import Entities
 from sandbox.gitlab.rest.parameters import (
@@ -39,7 +39,6 @@ _SOURCES = (
     "external_pull_request_event", "parent_pipeline", "ondemand_dast_scan", "ondemand_dast_validation",
     "security_orchestration_policy",
 )  # fmt: skip
-_OVERRIDE_LEVELS = {"developer": DEVELOPER, "maintainer": MAINTAINER, "owner": OWNER}
 _MAX_INPUTS = 20
 
 
@@ -84,8 +83,7 @@ def request_of(api: Api, project: Project, data: Json, user: User, source: str, 
     inputs = mapping(data, "inputs")
     if len(inputs) > _MAX_INPUTS:
         raise bad_parameter("inputs is invalid")
-    level = _OVERRIDE_LEVELS.get(project.ci_pipeline_variables_minimum_override_role, OWNER + 1)
-    if variables and store.access_level(user, project) < level:
+    if variables and not store.may_set_variables(user, project):
         raise refused("Insufficient permissions to set pipeline variables")
     return Request(project, name, source, user, sha, tag, variables=variables, inputs=inputs)
 

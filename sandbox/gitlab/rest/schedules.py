@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, request
+from flask import Response, make_response, request
 
 from sandbox.gitlab.records.store import DEVELOPER, MAINTAINER, REPORTER, Project, Schedule, Variable, now
 from sandbox.gitlab.rest.api import Api, current_user
@@ -16,6 +16,7 @@ from sandbox.gitlab.rest.parameters import (
     boolean,
     choice,
     forbidden,
+    lacking,
     not_found,
     parameters,
     required,
@@ -43,8 +44,19 @@ def schedule_of(project: Project, key: str) -> Schedule:
     return found
 
 
-def _own(api: Api, project: Project, key: str) -> Schedule:
-    """Its owner may change it, and so may who administers the project."""
+def _changed(project: Project, key: str) -> Schedule:
+    """What its owner may change, and an administrator of GitLab. A Maintainer takes it over first.
+
+    https://gitlab.com/gitlab-org/gitlab/-/blob/master/app/policies/ci/pipeline_schedule_policy.rb
+    """
+    schedule = schedule_of(project, key)
+    if schedule.owner is not current_user() and not current_user().admin:
+        raise forbidden()
+    return schedule
+
+
+def _administered(api: Api, project: Project, key: str) -> Schedule:
+    """What its owner and the project's Maintainers may delete, and take over."""
     schedule = schedule_of(project, key)
     if schedule.owner is not current_user() and api.store.access_level(current_user(), project) < MAINTAINER:
         raise forbidden()
@@ -86,7 +98,12 @@ def _read(api: Api, entities: Entities) -> None:
     @api.action("GET", f"{BASE}/:key/pipelines", REPORTER)
     def pipelines_of_schedule(project: Project, key: str) -> Response:
         schedule = schedule_of(project, key)
-        return page_of([each for each in project.pipelines if each.schedule is schedule], entities.basic_pipeline)
+        for name in ("scope", "updated_before", "updated_after", "created_before", "created_after"):
+            if name in request.args:
+                raise lacking(f"`{name}` of a schedule's pipelines")
+        status, sort = request.args.get("status"), choice(request.args, "sort", ("asc", "desc"), "asc")
+        found = [each for each in project.pipelines if each.schedule is schedule and status in (None, each.status)]
+        return page_of(found[::-1] if sort == "desc" else found, entities.basic_pipeline)
 
 
 def _full_ref(project: Project, ref: str) -> str:
@@ -143,7 +160,7 @@ def _write(api: Api, entities: Entities) -> None:
     @api.action("PUT", f"{BASE}/:key", DEVELOPER)
     def update_schedule(project: Project, key: str) -> Json:
         with api.store.lock:
-            schedule = _own(api, project, key)
+            schedule = _changed(project, key)
             _change(project, schedule, parameters())
         api.engine.clock.look_again()
         return _show(entities, schedule)
@@ -151,13 +168,14 @@ def _write(api: Api, entities: Entities) -> None:
     @api.action("DELETE", f"{BASE}/:key", DEVELOPER)
     def delete_schedule(project: Project, key: str) -> None:
         with api.store.lock:
-            project.schedules.remove(_own(api, project, key))
+            project.schedules.remove(_administered(api, project, key))
 
-    @api.action("POST", f"{BASE}/:key/take_ownership", MAINTAINER, status=201)
-    def take_ownership(project: Project, key: str) -> Json:
-        schedule = schedule_of(project, key)
+    @api.action("POST", f"{BASE}/:key/take_ownership", DEVELOPER)
+    def take_ownership(project: Project, key: str) -> Response:
+        schedule = _administered(api, project, key)
+        status = 200 if schedule.owner is current_user() else 201
         schedule.owner = current_user()
-        return _show(entities, schedule)
+        return make_response(_show(entities, schedule), status)
 
 
 def _play(api: Api) -> None:
@@ -170,11 +188,16 @@ def _play(api: Api) -> None:
         return {"message": "201 Created"}
 
 
+def _may_set_variables(api: Api, project: Project) -> None:
+    if not api.store.may_set_variables(current_user(), project):
+        raise forbidden()
+
+
 def _variables(api: Api) -> None:
     def variable_of(schedule: Schedule, name: str) -> Variable:
         found = next((variable for variable in schedule.variables if variable.key == name), None)
         if found is None:
-            raise not_found("Variable")
+            raise not_found("Pipeline Schedule Variable")
         return found
 
     def change(variable: Variable, data: Json) -> None:
@@ -188,7 +211,8 @@ def _variables(api: Api) -> None:
         if missing:
             raise bad_parameter(", ".join(f"{name} is missing" for name in missing))
         with api.store.lock:
-            schedule = _own(api, project, key)
+            _may_set_variables(api, project)
+            schedule = _changed(project, key)
             if any(variable.key == data["key"] for variable in schedule.variables):
                 raise ApiError(400, {"key": [f"({data['key']}) has already been taken"]})
             variable = Variable(data["key"], "")
@@ -196,15 +220,21 @@ def _variables(api: Api) -> None:
             schedule.variables.append(variable)
         return _show_variable(variable)
 
+    @api.action("GET", f"{BASE}/:key/variables/:name", DEVELOPER)
+    def get_variable(project: Project, key: str, name: str) -> Json:
+        return _show_variable(variable_of(_administered(api, project, key), name))
+
     @api.action("PUT", f"{BASE}/:key/variables/:name", DEVELOPER)
     def update_variable(project: Project, key: str, name: str) -> Json:
-        variable = variable_of(_own(api, project, key), name)
+        _may_set_variables(api, project)
+        variable = variable_of(_changed(project, key), name)
         change(variable, parameters())
         return _show_variable(variable)
 
     @api.action("DELETE", f"{BASE}/:key/variables/:name", DEVELOPER, status=202)
     def delete_variable(project: Project, key: str, name: str) -> Json:
-        schedule = _own(api, project, key)
+        _may_set_variables(api, project)
+        schedule = _administered(api, project, key)
         variable = variable_of(schedule, name)
         schedule.variables.remove(variable)
         return _show_variable(variable)

@@ -9,6 +9,7 @@ from sandbox.gitlab.rest.entities import Entities
 from sandbox.gitlab.rest.parameters import (
     ApiError,
     Json,
+    bad_parameter,
     bad_request,
     boolean,
     forbidden,
@@ -16,6 +17,8 @@ from sandbox.gitlab.rest.parameters import (
     parameters,
     required,
 )
+
+_PASSWORDS = ("password", "reset_password", "force_random_password")  # nobody here signs in by one
 
 
 def register(api: Api, entities: Entities) -> None:
@@ -36,7 +39,9 @@ def _users(api: Api, entities: Entities) -> None:
         data = parameters()
         if not current_user().admin:
             raise forbidden()
-        username, name = required(data, "username", "name")
+        _, name, username = required(data, "email", "name", "username")
+        if not any(data.get(each) for each in _PASSWORDS):
+            raise bad_parameter(f"{', '.join(_PASSWORDS)} are missing, at least one parameter must be provided")
         with store.lock:
             if any(user.username == username for user in store.users):
                 raise ApiError(409, "Username has already been taken")

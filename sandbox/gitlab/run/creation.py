@@ -17,9 +17,6 @@ from sandbox.gitlab.config.errors import InvalidConfiguration, NoPipeline
 from sandbox.gitlab.records.git import NO_COMMIT
 from sandbox.gitlab.records.jobspec import CompiledJob
 from sandbox.gitlab.records.store import (
-    DEVELOPER,
-    MAINTAINER,
-    OWNER,
     Environment,
     Job,
     MergeRequest,
@@ -36,7 +33,6 @@ from sandbox.gitlab.run.expansion import expand, expand_all
 from sandbox.gitlab.run.variables import Server
 
 _SKIP = re.compile(r"\[(ci[ _-]skip|skip[ _-]ci)\]", re.IGNORECASE)
-_OVERRIDE_LEVELS = {"developer": DEVELOPER, "maintainer": MAINTAINER, "owner": OWNER}
 _REDUNDANT_FOR = timedelta(days=7)  # older pipelines are left alone
 _log = logging.getLogger(__name__)
 
@@ -168,8 +164,7 @@ class Creation:
         as after a push, a commit that says `[skip ci]` gets a skipped one.
         """
         project = request.project
-        level = _OVERRIDE_LEVELS.get(project.ci_pipeline_variables_minimum_override_role, OWNER + 1)
-        if request.variables and not request.schedule and self.store.access_level(request.user, project) < level:
+        if request.variables and not request.schedule and not self.store.may_set_variables(request.user, project):
             raise Refused("Insufficient permissions to set pipeline variables")
         commit = project.repository.commit(request.sha)
         skipped = may_skip and (request.skip or _SKIP.search(commit.message) is not None)
