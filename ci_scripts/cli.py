@@ -27,11 +27,12 @@ COMMANDS = {
     "history": ("ci_scripts.history.command", "list what was deployed to each stage, newest first"),
     "status": ("ci_scripts.status.command", "tell what serves in each stage, since when, by whom and from where"),
     "template": ("ci_scripts.template.command", "write a packaged CloudFormation template into the repository"),
+    "prices": ("ci_scripts.prices.command", "keep of AWS's price list what stages pay, for build to tell"),
     "doctor": ("ci_scripts.doctor.command", "check everything the jobs depend on: ok, or what to do"),
     "bootstrap": ("ci_scripts.bootstrap.command", "offer the project template of a clone in SageMaker Studio"),
 }
 
-_LOOKING = {"doctor", "history", "status"}
+_LOOKING = {"doctor", "history", "prices", "status"}
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

@@ -59,6 +59,7 @@ def announce(project: Project, plan: Export) -> None:
     host = hosting.of(plan.hosting)
     job.say(f"hosting:       {host.name}, {host.title(plan)}")
     job.say(f"model package: {plan.model_package_arn}")
+    job.say(f"price:         {plan.price or 'not known: build had no list prices'}")
     if plan.shift:
         watched = f"guarded by {', '.join(plan.shift.alarms)}"
         job.say(f"shift:         {plan.shift.strategy}, {watched}, at most {plan.shift.longest_seconds // 60} min")
@@ -91,6 +92,7 @@ class Deployment:
         self._instead_of = self._latest = instead_of
         self._goes_back = instead_of is not None
         self._package: ModelPackage | None = None
+        self._replaced: list[str] = []
         self._follower = None
         if plan.shift:
             place = (aws.sagemaker, aws.cloudwatch, plan.endpoint_name)
@@ -120,7 +122,7 @@ class Deployment:
                 f"{cancelled}; {state}",
                 hint="CloudFormation carries on with what it has begun. Run the job again: it waits, then verifies.",
             ) from None
-        _report(self._aws.region, self._host, self._plan, package)
+        _report(self._aws.region, self._host, self._plan, package, self._replaced)
 
     def _require_approved(self) -> ModelPackage:
         """The model package to deploy. It must be Approved, and so must those that are hosted beside it."""
@@ -226,10 +228,13 @@ class Deployment:
                 f"(record {latest.number}, {latest.time}, {latest.by}). It takes that one's place."
             )
         elif latest is not None and standing is Standing.FORWARD:
-            job.say(f"in place of version {latest.version}, {latest.event} on {latest.time} ({latest.by})")
+            replaced = f"in place of version {latest.version}, {latest.event} on {latest.time} ({latest.by})"
+            job.say(replaced)
             properties = self._package.description.get("CustomerMetadataProperties", {}) if self._package else {}
-            for line in _beside(latest.metrics, registry.stamped(properties, registry.METRIC)):
+            metrics = _beside(latest.metrics, registry.stamped(properties, registry.METRIC))
+            for line in metrics:
                 job.say(f"  {line}")
+            self._replaced = [replaced, *metrics]
         if mark is not None:
             job.say(f"{plan.stage} was rolled back from this version on {mark['Time']} (record {mark['Number']})")
 
@@ -321,7 +326,7 @@ def _write_links(region: str, host: Hosting, plan: Export) -> None:
     job.write_annotations({**host.links(region, plan), f"Stack {plan.stack_name}": console.url(region, stack_path)})
 
 
-def _report(region: str, host: Hosting, plan: Export, package: ModelPackage) -> None:
+def _report(region: str, host: Hosting, plan: Export, package: ModelPackage, replaced: Sequence[str]) -> None:
     url = next(iter(host.links(region, plan).values()))
     job.write_dotenv(host.variables(region, plan))
     job.write_summary(
@@ -331,5 +336,7 @@ def _report(region: str, host: Hosting, plan: Export, package: ModelPackage) -> 
             f"- [{host.title(plan)}]({url})",
             f"- model package: {text.code(plan.model_package_arn)}",
             f"- stack: {text.code(plan.stack_name)}",
+            *(f"- {text.cell(line)}" for line in replaced),
+            *([f"- price: {text.cell(plan.price)}"] if plan.price else []),
         ]
     )

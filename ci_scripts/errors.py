@@ -451,6 +451,16 @@ class ApprovalsTableMissing(SagemakerCiError):
     )
 
 
+class InvalidPrices(SagemakerCiError):
+    """The list prices, or the price list of AWS that they are made of, cannot be read."""
+
+    code = "SMCI-418"
+    hint = (
+        "Make prices.json anew: `sagemaker-ci prices` reads AWS's price list of SageMaker from standard input, see "
+        "docs/guides/host-a-stage.md."
+    )
+
+
 # --- 5xx: CloudFormation -------------------------------------------------------------------------------------------
 
 

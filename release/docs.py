@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCHEMAS = {
     "stage-config": "ci_scripts/build/stage-config.schema.json",
     "quality": "ci_scripts/quality.schema.json",
+    "prices": "ci_scripts/prices.schema.json",
     "export": "ci_scripts/export.schema.json",
     "deployment-record": "ci_scripts/deployment-record.schema.json",
     "drift": "ci_scripts/drift/drift.schema.json",
@@ -111,6 +112,12 @@ _FILES = {
         "quality.yml",
         "The thresholds of `test-staging`.",
         "seed-deploy/quality.yml",
+    ),
+    "prices": (
+        "prices.json",
+        "List prices, by which `build` [tells what a stage costs](../guides/host-a-stage.md#what-it-costs). Made by\n"
+        "`sagemaker-ci prices`; it may be missing.",
+        "",
     ),
     "export": (
         ", ".join(map(export.file_name, STAGES)),

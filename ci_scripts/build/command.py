@@ -33,6 +33,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         "which approval of the version started the pipeline; its first pipeline deploys, a second one ends here",
         metavar="NUMBER",
     )
+    settings.add_option(
+        parser,
+        "--prices",
+        "SMCI_PRICES",
+        "file of list prices that `sagemaker-ci prices` has made (default: prices.json, which may be missing)",
+        default="prices.json",
+        metavar="PATH",
+    )
+    parser.add_argument(
+        "--preview",
+        action="store_true",
+        help="say what would be deployed, beside what serves, with its price, and export nothing",
+    )
 
 
 def run(arguments: Namespace) -> None:
@@ -45,4 +58,13 @@ def run(arguments: Namespace) -> None:
     from ci_scripts.build import exporter
 
     number = arguments.approval_number
-    exporter.run(project, role, arguments.model_package_arn, Path.cwd(), arguments.quality, approval_number=number)
+    exporter.run(
+        project,
+        role,
+        arguments.model_package_arn,
+        Path.cwd(),
+        arguments.quality,
+        approval_number=number,
+        price_file=arguments.prices,
+        only_preview=arguments.preview,
+    )

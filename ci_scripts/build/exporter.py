@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence, Sized
-from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ci_scripts import approval_claim, errors, export, hosting, job, merge_request, quality, registry, text
+from ci_scripts import approval_claim, errors, export, hosting, job, list_prices, merge_request, quality, registry, text
 from ci_scripts.aws import Aws
-from ci_scripts.build import guardrails, preview, stage_config, template
+from ci_scripts.build import before, guardrails, preview, stage_config, template
 from ci_scripts.build.template import Problem
 from ci_scripts.export import Export
+from ci_scripts.list_prices import Prices
 from ci_scripts.registry import ModelPackage
 from ci_scripts.settings import STAGES, Project
 
@@ -27,13 +28,16 @@ def run(
     thresholds: str = quality.FILE,
     *,
     approval_number: str | None = None,
+    price_file: str = list_prices.FILE,
+    only_preview: bool = False,
 ) -> None:
     """Export both stages into `folder`, pinned to one model package; None: the newest approved one.
 
     `thresholds` names quality.yml, which is checked, too. Writes both files or none. Exports nothing when the approval
-    that started the pipeline belongs to another one: see approval_claim.py.
-    Raises InvalidOption for an ARN that GitLab has not put in, InvalidStageConfig after naming every problem, or what
-    registry raises.
+    that started the pipeline belongs to another one (see approval_claim.py), or with `only_preview`, which says what
+    would be deployed. `price_file` holds list prices.
+    Raises InvalidOption for an ARN that GitLab has not put in, InvalidStageConfig after naming every problem,
+    InvalidPrices, or what registry raises.
     """
     export.discard(folder)
     if model_package_arn and model_package_arn.startswith("$[["):
@@ -44,14 +48,22 @@ def run(
         )
     aws = Aws(project.region)
     with job.section("Stage configurations"):
-        drafts = _drafts(folder, project, model_role, thresholds, aws)
+        prices = list_prices.load(price_file, folder)
+        if prices and (old := list_prices.outdated(prices, datetime.now(UTC).date())):
+            job.say(f"warning: {old}")
+        drafts = _drafts(folder, project, model_role, thresholds, aws, prices)
     with job.section("Model package"):
         package = _model_package(aws, model_package_arn, project)
-        if package and approval_number and (owner := _owner(aws, project, package, approval_number)):
+        if (
+            package
+            and approval_number
+            and not only_preview
+            and (owner := _owner(aws, project, package, approval_number))
+        ):
             _report_owner(package, owner)
             return
-    previewed = _preview(project, drafts, package)
-    if package is None:
+    previewed = _preview(aws, project, drafts, package, only=only_preview)
+    if package is None or only_preview:
         job.write_summary(previewed)
         return
     with job.section("Exports"):
@@ -70,12 +82,14 @@ def stage_tags(project: Project, stage: str) -> dict[str, str]:
     return project.tags() | {"sagemaker:deployment-stage": stage}
 
 
-def _drafts(folder: Path, project: Project, role: str, thresholds: str, aws: Aws) -> list[Export]:
+def _drafts(
+    folder: Path, project: Project, role: str, thresholds: str, aws: Aws, prices: Prices | None
+) -> list[Export]:
     """Every stage's export, without the model package. Raises InvalidStageConfig after naming every problem."""
     drafts: dict[str, Export] = {}
     problems: list[Problem] = []
     for stage in STAGES:
-        file, draft, stage_problems = _draft(folder, project, stage, role)
+        file, draft, stage_problems = _draft(folder, project, stage, role, prices)
         problems += stage_problems
         if draft is not None:
             drafts[file] = draft
@@ -136,7 +150,9 @@ def _package_problems(aws: Aws, project: Project, drafts: Mapping[str, Export], 
     return problems
 
 
-def _draft(folder: Path, project: Project, stage: str, role: str) -> tuple[str, Export | None, list[Problem]]:
+def _draft(
+    folder: Path, project: Project, stage: str, role: str, prices: Prices | None
+) -> tuple[str, Export | None, list[Problem]]:
     """The file that configures a stage, what is exported of it, and everything that is wrong with it."""
     path, problems = stage_config.find(folder, stage)
     content: Mapping[str, Any] = {}
@@ -157,8 +173,8 @@ def _draft(folder: Path, project: Project, stage: str, role: str) -> tuple[str, 
         problems += stage_config.supply_problems(filled.file, filled.parameters, supplied)
     problems += stage_config.tag_problems(path.name, tags)
     body, shift = filled.text if filled else "", None
+    settled = stage_config.settled(content, filled.parameters, supplied) if filled else {}
     if filled is not None and (deployment := content.get("Deployment")):
-        settled = stage_config.settled(content, filled.parameters, supplied)
         problems += guardrails.problems(path.name, deployment, kind, settled)
         if not kind.unguarded:
             place = (project.stack(stage), project.endpoint(stage))
@@ -181,7 +197,10 @@ def _draft(folder: Path, project: Project, stage: str, role: str) -> tuple[str, 
         parameters=parameters | known,
         tags=tags,
         shift=shift,
+        price=list_prices.told(kind.usages(settled), prices, project.region),
     )
+    if prices:
+        job.say(f"{path.name}: {draft.price}")
     return path.name, draft, problems
 
 
@@ -229,19 +248,19 @@ def _report_owner(package: ModelPackage, owner: str) -> None:
     job.write_summary([f"## Build: {package}", "", f"Nothing is exported: its approval belongs to {owner}."])
 
 
-def _preview(project: Project, drafts: Sequence[Export], package: ModelPackage | None) -> list[str]:
-    """What a merge request would deploy, for its comment and the summary; nothing in other pipelines."""
-    if job.current().pipeline_source != "merge_request_event":
+def _preview(
+    aws: Aws, project: Project, drafts: Sequence[Export], package: ModelPackage | None, *, only: bool
+) -> list[str]:
+    """What would be deployed, for the comment of a merge request, the summary and, with `only`, the log."""
+    in_merge_request = job.current().pipeline_source == "merge_request_event"
+    if not (in_merge_request or only):
         return []
-    earlier = {}
-    for stage in STAGES:
-        name = export.file_name(stage)
-        content = merge_request.of_default_branch(name)
-        with suppress(errors.InvalidExport):  # of another version, or another project's by now
-            if content is not None:
-                earlier[stage] = export.parse(content, name, stage, project)
-    branch = os.environ.get("CI_DEFAULT_BRANCH", "")
-    lines = merge_request.masked(preview.lines(package, project.model_package_group, drafts, earlier, branch))
+    earlier = before.look(aws, project)
+    lines = merge_request.masked(preview.lines(package, project.model_package_group, drafts, earlier))
+    if only:
+        with job.section("Preview"):
+            for line in lines:
+                job.say(line)
     merge_request.comment(lines)
     return lines
 

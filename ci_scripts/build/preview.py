@@ -1,4 +1,4 @@
-"""What a merge request would deploy, in Markdown: the model package, and each stage against what was built last.
+"""What would be deployed, in Markdown: the model package beside the one before it, and each stage against what it was.
 
 Pure; called by exporter.py.
 """
@@ -6,8 +6,9 @@ Pure; called by exporter.py.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import NamedTuple
 
-from ci_scripts import merge_request, text
+from ci_scripts import merge_request, registry, text
 from ci_scripts.build import template
 from ci_scripts.export import Export
 from ci_scripts.registry import ModelPackage
@@ -17,36 +18,69 @@ _MOST = 60  # lines of one stage
 # What build itself sets: the model package is told above all stages.
 _TOLD = "ModelPackageName"
 
+_HELD_OUT = "HeldOutDataUri"
+"""The property of a model package that names its held-out rows."""
+
+
+class Before(NamedTuple):
+    """What a stage was before."""
+
+    export: Export
+    where: str
+    """Where it is known from, as Markdown: `the newest successful pipeline of main`."""
+    properties: Mapping[str, str] = {}
+    """CustomerMetadataProperties of its model package, as far as they can be read."""
+
 
 def lines(
-    package: ModelPackage | None, group: str, drafts: Sequence[Export], earlier: Mapping[str, Export], branch: str
+    package: ModelPackage | None, group: str, drafts: Sequence[Export], earlier: Mapping[str, Before]
 ) -> list[str]:
-    """The preview of a deployment.
-
-    `drafts` are the stages' exports, `earlier` those of the newest successful pipeline of `branch`, by stage, as far as
-    they are known.
-    """
+    """The preview of a deployment. `drafts` are the stages' exports, `earlier` what they were before, by stage."""
     found = [f"## Deployment preview: {text.cell(str(package)) if package else 'no model package yet'}", ""]
     if package is None:
         found.append(f"No version of {text.code(group)} is approved yet: the first approval will deploy this.")
-    versions = {export.model_package_arn for export in earlier.values()}
-    if package and versions:
-        before = ", ".join(text.code(arn.rpartition("/")[2]) for arn in sorted(versions))
-        found.append(f"- version {before} → {text.code(str(package.version))}")
+    elif earlier:
+        found += _versions(package, list(earlier.values()))
     for draft in drafts:
         found += ["", f"### {draft.stage}: {text.code(draft.endpoint_name)}, {text.code(draft.hosting)}", ""]
-        before_draft = earlier.get(draft.stage)
-        if before_draft is None:
+        before = earlier.get(draft.stage)
+        if before is None:
             hidden = _hidden(draft)
             told = [f"- shift of the requests: {_shift(draft)}"] if draft.shift else []
             told += [f"- {_name(key)}: {_shown(key, value, hidden)}" for key, value in _parameters(draft).items()]
         else:
-            told = [f"- {each}" for each in _changes(before_draft, draft)]
-            compared = f"the newest successful pipeline of {text.code(branch)}"
-            found += [f"Against {compared}:" if told else f"As in {compared}.", ""]
+            told = [f"- {each}" for each in _changes(before.export, draft)]
+            found += [f"Against {before.where}:" if told else f"As in {before.where}.", ""]
         more = len(told) - _MOST
         found += told[:_MOST] + ([f"- ... and {more:,} more"] if more > 0 else [])
+        found += [f"- price: {text.cell(draft.price)}"] if draft.price else []
     return found
+
+
+def _versions(package: ModelPackage, earlier: Sequence[Before]) -> Iterator[str]:
+    """From which version to which, and what each was measured to be in its training."""
+    packages = {each.export.model_package_arn: each.properties for each in earlier}
+    before = ", ".join(text.code(arn.rpartition("/")[2]) for arn in sorted(packages))
+    yield f"- version {before} → {text.code(str(package.version))}"
+    own = package.description.get("CustomerMetadataProperties", {})
+    packages.pop(package.arn, None)
+    columns = [*(packages[arn] for arn in sorted(packages)), own]
+    measured = [registry.stamped(each, registry.METRIC) for each in columns]
+    if not (names := list(dict.fromkeys(name for each in (measured[-1], *measured) for name in each))):
+        return
+    versions = [*(arn.rpartition("/")[2] for arn in sorted(packages)), str(package.version)]
+    yield from ("", f"| metric | {' | '.join(f'version {text.cell(each)}' for each in versions)} |")
+    yield f"|---|{'---|' * len(versions)}"
+    for name in names:
+        cells = (text.cell(each.get(name, "not measured")) for each in measured)
+        yield f"| {text.cell(name)} | {' | '.join(cells)} |"
+    rows = {each.get(_HELD_OUT, "") for each in columns}
+    if len(versions) > 1:
+        same = len(rows) == 1 and rows != {""}
+        yield from (
+            "",
+            "Measured in training, on the same rows." if same else "Measured in training, each on its own rows.",
+        )
 
 
 def problems(found: Sequence[str]) -> list[str]:

@@ -33,6 +33,7 @@ class Asynchronous(OnEndpoint):
 
     name = "asynchronous"
     template_file = "asynchronous-template.yml"
+    usage_type = "AsyncInf"
     # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference.html
     foreign: Mapping[str, str] = reasons(
         (ON_DEMAND, "is a serverless endpoint's: an asynchronous one has instances"),

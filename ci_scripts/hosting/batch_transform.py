@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ci_scripts import aws_errors, console, endpoint, errors, export, job, settings, text
+from ci_scripts import aws_errors, console, endpoint, errors, export, job, list_prices, settings, text
 from ci_scripts.aws import Aws
 from ci_scripts.export import Export
 from ci_scripts.hosting.foreign import (
@@ -28,6 +28,7 @@ from ci_scripts.hosting.foreign import (
 from ci_scripts.hosting.kind import Objection, Predictor
 from ci_scripts.hosting.on_endpoint import configured
 from ci_scripts.hosting.real_time import missing_in_vpc
+from ci_scripts.list_prices import Usage
 from ci_scripts.registry import ModelPackage
 from ci_scripts.s3_location import Location
 from ci_scripts.settings import Project
@@ -76,6 +77,12 @@ class BatchTransform:
                 "a schedule needs a role to start the pipeline with: set the CI/CD variable SCHEDULE_ROLE_ARN to the "
                 "output ScheduleRoleArn of infra/hosting.yml",
             )
+
+    def usages(self, parameters: Mapping[str, str]) -> Sequence[Usage]:
+        kind, count = parameters.get("TransformInstanceType", ""), parameters.get("TransformInstanceCount", "")
+        if not kind or not count.isdecimal():
+            return []
+        return [Usage(kind, f"Tsform:{kind}", int(count), int(count), list_prices.RUN)]
 
     def other_packages(self, parameters: Mapping[str, str]) -> Mapping[str, str]:
         return {}

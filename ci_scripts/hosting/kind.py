@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from ci_scripts.aws import Aws
 from ci_scripts.export import Export
+from ci_scripts.list_prices import Usage
 from ci_scripts.registry import ModelPackage
 from ci_scripts.settings import Project
 
@@ -68,6 +69,9 @@ class Hosting(Protocol):
 
     def objections(self, parameters: Mapping[str, str]) -> Iterator[Objection]:
         """What the service refuses of these parameters together; those with their templates' defaults among them."""
+
+    def usages(self, parameters: Mapping[str, str]) -> Sequence[Usage]:
+        """What a stage pays for, by its parameters and the template's defaults; nothing when they do not say."""
 
     def parameters(self, project: Project, stage: str, role: str) -> dict[str, str | None]:
         """The template parameters that build sets, when the template declares them.

@@ -10,6 +10,7 @@ from ci_scripts import console, documents, endpoint, export, stack
 from ci_scripts.aws import Aws
 from ci_scripts.export import Export
 from ci_scripts.hosting.kind import Objection, Predictor
+from ci_scripts.list_prices import Usage
 from ci_scripts.registry import ModelPackage
 from ci_scripts.settings import Project
 
@@ -52,12 +53,19 @@ def _default(plan: Export, parameter: str) -> str:
     return plan.parameters.get(parameter) or str(declared.get("Default", ""))
 
 
+def _count(parameters: Mapping[str, str], name: str) -> int:
+    value = parameters.get(name, "")
+    return int(value) if value.isdecimal() else 0
+
+
 class OnEndpoint:
     """See `Hosting`; a kind adds its name, its template and what is different about it."""
 
     name: str
     template_file: str
     has_endpoint = True
+    usage_type = "Host"
+    """How AWS's price list calls an hour of its instances."""
     foreign: Mapping[str, str] = {}
     unguarded = ""
     package_parameters: Mapping[str, str] = {}
@@ -72,6 +80,19 @@ class OnEndpoint:
 
     def objections(self, parameters: Mapping[str, str]) -> Iterator[Objection]:
         yield from ()
+
+    def usages(self, parameters: Mapping[str, str]) -> Sequence[Usage]:
+        kind, count = parameters.get("EndpointInstanceType", ""), _count(parameters, "EndpointInstanceCount")
+        if not kind or not count:
+            return []
+        most = _count(parameters, "MaxInstanceCount")
+        least = _count(parameters, "MinInstanceCount") if most else count
+        others = [name.removesuffix("ModelPackageName").lower() for name in self.other_packages(parameters)]
+        key = f"{self.usage_type}:{kind}"
+        return [
+            Usage(kind, key, least, most or count),
+            *(Usage(f"{kind} of the {other}", key, count, count) for other in others),
+        ]
 
     def other_packages(self, parameters: Mapping[str, str]) -> Mapping[str, str]:
         return {name: arn for name in self.package_parameters if (arn := parameters.get(name, ""))}

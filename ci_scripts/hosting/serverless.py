@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from ci_scripts import endpoint
+from ci_scripts import endpoint, list_prices
 from ci_scripts.aws import Aws
 from ci_scripts.hosting.foreign import (
     BATCH,
@@ -25,6 +25,7 @@ from ci_scripts.hosting.foreign import (
 )
 from ci_scripts.hosting.kind import Objection, Predictor
 from ci_scripts.hosting.on_endpoint import OnEndpoint
+from ci_scripts.list_prices import Usage
 
 
 class Serverless(OnEndpoint):
@@ -57,6 +58,16 @@ class Serverless(OnEndpoint):
         most, awake = parameters.get("MaxConcurrency", ""), parameters.get("ProvisionedConcurrency", "")
         if most.isdecimal() and awake.isdecimal() and int(awake) > int(most):
             yield Objection("ProvisionedConcurrency", f"{awake} is more than MaxConcurrency, {most}")
+
+    def usages(self, parameters: Mapping[str, str]) -> Sequence[Usage]:
+        memory, awake = parameters.get("MemorySizeInMB", ""), parameters.get("ProvisionedConcurrency", "")
+        if not memory.isdecimal():
+            return []
+        size = f"{int(memory) // 1024}GB"
+        used = [Usage(f"{size} of memory", f"ServerlessInf:Mem-{size}", paid=list_prices.REQUEST)]
+        if awake.isdecimal() and int(awake):  # its name in AWS's list could not be looked up
+            used.append(Usage(f"{awake} of provisioned concurrency", "", paid=list_prices.REQUEST))
+        return used
 
     def predictor(self, aws: Aws, endpoint_name: str) -> Predictor:
         patient = partial(endpoint.invoke, aws.steady_runtime, endpoint_name)

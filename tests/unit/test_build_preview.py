@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ci_scripts import registry
 from ci_scripts.build import preview
 from ci_scripts.export import Export, Shift
 from ci_scripts.registry import ModelPackage
@@ -23,8 +24,12 @@ def draft(stage: str = "staging", version: int = 7, hosting: str = "real-time", 
     return Export(stage, "stack", f"abalone-{stage}", f"{ARN}/{version}", TEMPLATE, parameters, {}, hosting)
 
 
+BUILT = "the newest successful pipeline of `main`"
+
+
 def lines(after: Export, before: Export | None = None) -> list[str]:
-    return preview.lines(PACKAGE, GROUP, [after], {after.stage: before} if before else {}, "main")
+    earlier = {after.stage: preview.Before(before, BUILT)} if before else {}
+    return preview.lines(PACKAGE, GROUP, [after], earlier)
 
 
 def test_without_an_earlier_export_everything_is_listed() -> None:
@@ -82,7 +87,7 @@ def test_names_and_values_are_text_and_the_list_is_bounded() -> None:
 
 
 def test_a_project_without_an_approved_version_is_previewed_too() -> None:
-    told = preview.lines(None, GROUP, [draft()], {}, "main")
+    told = preview.lines(None, GROUP, [draft()], {})
     assert told[0] == "## Deployment preview: no model package yet"
     assert "No version of `abalone-p-1` is approved yet: the first approval will deploy this." in told
 
@@ -91,3 +96,30 @@ def test_problems_take_the_place_of_a_preview() -> None:
     told = preview.problems([f"staging-config.json: <b>{number}" for number in range(100)])
     assert told[2] == "- `staging-config.json: <b>0`"
     assert told[-1] == "- ... and 40 more: the job's log has them"
+
+
+def test_both_versions_metrics_stand_side_by_side() -> None:
+    def properties(rows: str, **metrics: str) -> dict[str, str]:
+        stamped = {f"{registry.METRIC}{name}": value for name, value in metrics.items()}
+        return {"HeldOutDataUri": rows, **stamped}
+
+    def told(new: dict[str, str], old: dict[str, str]) -> list[str]:
+        package = PACKAGE._replace(description={"CustomerMetadataProperties": new})
+        before = preview.Before(draft(version=6), BUILT, old)
+        return preview.lines(package, GROUP, [draft()], {"staging": before})
+
+    same = told(properties("s3://rows", mse="4.4", r2="0.6"), properties("s3://rows", mse="4.6"))
+    at = same.index("| metric | version 6 | version 7 |")
+    assert same[at + 1 : at + 6] == [
+        "|---|---|---|",
+        "| mse | 4.6 | 4.4 |",
+        "| r2 | not measured | 0.6 |",
+        "",
+        "Measured in training, on the same rows.",
+    ]
+    assert "Measured in training, each on its own rows." in told(properties("a", mse="1"), properties("b", mse="2"))
+    assert "| metric | version 7 |" not in told({}, {}), "nothing was measured"
+
+
+def test_the_price_is_told() -> None:
+    assert lines(draft()._replace(price="83.95 USD a month"))[-1] == "- price: 83.95 USD a month"

@@ -1,0 +1,1 @@
+"""`sagemaker-ci prices`: the list prices that `build` tells by."""
