@@ -19,6 +19,7 @@ from ci_scripts import (
     job,
     registry,
     stack,
+    superseded,
     text,
     traffic_shift,
 )
@@ -31,6 +32,7 @@ from ci_scripts.hosting import Hosting
 from ci_scripts.registry import ModelPackage
 from ci_scripts.settings import STAGES, Project, is_on
 from ci_scripts.stack_rules import Action
+from ci_scripts.superseded import Upkeep
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -79,12 +81,13 @@ class Deployment:
         *,
         instead_of: Record | None = None,
         replace_endpoint: bool = False,
+        upkeep: Upkeep,
     ) -> None:
         """`content` is the export that `plan` is read from. `instead_of`: a person takes this deployment back.
 
         `replace_endpoint`: one that cannot become what `plan` says while it serves may be deleted and made anew.
         """
-        self._replace_endpoint = replace_endpoint
+        self._replace_endpoint, self._upkeep = replace_endpoint, upkeep
         self._aws, self._project, self._role_arn, self._poll_seconds = aws, project, role_arn, poll_seconds
         self._plan, self._content, self._digest = plan, content, export.digest(content)
         self._host = hosting.of(plan.hosting)
@@ -113,8 +116,9 @@ class Deployment:
                 self._prove_shifted(package)
                 job.say(self._host.proven(self._plan, str(package)))
             with job.section("Record"):
-                self._record(package)
+                recorded = self._record(package)
                 self._tell_registry(package)
+                superseded.tidy(self._aws, self._history, recorded, self._upkeep)
         except job.Cancelled as cancelled:
             with job.after_cancellation():
                 state = _seen(lambda: _state(self._aws, self._plan))
@@ -238,19 +242,22 @@ class Deployment:
         if mark is not None:
             job.say(f"{plan.stage} was rolled back from this version on {mark['Time']} (record {mark['Number']})")
 
-    def _record(self, package: ModelPackage) -> None:
+    def _record(self, package: ModelPackage) -> Record:
         """Write down what serves now, once for each pipeline."""
         plan, latest, at = self._plan, self._latest, job.current()
         properties = package.description.get("CustomerMetadataProperties", {})
+        resources = superseded.resources(self._aws, plan.stack_name)
         for _ in range(_RECORD_ATTEMPTS):
             again = self._instead_of and latest and latest.serves and latest.digest == self._digest
             if latest and (again or latest.is_of(at, self._digest)):
                 job.say(f"record {latest.number} of {plan.stage} tells of it already, {latest.by}")
-                return
-            record = deployment_record.following(latest, at, plan, self._content, properties, goes_back=self._goes_back)
+                return latest
+            record = deployment_record.following(
+                latest, at, plan, self._content, properties, goes_back=self._goes_back, resources=resources
+            )
             if self._history.append(record):
                 job.say(f"record {record.number} of {plan.stage}: {record.event}, below {self._history.place}")
-                return
+                return record
             latest = self._history.latest()
             try:
                 self._prove(package)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ci_scripts import documents, errors, export, registry, schemas
@@ -49,6 +50,8 @@ class Record(NamedTuple):
     replaced: Mapping[str, Any] | None
     newest_pipelines: Mapping[str, int]
     taken_back: Mapping[str, Mapping[str, Any]]
+    resources: Mapping[str, list[str]] = MappingProxyType({})
+    """Names of the models and endpoint configurations that the stack held; nothing in records of before."""
 
     @property
     def model_package_arn(self) -> str:
@@ -101,6 +104,7 @@ def to_bytes(record: Record) -> bytes:
         "Replaced": dict(record.replaced) if record.replaced else None,
         "NewestPipelines": dict(record.newest_pipelines),
         "TakenBack": {key: dict(mark) for key, mark in record.taken_back.items()},
+        "Resources": dict(record.resources),
     }
     return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
@@ -144,6 +148,7 @@ def parse(content: bytes, place: str, stage: str, project: Project) -> Record:
         replaced=fields["Replaced"],
         newest_pipelines=fields["NewestPipelines"],
         taken_back=fields["TakenBack"],
+        resources=fields.get("Resources", {}),
     )
 
 
@@ -204,11 +209,19 @@ def _moment(text: str) -> datetime:
 
 
 def following(
-    latest: Record | None, at: Job, plan: Export, content: bytes, properties: Mapping[str, str], *, goes_back: bool
+    latest: Record | None,
+    at: Job,
+    plan: Export,
+    content: bytes,
+    properties: Mapping[str, str],
+    *,
+    goes_back: bool,
+    resources: Mapping[str, list[str]] = MappingProxyType({}),
 ) -> Record:
     """The record after `latest`: the job `at` has deployed `plan`, whose export is `content`, and proven it just now.
 
-    `properties` are the model package's CustomerMetadataProperties. `goes_back`: it had served before.
+    `properties` are the model package's CustomerMetadataProperties, `resources` what its stack holds. `goes_back`: it
+    had served before.
     """
     time = _now()
     number = latest.number + 1 if latest else 1
@@ -227,6 +240,7 @@ def following(
         replaced={"Number": latest.number, "ModelPackageArn": latest.model_package_arn} if latest else None,
         newest_pipelines=_newest(latest, at),
         taken_back=_marks(latest, plan, digest, {"Number": number, "Time": time}, goes_back=goes_back),
+        resources=resources,
     )
 
 

@@ -264,3 +264,29 @@ def cloudformation_role(arguments: Namespace, environ: Mapping[str, str] = os.en
     name = "CLOUDFORMATION_ROLE_ARN"
     arn = arguments.cloudformation_role_arn or value(environ, name)
     return role_arn(name, {name: arn}) if arn else None
+
+
+KEEP_SUPERSEDED, LOG_RETENTION = "KEEP_SUPERSEDED", "LOG_RETENTION_DAYS"
+"""CI/CD variables: what a proven deployment leaves, see superseded.py."""
+
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+_DAYS = (
+    *(0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+
+
+def upkeep(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """How many superseded deployments keep their models, and for how many days the endpoint's log is kept.
+
+    Raises InvalidSettings.
+    """
+    kept, days = value(environ, KEEP_SUPERSEDED) or "3", value(environ, LOG_RETENTION) or "365"
+    problems = []
+    if not re.fullmatch("[1-9][0-9]?", kept):
+        problems.append(f"{KEEP_SUPERSEDED} is {kept!r}, expected a number from 1 to 99")
+    if not days.isdecimal() or int(days) not in _DAYS:
+        problems.append(f"{LOG_RETENTION} is {days!r}, expected one of {', '.join(map(str, _DAYS))}")
+    if problems:
+        raise InvalidSettings("; ".join(problems))
+    return int(kept), int(days)

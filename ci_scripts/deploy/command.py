@@ -25,16 +25,27 @@ def run(arguments: Namespace) -> None:
     project = settings.load_project()
     poll_seconds = settings.poll_seconds()
     role_arn = settings.cloudformation_role(arguments)
+    upkeep = settings.upkeep()
 
     # Imported when the settings are known to be right: a missing variable is answered at once.
     from pathlib import Path
 
     from ci_scripts import deployment, export, job
     from ci_scripts.aws import Aws
+    from ci_scripts.superseded import Upkeep
 
     plan, content = export.load_with_content(arguments.stage, project, os.environ, Path.cwd())
     aws = Aws(project.region)
     deployment.announce(project, plan)
     job.say(str(aws.log_in()))
     replace = settings.replace_endpoint(arguments)
-    deployment.Deployment(aws, project, plan, content, role_arn, poll_seconds, replace_endpoint=replace).run()
+    deployment.Deployment(
+        aws,
+        project,
+        plan,
+        content,
+        role_arn,
+        poll_seconds,
+        replace_endpoint=replace,
+        upkeep=Upkeep(*upkeep),
+    ).run()

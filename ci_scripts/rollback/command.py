@@ -36,11 +36,13 @@ def run(arguments: Namespace) -> None:
     project = settings.load_project()
     poll_seconds = settings.poll_seconds()
     role_arn = settings.cloudformation_role(arguments)
+    upkeep = settings.upkeep()
 
     # Imported when the settings are known to be right: a missing variable is answered at once.
     from ci_scripts import deployment, job
     from ci_scripts.aws import Aws
     from ci_scripts.rollback import target
+    from ci_scripts.superseded import Upkeep
 
     aws = Aws(project.region)
     job.say(str(aws.log_in()))
@@ -59,4 +61,5 @@ def run(arguments: Namespace) -> None:
         poll_seconds,
         instead_of=back_to.latest,
         replace_endpoint=settings.replace_endpoint(arguments),
+        upkeep=Upkeep(*upkeep),
     ).run()

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from moto.awslambda.models import lambda_backends
 from moto.s3.models import FakeKey, s3_backends
+from moto.sagemaker.models import sagemaker_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
 from sandbox.aws.ground import ACCOUNT, REGION
@@ -55,6 +56,8 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
         context |= _tags_of_object(default_resource)
     if (service, operation) == ("s3", "PutObject") and (condition := parameter("If-None-Match")):
         context["s3:if-none-match"] = condition
+    if service == "sagemaker" and operation in ("DeleteModel", "DeleteEndpointConfig"):
+        context |= _tags_of_hosting(resources)
     if service == "secretsmanager":
         context |= _tags_of_secret(resources)
     if imported := parameter("ResourcesToImport") if service == "cloudformation" else None:
@@ -216,6 +219,18 @@ def _secretsmanager(operation: str, parameter: Parameter) -> list[str]:
         if secret.name == name:
             return [secret.arn]
     return [_arn("secretsmanager", f"secret:{name}-??????")]
+
+
+def _tags_of_hosting(arns: list[str]) -> dict[str, Any]:
+    """The tags of a model or an endpoint configuration, by which a role may be limited to those of one stage."""
+    backend = sagemaker_backends[ACCOUNT][REGION]
+    names = {arn.rpartition("/")[2] for arn in arns}  # in lower case, as SageMaker writes ARNs
+    present = {**backend.endpoint_configs, **backend._models}
+    tags = [tag for name, each in present.items() if name.lower() in names for tag in each.tags or []]
+    return {f"{prefix}/{tag['Key']}".lower(): tag["Value"] for tag in tags for prefix in _TAG_KEYS}
+
+
+_TAG_KEYS = ("aws:resourcetag", "sagemaker:resourcetag")
 
 
 def _tags_of_secret(arns: list[str]) -> dict[str, Any]:
