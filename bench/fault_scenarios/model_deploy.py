@@ -21,6 +21,8 @@ class ModelDeploy(Scenario):
 
     deployment: ClassVar[dict[str, Any]] = {}
     """`Deployment` of the configuration of staging."""
+    keep: ClassVar[int] = 99
+    """Of how many superseded deployments nothing is deleted: what is made too much can be counted."""
 
     def __init__(self, aws: Aws, folder: Path) -> None:
         super().__init__(aws, folder)
@@ -53,7 +55,7 @@ class ModelDeploy(Scenario):
         (self.folder / "staging-config-export.json").write_bytes(self.exports[answer])
 
     def environ(self, number: int, attempt: int) -> dict[str, str]:
-        variables = self.project.environ | gitlab_job(number, attempt, "job")
+        variables = self.project.environ | gitlab_job(number, attempt, "job") | {"KEEP_SUPERSEDED": str(self.keep)}
         if self.answer in self.exports:
             variables["STAGING_EXPORT_SHA256"] = sha256(self.exports[self.answer]).hexdigest()
         return variables
@@ -139,6 +141,22 @@ class DeployShift(DeployUpdate):
     deployment: ClassVar[dict[str, Any]] = {"Strategy": "all-at-once", "TerminationWaitInSeconds": 150}
 
 
+class DeployTidy(DeployUpdate):
+    title = "deploy, update that deletes what is superseded"
+    keep: ClassVar[int] = 1
+
+    def reset(self) -> None:
+        for _ in range(0 if self.stacks() else 3):
+            super().reset()
+            run_undisturbed(self, *self.command)
+        super().reset()
+
+    def leftovers(self) -> list[str]:
+        made = [now - before for now, before in zip(self._things(), self.before, strict=True)]
+        left = [f"{made} models and configurations are more than before"] if max(made) > 0 else []
+        return [*unexecuted(self.cloudformation, self.stack_name), *left]
+
+
 class DeployUnchanged(Deploy):
     title = "deploy, no change"
 
@@ -158,6 +176,25 @@ class Rollback(Deploy):
             run_undisturbed(self, *Deploy.command)
         self.answer = 4.0
         super().reset()
+
+
+class Drift(Deploy):
+    """A stage that is as it was deployed, and whose endpoint keeps no requests: there is nothing to find or to make."""
+
+    title = "drift"
+    command = ("drift", "--stage", "staging")
+
+    def reset(self) -> None:
+        if not self.stacks():
+            run_undisturbed(self, *Deploy.command)
+        super().reset()
+        shutil.rmtree(self.folder / "sagemaker-ci-reports", ignore_errors=True)
+
+    def problems(self) -> list[str]:
+        report = self.folder / "sagemaker-ci-reports" / "drift.json"
+        found = json.loads(report.read_text()) if report.exists() else None
+        told = [] if found and not found["Configuration"]["Differences"] else [f"drift.json says {found}"]
+        return [*super().problems(), *told]
 
 
 class Teardown(Deploy):

@@ -30,10 +30,11 @@ _PLAN = """
   Uses    {components}@{version}
 
   It makes: a bucket, a secret and a stack of the platform team; a SageMaker project with two GitLab projects, roles,
-  a bucket, queues and functions; one SageMaker pipeline execution; a staging and a production endpoint.
+  a bucket, queues and functions; one SageMaker pipeline execution; a staging and a production endpoint, and a third one
+  for what can only be asked of an endpoint.
   All of it is named {run}, and all of it is removed at the end, after a failure and after Ctrl-C, too.
 
-  It takes about an hour. It costs about one US dollar at list prices: two small instances for about half an hour each,
+  It takes about an hour and a half. It costs about one US dollar at list prices: three small instances for an hour,
   three jobs of a few minutes each; the rest is a few cents.
 """
 

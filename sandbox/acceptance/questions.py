@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 from gitlab.exceptions import GitlabError
 
+from sandbox.acceptance import shifts
 from sandbox.acceptance.place import Account
 from sandbox.processes import ROOT
 from sandbox.world import people
@@ -192,4 +193,6 @@ _PROBES: dict[str, Callable[[Evidence], str]] = {
     "arn-case": _arn_case,
     "quotas": _quotas,
     "timings": _timings,
+    "alarm-rollback": lambda evidence: shifts.alarm_rollback(evidence.place),
+    "one-instance": lambda evidence: shifts.one_instance(evidence.place),
 }

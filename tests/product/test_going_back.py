@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from tests.support.component_project import (  # noqa: F401 - the fixture
 )
 from tests.support.gitlab_client import commit, job_of, log_of, reached, settled
 from tests.support.servers import ROOT, Aws, Project
+from tests.support.trigger import archive, trigger_stack  # noqa: F401 - the fixture
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(600)
 STAGES = [*table.PIPELINES["model-deploy"], "rollback"]
@@ -27,7 +30,7 @@ STAGES = [*table.PIPELINES["model-deploy"], "rollback"]
 
 def repository_of(released: Released, aws: Aws, project: Project) -> Any:
     """A model-deploy repository that includes the aggregate with its job for going back."""
-    names = ["model_package_arn", "rollback_from"]
+    names = ["model_package_arn", "approval_number", "rollback_from"]
     inputs: dict[str, Any] = {name: f"$[[ inputs.{name} ]]" for name in names} | {"rollback": True}
     include = {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/model-deploy@{__version__}", "inputs": inputs}
     header = {"spec": {"inputs": {name: {"default": ""} for name in names}}}
@@ -95,20 +98,46 @@ def test_a_person_goes_back_by_the_buttons_of_the_environment_and_by_the_job(
     assert newest.deployable["name"] == "rollback"
 
 
-def test_a_version_is_taken_back_by_a_pipeline_that_has_nothing_but_that_job(
-    released: Released, aws: Aws, project: Project
+def test_a_rejection_in_the_registry_takes_the_version_back_from_production(
+    released: Released, aws: Aws, project: Project, archive: Path
 ) -> None:
-    """What the trigger starts for a rejection."""
-    older, newer = register_predicting(aws, project, 4.0), register_predicting(aws, project, 9.0)
+    sagemaker = aws.client("sagemaker")
     repository = repository_of(released, aws, project)
-    to_production(repository, older)
-    to_production(repository, newer)
-    assert predicts(aws, project) == pytest.approx(9.0)
-    aws.client("sagemaker").update_model_package(ModelPackageArn=newer, ModelApprovalStatus="Rejected")
+    repository.ci_pipeline_variables_minimum_override_role = "maintainer"  # as the seed check-in sets it
+    repository.save()
+    token = repository.triggers.create({"description": "approvals"}).token
+    place = (released.server.url, str(repository.id), token)
 
-    for says in ("record 3 of prod: rolled back", f"Nothing to do: {newer} is not what prod serves."):
-        pipeline = repository.pipelines.create({"ref": "main", "inputs": {"rollback_from": newer}})
-        assert settled(repository, pipeline, "success", "failed", "manual", seconds=120).status == "success"
-        assert [job.name for job in pipeline.jobs.list(get_all=True)] == ["rollback"]
-        assert says in log_of(repository, pipeline, "rollback")
-        assert predicts(aws, project) == pytest.approx(4.0)
+    def started(number: int) -> Any:
+        """The pipeline that the trigger has started as its `number`th, when it stands still."""
+
+        def look() -> Any:
+            found = repository.pipelines.list(source="trigger", order_by="id", sort="asc", get_all=True)
+            return found[number - 1] if len(found) >= number else None
+
+        pipeline = wait_for(look, "a pipeline of the trigger")
+        return settled(repository, pipeline, "success", "failed", "manual", seconds=120)
+
+    def decide(arn: str, status: str) -> None:
+        sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus=status)
+
+    with trigger_stack(aws, project, archive, *place, RollbackOnRejection="true"):
+        versions = [register_predicting(aws, project, answer, "PendingManualApproval") for answer in (4.0, 9.0)]
+        for number, arn in enumerate(versions, 1):
+            decide(arn, "Approved")
+            pipeline = started(number)
+            assert pipeline.status == "manual"
+            run(repository, job_of(repository, pipeline, "prod-deploy").id, "play")
+        assert predicts(aws, project) == pytest.approx(9.0)
+
+        decide(versions[1], "Rejected")
+        pipeline = started(3)
+
+    assert pipeline.status == "success", log_of(repository, pipeline, "rollback")
+    assert [job.name for job in pipeline.jobs.list(get_all=True)] == ["rollback"]
+    assert "record 3 of prod: rolled back" in log_of(repository, pipeline, "rollback")
+    assert predicts(aws, project) == pytest.approx(4.0)
+
+    pipeline = repository.pipelines.create({"ref": "main", "inputs": {"rollback_from": versions[1]}})
+    assert settled(repository, pipeline, "success", "failed", seconds=120).status == "success"
+    assert f"Nothing to do: {versions[1]} is not what prod serves." in log_of(repository, pipeline, "rollback")

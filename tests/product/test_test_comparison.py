@@ -36,7 +36,7 @@ compare: {with: prod, metrics: {mse: {worse_by_at_most: 0.1}, r2: {worse_by_at_m
 """
 TESTS = ["quality: mse at most 0.1 worse than prod", "quality: r2 at most 0.01 worse than prod"]
 
-Serve = Callable[[str], None]
+Serve = Callable[..., None]
 
 
 @pytest.fixture
@@ -45,12 +45,12 @@ def serve(aws: Aws, stage: Stage) -> Iterator[Serve]:
     sagemaker: Any = aws.client("sagemaker")
     endpoint = f"{stage.project.name}-prod"
 
-    def serving(package: str) -> None:
+    def serving(package: str, **settings: Any) -> None:
         name = f"prod-{uuid.uuid4().hex[:8]}"
         role = stage.project.model_role
         sagemaker.create_model(ModelName=name, Containers=[{"ModelPackageName": package}], ExecutionRoleArn=role)
         variant = {"VariantName": "A", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
-        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], **settings)
         sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=name)
         wait_for(lambda: sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"] == "InService")
 
@@ -150,23 +150,38 @@ def test_too_few_rows_tell_no_two_versions_apart(aws: Aws, run_test: Run, stage:
     assert "error SMCI-706: a comparison needs at least 30 rows of held-out data, there are 10" in done.stderr
 
 
-def test_a_batch_transform_in_production_is_refused(run_test: Run, tmp_path: Path, stage: Stage) -> None:
+def hosted_as(folder: Path, stage: Stage, name: str, kind: str) -> None:
+    """What build has exported for a stage that is hosted in another way."""
     project = stage.project
     content = {
         "SchemaVersion": 1,
-        "Stage": "prod",
-        "Hosting": "batch-transform",
-        "StackName": f"sagemaker-{project.name}-{project.id}-deploy-prod",
-        "EndpointName": f"{project.name}-prod",
+        "Stage": name,
+        "Hosting": kind,
+        "StackName": f"sagemaker-{project.name}-{project.id}-deploy-{name}",
+        "EndpointName": f"{project.name}-{name}",
         "ModelPackageArn": stage.package,
         "Template": "{}",
         "Parameters": {},
         "Tags": {},
     }
-    (tmp_path / "prod-config-export.json").write_text(json.dumps(content))
+    (folder / f"{name}-config-export.json").write_text(json.dumps(content))
+
+
+def test_a_batch_transform_in_production_is_refused(run_test: Run, tmp_path: Path, stage: Stage) -> None:
+    hosted_as(tmp_path, stage, "prod", "batch-transform")
     done = run_test(COMPARE)
     assert done.returncode == 1
     assert "error SMCI-710: prod is hosted as batch-transform, which answers no requests to compare with" in done.stderr
+
+
+def test_an_asynchronous_endpoint_in_production_is_refused(run_test: Run, stage: Stage, serve: Serve) -> None:
+    path = f"s3://{stage.project.bucket}/asynchronous/prod"
+    serve(stage.other, AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": path}})
+    done = run_test(COMPARE)
+    assert done.returncode == 1
+    assert re.search(
+        r"error SMCI-710: endpoint \S+-prod is asynchronous: it puts its answers beside those", done.stderr
+    )
 
 
 @pytest.mark.parametrize("allowed", ["true", "false"])

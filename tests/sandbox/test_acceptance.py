@@ -86,6 +86,8 @@ def test_the_loop_passes_the_questions_are_asked_and_everything_is_taken_away(wo
     answers = {answer["name"]: answer["answer"] for answer in outcome["answers"]}
     assert set(answers) == set(questions.questions())
     assert "one row: 200 text/csv" in answers["container-answers"]
+    assert "the endpoint is on the old configuration" in answers["alarm-rollback"]
+    assert answers["one-instance"].startswith("refused, ValidationException")
     assert answers["project-stack"].startswith("SP-acceptance-")
     page = (tmp_path / "acceptance" / "acceptance.md").read_text()
     assert all(question in page for question in questions.questions().values())

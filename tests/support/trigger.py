@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -176,19 +177,22 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(done.stdout.split()[0])
 
 
-@pytest.fixture
-def trigger(aws: Aws, project: Project, archive: Path) -> Iterator[Trigger]:
-    gitlab = GitLab()
+@contextmanager
+def trigger_stack(
+    aws: Aws, project: Project, archive: Path, gitlab_url: str, gitlab_project: str, token: str, **more: str
+) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """The stack of infra/trigger.yml before a GitLab: the ARN of its token's secret, its name and outputs."""
     aws.client("s3").upload_file(str(archive), project.bucket, archive.name)
-    secret = aws.client("secretsmanager").create_secret(Name=f"{project.name}/token", SecretString=TOKEN)["ARN"]
+    secret = aws.client("secretsmanager").create_secret(Name=f"{project.name}/token", SecretString=token)["ARN"]
     parameters = {
         "SageMakerProjectName": project.name,
         "SageMakerProjectId": project.id,
-        "GitLabServerUrl": f"http://127.0.0.1:{gitlab.port}",
-        "GitLabProjectId": DEPLOY_PROJECT,
+        "GitLabServerUrl": gitlab_url,
+        "GitLabProjectId": gitlab_project,
         "TriggerTokenSecretArn": secret,
         "CodeBucket": project.bucket,
         "CodeKey": archive.name,
+        **more,
     }
     cloudformation = aws.client("cloudformation")
     stack = f"trigger-{uuid.uuid4().hex[:8]}"
@@ -202,15 +206,22 @@ def trigger(aws: Aws, project: Project, archive: Path) -> Iterator[Trigger]:
         StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
     described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
-    deployed = Trigger(aws, project, gitlab, secret, stack, outputs)
-    # Copies of an event that meet one being worked on come back after this, not after the stack's six minutes.
-    deployed.retry_every(3)
-    yield deployed
+    yield secret, stack, {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
     cloudformation.delete_stack(StackName=stack)
     cloudformation.get_waiter("stack_delete_complete").wait(
         StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
     )
+
+
+@pytest.fixture
+def trigger(aws: Aws, project: Project, archive: Path) -> Iterator[Trigger]:
+    gitlab = GitLab()
+    place = (f"http://127.0.0.1:{gitlab.port}", DEPLOY_PROJECT, TOKEN)
+    with trigger_stack(aws, project, archive, *place) as (secret, stack, outputs):
+        deployed = Trigger(aws, project, gitlab, secret, stack, outputs)
+        # Copies of an event that meet one being worked on come back after this, not after the stack's six minutes.
+        deployed.retry_every(3)
+        yield deployed
     gitlab.down()
 
 
