@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import burst, faults, shifts
+from bench import burst, faults, shifts, weights
 from sandbox import demo, job_images
 
 ROOT = job_images.ROOT
@@ -50,6 +50,7 @@ def main() -> int:
         ("the whole loop", loop),
         ("a burst of approvals", approvals),
         ("an update that alarms watch", guarded),
+        ("how requests are shared by weights", shared),
         ("every command and function under every fault, which takes hours", survival),
     ):
         console.print(f"measuring {title} ...", style="dim")
@@ -184,6 +185,14 @@ def guarded() -> list[Measure]:
         ),
         Measure("seconds beyond the watch", found.seconds, 4 * shifts.POLL, "s", f"polls every {shifts.POLL} s"),
     ]
+
+
+def shared() -> list[Measure]:
+    """10,000 requests through the API of an endpoint whose variants have the weights 90 and 10."""
+    found = weights.measure()
+    answered = f"{found.answered:.2f} % of {weights.REQUESTS:,} requests"
+    detail = f"the challenger answered {answered}, its weight is {found.asked:g} %"
+    return [Measure("weights are kept", abs(found.answered - found.asked), 1, "points", detail)]
 
 
 def survival() -> list[Measure]:

@@ -11,8 +11,10 @@ import pytest
 
 from ci_scripts.errors import InvocationFailed
 from tests.support.deployment import failed, start, succeeded
+from tests.support.hosting import Hosting
 from tests.support.servers import create_role
 from tests.support.stage import ASYNCHRONOUS, QUALITY, REAL_TIME, SERVERLESS, Stage
+from tests.support.traffic import asking, at_once, by_s3
 from tests.support.waiting import wait_for
 
 # --- each kind: deployed, proven, updated to a second version ------------------------------------------------------
@@ -20,14 +22,20 @@ from tests.support.waiting import wait_for
 
 @pytest.mark.parametrize("content", [REAL_TIME, SERVERLESS, ASYNCHRONOUS], ids=lambda each: each["Hosting"])
 def test_a_stage_is_hosted_as_it_says_and_then_serves_the_next_version(stage: Stage, content: dict[str, Any]) -> None:
+    """And a client that asks all the time is answered by the one or by the other."""
     first = stage.version(5)
     assert f"serves {stage.project.group} version 1" in succeeded(stage.host(content))
     assert stage.answer() == pytest.approx(5, abs=0.5)
     assert ("ServerlessConfig" in stage.variant()) is (content == SERVERLESS)
 
     second = stage.version(8)
-    assert f"serves {stage.project.group} version 2" in succeeded(stage.host(content))
-    assert stage.answer() == pytest.approx(8, abs=0.5)
+    hosting = Hosting(stage.aws, stage.project, stage.aws.client("sagemaker"))
+    ask = (by_s3 if content == ASYNCHRONOUS else at_once)(hosting, stage.endpoint_name)
+    with asking(ask, 5) as client:
+        assert f"serves {stage.project.group} version 2" in succeeded(stage.host(content))
+        wait_for(lambda: client.has_seen(8) or client.failures, "an answer of the second version")
+    assert client.failures == []
+    assert set(client.versions(5, 8)) == {5, 8}
     assert first != second
 
 
