@@ -173,18 +173,29 @@ def _delete(call: Callable[[], object]) -> bool:
     return True
 
 
-def stamp(sagemaker: SageMakerClient, arn: str, properties: Mapping[str, str]) -> None:
+def group_of(arn: str) -> str:
+    """The model package group in a package's ARN, in lower case as SageMaker writes it there."""
+    return arn.rpartition(":model-package/")[2].partition("/")[0].lower()
+
+
+def stamp(
+    sagemaker: SageMakerClient, package: Mapping[str, Any], properties: Mapping[str, str], card: str = ""
+) -> None:
     """Write `properties` (where the package comes from) into its CustomerMetadataProperties, beside those it has.
+
+    `package` is the answer of DescribeModelPackage, `card` the content of a model card; it becomes a draft.
 
     Values are made to fit the service's rules: other characters become `_`, at most 256 remain, none is empty.
     Raises TooManyProperties when the package would have more than 50.
     """
     fitting = {metadata_value(key)[:_LONGEST_KEY]: metadata_value(each) for key, each in properties.items() if each}
     # All of them are sent: whether the service merges or replaces is not documented.
-    merged = {**describe(sagemaker, arn).get("CustomerMetadataProperties", {}), **fitting}
+    arn = str(package["ModelPackageArn"])
+    merged = {**package.get("CustomerMetadataProperties", {}), **fitting}
     if len(merged) > _MOST_PROPERTIES:
         raise errors.TooManyProperties(f"model package {arn} would have {len(merged)} customer metadata properties")
-    sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties=merged)
+    more: dict[str, Any] = {"ModelCard": {"ModelCardContent": card, "ModelCardStatus": "Draft"}} if card else {}
+    sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties=merged, **more)
 
 
 def stamped(properties: Mapping[str, str], prefix: str) -> dict[str, str]:

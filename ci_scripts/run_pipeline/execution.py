@@ -32,6 +32,7 @@ class Result(NamedTuple):
     status: str
     reason: str
     steps: Mapping[str, Step]
+    began: datetime | None = None
 
 
 # --- start ---------------------------------------------------------------------------------------------------------
@@ -144,7 +145,7 @@ def follow(
         seen = steps
         if execution["PipelineExecutionStatus"] not in _RUNNING:
             reason = " ".join(execution.get("FailureReason", "").split())
-            return Result(arn, execution["PipelineExecutionStatus"], reason, steps)
+            return Result(arn, execution["PipelineExecutionStatus"], reason, steps, execution.get("CreationTime"))
         job.pause(poll_seconds)
 
 

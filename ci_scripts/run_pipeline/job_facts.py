@@ -1,19 +1,54 @@
 """What only a job itself tells of a step: of a tuning job its best training job, of training what was paid.
 
-Called by run.py. A role that may not look is told so once a step, and nothing else changes.
+Called by run.py. A role that may not look is told so at the step, and nothing else changes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from ci_scripts import aws_errors
-from ci_scripts.run_pipeline.progress import Step
+from ci_scripts.run_pipeline import step_kinds
+from ci_scripts.run_pipeline.progress import Step, clock
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
 
 _ENDED = ("Succeeded", "Failed", "Stopped")
+
+
+class Facts:
+    """What the jobs of an execution's steps tell; each is asked once, when its step has ended."""
+
+    def __init__(self, defined: Mapping[str, Mapping[str, Any]]) -> None:
+        self._defined = defined
+        self._training: dict[str, Mapping[str, Any] | str] = {}
+        self.remarks: dict[str, str] = {}
+        """By step name, in words; those that neither failed nor were taken from an earlier execution."""
+
+    def of(self, sagemaker: SageMakerClient, step: Step) -> str:
+        """What there is to say of a step that has ended by itself; empty for most kinds."""
+        if step.status in _ENDED and not step.source:
+            self.remarks[step.name] = tuned(sagemaker, step) or self._paid(sagemaker, step) or step_kinds.remark(step)
+            return self.remarks[step.name]
+        return step_kinds.remark(step)
+
+    def training_of(self, sagemaker: SageMakerClient, step: Step) -> Mapping[str, Any] | str:
+        """`training_job` of the step, asked once."""
+        if step.name not in self._training:
+            self._training[step.name] = training_job(sagemaker, step)
+        return self._training[step.name]
+
+    def _paid(self, sagemaker: SageMakerClient, step: Step) -> str:
+        if step.status != "Succeeded":
+            return ""
+        answer = self.training_of(sagemaker, step)
+        if not isinstance(answer, str):
+            return paid(answer)
+        # Who cannot look misses something only where the pipeline asks for savings.
+        asked = str(self._defined.get(step.name, {}).get("Arguments", {}))
+        return answer if "EnableManagedSpotTraining" in asked or "KeepAlivePeriodInSeconds" in asked else ""
 
 
 def tuned(sagemaker: SageMakerClient, step: Step) -> str:
@@ -47,3 +82,44 @@ def best(answer: Any) -> str:
     value = f", {metric.get('MetricName')} {metric['Value']:.6g}" if "Value" in metric else ""
     drawn = ", ".join(f"{name} {text}" for name, text in found.get("TunedHyperParameters", {}).items())
     return f"best of {of}: {found['TrainingJobName']}{value}" + (f" with {drawn}" if drawn else "")
+
+
+def training_job(sagemaker: SageMakerClient, step: Step) -> Mapping[str, Any] | str:
+    """DescribeTrainingJob of a training step, or why it cannot be seen; empty for what is no training step that ran."""
+    arn = str(step.metadata.get("TrainingJob", {}).get("Arn", ""))
+    if not arn:
+        return ""
+
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return cast("Mapping[str, Any]", sagemaker.describe_training_job(TrainingJobName=arn.rpartition("/")[2]))
+    except ClientError as error:
+        if aws_errors.code(error) in aws_errors.DENIED:
+            return "its training job cannot be seen: the stack of infra/steps.yml lets this job look"
+        return f"its training job cannot be seen: {aws_errors.text(error)}"
+    except BotoCoreError as error:
+        return f"its training job cannot be seen: {error}"
+
+
+def paid(answer: Mapping[str, Any]) -> str:
+    """`trained 2:00, paid 0:36: spot instances saved 70 %`, of a training job that has ended.
+
+    The share is SageMaker's own: (1 - BillableTimeInSeconds / TrainingTimeInSeconds) * 100.
+    https://docs.aws.amazon.com/sagemaker/latest/dg/model-managed-spot-training.html#model-managed-spot-training-using
+    """
+    trained, billed = answer.get("TrainingTimeInSeconds"), answer.get("BillableTimeInSeconds")
+    words = []
+    if trained and billed is not None:
+        words.append(f"trained {clock(trained)}, paid {clock(billed)}")
+        if answer.get("EnableManagedSpotTraining"):
+            words[-1] += f": spot instances saved {max(0, 1 - billed / trained):.0%}".replace("%", " %")
+    if warm := answer.get("WarmPoolStatus", {}):
+        words.append(f"warm pool {str(warm.get('Status', '')).lower()}")
+        if seconds := warm.get("ResourceRetainedBillableTimeInSeconds"):
+            words[-1] += f", kept for {clock(seconds)}, which is paid, too"
+    created, started = answer.get("CreationTime"), answer.get("TrainingStartTime")
+    kept = (answer.get("ResourceConfig") or {}).get("KeepAlivePeriodInSeconds")
+    if kept and created and started:
+        words.append(f"started after {clock((started - created).total_seconds())}")
+    return "; ".join(words)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ci_scripts import job, merge_request, registry
@@ -20,15 +19,16 @@ from ci_scripts.run_pipeline import (
     in_merge_request,
     jobs,
     progress,
+    records,
     report,
     selection,
-    step_kinds,
     upsert,
 )
 from ci_scripts.run_pipeline.condition import Condition
 from ci_scripts.run_pipeline.execution import Result
-from ci_scripts.run_pipeline.job_facts import tuned
+from ci_scripts.run_pipeline.job_facts import Facts
 from ci_scripts.run_pipeline.progress import Step
+from ci_scripts.run_pipeline.records import Run
 from ci_scripts.settings import Project
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ _RESUMED = {
     "Succeeded": "has succeeded: nothing is started again",
 }
 _RESUMED_ELSE = "ended badly: resuming it where it failed"
-
-_PARAMETERS, _METRICS = 26, 6  # at most, among the 50 properties of a model package
 
 Conditions = Mapping[str, Sequence[Condition]]
 """What was compared in each condition step that has been reached, by step name."""
@@ -84,12 +82,13 @@ def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seco
             job.say(f"pipeline execution {arn} of an earlier attempt of this job {_RESUMED.get(status, _RESUMED_ELSE)}")
         else:
             job.say(f"pipeline execution {arn} started")
-        result, conditions = _follow(aws, project, pipeline, arn, poll_seconds)
+        result, conditions, facts = _follow(aws, pipeline, arn, poll_seconds)
     except job.Cancelled as cancelled:
         with job.after_cancellation():
             outcome = execution.stop(sagemaker, arn, request)
         raise JobCancelled(f"{cancelled}; {outcome}") from cancelled
-    _finish(aws, project, pipeline, where, result, conditions)
+    parameters = definition.parameter_values(pipeline.definition, pipeline.parameters)
+    _finish(aws, project, pipeline, Run(where, result, pipeline.definition, parameters, conditions, facts))
 
 
 def _selection(sagemaker: SageMakerClient, project: Project, pipeline: Compiled) -> dict[str, Any]:
@@ -100,14 +99,14 @@ def _selection(sagemaker: SageMakerClient, project: Project, pipeline: Compiled)
     return config
 
 
-def _follow(aws: Aws, project: Project, pipeline: Compiled, arn: str, poll_seconds: float) -> tuple[Result, Conditions]:
+def _follow(aws: Aws, pipeline: Compiled, arn: str, poll_seconds: float) -> tuple[Result, Conditions, Facts]:
     defined = definition.steps(pipeline.definition)
     parameters = definition.parameter_values(pipeline.definition, pipeline.parameters)
     conditions: dict[str, Sequence[Condition]] = {}
-    width = max(map(len, defined))
+    facts, width = Facts(defined), max(map(len, defined))
 
     def tell(elapsed: float, step: Step, steps: Mapping[str, Step]) -> None:
-        remark = step.reason or progress.taken(step) or tuned(aws.sagemaker, step) or step_kinds.remark(step)
+        remark = step.reason or progress.taken(step) or facts.of(aws.sagemaker, step)
         if step.outcome and step.name in defined:
             read = partial(jobs.read_property_file, aws.sagemaker, aws.s3, defined, steps)
             conditions[step.name] = condition.explain(defined[step.name], parameters, read)
@@ -117,19 +116,17 @@ def _follow(aws: Aws, project: Project, pipeline: Compiled, arn: str, poll_secon
     with job.section("Follow the pipeline execution"):
         job.say(progress.heading(width))
         result = execution.follow(aws.sagemaker, arn, defined, poll_seconds, tell)
-    return result, conditions
+    return result, conditions, facts
 
 
-def _finish(
-    aws: Aws, project: Project, pipeline: Compiled, where: job.Job, result: Result, conditions: Conditions
-) -> None:
+def _finish(aws: Aws, project: Project, pipeline: Compiled, run: Run) -> None:
+    result, conditions = run.result, run.conditions
     steps = list(result.steps.values())
     packages = [step.model_package_arn for step in steps if step.model_package_arn and step.status == "Succeeded"]
     if result.status == "Succeeded" and not packages and not definition.registers(pipeline.definition):
         packages = _registered_by_code(aws.sagemaker, project, result)
     verdict = conclusion(result, packages, conditions)
-    remarks = {step.name: tuned(aws.sagemaker, step) or step_kinds.remark(step) for step in steps}
-    report.write(project.region, result, packages, conditions, verdict, remarks)
+    report.write(project.region, result, packages, conditions, verdict, run.facts.remarks)
     if project.merge_request:
         merge_request.comment(
             in_merge_request.told(project, pipeline.definition, pipeline.parameters, conditions, verdict)
@@ -137,11 +134,22 @@ def _finish(
     logs = {step.name: jobs.show_log(aws.logs, step) for step in progress.failed(steps)}
     causes = {name: jobs.last_error(lines) for name, lines in logs.items()}
     execution.require_success(result, project, causes=causes, log_shown=any(logs.values()))
-    parameters = definition.parameter_values(pipeline.definition, pipeline.parameters)
-    for arn in packages:
-        stamps = lineage(where, result.arn, parameters, report.measured(conditions)) | _taken_from(steps)
-        registry.stamp(aws.sagemaker, arn, stamps)
+    cards = records.keep(aws, run, _of_the_group(packages, project))
+    if cards:
+        job.write_summary([*report.summary(result, conditions, verdict, run.facts.remarks), *cards])
     job.say(verdict)
+
+
+def _of_the_group(packages: Sequence[str], project: Project) -> list[str]:
+    """The packages of the watched group; of the others it is said that nothing will deploy them."""
+    own = [arn for arn in packages if registry.group_of(arn) == project.model_package_group.lower()]
+    for arn in packages:
+        if arn not in own:
+            job.say(
+                f"warning: model package {arn} is in the group {registry.group_of(arn)}, approvals are watched in "
+                f"{project.model_package_group} alone: it is not stamped, and no approval will deploy it"
+            )
+    return own
 
 
 def _registered_by_code(sagemaker: SageMakerClient, project: Project, result: Result) -> list[str]:
@@ -171,30 +179,3 @@ def conclusion(result: Result, packages: Sequence[str], conditions: Conditions) 
     false = [each for each in conditions if result.steps[each].outcome == "false"]
     why = "; ".join(f"condition {name} is false: {condition.words(conditions[name])}" for name in false)
     return f"No model package was registered: {why or 'no step of this pipeline registered one'}."
-
-
-def _taken_from(steps: Sequence[Step]) -> dict[str, str]:
-    """Beside the execution that registered a package, the one that trained it, if that is another."""
-    sources = progress.sources(steps)
-    return {"TakenFromExecution": sources[-1]} if sources else {}
-
-
-def lineage(
-    where: job.Job, execution_arn: str, parameters: Mapping[str, Any], measured: Mapping[str, float]
-) -> dict[str, str]:
-    """What a registered model package is stamped with: the way back from a model to its commit, job, data and
-    parameters, and what it was measured to be; as many as leave room for properties of the pipeline's own.
-    """
-    properties = {
-        "GitLabProject": where.project_path,
-        "GitLabCommit": where.commit,
-        "GitLabRef": where.ref,
-        "GitLabPipeline": f"{where.project_url}/-/pipelines/{where.pipeline_id}" if where.in_gitlab else "",
-        "GitLabJob": where.url,
-        "PipelineExecutionArn": execution_arn,
-    }
-    properties |= {
-        f"{registry.PARAMETER}{name}": str(content) for name, content in islice(parameters.items(), _PARAMETERS)
-    }
-    properties |= {f"{registry.METRIC}{path}": f"{value:.6g}" for path, value in islice(measured.items(), _METRICS)}
-    return {key: content for key, content in properties.items() if content}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -106,3 +107,32 @@ def test_a_failure_names_what_failed_where_the_job_cannot_show_its_log() -> None
 )
 def test_the_best_job_of_a_tuning_is_told_with_its_metric(answer: dict[str, Any], words: str) -> None:
     assert job_facts.best(answer) == words
+
+
+BEGAN = datetime(2026, 11, 29, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"TrainingTimeInSeconds": 120, "BillableTimeInSeconds": 120}, "trained 2:00, paid 2:00"),
+        (
+            {"TrainingTimeInSeconds": 120, "BillableTimeInSeconds": 36, "EnableManagedSpotTraining": True},
+            "trained 2:00, paid 0:36: spot instances saved 70 %",
+        ),
+        (
+            {
+                "TrainingTimeInSeconds": 60,
+                "BillableTimeInSeconds": 60,
+                "WarmPoolStatus": {"Status": "Reused", "ResourceRetainedBillableTimeInSeconds": 90},
+                "ResourceConfig": {"KeepAlivePeriodInSeconds": 600},
+                "CreationTime": BEGAN,
+                "TrainingStartTime": BEGAN + timedelta(seconds=4),
+            },
+            "trained 1:00, paid 1:00; warm pool reused, kept for 1:30, which is paid, too; started after 0:04",
+        ),
+        ({}, ""),
+    ],
+)
+def test_what_training_took_and_cost_is_told_with_what_spot_instances_saved(answer: dict[str, Any], words: str) -> None:
+    assert job_facts.paid(answer) == words

@@ -35,12 +35,16 @@ _DETAIL = (
     "ApprovalDescription MetadataProperties ModelMetrics CustomerMetadataProperties ModelLifeCycle SourceUri "
     "LastModifiedTime"
 ).split()
-_KEPT = {"ModelLifeCycle": "ModelLifeCycle", "SourceUri": "sourceUri"}
+_KEPT = {"ModelLifeCycle": "ModelLifeCycle", "SourceUri": "sourceUri", "ModelCard": "ModelCard"}
 """What moto drops of a request, by the name that an event has for its update."""
-_REFUSED = ("ManagedStorageType", "ModelCard", "ModelPackageRegistrationType", "SecurityConfig")
+_REFUSED = ("ManagedStorageType", "ModelPackageRegistrationType", "SecurityConfig")
 _kept: ContextVar[dict[str, Any]] = ContextVar("_kept")
 _MOST_PROPERTIES = 50
 _KEY, _VALUE = re.compile(r"[\w\s.:/=+@-]{1,128}"), re.compile(r"[\w\s.:/=+@-]{1,256}")
+_CARD = {
+    *("model_overview", "intended_uses", "business_details", "training_details", "evaluation_details"),
+    "additional_information",
+}
 _lock = threading.Lock()  # two packages must not get one version or one creation time
 
 
@@ -72,6 +76,8 @@ def _keeping(method: Callable[..., ActionResult], *refused: str) -> Callable[...
         for name in refused:
             if self._get_param(name) is not None:
                 raise Lacking(f"{name} of model packages")
+        if card := self._get_param("ModelCard"):
+            _check_card(str(card.get("ModelCardContent", "{}")))
         _kept.set({name: self._get_param(name) for name in _KEPT if self._get_param(name) is not None})
         return method(self)
 
@@ -190,6 +196,20 @@ def _update(
     _send(self, package, updated)
     arn: str = package.arn
     return arn
+
+
+def _check_card(content: str) -> None:
+    """A card follows the schema of cards of model packages; its top level is looked at here.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-details.html#model-card-schema
+    """
+    try:
+        card = json.loads(content)
+        unknown = sorted(set(card) - _CARD) if isinstance(card, dict) else ["a value that is no object"]
+    except ValueError:
+        unknown = ["text that is no JSON"]
+    if unknown:
+        raise ValidationError(f"Model card content does not follow the schema: {', '.join(unknown)}")
 
 
 def _check_properties(properties: dict[str, str]) -> None:

@@ -28,7 +28,7 @@ from sagemaker.mlops.workflow.pipeline import Pipeline
 from sagemaker.mlops.workflow.steps import CacheConfig, ProcessingStep, TrainingStep
 from sagemaker.serve.model_builder import ModelBuilder
 from sagemaker.train import ModelTrainer
-from sagemaker.train.configs import Compute, InputData, OutputDataConfig, S3DataSource
+from sagemaker.train.configs import Compute, InputData, OutputDataConfig, S3DataSource, StoppingCondition
 
 HERE = Path(__file__).parent
 
@@ -59,11 +59,15 @@ def get_pipeline(
     pipeline_name: str = "AbalonePipeline",
     model_package_group_name: str = "AbalonePackageGroup",
     base_job_prefix: str = "Abalone",
+    spot: bool = False,
 ) -> Pipeline:
     """Describe the pipeline; nothing runs yet.
 
     `role` is the ARN of the role that the jobs run as. Scripts, data splits, models and reports all end up in
     `default_bucket`, under the name of the pipeline.
+
+    With `spot`, training runs on spot instances, which are cheaper and now and then taken away: an argument, by
+    `pipeline_kwargs: '{"spot": true}'` of the component, as SageMaker's SDK takes no pipeline parameter there.
     """
     session = PipelineSession(boto_session=boto3.Session(region_name=region), default_bucket=default_bucket)
     sklearn_image = image_uris.retrieve("sklearn", region, version=SKLEARN_VERSION)
@@ -87,6 +91,9 @@ def get_pipeline(
     mse_threshold = ParameterFloat("MseThreshold", default_value=6.0)
     # How many rows are used, in all splits together; 0 for all. Merge requests that train take few.
     row_limit = ParameterInteger("RowLimit", default_value=0)
+    # How long, at most 3600, the instance of a training waits for the next one, which then starts at once. It costs as
+    # much as training. Spot instances do not wait.
+    warm_pool_seconds = ParameterInteger("WarmPoolSeconds", default_value=0)
     # Another value takes nothing from the cache. The job gives one to each run that no commit started, such as a
     # schedule's.
     cache_key = ParameterString("CacheKey", default_value="commit")
@@ -149,7 +156,17 @@ def get_pipeline(
     trainer = ModelTrainer(
         training_image=xgboost_image,
         hyperparameters=HYPERPARAMETERS,
-        compute=Compute(instance_type=training_instance_type, instance_count=1, volume_size_in_gb=30),
+        compute=Compute(
+            instance_type=training_instance_type,
+            instance_count=1,
+            volume_size_in_gb=30,
+            keep_alive_period_in_seconds=None if spot else warm_pool_seconds,
+            enable_managed_spot_training=spot or None,
+        ),
+        # With spot instances the second limit counts the waiting for them, too; without them there must be none.
+        stopping_condition=StoppingCondition(
+            max_runtime_in_seconds=3600, **({"max_wait_time_in_seconds": 7200} if spot else {})
+        ),
         output_data_config=OutputDataConfig(s3_output_path=f"s3://{default_bucket}/{pipeline_name}/models"),
         base_job_name=f"{base_job_prefix}-train",
         role=role,
@@ -234,6 +251,7 @@ def get_pipeline(
             model_approval_status,
             mse_threshold,
             row_limit,
+            *([] if spot else [warm_pool_seconds]),
             cache_key,
         ],
         steps=[preprocess, train, evaluate, check_mse],
