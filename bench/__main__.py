@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import burst, faults, shifts, weights
+from bench import burst, faults, shifts, training, weights
 from sandbox import demo, job_images
 
 ROOT = job_images.ROOT
@@ -49,6 +49,7 @@ def main() -> int:
         ("imports of the deploy jobs", imports),
         ("the whole loop", loop),
         ("a burst of approvals", approvals),
+        ("a commit that changes nothing", training_again),
         ("an update that alarms watch", guarded),
         ("how requests are shared by weights", shared),
         ("every command and function under every fault, which takes hours", survival),
@@ -171,6 +172,27 @@ def approvals() -> list[Measure]:
             1 + found.failures / found.approvals,
             "calls",
             f"per approval; {found.started} pipelines for {found.approvals} approvals in {found.seconds:.0f} s",
+        ),
+    ]
+
+
+def training_again() -> list[Measure]:
+    """The seed twice from one commit: nothing is uploaded again; and how often AWS is asked while a run is followed."""
+    found = training.measure()
+    return [
+        Measure(
+            "an unchanged commit uploads nothing",
+            found.unchanged_bytes,
+            0,
+            "bytes",
+            f"{found.first_bytes:,} bytes of code and definitions the first time",
+        ),
+        Measure(
+            "calls while a run is followed",
+            found.calls_a_minute,
+            2 * 60 / training.DEFAULT_POLL,
+            "calls",
+            f"a minute, with a look every {training.DEFAULT_POLL} s; from {found.looks} looks",
         ),
     ]
 

@@ -12,13 +12,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ci_scripts import __version__, job, registry
+from ci_scripts import __version__, aws_errors, job, registry
 from ci_scripts.run_pipeline import condition, data_versions, definition, model_card, progress, report
 from ci_scripts.run_pipeline.condition import Condition
 from ci_scripts.run_pipeline.execution import Result
 from ci_scripts.run_pipeline.job_facts import Facts
 
 if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import DescribeModelPackageOutputTypeDef
+
     from ci_scripts.aws import Aws
 
 _PARAMETERS, _METRICS = 20, 6  # at most, among the 50 properties of a model package
@@ -56,9 +58,23 @@ def keep(aws: Aws, run: Run, packages: Sequence[str]) -> list[str]:
             | _tools(training)
         )
         card = "" if package.get("ModelCard") else _card(run, package, training, data)
-        registry.stamp(aws.sagemaker, package, stamps, card)
-        lines += _shown(arn, card)
+        lines += _shown(arn, card, taken=_stamped(aws, package, stamps, card))
     return lines
+
+
+def _stamped(aws: Aws, package: DescribeModelPackageOutputTypeDef, stamps: Mapping[str, str], card: str) -> bool:
+    """Whether SageMaker took the card, too; the stamps it has to take. A card is no reason for a training to fail."""
+    from botocore.exceptions import ClientError
+
+    try:
+        registry.stamp(aws.sagemaker, package, stamps, card)
+    except ClientError as error:
+        if not card or aws_errors.code(error) != "ValidationException":
+            raise
+        job.say(f"SageMaker did not take the model card: {aws_errors.text(error)}")
+        registry.stamp(aws.sagemaker, package, stamps)
+        return False
+    return True
 
 
 def lineage(
@@ -150,7 +166,9 @@ def _thresholds() -> list[str]:
         return []
 
 
-def _shown(arn: str, card: str) -> list[str]:
+def _shown(arn: str, card: str, *, taken: bool) -> list[str]:
+    if not taken:
+        return []
     if not card:
         return ["", f"{arn.rpartition(':model-package/')[2]} has a model card of its own, which stays as it is."]
     return ["", *model_card.in_markdown(arn.rpartition(":model-package/")[2], card)]

@@ -1,6 +1,6 @@
 """What is kept of a version that the seed registers: versions of its data, what made it, a model card, its cost."""
 
-# ruff: noqa: F811 - the fixture is used under the name it is imported by
+# ruff: noqa: F811 - the fixtures are used under the names they are imported by
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from ci_scripts import __version__
+from ci_scripts.run_pipeline import model_card
 from sandbox import job_images
-from tests.support.run_pipeline import Repository, one_line, repository  # noqa: F401 - the fixture
+from tests.support.run_pipeline import Race, Repository, one_line, race, repository  # noqa: F401 - the fixtures
 from tests.support.servers import ROOT
 
 
@@ -123,3 +124,17 @@ def test_a_card_that_the_pipeline_brings_along_and_packages_of_another_group_sta
     described = sagemaker.describe_model_package(ModelPackageName=found["ModelPackageArn"])
     assert "GitLabCommit" not in described["CustomerMetadataProperties"]
     assert len(repository.packages()) == 1
+
+
+def test_a_card_that_sagemaker_refuses_is_no_reason_for_a_training_to_fail(
+    race: Race, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(model_card, "content", lambda _: '{"of_another_schema": {}}')
+    race.run()
+    assert (
+        "SageMaker did not take the model card: Model card content does not follow the schema"
+        in capsys.readouterr().out
+    )
+    [package] = race.repository.packages()
+    assert "ModelCard" not in package
+    assert package["CustomerMetadataProperties"]["GitLabProject"] == "ds/model-build"

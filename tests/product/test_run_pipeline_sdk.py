@@ -243,20 +243,23 @@ def test_a_package_for_another_group_is_told_in_check_and_job(repository: Reposi
     assert f"registers to the model package group {other}" in repository.report("summary.md") or done.returncode == 0
 
 
-def test_a_package_that_a_steps_own_code_registers_is_found_and_stamped(repository: Repository) -> None:
+def test_packages_that_a_steps_own_code_registers_are_found_and_stamped_one_by_one(repository: Repository) -> None:
     """As AWS's newest seed does: an `@step` function calls CreateModelPackage, and no step tells of it."""
     program = (
-        "import boto3;boto3.client('sagemaker','eu-west-1').create_model_package("
-        f"ModelPackageGroupName='{repository.project.group}')"
+        "import boto3;client=boto3.client('sagemaker','eu-west-1');"
+        f"[client.create_model_package(ModelPackageGroupName='{repository.project.group}') for _ in 'ab']"
     )
     path = repository.path / "pipelines" / "abalone" / "pipeline.py"
     path.write_text(PIPELINE.replace('"IfSteps": [register]', '"IfSteps": []'))
     done = repository.run(evaluate=f'{MEASURE}; python3 -c "{program}"')
     assert done.returncode == 0, done.stderr
-    [package] = repository.packages()
-    assert f"Registered model package {package['ModelPackageArn']}." in done.stdout
-    assert package["CustomerMetadataProperties"]["GitLabProject"] == "ds/model-build"
-    assert f"MODEL_PACKAGE_ARN={package['ModelPackageArn']}" in repository.report("job.env")
+    packages = sorted(repository.packages(), key=lambda package: str(package["ModelPackageArn"]))
+    first, second = (package["ModelPackageArn"] for package in packages)
+    assert f"Registered model package {first}, {second}." in done.stdout
+    for package in packages:
+        assert package["CustomerMetadataProperties"]["GitLabProject"] == "ds/model-build"
+        assert package["ModelCard"]["ModelCardStatus"] == "Draft"
+    assert f"MODEL_PACKAGE_ARN={second}" in repository.report("job.env")
 
 
 # --- failed steps ---------------------------------------------------------------------------------------------------
