@@ -19,18 +19,19 @@ _SECTION = re.compile(r"^    # --- (.+)\n((?:(?!    # ---).*\n)+)", re.MULTILINE
 _INPUT = re.compile(r"^    (\w+):\n(?:      .*\n)+", re.MULTILINE)
 
 
+@cache
 def parsed(name: str) -> Part:
     """A component as its template declares it: the text of every input, comments included, and what it says."""
     text = rendered(name).partition("\n---\n")[0] + "\n"
     sections = {
         heading: {match[1]: match[0] for match in _INPUT.finditer(lines)} for heading, lines in _SECTION.findall(text)
     }
-    return Part(name, sections, yaml.safe_load(text)["spec"]["inputs"])
+    return Part(name, sections, yaml.load(text, yaml.CSafeLoader)["spec"]["inputs"])
 
 
 def job(name: str) -> dict[str, Any]:
     """The job of a component of one; what it adds, its own or to that of another, comes after it."""
-    jobs: dict[str, dict[str, Any]] = list(yaml.safe_load_all(rendered(name)))[1]
+    jobs: dict[str, dict[str, Any]] = list(yaml.load_all(rendered(name), yaml.CSafeLoader))[1]
     return next(iter(jobs.values()))
 
 

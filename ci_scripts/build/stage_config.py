@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal, DecimalException
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -179,10 +180,16 @@ def _undeclared(name: str, kind: Hosting, known: Collection[str]) -> str:
     """What to say of a parameter that the template does not have."""
     if name in kind.foreign:
         return kind.foreign[name]
-    if name in template.read(hosting.packaged(kind), "")[0].parameters:
+    if name in _packaged(hosting.packaged(kind)):
         advice = f"`sagemaker-ci template --hosting {kind.name}` writes one that does"
         return f"the template declares no such parameter; {advice}"
     return f"the template declares no such parameter{schemas.similar(name, known)}"
+
+
+@cache
+def _packaged(content: str) -> Collection[str]:
+    """The parameters of a packaged template, read once for however many names there are."""
+    return template.read(content, "")[0].parameters.keys()
 
 
 def tag_problems(file: str, tags: Mapping[str, str]) -> list[Problem]:

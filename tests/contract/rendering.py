@@ -142,7 +142,7 @@ def check(document: Config) -> Config:
 def header(component: str) -> Config:
     """The document before `---` of a component's template."""
     text = (ROOT / "templates" / component / "template.yml").read_text()
-    document: Config = next(iter(yaml.safe_load_all(text)))
+    document: Config = next(iter(yaml.load_all(text, yaml.CSafeLoader)))
     return document
 
 

@@ -32,7 +32,7 @@ INSTALL = (
 
 
 def _documents(component: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    header, body = yaml.safe_load_all((TEMPLATES / component / "template.yml").read_text())
+    header, body = yaml.load_all((TEMPLATES / component / "template.yml").read_text(), yaml.CSafeLoader)
     return header, body
 
 
