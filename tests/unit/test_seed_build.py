@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import io
 import json
-import os
+import runpy
 import subprocess
 import sys
 import tarfile
 import zipfile
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.resources import files
 from pathlib import Path
 
@@ -37,9 +38,17 @@ def splits(abalone: list[str], tmp_path_factory: pytest.TempPathFactory) -> Spli
 
 
 def _run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    environ = os.environ | {"PROCESSING_DIR": str(folder)} | variables
-    command = [sys.executable, str(SCRIPTS / script)]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    """Run a script as Python does, but in this process, which has loaded the libraries already."""
+    output, errors, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        for name, value in {"PROCESSING_DIR": str(folder), **variables}.items():
+            patch.setenv(name, value)
+        try:
+            runpy.run_path(str(SCRIPTS / script), run_name="__main__")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            errors.write(f"{end.code}\n" if isinstance(end.code, str) else "")
+    return subprocess.CompletedProcess([script], code, output.getvalue(), errors.getvalue())
 
 
 def _preprocess(folder: Path, lines: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
