@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import uuid
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from sandbox.gateway import Gateway
 from tests.support.identity import Issuer
 from tests.support.run_pipeline import MEASURE, PIPELINE, Repository, one_line, repository  # noqa: F401 - the fixture
 from tests.support.servers import ROOT, Aws, Project, sagemaker_ci
+from tests.support.stacks import infra_stack
 from tests.support.trigger import Trigger, archive, trigger  # noqa: F401 - the fixtures
 
 BUILD = "project_id:4711"
@@ -73,7 +73,6 @@ def request_of(repository: Repository, gateway: Gateway) -> Iterator[MergeReques
     provider = aws.client("iam").create_open_id_connect_provider(
         Url=issuer.url, ClientIDList=[issuer.url], ThumbprintList=["0" * 40]
     )["OpenIDConnectProviderArn"]
-    cloudformation, stack = aws.client("cloudformation"), f"merge-requests-{uuid.uuid4().hex[:8]}"
     parameters = {
         "SageMakerProjectName": project.name,
         "SageMakerProjectId": project.id,
@@ -82,18 +81,8 @@ def request_of(repository: Repository, gateway: Gateway) -> Iterator[MergeReques
         "OidcProviderArn": provider,
         "ModelBuildSubject": BUILD,
     }
-    cloudformation.create_stack(
-        StackName=stack,
-        TemplateBody=(ROOT / "infra" / "merge-requests.yml").read_text(),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-        Capabilities=["CAPABILITY_IAM"],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(
-        StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-    )
-    outputs = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
-    yield MergeRequest(repository, issuer, {each["OutputKey"]: each["OutputValue"] for each in outputs}, "7")
-    cloudformation.delete_stack(StackName=stack)
+    with infra_stack(aws, "merge-requests.yml", parameters) as stack:
+        yield MergeRequest(repository, issuer, stack.outputs, "7")
     issuer.server.shutdown()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from botocore.exceptions import ClientError
 from sandbox.gateway import Gateway
 from tests.support.identity import Issuer
 from tests.support.servers import ROOT, Aws
+from tests.support.stacks import infra_stack
 
 BUILD, DEPLOY = "project_id:4711", "project_id:4712"
 TIERS = {"Staging": "staging", "Prod": "production"}
@@ -65,8 +65,6 @@ def deployed(
 ) -> Iterator[Roles]:
     """The stack of a project's roles, with `more` parameters; they trust a GitLab of their own. Gone afterwards."""
     gitlab = Issuer(gateway)
-    cloudformation = aws.client("cloudformation")
-    name = f"gitlab-oidc-{uuid.uuid4().hex[:8]}"
     parameters = {
         "SageMakerProjectName": project_name,
         "SageMakerProjectId": project_id,
@@ -76,21 +74,8 @@ def deployed(
         "ModelDeploySubject": DEPLOY,
         **more,
     }
-    cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=(ROOT / "infra" / "gitlab-oidc.yml").read_text(),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-        Capabilities=["CAPABILITY_IAM"],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(
-        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-    )
-    outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["Outputs"]
-    yield Roles(aws, gitlab, {output["OutputKey"]: output["OutputValue"] for output in outputs})
-    cloudformation.delete_stack(StackName=name)
-    cloudformation.get_waiter("stack_delete_complete").wait(
-        StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-    )
+    with infra_stack(aws, "gitlab-oidc.yml", parameters) as stack:
+        yield Roles(aws, gitlab, stack.outputs)
     gitlab.server.shutdown()
 
 
@@ -100,15 +85,5 @@ def beside(roles: Roles, template: str, **parameters: str) -> Iterator[dict[str,
     body = (ROOT / "infra" / template).read_text()
     names = [name for name in roles.outputs if name.endswith("RoleArn") and f"\n  {name}:\n    Type: String" in body]
     values = {name: roles.outputs[name] for name in names} | parameters
-    cloudformation, name = roles.aws.client("cloudformation"), f"{template.partition('.')[0]}-{uuid.uuid4().hex[:8]}"
-    cloudformation.create_stack(
-        StackName=name,
-        TemplateBody=body,
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
-        Capabilities=["CAPABILITY_IAM"],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
-    outputs = cloudformation.describe_stacks(StackName=name)["Stacks"][0].get("Outputs", [])
-    yield {each["OutputKey"]: each["OutputValue"] for each in outputs}
-    cloudformation.delete_stack(StackName=name)
-    cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    with infra_stack(roles.aws, template, values) as stack:
+        yield stack.outputs

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from tests.support.servers import Aws
+from tests.support.servers import ROOT, Aws
 
 QUEUES = """
 Parameters:
@@ -91,9 +92,35 @@ class Stacks:
         return found
 
 
-def pairs(parameters: dict[str, str]) -> list[dict[str, str]]:
+class Deployed(NamedTuple):
+    """A stack that stands, and its outputs."""
+
+    name: str
+    outputs: dict[str, str]
+
+
+@contextmanager
+def infra_stack(aws: Aws, template: str, parameters: Mapping[str, str]) -> Iterator[Deployed]:
+    """A stack of a template of infra/, by its file. Gone afterwards."""
+    client, name = aws.client("cloudformation"), f"{template.partition('.')[0]}-{uuid.uuid4().hex[:8]}"
+    client.create_stack(
+        StackName=name,
+        TemplateBody=(ROOT / "infra" / template).read_text(),
+        Parameters=pairs(parameters),
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    waited = {"StackName": name, "WaiterConfig": {"Delay": 0.2, "MaxAttempts": 300}}
+    client.get_waiter("stack_create_complete").wait(**waited)
+    try:
+        yield Deployed(name, outputs(client.describe_stacks(StackName=name)["Stacks"][0]))
+    finally:
+        client.delete_stack(StackName=name)
+        client.get_waiter("stack_delete_complete").wait(**waited)
+
+
+def pairs(parameters: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
 
 
 def outputs(stack: dict[str, Any]) -> dict[str, str]:
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

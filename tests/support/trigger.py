@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.servers import ROOT, Aws, Project, register
+from tests.support.stacks import infra_stack
 from tests.support.waiting import wait_for
 
 TOKEN, DEPLOY_PROJECT = "glptt-0123456789", "4711"
@@ -194,23 +194,8 @@ def trigger_stack(
         "CodeKey": archive.name,
         **more,
     }
-    cloudformation = aws.client("cloudformation")
-    stack = f"trigger-{uuid.uuid4().hex[:8]}"
-    cloudformation.create_stack(
-        StackName=stack,
-        TemplateBody=(ROOT / "infra" / "trigger.yml").read_text(),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-        Capabilities=["CAPABILITY_IAM"],
-    )
-    cloudformation.get_waiter("stack_create_complete").wait(
-        StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-    )
-    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
-    yield secret, stack, {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
-    cloudformation.delete_stack(StackName=stack)
-    cloudformation.get_waiter("stack_delete_complete").wait(
-        StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-    )
+    with infra_stack(aws, "trigger.yml", parameters) as stack:
+        yield secret, stack.name, stack.outputs
 
 
 @pytest.fixture
