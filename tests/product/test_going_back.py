@@ -8,39 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from ci_scripts import __version__
-from components import table
 from tests.support.component_project import (  # noqa: F401 - the fixture
-    COMPONENTS,
     Released,
-    deploy_variables,
+    deploy_repository,
     register_predicting,
     released,
 )
-from tests.support.gitlab_client import commit, job_of, log_of, reached, settled
-from tests.support.servers import ROOT, Aws, Project
+from tests.support.gitlab_client import job_of, log_of, reached, settled
+from tests.support.servers import Aws, Project
 from tests.support.trigger import archive, trigger_stack  # noqa: F401 - the fixture
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(600)
-STAGES = [*table.PIPELINES["model-deploy"], "rollback"]
-
-
-def repository_of(released: Released, aws: Aws, project: Project) -> Any:
-    """A model-deploy repository that includes the aggregate with its job for going back."""
-    names = ["model_package_arn", "approval_number", "rollback_from"]
-    inputs: dict[str, Any] = {name: f"$[[ inputs.{name} ]]" for name in names} | {"rollback": True}
-    include = {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/model-deploy@{__version__}", "inputs": inputs}
-    header = {"spec": {"inputs": {name: {"default": ""} for name in names}}}
-    files = {".gitlab-ci.yml": yaml.safe_dump_all([header, {"stages": STAGES, "include": [include]}])}
-    for file in ("endpoint-config-template.yml", "staging-config.json", "prod-config.json"):
-        files[file] = (ROOT / "seed-deploy" / file).read_text()
-    files["tests/test_endpoint.py"] = "def test_it_answers(endpoint):\n    assert endpoint.predict([[1, 2, 3]])\n"
-    repository = released.consumer("back", project.environ | deploy_variables(aws))
-    commit(repository, files, commit_message="Begin [skip ci]")
-    return repository
+INPUTS = dict.fromkeys(("model_package_arn", "approval_number", "rollback_from"), "")
 
 
 def to_production(repository: Any, arn: str) -> Any:
@@ -71,7 +52,7 @@ def test_a_person_goes_back_by_the_buttons_of_the_environment_and_by_the_job(
     released: Released, aws: Aws, project: Project
 ) -> None:
     older, newer = register_predicting(aws, project, 4.0), register_predicting(aws, project, 9.0)
-    repository = repository_of(released, aws, project)
+    repository = deploy_repository(released, aws, project, "rollback", INPUTS)
     first, second = to_production(repository, older), to_production(repository, newer)
     assert predicts(aws, project) == pytest.approx(9.0)
 
@@ -102,7 +83,7 @@ def test_a_rejection_in_the_registry_takes_the_version_back_from_production(
     released: Released, aws: Aws, project: Project, archive: Path
 ) -> None:
     sagemaker = aws.client("sagemaker")
-    repository = repository_of(released, aws, project)
+    repository = deploy_repository(released, aws, project, "rollback", INPUTS)
     repository.ci_pipeline_variables_minimum_override_role = "maintainer"  # as the seed check-in sets it
     repository.save()
     token = repository.triggers.create({"description": "approvals"}).token

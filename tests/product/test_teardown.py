@@ -7,22 +7,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import yaml
 
-from ci_scripts import __version__
-from components import table
 from tests.support.component_project import (  # noqa: F401 - the fixture
-    COMPONENTS,
     Released,
-    deploy_variables,
+    deploy_repository,
     register_predicting,
     released,
 )
 from tests.support.deployment import Deployment, create_user, deployment, failed, forbid, succeeded  # noqa: F401
-from tests.support.gitlab_client import commit, job_of, log_of, settled, statuses
+from tests.support.gitlab_client import job_of, log_of, settled, statuses
 from tests.support.hosting import model_predicting
 from tests.support.records import deploy_version, of_pipeline, records, told, two_versions
-from tests.support.servers import ROOT, Aws, Project
+from tests.support.servers import Aws, Project
 from tests.support.waiting import wait_for
 
 
@@ -131,28 +127,14 @@ def test_where_nothing_was_ever_deployed_there_is_nothing_to_do(deployment: Depl
 # --- in GitLab -------------------------------------------------------------------------------------------------------
 
 
-def repository_of(released: Released, aws: Aws, project: Project) -> Any:
-    """A model-deploy repository whose staging ends after the time that a pipeline is given."""
-    names = {"model_package_arn": "", "auto_stop_in": "never"}
-    inputs: dict[str, Any] = {name: f"$[[ inputs.{name} ]]" for name in names} | {"teardown": True}
-    include = {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/model-deploy@{__version__}", "inputs": inputs}
-    header = {"spec": {"inputs": {name: {"default": default} for name, default in names.items()}}}
-    stages = [*table.PIPELINES["model-deploy"], "teardown"]
-    files = {".gitlab-ci.yml": yaml.safe_dump_all([header, {"stages": stages, "include": [include]}])}
-    for file in ("endpoint-config-template.yml", "staging-config.json", "prod-config.json"):
-        files[file] = (ROOT / "seed-deploy" / file).read_text()
-    files["tests/test_endpoint.py"] = "def test_it_answers(endpoint):\n    assert endpoint.predict([[1, 2, 3]])\n"
-    repository = released.consumer("idle", project.environ | deploy_variables(aws))
-    commit(repository, files, commit_message="Begin [skip ci]")
-    return repository
-
-
 @pytest.mark.timeout(600)
 def test_gitlab_stops_staging_when_a_person_asks_and_when_its_time_is_over(
     released: Released, aws: Aws, project: Project
 ) -> None:
     arn = register_predicting(aws, project, 4.0)
-    repository = repository_of(released, aws, project)
+    repository = deploy_repository(
+        released, aws, project, "teardown", {"model_package_arn": "", "auto_stop_in": "never"}
+    )
 
     def deployed(**inputs: str) -> Any:
         pipeline = repository.pipelines.create({"ref": "main", "inputs": {"model_package_arn": arn, **inputs}})

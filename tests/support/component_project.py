@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from ci_scripts import __version__
+from components import table
 from release import package
 from sandbox import job_images
 from sandbox.processes import Server
@@ -34,6 +35,7 @@ from tests.support.servers import ROOT, Aws, Project, register
 COMPONENTS = "mlops/sagemaker-components"
 NEXT = "99.0.0"
 """A release after this one: the same code and templates, which say so."""
+CONFIGURATIONS = ("endpoint-config-template.yml", "staging-config.json", "prod-config.json")
 PYTHON = "python:3.13-slim"
 
 
@@ -125,9 +127,29 @@ def deploy_variables(aws: Aws) -> dict[str, str]:
 def seed(version: str, **inputs: str) -> dict[str, str]:
     """A model-deploy repository as it is seeded, of which this version of `build` checks the configurations."""
     include = {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/build@{version}", "inputs": inputs}
-    names = ("endpoint-config-template.yml", "staging-config.json", "prod-config.json")
     configuration = yaml.safe_dump({"stages": ["build"], "include": [include]})
-    return {".gitlab-ci.yml": configuration, **{name: (ROOT / "seed-deploy" / name).read_text() for name in names}}
+    return {
+        ".gitlab-ci.yml": configuration,
+        **{name: (ROOT / "seed-deploy" / name).read_text() for name in CONFIGURATIONS},
+    }
+
+
+def deploy_repository(released: Released, aws: Aws, project: Project, option: str, inputs: Mapping[str, str]) -> Any:
+    """A model-deploy repository of the aggregate with the job of an option, such as `rollback`.
+
+    Its pipelines have these inputs, by their defaults, and hand them on.
+    """
+    handed_on: dict[str, Any] = {name: f"$[[ inputs.{name} ]]" for name in inputs} | {option: True}
+    include = {"component": f"$CI_SERVER_FQDN/{COMPONENTS}/model-deploy@{__version__}", "inputs": handed_on}
+    header = {"spec": {"inputs": {name: {"default": default} for name, default in inputs.items()}}}
+    configuration = {"stages": [*table.PIPELINES["model-deploy"], option], "include": [include]}
+    files = {name: (ROOT / "seed-deploy" / name).read_text() for name in CONFIGURATIONS} | {
+        ".gitlab-ci.yml": yaml.safe_dump_all([header, configuration]),
+        "tests/test_endpoint.py": "def test_it_answers(endpoint):\n    assert endpoint.predict([[1, 2, 3]])\n",
+    }
+    repository = released.consumer(option, project.environ | deploy_variables(aws))
+    commit(repository, files, commit_message="Begin [skip ci]")
+    return repository
 
 
 def register_predicting(aws: Aws, project: Project, predicts: float, status: str = "Approved") -> str:
