@@ -108,6 +108,15 @@ def _details(known: Known) -> dict[str, str]:
     return {key: _cut(each) for key, each in {**known.lineage, **named}.items() if each}
 
 
+def is_of(card: str, execution_arn: str) -> bool:
+    """Whether a card is one of these, of this execution; people's own are not."""
+    try:
+        read = json.loads(card)
+        return bool(read["additional_information"]["custom_details"]["PipelineExecutionArn"] == execution_arn)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
 def in_markdown(name: str, card: str) -> list[str]:
     """The card for people, in short."""
     rows = [f"| {text.cell(key)} | {text.cell(text.short(value, _SHOWN))} |" for key, value in _rows(card).items()]

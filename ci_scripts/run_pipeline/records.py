@@ -57,7 +57,10 @@ def keep(aws: Aws, run: Run, packages: Sequence[str]) -> list[str]:
             | {f"{DATA}{name}": version for name, version in data.items()}
             | _tools(training)
         )
-        card = "" if package.get("ModelCard") else _card(run, package, training, data)
+        earlier = str(package.get("ModelCard", {}).get("ModelCardContent", ""))
+        # An earlier attempt of this job may have written it.
+        own = not earlier or model_card.is_of(earlier, run.result.arn)
+        card = _card(run, package, training, data) if own else ""
         lines += _shown(arn, card, taken=_stamped(aws, package, stamps, card))
     return lines
 

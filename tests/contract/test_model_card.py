@@ -88,6 +88,13 @@ def test_a_card_that_would_be_too_long_says_what_the_model_is_and_no_more() -> N
     assert set(json.loads(card)) == {"model_overview"}
 
 
+def test_a_card_of_an_earlier_attempt_is_told_from_one_that_people_wrote() -> None:
+    lineage = {"PipelineExecutionArn": "arn:1"}
+    assert model_card.is_of(model_card.content(WHOLE._replace(lineage=lineage)), "arn:1")
+    for other in (model_card.content(WHOLE._replace(lineage={"PipelineExecutionArn": "arn:2"})), "{}", "[]", "", "{"):
+        assert not model_card.is_of(other, "arn:1")
+
+
 def test_a_card_is_told_in_short() -> None:
     lines = model_card.in_markdown("abalone-p-1/7", model_card.content(WHOLE))
     assert lines[0] == "### Model card of abalone-p-1/7"
