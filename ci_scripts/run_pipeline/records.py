@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ci_scripts.aws import Aws
 
-_PARAMETERS, _METRICS = 20, 6  # at most, among the 50 properties of a model package
+_PARAMETERS, _METRICS = 18, 6  # at most, among the 50 properties of a model package
 DATA = "Data."
 """How the customer metadata properties begin that hold the version of an input."""
 

@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+from ci_scripts import __version__
 from sandbox import job_images
 from tests.support.run_pipeline import PIPELINE, Repository, one_line, repository, start, status  # noqa: F401 - the fixture
 from tests.support.servers import ROOT, sagemaker_ci
@@ -23,6 +24,7 @@ def test_a_good_model_is_registered_and_stamped(repository: Repository) -> None:
     done = repository.run()
     assert done.returncode == 0, done.stderr
     [package], [execution] = repository.packages(), repository.executions()
+    data = repository.aws.client("s3").head_object(Bucket=repository.project.bucket, Key="data/rows.csv")
     assert package["CustomerMetadataProperties"] == {
         "HeldOutDataUri": "s3://somewhere/test.csv",
         "GitLabProject": "ds/model-build",
@@ -33,6 +35,8 @@ def test_a_good_model_is_registered_and_stamped(repository: Repository) -> None:
         "PipelineExecutionArn": execution["PipelineExecutionArn"],
         "Metric.metrics.mse": "4.25",
         "Parameter.MseThreshold": "6.0",
+        "Data.data": f"etag {data['ETag'][1:-1]} of s3://{repository.project.bucket}/data",
+        "SagemakerCi": __version__,
     }
     assert repository.report("job.env").splitlines() == [
         f"PIPELINE_EXECUTION_ARN={execution['PipelineExecutionArn']}",
@@ -55,7 +59,7 @@ def test_a_model_package_without_room_for_where_it_comes_from_fails_the_job(repo
     result = repository.run()
     assert result.returncode == 1
     assert result.stderr.startswith("error SMCI-405: model package arn:aws:sagemaker:")
-    assert " would have 56 customer metadata properties" in result.stderr
+    assert " would have 58 customer metadata properties" in result.stderr
 
 
 def test_the_pipeline_carries_the_projects_tags(repository: Repository) -> None:

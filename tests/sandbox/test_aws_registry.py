@@ -175,10 +175,21 @@ def test_an_event_has_the_fields_and_types_that_aws_publishes(
 
 
 def test_what_the_registry_would_forget_is_refused_by_name(sagemaker: Any, register: Callable[..., str]) -> None:
-    with pytest.raises(ClientError, match="The sandbox does not have ModelCard of model packages"):
-        register(ModelCard={"ModelCardContent": "{}", "ModelCardStatus": "Draft"})
+    with pytest.raises(ClientError, match="The sandbox does not have ManagedStorageType of model packages"):
+        register(ManagedStorageType="Restricted")
     with pytest.raises(ClientError, match="The sandbox does not have InferenceSpecification of model packages"):
         sagemaker.update_model_package(ModelPackageArn=register(), InferenceSpecification=SPECIFICATION)
+
+
+def test_a_model_card_is_kept_and_one_of_another_schema_is_refused(
+    sagemaker: Any, register: Callable[..., str]
+) -> None:
+    card = {"ModelCardContent": '{"intended_uses": {"purpose_of_model": "ages"}}', "ModelCardStatus": "Draft"}
+    arn = register(ModelCard=card)
+    assert sagemaker.describe_model_package(ModelPackageName=arn)["ModelCard"] == card
+    for content in ('{"model_package_details": {}}', "[]", "{"):
+        with pytest.raises(ClientError, match="Model card content does not follow the schema"):
+            sagemaker.update_model_package(ModelPackageArn=arn, ModelCard=card | {"ModelCardContent": content})
 
 
 def test_refusals(sagemaker: Any, project: Project, register: Callable[..., str]) -> None:

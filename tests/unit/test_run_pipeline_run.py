@@ -263,7 +263,7 @@ def test_lineage_tells_parameters_and_metrics_as_many_as_leave_room_for_other_pr
     told = records.lineage(job.current({}), ARN, parameters | {"Empty": ""}, measured)
     assert told["Parameter.P7"] == "7"
     assert told["Metric.metrics.m1.value"] == "0.333333"
-    assert len(told) == 27
+    assert len(told) == 25
 
 
 # --- reports -------------------------------------------------------------------------------------------------------
