@@ -14,8 +14,10 @@ from subprocess import CompletedProcess
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 from sandbox import job_images
+from sandbox.aws.containers import own
 from tests.support.servers import ROOT, Aws, Project, create_project, create_role, sagemaker_ci
 from tests.support.waiting import wait_for
 
@@ -45,7 +47,7 @@ class Repositories(NamedTuple):
             if source.is_dir():
                 shutil.copytree(source, repository, dirs_exist_ok=True)
 
-    def train(self, module: str) -> str:
+    def train(self, module: str, **variables: str) -> str:
         """Run the job `training` in its image; the ARN of the version that it has registered."""
         program = job_images.FOLDER / "training-sdk-v3" / "bin" / "sagemaker-ci"
         location = {"InputDataUrl": f"s3://{self.project.bucket}/{self.project.group}/data/abalone.csv"}
@@ -54,7 +56,8 @@ class Repositories(NamedTuple):
             cwd=self.build,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "POLL_SECONDS": "0.3", "NO_COLOR": "1"}
             | self.project.environ
-            | {"SMCI_PIPELINE_PARAMETERS": json.dumps(location)},
+            | {"SMCI_PIPELINE_PARAMETERS": json.dumps(location)}
+            | variables,
             capture_output=True,
             text=True,
             check=False,
@@ -127,6 +130,18 @@ def register_approved(repositories: Repositories, version: dict[str, Any]) -> No
 def test_a_scikit_learn_model_answers_with_words_and_its_quality_is_that_of_words(repositories: Repositories) -> None:
     repositories.lay_over("text-labels")
     arn = repositories.train("pipelines.age.pipeline")
+    repositories.approve(arn)
+    succeeded(repositories.run("build"))
+    succeeded(repositories.run("deploy", "--stage", "staging"))
+    assert "6 passed" in succeeded(repositories.run("test", "--stage", "staging"))
+
+
+def test_a_container_of_ones_own_trains_measures_itself_and_serves(repositories: Repositories) -> None:
+    repositories.lay_over("own-container")
+    ci = yaml.safe_load((repositories.build / ".gitlab-ci.yml").read_text())
+    kwargs = ci["include"][0]["inputs"]["pipeline_kwargs"]
+    own.push(repositories.aws.state, json.loads(kwargs)["image"], repositories.build / "image")
+    arn = repositories.train("pipelines.linear.pipeline", SMCI_PIPELINE_KWARGS=kwargs)
     repositories.approve(arn)
     succeeded(repositories.run("build"))
     succeeded(repositories.run("deploy", "--stage", "staging"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sandbox import job_images
+from sandbox.aws.containers import own
 from sandbox.aws.ground import state
 
 
@@ -42,7 +43,7 @@ _IMAGES = (
     Image(f"{_ECR}sagemaker-xgboost:.+", [*_XGBOOST, "train"], [*_XGBOOST, "serve"]),
     Image(f"{_ECR}sagemaker-scikit-learn:.+", [*_SCIKIT_LEARN, "train"], [*_SCIKIT_LEARN, "serve"]),
 )
-_NAMES = "SageMaker's own sagemaker-xgboost and sagemaker-scikit-learn"
+_NAMES = "SageMaker's own sagemaker-xgboost and sagemaker-scikit-learn, and those that were pushed"
 
 
 def sdk_environment() -> Path | None:
@@ -72,6 +73,8 @@ def program(image: str, command: list[str]) -> list[str]:
 
     Raises UnknownImage when the sandbox does not have the image.
     """
+    if (pushed := own.find(state(), image)) is not None:
+        return pushed.program(command)
     known = next((each for each in _IMAGES if re.fullmatch(each.pattern, image)), None)
     if known is None:
         raise UnknownImage(image)
