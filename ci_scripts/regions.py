@@ -13,8 +13,18 @@ PARTS = {
 
 def lacking(region: str) -> list[str]:
     """The parts that a region does not have, as far as AWS's published lists told at this version's release."""
+    missing = _lists()["missing"]
+    return [part for part in PARTS if region in missing[part]]
+
+
+def lacking_types(region: str) -> frozenset[str]:
+    """The resource types of the packaged templates that CloudFormation does not have in a region."""
+    return frozenset(kind for kind, regions in _lists()["types"].items() if region in regions)
+
+
+def _lists() -> dict[str, dict[str, list[str]]]:
     import json
     from importlib.resources import files
 
-    missing = json.loads(files("ci_scripts").joinpath("regions.json").read_text("utf-8"))["missing"]
-    return [part for part in PARTS if region in missing[part]]
+    lists: dict[str, dict[str, list[str]]] = json.loads(files("ci_scripts").joinpath("regions.json").read_text("utf-8"))
+    return lists

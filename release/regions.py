@@ -26,6 +26,7 @@ _TEMPLATES = {
     "offer": ("infra/product.yml",),
     "endpoint": ("seed-deploy/endpoint-config-template.yml",),
 }
+_HOSTING = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "ci_scripts/hosting/templates").glob("*.yml"))
 """The parts and the templates whose resource types they need."""
 
 
@@ -62,7 +63,9 @@ def _registries(config: dict[str, Any], version: str) -> set[str]:
 def content(images: list[str]) -> str:
     """The file's text; `images` are the regions without the seed's images."""
     parts = {part: without_types(resource_types(templates)) for part, templates in _TEMPLATES.items()}
-    return json.dumps({"missing": parts | {"images": images}}, indent=2) + "\n"
+    types = {kind: without_types({kind}) for kind in sorted(resource_types(_HOSTING))}
+    missing = {"missing": parts | {"images": images}, "types": {kind: each for kind, each in types.items() if each}}
+    return json.dumps(missing, indent=2) + "\n"
 
 
 def main() -> int:

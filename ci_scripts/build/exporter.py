@@ -171,6 +171,7 @@ def _draft(
     if filled is not None and (content or not problems):  # a file that cannot be read lacks nothing else
         problems += stage_config.problems(path.name, content, kind, filled.parameters, supplied)
         problems += stage_config.supply_problems(filled.file, filled.parameters, supplied)
+    problems += template.region_problems(filled, project.region) if filled else []
     problems += stage_config.tag_problems(path.name, tags)
     body, shift = filled.text if filled else "", None
     settled = stage_config.settled(content, filled.parameters, supplied) if filled else {}

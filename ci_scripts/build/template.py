@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ci_scripts import documents, hosting, text
+from ci_scripts import documents, hosting, regions, text
 from ci_scripts.documents import Malformed
 from ci_scripts.hosting import Hosting
 from ci_scripts.repository import Unreadable
@@ -80,3 +80,16 @@ def read(content: str, file: str) -> tuple[Template, list[Problem]]:
             Problem(file, "Parameters", "lacks ModelPackageName, through which build passes the approved model package")
         )
     return Template(content, parameters, file), problems
+
+
+def region_problems(filled: Template, region: str) -> list[Problem]:
+    """The resources that CloudFormation does not have in a region, as far as AWS's lists told at this release."""
+    missing = regions.lacking_types(region)
+    if not missing:
+        return []
+    resources = documents.parse_template(filled.text).get("Resources", {})
+    return [
+        Problem(filled.file, f"Resources.{text.short(name)}", f"CloudFormation has no {resource['Type']} in {region}")
+        for name, resource in (resources.items() if isinstance(resources, dict) else ())
+        if isinstance(resource, dict) and resource.get("Type") in missing
+    ]

@@ -19,7 +19,10 @@ SECOND_MODEL = (
     *("ChallengerModelPackageName", "ChampionWeight", "ChallengerWeight"),
     *("ShadowModelPackageName", "ShadowWeight"),
 )
-ON_DEMAND = ("MemorySizeInMB", "MaxConcurrency", "ProvisionedConcurrency")
+ON_DEMAND = (
+    *("MemorySizeInMB", "MaxConcurrency", "ProvisionedConcurrency"),
+    *("MinProvisionedConcurrency", "MaxProvisionedConcurrency", "TargetProvisionedConcurrencyUtilization"),
+)
 BATCH = (
     *("InputUri", "ContentType", "Accept", "SplitType", "BatchStrategy", "MaxPayloadInMB"),
     *("InputFilter", "JoinSource", "OutputFilter", "TransformInstanceType", "TransformInstanceCount"),

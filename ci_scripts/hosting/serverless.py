@@ -43,7 +43,8 @@ class Serverless(OnEndpoint):
         ),
         (
             (*SCALING, *INVOCATIONS),
-            "a serverless endpoint has no instances to scale: it answers up to MaxConcurrency requests at a time",
+            "a serverless endpoint has no instances to scale: it answers up to MaxConcurrency requests at a time, and "
+            "MaxProvisionedConcurrency lets those scale that are kept awake",
         ),
         (CAPTURE, "SageMaker captures no data of serverless endpoints"),
         (VPC, "SageMaker puts no serverless endpoint into a VPC"),
@@ -55,9 +56,20 @@ class Serverless(OnEndpoint):
     )
 
     def objections(self, parameters: Mapping[str, str]) -> Iterator[Objection]:
-        most, awake = parameters.get("MaxConcurrency", ""), parameters.get("ProvisionedConcurrency", "")
-        if most.isdecimal() and awake.isdecimal() and int(awake) > int(most):
+        numbers = {name: int(value) for name, value in parameters.items() if value.isdecimal()}
+        most, awake = numbers.get("MaxConcurrency"), numbers.get("ProvisionedConcurrency", 0)
+        if most is not None and awake > most:
             yield Objection("ProvisionedConcurrency", f"{awake} is more than MaxConcurrency, {most}")
+        largest, least = numbers.get("MaxProvisionedConcurrency", 0), numbers.get("MinProvisionedConcurrency", 1)
+        if not largest:
+            return
+        if most is not None and largest > most:
+            yield Objection("MaxProvisionedConcurrency", f"{largest} is more than MaxConcurrency, {most}")
+        if least > largest:
+            yield Objection("MinProvisionedConcurrency", f"{least} is more than MaxProvisionedConcurrency, {largest}")
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-autoscale.html
+        if not awake:
+            yield Objection("ProvisionedConcurrency", "is 0: autoscaling begins with what is provisioned at first")
 
     def usages(self, parameters: Mapping[str, str]) -> Sequence[Usage]:
         memory, awake = parameters.get("MemorySizeInMB", ""), parameters.get("ProvisionedConcurrency", "")

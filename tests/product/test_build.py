@@ -167,3 +167,11 @@ def test_missing_variables_are_named_at_once(project: Project, repository: Path)
     result = build(project, repository, ARTIFACT_BUCKET="", AWS_REGION="")
     error = refused(result, "SMCI-101", repository)
     assert "AWS_REGION is not set; ARTIFACT_BUCKET is not set" in error
+
+
+def test_a_region_without_what_the_template_holds_is_told_by_the_resource(project: Project, repository: Path) -> None:
+    done = build(project, repository, AWS_REGION="me-central-1")
+    refused(done, "SMCI-406", repository)
+    file = "endpoint-config-template.yml"
+    assert f"{file}: Resources.Endpoint: CloudFormation has no AWS::SageMaker::Endpoint in me-central-1" in done.stdout
+    assert done.stdout.count("in me-central-1") == 3

@@ -57,6 +57,22 @@ def test_the_parameters_reach_the_endpoint_configuration(stage: Stage) -> None:
     assert stage.variant()["ServerlessConfig"] == sizes
 
 
+def test_provisioned_concurrency_is_scaled_within_its_bounds(stage: Stage) -> None:
+    stage.version(5)
+    sizes = {"MaxConcurrency": 20, "ProvisionedConcurrency": 2, "MaxProvisionedConcurrency": 6}
+    succeeded(stage.host({"Hosting": "serverless", "Parameters": sizes}))
+    key = {"ServiceNamespace": "sagemaker", "ResourceIds": [f"endpoint/{stage.endpoint_name}/variant/AllTraffic"]}
+    scaling = stage.aws.client("application-autoscaling")
+    [target] = scaling.describe_scalable_targets(**key)["ScalableTargets"]
+    assert (target["ScalableDimension"], target["MinCapacity"], target["MaxCapacity"]) == (
+        "sagemaker:variant:DesiredProvisionedConcurrency",
+        1,
+        6,
+    )
+    succeeded(stage.host({"Hosting": "serverless", "Parameters": {"MaxConcurrency": 20}}))
+    assert scaling.describe_scalable_targets(**key)["ScalableTargets"] == []
+
+
 # --- from one kind to another --------------------------------------------------------------------------------------
 
 

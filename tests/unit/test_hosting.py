@@ -88,6 +88,16 @@ def test_a_serverless_stage_with_what_the_service_excludes_is_told_all_of_it_wit
             ["ProvisionedConcurrency: 6 is more than MaxConcurrency, 5"],
         ),
         ("serverless", {"MaxConcurrency": 5, "ProvisionedConcurrency": 5}, []),
+        ("serverless", {"ProvisionedConcurrency": 1, "MaxProvisionedConcurrency": 5}, []),
+        (
+            "serverless",
+            {"MaxConcurrency": 5, "MinProvisionedConcurrency": 7, "MaxProvisionedConcurrency": 6},
+            [
+                "MaxProvisionedConcurrency: 6 is more than MaxConcurrency, 5",
+                "MinProvisionedConcurrency: 7 is more than MaxProvisionedConcurrency, 6",
+                "ProvisionedConcurrency: is 0: autoscaling begins with what is provisioned at first",
+            ],
+        ),
         ("serverless", {"ProvisionedConcurrency": 6}, ["ProvisionedConcurrency: 6 is more than MaxConcurrency, 5"]),
         (
             "real-time",
