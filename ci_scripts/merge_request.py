@@ -30,9 +30,14 @@ _SECRET = re.compile(r"secret|token(?!s|iz)|passw|credential|private|(api|access
 _SHORTEST_SECRET = 8  # characters, as for a masked variable: https://docs.gitlab.com/ci/variables/#mask-a-cicd-variable
 
 
+def is_secret(name: str) -> bool:
+    """Whether a setting holds a secret, by its name."""
+    return bool(_SECRET.search(name))
+
+
 def shown(name: str, content: str) -> str:
     """The value of a setting, as Markdown in which it is nothing but text; a secret, by its name, is not told."""
-    if _SECRET.search(name):
+    if is_secret(name):
         return "(not shown)"
     return text.code(text.short(content, _LONGEST_VALUE)) if content.strip() else "(empty)"
 
@@ -119,8 +124,12 @@ def of_default_branch(path: str, environ: Mapping[str, str] = os.environ, job_na
 def body(lines: Sequence[str], environ: Mapping[str, str] = os.environ) -> str:
     """The whole comment: its mark, the lines as far as there is room, and where it comes from."""
     where = job.current(environ)
-    reports = f"{where.url}/artifacts/browse/{_folder(environ)}{job.REPORTS}/"
-    origin = f"[Job {text.cell(where.name)}]({where.url}) · [reports]({reports}) · commit {text.code(where.commit[:8])}"
+    place = f"{_folder(environ)}{job.REPORTS}/"
+    links = [f"[reports]({where.url}/artifacts/browse/{place})"]
+    links += [f"[{name}]({where.url}/artifacts/file/{place}{name})" for name in job.pages()]
+    origin = " · ".join(
+        [f"[Job {text.cell(where.name)}]({where.url})", *links, f"commit {text.code(where.commit[:8])}"]
+    )
     mark = f"<!-- sagemaker-ci {_key(where.name)}, pipeline {where.pipeline_id or 0} -->"
     kept = masked(lines, environ)
     room = LONGEST - len(mark) - len(origin) - 100

@@ -58,6 +58,14 @@ class Point(NamedTuple):
     title: str
 
 
+class Curve(NamedTuple):
+    """A line through the points of the series with this number, `x,y x,y ...`."""
+
+    series: int
+    points: str
+    title: str
+
+
 class Plot(NamedTuple):
     """What to draw: lines and texts lie lowest, then bars, the guide, points."""
 
@@ -68,6 +76,7 @@ class Plot(NamedTuple):
     """Marks what a perfect model reaches, or where classes are cut."""
     bars: Sequence[Bar] = ()
     points: Sequence[Point] = ()
+    curves: Sequence[Curve] = ()
 
 
 def scatter(actual: Sequence[float], predicted: Sequence[float]) -> Plot:
@@ -84,7 +93,27 @@ def scatter(actual: Sequence[float], predicted: Sequence[float]) -> Plot:
     return Plot("Predicted over actual labels", lines, texts, diagonal, points=points)
 
 
-def histogram(series: Mapping[str, Sequence[float]], x_title: str, guide: float | None = None) -> Plot:
+def curves(
+    series: Mapping[str, Sequence[tuple[float, float]]], x_title: str, y_title: str, *, diagonal: bool = False
+) -> Plot:
+    """Values over others, a line for each series; `diagonal`: with a guide from the lower left to the upper right."""
+    finite = {name: [(a, b) for a, b in rows if math.isfinite(a) and math.isfinite(b)] for name, rows in series.items()}
+    xs = [a for rows in finite.values() for a, _ in rows] or [0.0]
+    ys = [b for rows in finite.values() for _, b in rows] or [0.0]
+    x_ticks, y_ticks = nice_ticks(min(xs), max(xs)), nice_ticks(min(ys), max(ys))
+    x, y = _scales(x_ticks, y_ticks)
+    drawn = [
+        Curve(number, " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in rows), name)
+        for number, (name, rows) in enumerate(finite.items())
+    ]
+    lines, texts = _axes(x_ticks, y_ticks, x, y, x_title, y_title)
+    guide = Line("guide", f"{x(0):.1f}", f"{y(0):.1f}", f"{x(1):.1f}", f"{y(1):.1f}") if diagonal else None
+    return Plot(f"{y_title} over {x_title}", lines, texts, guide, curves=drawn)
+
+
+def histogram(
+    series: Mapping[str, Sequence[float]], x_title: str, guide: float | None = None, y_title: str = "rows"
+) -> Plot:
     """How often values occur, the series stacked; `guide` marks a value on the x axis."""
     everything = [value for values in series.values() for value in values]
     edges = nice_ticks(min(everything), max(everything), about=24)
@@ -96,7 +125,7 @@ def histogram(series: Mapping[str, Sequence[float]], x_title: str, guide: float 
     mark = None
     if guide is not None:
         mark = Line("guide", f"{x(guide):.1f}", str(TOP), f"{x(guide):.1f}", str(HEIGHT - BOTTOM))
-    lines, texts = _axes(x_ticks, y_ticks, x, y, x_title, "rows")
+    lines, texts = _axes(x_ticks, y_ticks, x, y, x_title, y_title)
     return Plot(f"Histogram: {x_title}", lines, texts, mark, bars=_bars(counts, edges, x, y))
 
 

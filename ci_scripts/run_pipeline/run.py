@@ -127,6 +127,12 @@ def _finish(aws: Aws, project: Project, pipeline: Compiled, run: Run) -> None:
         packages = _registered_by_code(aws.sagemaker, project, result)
     verdict = conclusion(result, packages, conditions)
     report.write(project.region, result, packages, conditions, verdict, run.facts.remarks)
+
+    from ci_scripts.run_pipeline import training_page  # loads what pages are made with
+
+    training_page.write(
+        aws, project, pipeline.definition, pipeline.parameters, result, packages, conditions, verdict, run.facts.remarks
+    )
     if project.merge_request:
         merge_request.comment(
             in_merge_request.told(project, pipeline.definition, pipeline.parameters, conditions, verdict)

@@ -147,3 +147,33 @@ def _of_class(pairs: Mapping[tuple[Label, Label], int], positive: Label) -> tupl
 
 def _ratio(numerator: int, denominator: int) -> float:
     return numerator / denominator if denominator else 0.0
+
+
+def roc(actual: Sequence[float], scores: Sequence[float]) -> list[tuple[float, float]]:
+    """Share of the others and share of class 1 that are called class 1, from the highest cut to the lowest.
+
+    Raises MetricUndefined where all rows are of one class.
+    """
+    cuts, positives, negatives = _cuts(actual, scores)
+    return [(0.0, 0.0), *((false / negatives, true / positives) for true, false in cuts)]
+
+
+def precision_recall(actual: Sequence[float], scores: Sequence[float]) -> list[tuple[float, float]]:
+    """Recall and precision of class 1, from the highest cut to the lowest. Raises MetricUndefined as `roc`."""
+    cuts, positives, _ = _cuts(actual, scores)
+    return [(true / positives, true / (true + false)) for true, false in cuts]
+
+
+def _cuts(actual: Sequence[float], scores: Sequence[float]) -> tuple[list[tuple[int, int]], int, int]:
+    """At each score, how many rows of class 1 and how many others have at least that one; and how many there are."""
+    positives = sum(1 for each in actual if each)
+    negatives = len(actual) - positives
+    if not positives or not negatives:
+        raise MetricUndefined("a curve of scores needs rows of two classes")
+    cuts, true, false = [], 0, 0
+    ordered = sorted(zip(scores, actual, strict=True), reverse=True)
+    for at, (score, label) in enumerate(ordered):
+        true, false = (true + 1, false) if label else (true, false + 1)
+        if at + 1 == len(ordered) or ordered[at + 1][0] != score:
+            cuts.append((true, false))
+    return cuts, positives, negatives

@@ -295,6 +295,7 @@ def _report(
         endpoint_url=console.endpoint_url(project.region, exported.endpoint_name),
         model_package=str(package),
         model_package_arn=exported.model_package_arn,
+        package=package.description,
         checks=[
             Check(threshold, run.values.get(threshold.key), work.measured[threshold.key].segments)
             for threshold in thresholds

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ci_scripts import job, text
 from ci_scripts.job import Job
@@ -87,6 +88,8 @@ class Report(NamedTuple):
     doubts: Sequence[str] = ()
     """What is odd about thresholds for such labels."""
     comparisons: Sequence[Versus] = ()
+    package: Mapping[str, Any] = MappingProxyType({})
+    """What DescribeModelPackage tells of the version."""
 
     @property
     def broken(self) -> list[Outcome]:

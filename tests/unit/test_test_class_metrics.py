@@ -157,3 +157,24 @@ def test_a_metric_without_sense_is_objected_to_from_the_labels_alone(
     objection = metrics.objection(metric, labels, classes, positive)
     assert told in objection
     assert bool(told) == bool(objection)
+
+
+CURVES = [
+    pytest.param([0.0, 1.0, 1.0, 0.0, 1.0], [0.1, 0.4, 0.35, 0.8, 0.8], id="ties"),
+    pytest.param([1.0, 0.0], [0.5, 0.5], id="all the same"),
+    pytest.param([1.0, 1.0, 0.0], [0.9, 0.8, 0.1], id="perfect"),
+]
+
+
+@pytest.mark.parametrize(("labels", "scores"), CURVES)
+def test_the_curves_of_scores_are_scikit_learns(labels: list[float], scores: list[float]) -> None:
+    false, true, _ = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)
+    assert class_metrics.roc(labels, scores) == list(zip(false, true, strict=True))
+    precision, recall, _ = sklearn_metrics.precision_recall_curve(labels, scores)
+    points = list(zip(recall, precision, strict=True))[:-1]  # its last point is added, not measured
+    assert class_metrics.precision_recall(labels, scores) == points[::-1]
+
+
+def test_scores_of_one_class_have_no_curves() -> None:
+    with pytest.raises(MetricUndefined):
+        class_metrics.roc([1.0, 1.0], [0.1, 0.2])

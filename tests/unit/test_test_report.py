@@ -119,7 +119,8 @@ class Attributes(HTMLParser):
         self.names |= {name for name, _ in attrs}
 
 
-KNOWN = {"charset", "class", "content", "href", "lang", "name"}  # what the template writes, without a plot
+# What the template writes, without a plot.
+KNOWN = {"aria-label", "charset", "class", "content", "href", "lang", "name", "role", "tabindex"}
 NASTY = "<script>alert(1)</script>"
 
 
@@ -163,24 +164,28 @@ def test_the_page_loads_nothing_from_elsewhere() -> None:
 
 
 def test_regression_is_shown_as_scatter_and_residuals() -> None:
-    shown = page.html(build(PASSED, checks=(MSE,), labels=(9.0, 10.0), predictions=(9.5, 9.5)))
-    assert shown.count("<svg") == 2
+    built = build(PASSED, checks=(MSE,), labels=(9.0, 10.0), predictions=(9.5, 9.5))
+    assert [each.title for each in page.figures(built)] == ["Predicted over actual", "Residuals"]
+    shown = page.html(built)
+    assert shown.count("<svg") == 3  # and the latencies
     assert "<title>actual 9, predicted 9.5</title>" in shown
     assert "predicted - actual" in shown
 
 
 def test_binary_classification_is_shown_as_scores_and_confusion() -> None:
     check = Check(Threshold("f1", ">=", 0.5), 0.8)
-    shown = page.html(build(PASSED, checks=(check,), labels=(0.0, 1.0, 1.0), predictions=(0.1, 0.9, 0.2)))
-    assert shown.count("<svg") == 1
+    built = build(PASSED, checks=(check,), labels=(0.0, 1.0, 1.0), predictions=(0.1, 0.9, 0.2))
+    assert [each.title for each in page.figures(built)] == ["ROC", "Precision and recall", "Scores", "Confusion"]
+    shown = page.html(built)
     assert '<td class="right">1</td><td class="wrong">0</td>' in shown
     assert '<td class="wrong">1</td><td class="right">1</td>' in shown
 
 
 def test_classes_are_shown_as_confusion_alone() -> None:
     check = Check(Threshold("accuracy", ">=", 0.5), 1.0)
-    shown = page.html(build(PASSED, checks=(check,), labels=(0.0, 1.0, 2.0), predictions=(0.0, 1.0, 2.0)))
-    assert "<svg" not in shown
+    built = build(PASSED, checks=(check,), labels=(0.0, 1.0, 2.0), predictions=(0.0, 1.0, 2.0))
+    assert [each.title for each in page.figures(built)] == ["Confusion"]
+    shown = page.html(built)
     assert shown.count('<td class="right">1</td>') == 3
 
 
@@ -229,3 +234,47 @@ def test_every_value_falls_into_one_bin() -> None:
     assert plots.count([0.0, 0.99, 1.0, 2.5, 3.0], edges) == [2, 1, 2]
     values = list(itertools.chain.from_iterable([value / 10] * 3 for value in range(31)))
     assert sum(plots.count(values, edges)) == len(values)
+
+
+def words(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_the_page_says_where_the_version_comes_from_and_who_let_it_through() -> None:
+    package = {
+        "CustomerMetadataProperties": {
+            "GitLabProject": "team/build",
+            "GitLabCommit": "3f786850e387550fdab8",
+            "GitLabRef": "main",
+            "GitLabJob": "https://gitlab.example/team/build/-/jobs/5",
+            "PipelineExecutionArn": "arn:of:the:execution",
+        },
+        "ModelApprovalStatus": "Approved",
+        "ApprovalDescription": "Good enough",
+        "LastModifiedBy": {"UserProfileName": "ada"},
+    }
+    text = words(page.html(build(PASSED, checks=(MSE,))._replace(package=package)))
+    assert "Trained from team/build 3f786850e387 on main" in text
+    assert "Training execution arn:of:the:execution" in text
+    assert "Approval Approved: Good enough Last changed by ada" in text
+    assert "Trained from" not in words(page.html(build(PASSED)))  # a package that nobody has stamped
+
+
+def test_metrics_without_a_threshold_are_told_too() -> None:
+    text = words(page.html(build(PASSED, checks=(MSE,), labels=(9.0, 10.0, 12.0), predictions=(9.5, 9.5, 12.0))))
+    assert "Also measured without a threshold rmse 0.4082 mae 0.3333 R² 0.8929 max error 0.5 MAPE 0.03519" in text
+
+
+def test_residuals_are_told_by_segment() -> None:
+    built = build(PASSED, checks=(MSE,), labels=(9.0, 10.0, 12.0), predictions=(9.5, 9.0, 12.0))
+    assert built.held_out
+    by_sex = built.held_out._replace(segments={"sex": ["F", "F", "M"]})
+    text = words(page.html(built._replace(held_out=by_sex)))
+    assert "Predicted - actual by sex Segment Rows Mean 10 % 50 % 90 % F 2 -0.25 -1 -1 0.5 M 1 0 0 0 0" in text
+
+
+def test_scores_of_two_classes_have_their_curves() -> None:
+    check = Check(Threshold("auc", ">=", 0.5), 0.75)
+    built = build(PASSED, checks=(check,), labels=(0, 1, 0, 1), predictions=(0.1, 0.9, 0.4, 0.3))
+    titles = [each.title for each in page.figures(built)]
+    assert titles == ["ROC", "Precision and recall", "Scores", "Confusion"]
