@@ -16,7 +16,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from bench import burst, faults, shifts, training, weights
+from bench import burst, faults, shifts, training, watching, weights
 from sandbox import demo, job_images
 
 ROOT = job_images.ROOT
@@ -52,6 +52,7 @@ def main() -> int:
         ("a commit that changes nothing", training_again),
         ("an update that alarms watch", guarded),
         ("how requests are shared by weights", shared),
+        ("a page that stays open", watched),
         ("every command and function under every fault, which takes hours", survival),
     ):
         console.print(f"measuring {title} ...", style="dim")
@@ -215,6 +216,20 @@ def shared() -> list[Measure]:
     answered = f"{found.answered:.2f} % of {weights.REQUESTS:,} requests"
     detail = f"the challenger answered {answered}, its weight is {found.asked:g} %"
     return [Measure("weights are kept", abs(found.answered - found.asked), 1, "points", detail)]
+
+
+def watched() -> list[Measure]:
+    """The sandbox's page, open while pipelines come one after the other: what it keeps, and how far it is behind."""
+    found = watching.measure()
+    kept = found.heap_after - found.heap_before
+    heap = f"from {found.heap_before / MEGABYTE:.1f} to {found.heap_after / MEGABYTE:.1f} MB"
+    server = f"from {found.server_before / MEGABYTE:.0f} to {found.server_after / MEGABYTE:.0f} MB"
+    usually = f"usually {statistics.median(found.behind):.1f} s, {len(found.behind)} pipelines"
+    return [
+        Measure("what an open page keeps", kept / MEGABYTE, 100, "MB", heap),
+        Measure("and what its server keeps", (found.server_after - found.server_before) / MEGABYTE, 100, "MB", server),
+        Measure("how far it is behind", max(found.behind), 2, "s", usually),
+    ]
 
 
 def survival() -> list[Measure]:
