@@ -8,6 +8,15 @@ The codes are what users search for and what `docs/reference/errors.md` lists: t
 
 from __future__ import annotations
 
+PAGE = "https://gitlab.com/mlops/sagemaker-components/-/blob/HEAD/docs/reference/errors.md"
+"""Where the errors are described: the address `Errors` of the package's project.urls. Codes never change their meaning,
+so that the newest page tells of every version."""
+
+
+def address(code: str) -> str:
+    """Where a code is described."""
+    return f"{PAGE}#{code.lower()}"
+
 
 class SagemakerCiError(Exception):
     """An expected failure: one line of what happened, one line of what to do, exit code 1.

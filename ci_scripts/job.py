@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from ci_scripts import repository, text
+from ci_scripts import errors, repository, text
 from ci_scripts.errors import InvalidReport, JobCancelled, OutsideRepository
 
 if TYPE_CHECKING:
@@ -77,10 +77,11 @@ def say(content: str = "", colour: str = "") -> None:
 
 
 def say_error(code: str, message: str, hint: str) -> None:
-    """Print what a failed command ends with, one line each: what happened, what to do."""
+    """Print what a failed command ends with, one line each: what happened, what to do, where more is written."""
     line = f"error {code}: {text.line(message)}"
     print(f"{RED}{line}{_PLAIN}" if shows_colours(sys.stderr) else line, file=sys.stderr)
     print(f"hint: {text.line(hint)}", file=sys.stderr)
+    print(f"docs: {errors.address(code)}", file=sys.stderr)
 
 
 def shows_colours(stream: TextIO) -> bool:
@@ -249,6 +250,13 @@ def write_summary(lines: Sequence[str]) -> Path:
 def write_page(name: str, content: str) -> Path:
     """Write a report of another kind, such as `report.html`."""
     return _write(name, content)
+
+
+def pages() -> list[str]:
+    """The names of the pages that were written."""
+    from pathlib import Path
+
+    return sorted(path.name for path in Path(REPORTS).glob("*.html"))
 
 
 def _write(name: str, content: str) -> Path:

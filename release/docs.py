@@ -40,10 +40,14 @@ _IN_SEED = ("stage-config", "quality")  # files that people edit, and editors co
 _ERRORS = """\
 # Errors
 
-Every expected failure of `sagemaker-ci` ends with one line of what happened and one of what to do, and exit code 1:
+Every expected failure of `sagemaker-ci` ends with one line of what happened, one of what to do, the address of its
+section here, and exit code 1:
 
     error SMCI-101: AWS_REGION is not set
     hint: Set them in GitLab under Settings > CI/CD > Variables, or as inputs of the component.
+    docs: https://gitlab.com/mlops/sagemaker-components/-/blob/HEAD/docs/reference/errors.md#smci-101
+
+No code, but something is odd? [By what you see](../guides/when-something-is-wrong.md).
 
 Codes are stable: they are never renumbered and never reused. With the CI/CD variable `SMCI_DEBUG`
 set to `true`, or at a terminal with `sagemaker-ci --debug COMMAND`, the traceback comes first.

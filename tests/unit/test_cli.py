@@ -9,9 +9,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
+
+from ci_scripts import errors
 
 ROOT = Path(__file__).parents[2]
 ROLE = "arn:aws:iam::123456789012:role/model"
@@ -83,5 +86,11 @@ def test_debugging_adds_the_traceback_to_code_and_hint(
     _, told = process.communicate(timeout=60)
     assert ("Traceback" in told) is shown
     assert "\nerror SMCI-101: AWS_REGION is not set" in f"\n{told}"
-    assert told.splitlines()[-1].startswith("hint: ")
+    assert told.splitlines()[-2].startswith("hint: ")
+    assert told.splitlines()[-1] == f"docs: {errors.PAGE}#smci-101"
     assert process.returncode == 1
+
+
+def test_the_address_of_the_errors_is_that_of_the_package() -> None:
+    [address] = [each for each in metadata("sagemaker-ci").get_all("Project-URL", []) if each.startswith("Errors, ")]
+    assert address == f"Errors, {errors.PAGE}"

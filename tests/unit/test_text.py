@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ci_scripts import cli, job, text
+from ci_scripts import cli, errors, job, text
 
 SECTION = "section_start:1700000000:evil[collapsed=true]\r\x1b[0KHarmless"
 
@@ -60,7 +60,7 @@ def test_what_is_said_keeps_its_lines_and_nothing_else(capsys: pytest.CaptureFix
     job.say_error("SMCI-1", f"a\nb{SECTION}", "\x1b[2J")
     told = capsys.readouterr()
     assert told.out == "one\nHarmless\nthree bold\n"
-    assert told.err == "error SMCI-1: a bHarmless\nhint: \n"
+    assert told.err == f"error SMCI-1: a bHarmless\nhint: \ndocs: {errors.address('SMCI-1')}\n"
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_colours_show_where_they_can_be_seen_and_nobody_forbids_them(
     told = capsys.readouterr()
     shown = "\x1b[31;1mFAILED\x1b[0m  region  no such region" if coloured else "FAILED  region  no such region"
     assert told.out.splitlines()[:2] == [shown, "plain"]
-    error = "error SMCI-1: what happened"
-    assert told.err == (f"\x1b[31;1m{error}\x1b[0m" if coloured else error) + "\nhint: what to do\n"
+    error, more = "error SMCI-1: what happened", f"\nhint: what to do\ndocs: {errors.address('SMCI-1')}\n"
+    assert told.err == (f"\x1b[31;1m{error}\x1b[0m" if coloured else error) + more
     assert ("\x1b[1mStack\x1b[0m" in told.out) is coloured
 
 
