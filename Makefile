@@ -34,9 +34,10 @@ test: setup chromium ## Run every test, the end-to-end demo included: about 25 m
 	@$(BIN)/python -m sandbox images
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder # three for two cores: the sandbox's tests wait a good deal
 
-screenshots: setup ## Take the pictures of the documentation anew: the loop by clicks, in a headless Chromium
+screenshots: setup ## Take the pictures of the documentation anew: the loop by clicks, in a headless Chromium, and the demo
 	@$(BIN)/python -m sandbox images
 	@SCREENSHOTS=docs/images/page $(BIN)/python -m pytest tests/browser/test_loop_by_clicks.py
+	@$(BIN)/python -m release.recording
 
 vendor: setup ## Fetch the scripts of the sandbox's page anew, by hash, from their npm packages
 	@$(BIN)/python -m release.vendored

@@ -160,16 +160,18 @@ def _read(what: str, notes: list[str], read: Callable[[], T]) -> T | None:
 def _approved(aws: Aws, project: Project, notes: list[str]) -> tuple[str, Mapping[str, float]]:
     """The last approved version in words, and what it was measured to be."""
     if project.merge_request:
-        return "A merge request has no approved version of its own.", {}
+        return "a merge request has no approved version of its own", {}
 
     def read() -> tuple[str, Mapping[str, float]]:
         try:
             package = registry.latest_approved(aws.sagemaker, project.model_package_group)
         except errors.NoApprovedModelPackage:
-            return "No version is approved yet.", {}
+            return "no version is approved yet", {}
         stamped = registry.stamped(package.description.get("CustomerMetadataProperties", {}), registry.METRIC)
         numbers = {path: _number(each) for path, each in stamped.items()}
-        return f"version {package.version}", {path: each for path, each in numbers.items() if each is not None}
+        return f"against version {package.version}, the last that was approved", {
+            path: each for path, each in numbers.items() if each is not None
+        }
 
     return _read("The last approved version", notes, read) or ("", {})
 

@@ -28,7 +28,7 @@ def refused(result: CompletedProcess[str], code: str, repository: Path) -> str:
     """Assert that the command failed with `code`, one line each of error and hint, and exported nothing."""
     assert result.returncode == 1, result.stdout + result.stderr
     assert exported(repository) == {}
-    error, hint = result.stderr.splitlines()
+    error, hint, _ = result.stderr.splitlines()
     assert error.startswith(f"error {code}: ")
     assert hint.startswith("hint: ")
     return error

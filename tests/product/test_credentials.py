@@ -43,7 +43,7 @@ def job(project: Project, tmp_path: Path) -> Job:
 
 
 def refused(done: CompletedProcess[str], code: str) -> None:
-    error, hint = done.stderr.splitlines()
+    error, hint, _ = done.stderr.splitlines()
     assert error.startswith(f"error SMCI-{code}: ")
     assert hint.startswith("hint: ")
     assert done.returncode == 1

@@ -44,7 +44,7 @@ def run_command_of(hint: str, aws: Aws) -> None:
 def refusal(result: subprocess.CompletedProcess[str]) -> tuple[str, str]:
     """The two lines of SMCI-317."""
     assert result.returncode == 1, result.stdout + result.stderr
-    error, hint = result.stderr.splitlines()
+    error, hint, _ = result.stderr.splitlines()
     assert error.startswith("error SMCI-317: "), result.stderr
     return error, hint
 

@@ -97,7 +97,7 @@ def test_a_model_over_the_threshold_is_not_registered_and_the_job_says_why(repos
 def test_a_failed_step_is_named_with_its_reason_and_its_last_log_lines(repository: Repository) -> None:
     done = repository.run(prepare="seq 1 30; echo 'ValueError: column rings is missing' >&2; exit 1")
     assert done.returncode == 1
-    [line, hint] = done.stderr.splitlines()
+    [line, hint, _] = done.stderr.splitlines()
     assert line.startswith("error SMCI-310: pipeline execution arn:aws:sagemaker:")
     assert "ended as Failed: step Prepare: ClientError: AlgorithmError: See job logs" in line
     assert hint.startswith("hint: The last log lines of the step are above. If your code failed, push the correction")

@@ -112,9 +112,10 @@ def succeeded(result: CompletedProcess[str]) -> str:
 def failed(result: CompletedProcess[str], code: str) -> str:
     """Assert the expected failure; the error line."""
     assert result.returncode == 1, result.stdout + result.stderr
-    error, hint = result.stderr.splitlines()
+    error, hint, docs = result.stderr.splitlines()
     assert error.startswith(f"error {code}: "), result.stdout + result.stderr
     assert hint.startswith("hint: ")
+    assert docs.endswith(f"/errors.md#{code.lower()}")
     return error
 
 

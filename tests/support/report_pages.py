@@ -33,7 +33,7 @@ def trained() -> Page:
         verdict="Registered model package abalone-p-1/4.",
         remarks={},
         metrics=[Metric("regression_metrics.mse.value", 4.5, Bound("regression_metrics.mse.value", "<=", "6.0"), 5.0)],
-        approved="version 3",
+        approved="against version 3",
         curves=[Curve("rmse", plots.curves(curve, "round", "rmse"), list(curve))],
         features=[Feature("f7", 0.75), Feature("f2", 0.25)],
         packages={"abalone-p-1/4": "https://eu-west-1.console.aws.amazon.com/sagemaker/home#/model-packages/4"},

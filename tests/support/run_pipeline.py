@@ -228,10 +228,10 @@ def status(repository: Repository, step: str) -> str:
 
 
 def one_line(done: subprocess.CompletedProcess[str], code: str) -> str:
-    """The error's line; there is a hint below it and nothing else on stderr."""
+    """The error's line; there are a hint and an address below it and nothing else on stderr."""
     assert done.returncode == 1, done.stdout
     lines = done.stderr.splitlines()
-    assert len(lines) == 2, done.stderr
+    assert len(lines) == 3, done.stderr
     assert lines[0].startswith(f"error SMCI-{code}: ")
     assert lines[1].startswith("hint: ")
     return lines[0]

@@ -142,7 +142,7 @@ def page(**changes: Any) -> Page:
         verdict=f"Registered {ODD}",
         remarks={ODD: ODD},
         metrics=[Metric("mse", 4.5, Bound("mse", "<=", "6.0"), 5.0)],
-        approved="version 3",
+        approved="against version 3",
         curves=[],
         features=[Feature(ODD, 0.75), Feature("length", 0.25)],
         packages={},

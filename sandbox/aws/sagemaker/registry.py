@@ -62,10 +62,15 @@ def install() -> None:
     responses.delete_model_package_group = _delete_group
     describe = ModelPackage.gen_response_object
     package: Any = ModelPackage
-    package.gen_response_object = lambda self: describe(self) | getattr(self, "kept", {})
+    package.gen_response_object = lambda self: _by_nobody(describe(self)) | getattr(self, "kept", {})
     describe_group = ModelPackageGroup.gen_response_object
     group: Any = ModelPackageGroup
     group.gen_response_object = lambda self: describe_group(self) | {"CreatedBy": {}}  # nobody of Studio
+
+
+def _by_nobody(answer: dict[str, Any]) -> dict[str, Any]:
+    """Nobody of Studio has made or changed it: moto makes up a person."""
+    return {key: {} if key in ("CreatedBy", "LastModifiedBy") else value for key, value in answer.items()}
 
 
 def _keeping(method: Callable[..., ActionResult], *refused: str) -> Callable[..., ActionResult]:
