@@ -45,8 +45,11 @@ def started(folder: Path) -> Iterator[Up]:
         lines.append(line)
         if line.startswith("Ctrl-C"):
             break
-    yield Up(process, "".join(lines), folder)
-    process.kill()
+    try:
+        yield Up(process, "".join(lines), folder)
+    finally:
+        process.terminate()
+        process.wait(timeout=40)
 
 
 @pytest.fixture(scope="module")
