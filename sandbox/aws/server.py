@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 
 from sandbox.aws.ground import REGION, ROOT_KEYS
@@ -36,6 +37,7 @@ def run(port: int, folder: Path, *, keep: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     parent = os.getppid()
     os.environ |= {"MOTO_DISABLE_GLOBAL_CORS": "true", "SANDBOX_AWS_STATE": str(folder)}
+    _read_botocores_files_once()
 
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
@@ -67,6 +69,14 @@ def run(port: int, folder: Path, *, keep: bool = False) -> None:
     # Threads of patches may still wait for the children that are gone now; nothing of theirs is worth waiting for.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _read_botocores_files_once() -> None:
+    # moto opens a session for each of its services, and each would read all of AWS's regions anew: half of the start.
+    from botocore.loaders import JSONFileLoader
+
+    read = cache(JSONFileLoader().load_file)
+    JSONFileLoader.load_file = lambda self, file_path: read(file_path)  # type: ignore[method-assign]
 
 
 def _install_patches() -> None:
