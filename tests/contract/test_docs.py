@@ -137,6 +137,17 @@ def test_a_yaml_example_includes_components_with_inputs_that_they_have(text: str
             assert include["inputs"]["image_registry"] == "$CI_REGISTRY/mlops/sagemaker-components", name
 
 
+CONFIGURATIONS = [*ROOT.glob("seed-*/.gitlab-ci.yml"), *ROOT.glob("examples/**/.gitlab-ci.yml")]
+
+
+@pytest.mark.parametrize("text", [*_examples("yaml"), *(path.read_text() for path in CONFIGURATIONS)])
+def test_an_input_that_may_be_empty_has_no_pattern(text: str) -> None:
+    """An empty string passes no `regex` in older versions of GitLab: no pipeline would start."""
+    header = next(iter(yaml.safe_load_all(text)), None)
+    inputs = (header.get("spec") or {}).get("inputs") or {} if isinstance(header, dict) else {}
+    assert [name for name, each in inputs.items() if each and "regex" in each and not each.get("default", "x")] == []
+
+
 @pytest.mark.parametrize("text", _examples("yaml"))
 def test_an_example_of_quality_yml_is_valid(text: str) -> None:
     schema = json.loads((ROOT / "docs/reference/schemas/quality.schema.json").read_text())

@@ -80,7 +80,7 @@ def files(projects: dict[str, Project]) -> dict[str, str]:
         }
         for name, project in projects.items()
     ]
-    inputs = {f"{name}_threshold": {"regex": r"^([0-9.]+)?$", "default": ""} for name in projects}
+    inputs = {f"{name}_threshold": {"default": ""} for name in projects}
     content = yaml.safe_dump_all([{"spec": {"inputs": inputs}}, {"stages": ["training"], "include": include}])
     return {
         ".gitlab-ci.yml": content,
