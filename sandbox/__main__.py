@@ -75,7 +75,8 @@ def main() -> int:
 def _taken_port(arguments: argparse.Namespace) -> str:
     """Which port of `up` another program has, in a sentence; empty if none."""
     if arguments.command == "up":
-        for option, port in (("--aws-port", arguments.aws_port), ("--gitlab-port", arguments.gitlab_port)):
+        for name in ("aws_port", "gitlab_port", "page_port"):
+            option, port = f"--{name.replace('_', '-')}", getattr(arguments, name)
             if loopback.is_taken(port):
                 another = f"end it, or name another port: .venv/bin/python -m sandbox up {option} {port + 1}"
                 return f"port {port} of 127.0.0.1 is another program's: {another}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import webbrowser
 from datetime import datetime
@@ -15,7 +14,6 @@ from rich.console import Console
 from sandbox import job_images
 from sandbox.aws.ground import REGION, ROOT_KEYS
 from sandbox.console.running import page
-from sandbox.loopback import HOST
 from sandbox.world import installed, people, saved, watch
 
 _GUIDE = """
@@ -55,20 +53,6 @@ Ctrl-C ends it all, and the next start goes on from there. What happens until th
 
 STATE = "up"
 """The folder of its state, below that of the sandbox: the demo's, which is always new, is another one."""
-_PORT_OPTIONS = ("--aws-port", "--gitlab-port", "--page-port")
-
-
-def _check_free(port: int, option: str) -> None:
-    """Raises SystemExit, with the option that gives another port, when another program listens on this one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise SystemExit(
-                f"port {port} is taken by another program: end it, or choose another port, 0 for any that is free:\n"
-                f"  .venv/bin/python -m sandbox up {option} 0"
-            ) from None
 
 
 def _open(address: str) -> None:
@@ -84,8 +68,6 @@ def stay(folder: Path, console: Console, ports: tuple[int, int, int], *, fresh: 
     It goes on with what was there at the last Ctrl-C, unless it is to be `fresh`. `ports` are those of AWS, GitLab and
     the page.
     """
-    for port, option in zip(ports, _PORT_OPTIONS, strict=True):
-        _check_free(port, option)
     images = job_images.build(console.print, folder=job_images.folder_for(folder))
     resumed = False
 

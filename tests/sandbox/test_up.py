@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -77,20 +76,6 @@ def test_a_second_sandbox_in_the_same_folder_leaves_the_first_alone(up: Up) -> N
     assert second.returncode == 1
     assert f"a sandbox is running in {up.folder}" in second.stderr
     assert (up.folder / STATE / "gitlab" / "root-token").exists()
-
-
-def test_a_port_that_is_taken_says_by_which_option_to_choose_another(tmp_path: Path) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = str(other.getsockname()[1])
-        command = [sys.executable, "-m", "sandbox", "up", "--gitlab-port", port, "--aws-port", "0", "--page-port", "0"]
-        ended = subprocess.run(
-            [*command, "--folder", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-    assert ended.returncode == 1
-    assert f"port {port} of 127.0.0.1 is another program's" in ended.stderr
-    assert "sandbox up --gitlab-port " in ended.stderr
 
 
 def test_it_tells_what_happens_while_it_runs(up: Up) -> None:

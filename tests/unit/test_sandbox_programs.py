@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from sandbox.processes import missing_program
 
 
@@ -31,15 +33,17 @@ def test_a_git_that_serves_nothing_is_told_apart(tmp_path: Path) -> None:
     assert f"there is no git-http-backend in {tmp_path}" in done.stderr
 
 
-def test_a_port_that_another_program_has_is_named_with_the_option_for_another() -> None:
+@pytest.mark.parametrize("option", ["--aws-port", "--gitlab-port", "--page-port"])
+def test_a_port_that_another_program_has_is_named_with_the_option_for_another(option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        command = [sys.executable, "-m", "sandbox", "up", "--gitlab-port", str(port), "--aws-port", "0"]
+        ports = {"--aws-port": "0", "--gitlab-port": "0", "--page-port": "0", option: str(port)}
+        command = [sys.executable, "-m", "sandbox", "up", *(word for pair in ports.items() for word in pair)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == (
         f"error: port {port} of 127.0.0.1 is another program's: end it, or name another port: "
-        f".venv/bin/python -m sandbox up --gitlab-port {port + 1}\n"
+        f".venv/bin/python -m sandbox up {option} {port + 1}\n"
     )
 
 
