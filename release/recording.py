@@ -20,6 +20,8 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from ci_scripts import __version__
+
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "images" / "demo.svg"
 COLUMNS, ROWS = 100, 24
@@ -44,7 +46,10 @@ def main() -> None:
 
 
 def record() -> list[Line]:
-    """Run the demo in a terminal of our size. Raises SystemExit when it fails."""
+    """Run the demo in a terminal of our size. Raises SystemExit when it fails.
+
+    Without the version: a release leaves the picture as it is.
+    """
     environ = os.environ | {"COLUMNS": str(COLUMNS), "FORCE_COLOR": "1", "TERM": "xterm"}
     environ.pop("NO_COLOR", None)
     command = [sys.executable, "-m", "sandbox", "demo"]
@@ -55,7 +60,7 @@ def record() -> list[Line]:
         raise SystemExit("the demo failed: nothing is recorded")
     ends = [*(moment for moment, _ in rows[1:]), rows[-1][0]]
     return [
-        Line(Text.from_ansi(_TOKEN.sub("…", content)), end - moment)
+        Line(Text.from_ansi(_TOKEN.sub("…", content).replace(f" at {__version__}", "")), end - moment)
         for (moment, content), end in zip(rows, ends, strict=True)
     ]
 

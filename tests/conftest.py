@@ -9,10 +9,12 @@ import pytest
 from tests.support.hosting import hosting
 from tests.support.identity import issuer
 from tests.support.roles import roles
-from tests.support.servers import authorities, aws, gateway, no_violation, project
+from tests.support.servers import as_server, authorities, aws, gateway, no_violation, project
 from tests.support.stage import stage
 
-__all__ = ["authorities", "aws", "gateway", "hosting", "issuer", "no_violation", "project", "roles", "stage"]
+__all__ = [
+    "as_server", "authorities", "aws", "gateway", "hosting", "issuer", "no_violation", "project", "roles", "stage",
+]  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -48,7 +48,7 @@ def test_the_seed_is_green_and_reports_what_it_measured(stage: Stage, tmp_path: 
     assert float(metrics["staging_latency_p95_ms"]) >= float(metrics["staging_latency_p50_ms"]) > 0
     assert f"Test of {stage.project.name}-staging: passed" in (tmp_path / REPORTS / "summary.md").read_text()
     page = (tmp_path / REPORTS / "report.html").read_text()
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3  # predictions, residuals, durations
     assert page.count('class="point"') == 500
     links = json.loads((tmp_path / REPORTS / "annotations.json").read_text())["sagemaker-ci"]
     assert links[0]["external_link"]["url"].endswith(f"#/endpoints/{stage.project.name}-staging")

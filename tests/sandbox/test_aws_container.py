@@ -19,6 +19,7 @@ from sandbox.aws.containers.xgboost import formats, hyperparameters, models
 from tests.support.servers import ROOT
 
 SKLEARN = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.4-2-cpu-py3"
+pytestmark = pytest.mark.usefixtures("as_server")
 needs_namespaces = pytest.mark.skipif(not container.has_namespaces(), reason="no user namespaces on this machine")
 
 

@@ -92,6 +92,7 @@ def variant(*images: str) -> serving.Variant:
     return serving.Variant("A", "", {}, [{"Image": image} for image in images], health_check_seconds=60)
 
 
+@pytest.mark.usefixtures("as_server")
 def test_a_model_whose_second_container_cannot_start_leaves_none_behind(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

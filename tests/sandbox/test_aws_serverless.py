@@ -66,6 +66,7 @@ class Counted(serverless.OnDemand):
         return self._folder
 
 
+@pytest.mark.usefixtures("as_server")
 def test_a_request_after_idling_starts_the_container_and_is_answered(tmp_path: Path) -> None:
     variant = serving.Variant("A", "", {}, [{"Image": IMAGE}], 60, {"MaxConcurrency": 1})
     served = Counted(tmp_path, variant, lambda _: None, idle_seconds=0.3)

@@ -34,10 +34,15 @@ class Up(NamedTuple):
     folder: Path
 
 
+def hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def started(folder: Path) -> Iterator[Up]:
     command = [sys.executable, "-m", "sandbox", "up", *ANY_PORTS, "--folder", str(folder)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    # A shell lets what it starts in the background ignore Ctrl-C, tests as well: this one hears it.
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=hear_interrupts)
     assert process.stdout
     lines = []
     for line in process.stdout:

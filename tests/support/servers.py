@@ -95,6 +95,12 @@ def aws(tmp_path_factory: pytest.TempPathFactory, gateway: Gateway) -> Iterator[
     assert server.stop() == 0
 
 
+@pytest.fixture
+def as_server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets this process stand for the server's own: with a place to write, and no image that somebody pushed."""
+    monkeypatch.setenv("SANDBOX_AWS_STATE", str(tmp_path_factory.mktemp("state")))
+
+
 def create_role(aws: Aws, name: str, service: str, statements: Sequence[Mapping[str, Any]] = ()) -> str:
     """An IAM role that `service` (`lambda.amazonaws.com`) may assume; without statements it may do everything."""
     trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
