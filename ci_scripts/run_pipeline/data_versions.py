@@ -111,7 +111,7 @@ def _stored(s3: S3Client, place: Location, moment: datetime) -> list[Stored] | N
     except ClientError as error:
         if aws_errors.code(error) not in aws_errors.DENIED:
             raise
-    # A bucket of somebody else's may let itself be listed, and nothing more.
+    # The bucket of another team may let itself be listed, and nothing more.
     page = s3.list_objects_v2(Bucket=place.bucket, Prefix=place.key, MaxKeys=_MOST_OBJECTS)
     if page.get("IsTruncated"):
         return None

@@ -5,8 +5,8 @@ Called by run.py. A role that may not look is told so at the step, and nothing e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ci_scripts import aws_errors
 from ci_scripts.run_pipeline import step_kinds
@@ -15,6 +15,7 @@ from ci_scripts.run_pipeline.progress import Step, clock
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
 
+Answer = TypeVar("Answer")
 _ENDED = ("Succeeded", "Failed", "Stopped")
 
 
@@ -56,18 +57,13 @@ def tuned(sagemaker: SageMakerClient, step: Step) -> str:
     arn = str(step.metadata.get("TuningJob", {}).get("Arn", ""))
     if not arn or step.status not in _ENDED or step.source:
         return ""
-
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        answer = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=arn.rpartition("/")[2])
-    except ClientError as error:
-        if aws_errors.code(error) in aws_errors.DENIED:
-            return "its best job cannot be seen: TuningSteps of infra/steps.yml lets this job look"
-        return f"its best job cannot be seen: {aws_errors.text(error)}"
-    except BotoCoreError as error:
-        return f"its best job cannot be seen: {error}"
-    return best(answer)
+    name = arn.rpartition("/")[2]
+    answer = _seen(
+        "best job",
+        "TuningSteps of infra/steps.yml",
+        lambda: sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name),
+    )
+    return answer if isinstance(answer, str) else best(answer)
 
 
 def best(answer: Any) -> str:
@@ -89,17 +85,26 @@ def training_job(sagemaker: SageMakerClient, step: Step) -> Mapping[str, Any] | 
     arn = str(step.metadata.get("TrainingJob", {}).get("Arn", ""))
     if not arn:
         return ""
+    name = arn.rpartition("/")[2]
+    return _seen(
+        "training job",
+        "the stack of infra/steps.yml",
+        lambda: cast("Mapping[str, Any]", sagemaker.describe_training_job(TrainingJobName=name)),
+    )
 
+
+def _seen(what: str, stack: str, look: Callable[[], Answer]) -> Answer | str:
+    """What `look` answers, or why it cannot be seen, in a sentence; `stack` lets the job look."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        return cast("Mapping[str, Any]", sagemaker.describe_training_job(TrainingJobName=arn.rpartition("/")[2]))
+        return look()
     except ClientError as error:
-        if aws_errors.code(error) in aws_errors.DENIED:
-            return "its training job cannot be seen: the stack of infra/steps.yml lets this job look"
-        return f"its training job cannot be seen: {aws_errors.text(error)}"
+        denied = aws_errors.code(error) in aws_errors.DENIED
+        reason = f"{stack} lets this job look" if denied else aws_errors.text(error)
     except BotoCoreError as error:
-        return f"its training job cannot be seen: {error}"
+        reason = str(error)
+    return f"its {what} cannot be seen: {reason}"
 
 
 def paid(answer: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """Binary JSON as XGBoost saves its models in: https://ubjson.org, with big-endian numbers and typed arrays.
 
-Read here, because no job of ours loads XGBoost. Called by importance.py.
+Read here, because the job has no XGBoost to load. Called by importance.py.
 """
 
 from __future__ import annotations
