@@ -30,9 +30,9 @@ acceptance: setup ## Run the loop on a real AWS account and GitLab, and take it 
 check: setup ## Run the tests that start nothing: under a minute
 	@$(BIN)/python -m pytest tests/unit tests/contract --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test: setup chromium ## Run every test, the end-to-end demo included: about 25 minutes on two cores
+test: setup chromium ## Run every test, the end-to-end demo included: about 22 minutes on two cores
 	@$(BIN)/python -m sandbox images
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder # four for two cores: the sandbox's tests wait a good deal
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder # three for two cores: the sandbox's tests wait a good deal
 
 screenshots: setup ## Take the pictures of the documentation anew: the loop by clicks, in a headless Chromium, and the demo
 	@$(BIN)/python -m sandbox images

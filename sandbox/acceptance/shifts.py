@@ -90,7 +90,7 @@ def _template(place: Account, name: str, weight: int) -> str:
     guarded = {
         "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name}]},
         "BlueGreenUpdatePolicy": {
-            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 300},
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 1800},
             "TerminationWaitInSeconds": 0,
         },
     }

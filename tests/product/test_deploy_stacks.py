@@ -138,7 +138,7 @@ def test_remains_that_cannot_be_deleted_are_an_error_that_names_what_blocks(depl
     deployment.register(BROKEN_MODEL)
     deployment.build()
     job = start(deployment)
-    wait_for(lambda: "CREATE_IN_PROGRESS Endpoint" in deployment.events())
+    wait_for(lambda: "CREATE_COMPLETE Logs" in deployment.events())  # long before the endpoint has failed
     s3.put_object(Bucket=bucket, Key="log", Body=b"")
     assert "ROLLBACK_FAILED" in failed(finished(job), "SMCI-503")
     error = failed(deployment.deploy(), "SMCI-504")

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from bench.fault_proxy import Call, FaultProxy
 from ci_scripts import deployment_record, export, job, settings
@@ -21,8 +19,7 @@ from tests.support.deployment import Deployment, create_user, deployment, failed
 from tests.support.hosting import model_predicting
 from tests.support.job_roles import PREFIX, Job
 from tests.support.records import deploy_version, of_pipeline, records, told, two_versions
-from tests.support.roles import Roles
-from tests.support.servers import REGION
+from tests.support.roles import Roles, artifacts
 
 # --- what is recorded ------------------------------------------------------------------------------------------------
 
@@ -266,10 +263,7 @@ def test_a_stages_role_adds_to_its_own_history_and_changes_nothing_of_it(
 ) -> None:
     prefix = f"{PREFIX.removesuffix('-deploy')}-history"
     work = Job(roles, role)
-    with suppress(ClientError):
-        roles.aws.client("s3").create_bucket(
-            Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION}
-        )
+    artifacts(roles)
 
     def refusal(operation: str, stage: str, **more: Any) -> str:
         return work.refusal("s3", operation, Bucket="artifacts", Key=f"{prefix}/{stage}/00000001.json", **more)

@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 
 from tests.support.job_roles import GROUP, PREFIX, PROJECT_OF, Job
-from tests.support.roles import Roles
+from tests.support.roles import Roles, artifacts
 from tests.support.servers import ACCOUNT, REGION, Aws, register
 
 ENDPOINT = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/abalone"
@@ -155,7 +155,7 @@ def test_who_has_the_approver_policy_approves_and_does_nothing_else(roles: Roles
 
 def test_the_staging_job_is_told_that_held_out_data_is_missing_and_nothing_about_other_keys(roles: Roles) -> None:
     s3, job = roles.aws.client("s3"), Job(roles, "Staging")
-    s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
+    artifacts(roles)
     missing = f"{GROUP}/executions/1/test.csv"
     assert job.refusal("s3", "get_object", Bucket="artifacts", Key=missing) == "NoSuchKey"
     s3.put_object(Bucket="artifacts", Key=missing, Body=b"9,0.4")
@@ -165,7 +165,6 @@ def test_the_staging_job_is_told_that_held_out_data_is_missing_and_nothing_about
     assert job.refusal("s3", "list_objects_v2", Bucket="artifacts", Prefix=f"{GROUP}/executions/1/") == ""
     assert job.refusal("s3", "list_objects_v2", Bucket="artifacts") == "AccessDenied"
     s3.delete_object(Bucket="artifacts", Key=missing)
-    s3.delete_bucket(Bucket="artifacts")
 
 
 @pytest.mark.parametrize("role", PROJECT_OF)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.gateway import Gateway
 from tests.support.identity import Issuer
-from tests.support.servers import ROOT, Aws
+from tests.support.servers import REGION, ROOT, Aws
 from tests.support.stacks import infra_stack
 
 BUILD, DEPLOY = "project_id:4711", "project_id:4712"
@@ -52,6 +52,13 @@ class Roles(NamedTuple):
 def roles(aws: Aws, gateway: Gateway) -> Iterator[Roles]:
     with deployed(aws, gateway, "abalone", "p-sandbox01", "artifacts") as roles:
         yield roles
+
+
+def artifacts(roles: Roles) -> None:
+    """Make the bucket `artifacts` of `roles`, unless another test of this server has."""
+    s3 = roles.aws.client("s3")
+    with suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": REGION})
 
 
 @contextmanager
