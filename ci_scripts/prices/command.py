@@ -30,6 +30,8 @@ def run(arguments: Namespace) -> None:
     from ci_scripts.errors import InvalidPrices
 
     repository.require(arguments.output)
+    if sys.stdin.isatty():
+        raise InvalidPrices("no price list comes in by standard input")
     content = sys.stdin.buffer.read(_MOST_BYTES)
     try:
         offer = documents.parse_json(content.decode(), most_values=_MOST_VALUES)

@@ -42,7 +42,9 @@ def of_archive(content: bytes) -> list[Feature]:
 def _files(content: bytes) -> Iterator[bytes]:
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
         for member in islice(archive, _MOST_FILES):
-            if member.isfile() and member.size <= LARGEST and (file := archive.extractfile(member)):
+            if member.size > LARGEST:
+                return  # what comes after it would have to be unpacked through it
+            if member.isfile() and (file := archive.extractfile(member)):
                 yield file.read()
 
 

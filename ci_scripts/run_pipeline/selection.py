@@ -17,9 +17,8 @@ from ci_scripts.run_pipeline.definition import BRANCHES, Definition
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
 
-_MOST_STEPS = (
-    50  # SelectedSteps: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_SelectiveExecutionConfig.html
-)
+# SelectedSteps: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_SelectiveExecutionConfig.html
+_MOST_STEPS = 50
 
 
 def from_step(defined: Definition, name: str) -> list[str]:

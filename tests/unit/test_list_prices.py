@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ci_scripts import hosting, list_prices
+from ci_scripts import cli, hosting, list_prices
 from ci_scripts.errors import InvalidPrices
 from ci_scripts.list_prices import Prices
 from tests.support.price_list import REGION, offer, product
@@ -142,3 +142,13 @@ def test_old_prices_are_told_to_be_old() -> None:
     assert list_prices.outdated(PRICES, date(2027, 9, 2)).startswith(
         "prices.json is 366 days old: AWS may have changed"
     )
+
+
+def test_a_terminal_that_sends_no_list_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert cli.main(["prices"]) == 1
+    told = capsys.readouterr().err
+    assert "error SMCI-418: no price list comes in by standard input" in told
+    assert "sagemaker-ci prices` reads AWS's price list" in told

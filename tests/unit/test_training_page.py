@@ -92,17 +92,27 @@ def test_the_binary_form_says_what_the_text_says(booster: Any, tmp_path: Path) -
     assert [list(each["loss_changes"]) for each in read] == [pytest.approx(each["loss_changes"]) for each in trees]
 
 
-def archive(name: str, content: bytes) -> bytes:
+def archive(name: str, content: bytes, **before: bytes) -> bytes:
+    """A model.tar.gz of these files, those of `before` first."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as file:
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        file.addfile(member, io.BytesIO(content))
+        for each, text in {**before, name: content}.items():
+            member = tarfile.TarInfo(each)
+            member.size = len(text)
+            file.addfile(member, io.BytesIO(text))
     return buffer.getvalue()
 
 
 def test_the_model_is_found_in_its_archive(booster: Any) -> None:
     assert importance.of_archive(archive("xgboost-model", bytes(booster.save_raw("ubj"))))[0].name == "f1"
+
+
+def test_nothing_is_unpacked_through_a_file_that_is_too_large(booster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = bytes(booster.save_raw("ubj"))
+    content = archive("xgboost-model", model, large=bytes(len(model) + 1))
+    assert importance.of_archive(content) != []
+    monkeypatch.setattr(importance, "LARGEST", len(model))
+    assert importance.of_archive(content) == []
 
 
 @pytest.mark.parametrize(
