@@ -151,3 +151,27 @@ def test_a_service_gets_the_role_that_trusts_it(aws: Aws, statements: list[dict[
     else:
         with pytest.raises(ClientError, match="Could not assume role"):
             aws.client("sagemaker").create_model(**model)
+
+
+# --- who holds a policy ---------------------------------------------------------------------------------------------
+
+
+def test_everybody_who_holds_a_policy_is_named_however_many_there_are(aws: Aws) -> None:
+    iam, unique = aws.client("iam"), uuid.uuid4().hex[:8]
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]}
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+    arn = iam.create_policy(PolicyName=unique, PolicyDocument=json.dumps(document))["Policy"]["Arn"]
+    names = {f"{unique}-{number}" for number in range(101)}
+    for name in names:
+        iam.create_role(
+            RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        )
+        iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+    pages = iam.get_paginator("list_entities_for_policy").paginate(PolicyArn=arn)
+    assert {role["RoleName"] for page in pages for role in page["PolicyRoles"]} == names
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.list_entities_for_policy(PolicyArn=f"{arn}-not")
+    for name in names:
+        iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+        iam.delete_role(RoleName=name)
+    iam.delete_policy(PolicyArn=arn)

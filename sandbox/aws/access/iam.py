@@ -8,10 +8,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from moto.core.responses import ActionResult
 from moto.iam.exceptions import DeleteConflictException, NotFoundException
 from moto.iam.models import IAMBackend
 from moto.iam.responses import IamResponse
 
+from sandbox.aws.lacking import Lacking
 from sandbox.aws.validation import InvalidParameters
 
 
@@ -46,7 +48,23 @@ def install() -> None:
         delete(self, policy_arn)
 
     backend.delete_policy = checked_delete
+    responses.list_entities_for_policy = _list_entities_for_policy
     responses.create_open_id_connect_provider = _with_issuer(responses.create_open_id_connect_provider)
+
+
+def _list_entities_for_policy(self: Any) -> ActionResult:
+    """Everybody who holds a policy: moto looks at one page of a hundred roles."""
+    for name in ("EntityFilter", "PathPrefix", "PolicyUsageFilter"):
+        if self._get_param(name):
+            raise Lacking(f"`{name}` of ListEntitiesForPolicy")
+    arn = self._get_param("PolicyArn")
+    if arn not in self.backend.managed_policies:
+        raise NotFoundException(f"Policy {arn} was not found.")
+    holders = {"Users": self.backend.users, "Roles": self.backend.roles, "Groups": self.backend.groups}
+    found = {
+        f"Policy{kind}": [each for each in of.values() if arn in each.managed_policies] for kind, of in holders.items()
+    }
+    return ActionResult({**found, "IsTruncated": False})
 
 
 def _with_issuer(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
