@@ -51,24 +51,27 @@ def test_a_serverless_endpoint_is_described_with_its_limits_and_answers_as_any_o
 
 
 class Counted(serverless.OnDemand):
-    """Counts its starts, and brings a model along."""
+    """Counts its starts."""
 
     starts = 0
 
     def start(self) -> None:
         self.starts += 1
         super().start()
-        with tarfile.open(fileobj=io.BytesIO(model_predicting(1))) as bundle:
-            bundle.extractall(self.folder / "A-1" / "model", filter="data")
-
-    @property
-    def folder(self) -> Path:
-        return self._folder
 
 
 @pytest.mark.usefixtures("as_server")
-def test_a_request_after_idling_starts_the_container_and_is_answered(tmp_path: Path) -> None:
-    variant = serving.Variant("A", "", {}, [{"Image": IMAGE}], 60, {"MaxConcurrency": 1})
+def test_a_request_after_idling_starts_the_container_and_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(uri: str, folder: Path, credentials: Any) -> None:
+        """The model without S3, before the container starts."""
+        with tarfile.open(fileobj=io.BytesIO(model_predicting(1))) as bundle:
+            bundle.extractall(folder, filter="data")
+
+    monkeypatch.setattr(serving, "_fetch", fetch)
+    container = {"Image": IMAGE, "ModelDataUrl": "s3://models/model.tar.gz"}
+    variant = serving.Variant("A", "", {}, [container], 60, {"MaxConcurrency": 1})
     served = Counted(tmp_path, variant, lambda _: None, idle_seconds=0.3)
 
     def ask() -> int:
