@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from functools import cache
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -115,3 +116,12 @@ def remove(path: AnyPath) -> None:
             f"{path} cannot be replaced: {'it is a folder' if os.path.isdir(path) else error.strerror}",  # noqa: PTH112
             hint="This name belongs to a file that sagemaker-ci writes: remove or rename what is there.",
         ) from None
+
+
+def leave_no_bytecode() -> None:
+    """Import the repository's own modules without a `__pycache__` beside them.
+
+    Python takes bytecode for current when size and second of the source are the same, so a change made within a second
+    would not count; and uploads of a folder would hold files that no commit has.
+    """
+    sys.dont_write_bytecode = True

@@ -68,6 +68,7 @@ def load(name: str, base: Path) -> Callable[..., Any]:
     module, _, function = name.partition(":")
     path = _path(module, base)
     repository.require(path, base)
+    repository.leave_no_bytecode()
     for folder in (str(base), str(path.parent)):  # as pytest finds what tests import
         if folder not in sys.path:
             sys.path.insert(0, folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ci_scripts
-from ci_scripts import aws_errors, errors
+from ci_scripts import aws_errors, errors, repository
 from ci_scripts.run_pipeline import advice, sdk
 from ci_scripts.settings import Project
 
@@ -63,6 +63,7 @@ def compile_pipeline(module: str, project: Project, role: str, asked: Mapping[st
 def load(module: str, project: Project) -> Callable[..., Any]:
     """The function `get_pipeline` of a module that is found from the working directory."""
     _find_from(Path.cwd())
+    repository.leave_no_bytecode()
     try:
         loaded = importlib.import_module(module)
     except ImportError as error:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from subprocess import CompletedProcess
 from typing import Any, NamedTuple
@@ -78,10 +79,12 @@ def check(repository: Repository, request: Request, pipeline: int, **more: str) 
 
 
 def set_threshold(repository: Repository, before: str, after: str) -> None:
+    """Changes the file and neither its size nor its time, as two commits within a second do."""
     path = repository.path / "pipelines" / "abalone" / "pipeline.py"
     text = path.read_text()
     assert text.count(f'"DefaultValue": {before}') == 1
     path.write_text(text.replace(f'"DefaultValue": {before}', f'"DefaultValue": {after}'))
+    os.utime(path, (1_800_000_000, 1_800_000_000))
 
 
 def test_two_pushes_make_one_comment_that_tells_the_change_in_words(
