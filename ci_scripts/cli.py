@@ -82,14 +82,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 job.clear_reports()
             arguments.run(arguments)
     except (Exception, KeyboardInterrupt) as error:
-        failure = _explain(error)
-        if failure is None:
+        several = error.exceptions if isinstance(error, ExceptionGroup) else [error]
+        failures = [failure for failure in map(_explain, several) if failure]
+        if len(failures) < len(several):
             raise
         if arguments.debug or settings.is_on("SMCI_DEBUG"):
             import traceback
 
             job.say_debug("".join(traceback.format_exception(error)))
-        job.say_error(failure.code, failure.message, failure.hint)
+        for failure in failures:
+            job.say_error(failure.code, failure.message, failure.hint)
         return 1
     return 0
 

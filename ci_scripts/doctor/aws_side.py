@@ -74,8 +74,8 @@ def examine(environ: Mapping[str, str]) -> Iterator[Verdict]:
     yield from guarded("quotas", lambda: _quotas(aws, Path.cwd()))
 
 
-def guarded(check: str, look: Callable[[], Iterator[Verdict]]) -> Iterator[Verdict]:
-    """The verdicts of `look`; one that says why when AWS does not let us, or fails."""
+def guarded(check: str, look: Callable[[], Iterator[Verdict]], policy: str = "") -> Iterator[Verdict]:
+    """The verdicts of `look`; one that says why when AWS does not let us, with the `policy` that does, or fails."""
     from botocore.exceptions import ClientError
 
     try:
@@ -83,7 +83,7 @@ def guarded(check: str, look: Callable[[], Iterator[Verdict]]) -> Iterator[Verdi
     except Exception as error:
         if isinstance(error, ClientError) and aws_errors.code(error) in aws_errors.DENIED:
             needed = _PERMISSIONS.get(error.operation_name, f"sagemaker:{error.operation_name}")
-            yield verdicts.skipped(check, f"not allowed to look, which takes {needed}")
+            yield verdicts.skipped(check, f"not allowed to look, which takes {needed}{policy}")
         elif (failure := aws_errors.explain(error)) is not None:
             yield verdicts.failed(check, failure.message)
         else:
@@ -111,7 +111,8 @@ def _roles(aws: Aws, environ: Mapping[str, str], account: str) -> Iterator[Verdi
         if arn.split(":")[4] != account:
             yield verdicts.skipped(name, f"{arn} is in another account than we are ({account})")
             continue
-        yield from guarded(name, lambda name=name, arn=arn: _role(aws, name, arn))  # type: ignore[misc]
+        policy = f" ({merge_requests.POLICY})" if name in merge_requests.ROLES else ""
+        yield from guarded(name, lambda name=name, arn=arn: _role(aws, name, arn), policy)  # type: ignore[misc]
 
 
 def _role(aws: Aws, name: str, arn: str) -> Iterator[Verdict]:

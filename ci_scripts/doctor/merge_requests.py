@@ -16,6 +16,10 @@ from ci_scripts.doctor.verdicts import Verdict
 
 CHECK = "merge requests that train"
 PIPELINE_ROLE = "MERGE_REQUEST_PIPELINE_ROLE_ARN"
+ROLES = (settings.MERGE_REQUEST_ROLE, PIPELINE_ROLE)
+POLICY = "MergeRequestDoctorPolicy of infra/merge-requests.yml"
+"""What lets a person look at the two roles: DoctorPolicy is of another stack, and cannot name them."""
+
 _STACK = "infra/merge-requests.yml, in the project template the parameter TrainInMergeRequests"
 _COMPONENT = "merge-request-training"
 _INPUT = re.compile(
@@ -25,7 +29,7 @@ _OWN_ROLE = re.compile(r"""^\s*["']?merge_request_pipeline_role_arn["']?\s*:\s*[
 _MOST_BYTES = 1_000_000
 
 # GitLab gives a protected variable to protected branches alone, and a merge request's is none.
-_READ_BY_MERGE_REQUESTS = ("AWS_CHECK_ROLE_ARN", settings.MERGE_REQUEST_ROLE, PIPELINE_ROLE)
+_READ_BY_MERGE_REQUESTS = ("AWS_CHECK_ROLE_ARN", *ROLES, "MERGE_REQUEST_ALLOWED_STEPS")
 
 
 def configuration(folder: Path) -> str:

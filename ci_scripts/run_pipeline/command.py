@@ -49,8 +49,9 @@ def run(arguments: Namespace) -> None:
         parsed = definition.parse(text)
         definition.check_parameters(parsed, options.parameters)
         selected = selection.from_step(parsed, options.from_step) if options.from_step else []
-        if not options.merge_request:
-            step_kinds.require_allowed(definition.steps(parsed), settings.value(os.environ, step_kinds.ALLOWED))
+        allowed = settings.value(os.environ, step_kinds.ALLOWED)
+        allowed_apart = settings.value(os.environ, step_kinds.ALLOWED_APART) if options.merge_request else ""
+        step_kinds.require_allowed(definition.steps(parsed), allowed, allowed_apart)
         job.say(f"pipeline {project.pipeline}: {', '.join(definition.steps(parsed))} ({len(text)} bytes)")
         parameters = definition.parameter_values(parsed, options.parameters)
         elsewhere = definition.registered_elsewhere(parsed, parameters, project.model_package_group)
@@ -67,9 +68,13 @@ def run(arguments: Namespace) -> None:
         execute(aws, project, role, compiled, poll_seconds)
     except errors.JobCancelled:
         raise
-    except errors.SagemakerCiError:
+    except Exception as failure:
         if options.merge_request:
-            remove_if_closed(aws, project, poll_seconds)
+            try:
+                remove_if_closed(aws, project, poll_seconds)
+            except Exception as removal:
+                # What failed first is told first, and neither hides the other.
+                raise ExceptionGroup("training, and the removal of what it made", [failure, removal]) from removal
         raise
     if options.merge_request:
         remove_if_closed(aws, project, poll_seconds)

@@ -116,6 +116,9 @@ GRANTED_BY: Mapping[str, str] = {
 ALLOWED = "ALLOWED_STEPS"
 """The CI/CD variable with the step types that the pipeline's role may run: an output of infra/steps.yml."""
 
+ALLOWED_APART = "MERGE_REQUEST_ALLOWED_STEPS"
+"""The same of the role of merge requests' own pipelines, which may less: an output of infra/merge-requests.yml."""
+
 _SHOWN = ("ProcessingJob", "TrainingJob", "TransformJob", "TuningJob", "QualityCheck", "ClarifyCheck")
 """Whose last log lines the job shows by itself."""
 
@@ -162,14 +165,25 @@ def failed(step: Step) -> str:
     return f" ({what}{f', its log: {place}' if place else ''})"
 
 
-def require_allowed(steps: Mapping[str, Mapping[str, Any]], allowed: str) -> None:
-    """Raise StepKindNotAllowed for steps of types that are not among `allowed`, separated by commas; all without it."""
-    types = {each.strip() for each in allowed.split(",") if each.strip()}
+def require_allowed(steps: Mapping[str, Mapping[str, Any]], allowed: str, apart: str = "") -> None:
+    """Raise StepKindNotAllowed for steps of types that the role of the pipeline may not run.
+
+    `allowed` and `apart` are the values of the variables ALLOWED and, in a merge request that trains, ALLOWED_APART:
+    types, separated by commas. The latter wins; a role of which nothing is said may run everything.
+    """
+    types = {each.strip() for each in (apart or allowed).split(",") if each.strip()}
     refused = {name: str(step.get("Type")) for name, step in steps.items() if step.get("Type") not in types}
     if not types or not refused:
         return
     named = ", ".join(f"{name} ({kind})" for name, kind in refused.items())
     kinds = list(dict.fromkeys(refused.values()))
+    if apart:
+        raise StepKindNotAllowed(
+            f"the role of merge requests' pipelines may not run steps of these types: {named}",
+            hint=f"No parameter of infra/merge-requests.yml grants {', '.join(kinds)}: anybody who may push a branch "
+            "acts as this role. Grant it what AWS's guide lists for them and put the type into the CI/CD variable "
+            f"{ALLOWED_APART}, or leave the steps out where CI_PIPELINE_SOURCE is merge_request_event.",
+        )
     grants = [f"{kind}: the parameter {GRANTED_BY[kind]}" for kind in kinds if kind in GRANTED_BY]
     if others := [kind for kind in kinds if kind not in GRANTED_BY]:
         grants.append(f"{', '.join(others)}: no parameter, grant the role what AWS's guide lists for it")

@@ -19,6 +19,7 @@ from tests.support.gitlab_client import GitLab, commit
 from tests.support.identity import EXACT, Issuer, role
 from tests.support.roles import deployed
 from tests.support.servers import ACCOUNT, REGION, ROOT, Aws, Project, create_role, register, sagemaker_ci
+from tests.support.stacks import infra_stack
 
 pytest_plugins = ["tests.support.gitlab_fixtures"]
 COMPONENT = "$CI_SERVER_FQDN/mlops/sagemaker-components/model-deploy"
@@ -229,7 +230,17 @@ def test_the_doctor_policy_shows_everything_of_aws(
     create_trigger(aws, project)
     register(aws, project.group)
     fill_with_seeds(tmp_path)
-    with deployed(aws, gateway, project.name, project.id, project.bucket) as roles:
+    apart = {
+        "SageMakerProjectName": project.name,
+        "SageMakerProjectId": project.id,
+        "ArtifactBucket": project.bucket,
+        "OidcProviderArn": f"arn:aws:iam::{ACCOUNT}:oidc-provider/gitlab.com",
+        "ModelBuildSubject": "project_id:4711",
+    }
+    with (
+        deployed(aws, gateway, project.name, project.id, project.bucket) as roles,
+        infra_stack(aws, "merge-requests.yml", apart) as stack,
+    ):
         iam.attach_user_policy(UserName=name, PolicyArn=roles.outputs["DoctorPolicyArn"])
         environ = {
             "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
@@ -237,8 +248,18 @@ def test_the_doctor_policy_shows_everything_of_aws(
             "SAGEMAKER_PIPELINE_ROLE_ARN": roles.outputs["PipelineRoleArn"],
             "MODEL_EXECUTION_ROLE_ARN": roles.outputs["ModelExecutionRoleArn"],
             "CLOUDFORMATION_ROLE_ARN": roles.outputs["StagingCloudFormationRoleArn"],
+            "AWS_MERGE_REQUEST_ROLE_ARN": stack.outputs["MergeRequestRoleArn"],
+            "MERGE_REQUEST_PIPELINE_ROLE_ARN": stack.outputs["MergeRequestPipelineRoleArn"],
         }
+        found, done = doctor(project.environ | environ, tmp_path)
+        assert {check for check, status in found.items() if status == "skipped"} == {
+            *(name[:28] for name in list(environ)[-2:]),  # as far as the column is wide
+            "GitLab project",
+        }
+        assert "iam:GetRole (MergeRequestDoctorPolicy of infra/merge-requests.yml)" in done.stdout
+        iam.attach_user_policy(UserName=name, PolicyArn=stack.outputs["MergeRequestDoctorPolicyArn"])
         found, _ = doctor(project.environ | environ, tmp_path)
+        iam.detach_user_policy(UserName=name, PolicyArn=stack.outputs["MergeRequestDoctorPolicyArn"])
         iam.detach_user_policy(UserName=name, PolicyArn=roles.outputs["DoctorPolicyArn"])
     assert {check for check, status in found.items() if status == "skipped"} == {"GitLab project"}
     assert {check for check, status in found.items() if status == "FAILED"} <= {"quota training job"}  # a new account

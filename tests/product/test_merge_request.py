@@ -103,6 +103,38 @@ def test_two_pushes_make_one_comment_that_tells_the_change_in_words(
     assert "`6.0` → `0.9`" in repository.report("summary.md")
 
 
+def keys_without(aws: Aws, action: str) -> dict[str, str]:
+    """Keys that may do everything else."""
+    iam, name = aws.client("iam"), f"without-{uuid.uuid4().hex[:6]}"
+    statements = [
+        {"Effect": effect, "Action": each, "Resource": "*"} for effect, each in (("Allow", "*"), ("Deny", action))
+    ]
+    iam.create_user(UserName=name)
+    iam.put_user_policy(
+        UserName=name,
+        PolicyName="all-but",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
+    )
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+
+
+def test_a_training_that_failed_is_told_before_the_removal_of_a_closed_merge_request_that_fails_too(
+    repository: Repository, request_of: Request, aws: Aws
+) -> None:
+    request_of.request.state_event = "close"
+    request_of.request.save()
+    environ = repository.environ() | request_of.environ | keys_without(aws, "sagemaker:DeletePipeline")
+    environ["MERGE_REQUEST_PIPELINE_ROLE_ARN"] = repository.project.pipeline_role
+    kwargs = json.dumps({"evaluate": "exit 3"})
+    done = sagemaker_ci("run-pipeline", "--merge-request", "--kwargs", kwargs, environ=environ, cwd=repository.path)
+    assert done.returncode == 1
+    assert "it was closed meanwhile" in done.stdout
+    told = [line.partition(":")[0] for line in done.stderr.splitlines()]
+    assert told == ["error SMCI-310", "hint", "docs", "error SMCI-204", "hint", "docs"], done.stderr
+    assert "sagemaker:DeletePipeline" in done.stderr
+
+
 def test_an_older_pipeline_does_not_take_the_place_of_a_newer_one(repository: Repository, request_of: Request) -> None:
     check(repository, request_of, 201)
     newer = request_of.comment()

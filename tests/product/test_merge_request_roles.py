@@ -40,6 +40,8 @@ class MergeRequest(NamedTuple):
         environ = self.repository.environ(pipeline, pipeline) | {
             "AWS_MERGE_REQUEST_ROLE_ARN": self.outputs["MergeRequestRoleArn"],
             "MERGE_REQUEST_PIPELINE_ROLE_ARN": self.outputs["MergeRequestPipelineRoleArn"],
+            "MERGE_REQUEST_ALLOWED_STEPS": self.outputs["MergeRequestAllowedSteps"],
+            "ALLOWED_STEPS": "Processing,Condition,RegisterModel,Tuning",
             "AWS_ID_TOKEN": self.issuer.token(sub=subject, aud=self.issuer.url),
             "CI_MERGE_REQUEST_IID": self.number,
             "CI_PIPELINE_SOURCE": "merge_request_event",
@@ -135,6 +137,19 @@ def test_a_pipeline_that_registers_beside_the_default_branch_is_refused_before_i
     )
     names = request_of.repository.aws.client("sagemaker").list_pipelines(PipelineNamePrefix=request_of.name)
     assert names["PipelineSummaries"] == []
+
+
+def test_steps_that_only_the_default_branchs_role_may_run_are_refused_before_anything_starts(
+    request_of: MergeRequest,
+) -> None:
+    (request_of.repository.path / "pipelines" / "abalone" / "pipeline.py").write_text(
+        "def get_pipeline(evaluate):\n"
+        "    return {'Version': '2020-12-01', 'Steps': [{'Name': 'Tune', 'Type': 'Tuning', 'Arguments': {}}]}\n"
+    )
+    done = request_of.train()
+    line = one_line(done, "320")
+    assert line.endswith("the role of merge requests' pipelines may not run steps of these types: Tune (Tuning)")
+    assert "No parameter of infra/merge-requests.yml grants Tuning" in done.stderr
 
 
 @pytest.mark.parametrize("number", ["", "main", "0"])

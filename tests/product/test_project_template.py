@@ -203,6 +203,7 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     role = found["MERGE_REQUEST_PIPELINE_ROLE_ARN", "*"]
     assert "-MergeRequests-" in role.value
     assert not role.protected
+    assert found["MERGE_REQUEST_ALLOWED_STEPS", "*"].value.startswith("Processing,Training,RegisterModel,")
     assert found["ALLOWED_STEPS", "*"].value.endswith("Tuning,Lambda,Callback,EMR,AutoML")
     key = found["AWS_SECRET_ACCESS_KEY", "*"]
     assert (key.masked, key.protected) == (True, True)
