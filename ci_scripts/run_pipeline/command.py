@@ -60,7 +60,8 @@ def run(arguments: Namespace) -> None:
         if elsewhere and options.merge_request:
             raise errors.RegistersElsewhere("; ".join(elsewhere))
     job.raise_if_cancelled()  # the consumer's code may have swallowed it
-    compiled = Compiled(text, parsed, definition.without_cache(parsed, options.parameters, job.current()), selected)
+    values = definition.without_cache(parsed, options.parameters, job.current())
+    compiled = Compiled(text, parsed, values, selected, options.new_data)
     if options.check:
         _check(aws, project, role, compiled, [*elsewhere, *seen.told()])
         return

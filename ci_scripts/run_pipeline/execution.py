@@ -43,10 +43,11 @@ def token(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def start_request(pipeline: str, parameters: Mapping[str, str], where: job.Job) -> dict[str, Any]:
+def start_request(pipeline: str, parameters: Mapping[str, str], where: job.Job, new_data: str = "") -> dict[str, Any]:
     """The arguments of StartPipelineExecution, without the pipeline's version; the same for a retry of the GitLab job.
 
-    Outside GitLab every call is a new execution.
+    For an arrival of `new_data` they have the name of that: its trigger may start a second GitLab pipeline when it
+    cannot know of the first. Outside GitLab every call is a new execution.
     """
     unique = uuid.uuid4().hex
     request: dict[str, Any] = {
@@ -61,6 +62,9 @@ def start_request(pipeline: str, parameters: Mapping[str, str], where: job.Job) 
         # Nothing of the single attempt in here: the request of a retry must not differ.
         short = f"{where.commit[:8]}-{request['ClientRequestToken'][:8]}"
         request["PipelineExecutionDisplayName"] = f"gitlab-{where.pipeline_id}-{short}"
+        if new_data:
+            request["ClientRequestToken"] = token(where.project_id, "new data", new_data, where.name, pipeline)
+            request["PipelineExecutionDisplayName"] = f"new-data-{request['ClientRequestToken'][:16]}"
         request["PipelineExecutionDescription"] = f"{where.project_url}/-/pipelines/{where.pipeline_id}"
     return request
 

@@ -28,6 +28,8 @@ class Options(NamedTuple):
     merge_request: bool = False
     from_step: str = ""
     """The step from which the pipeline runs; empty for all of it."""
+    new_data: str = ""
+    """The arrival of data that started the GitLab pipeline; empty for anything else."""
     upload_places: tuple[str, ...] = ()
     """S3 URIs, each with a slash at its end, below which the training job may write beside the project's own."""
 
@@ -73,6 +75,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "run this step and everything after it alone; what they need is taken from the last execution that succeeded",
         default="",
         metavar="NAME",
+    )
+    settings.add_option(
+        parser,
+        "--new-data",
+        "SMCI_NEW_DATA",
+        "the arrival of data that this is for; a second job of one arrival follows the execution of the first",
+        default="",
+        metavar="MOMENT",
     )
     settings.add_option(
         parser,
@@ -137,6 +147,7 @@ def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
         check=check,
         merge_request=arguments.merge_request,
         from_step=arguments.from_step.strip(),
+        new_data=arguments.new_data.strip(),
         upload_places=_places(environ),
     )
 

@@ -53,6 +53,8 @@ class Compiled(NamedTuple):
     parameters: Mapping[str, str]
     selected: list[str] = []  # noqa: RUF012 - nobody changes it
     """The steps that run; empty for all of them."""
+    new_data: str = ""
+    """The arrival of data that started the GitLab pipeline, if one did."""
 
 
 def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seconds: float) -> None:
@@ -61,7 +63,7 @@ def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seco
     Raises JobCancelled, or the error that says how the execution ended if it did not succeed.
     """
     where, sagemaker = job.current(), aws.sagemaker
-    request = execution.start_request(project.pipeline, pipeline.parameters, where)
+    request = execution.start_request(project.pipeline, pipeline.parameters, where, pipeline.new_data)
     arn = ""
     try:
         arn = execution.earlier(sagemaker, request) if where.in_gitlab else ""
@@ -79,7 +81,12 @@ def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seco
         report.write_links(project.region, arn, {}, [])
         if resumed:
             status = execution.resume(sagemaker, arn, where, poll_seconds)
-            job.say(f"pipeline execution {arn} of an earlier attempt of this job {_RESUMED.get(status, _RESUMED_ELSE)}")
+            whose = (
+                f"for the same new data ({pipeline.new_data})"
+                if pipeline.new_data
+                else "of an earlier attempt of this job"
+            )
+            job.say(f"pipeline execution {arn} {whose} {_RESUMED.get(status, _RESUMED_ELSE)}")
         else:
             job.say(f"pipeline execution {arn} started")
         result, conditions, facts = _follow(aws, pipeline, arn, poll_seconds)

@@ -90,7 +90,7 @@ def test_only_the_functions_read_secrets() -> None:
         for name, statement in statements(template)
         if "secretsmanager:GetSecretValue" in as_list(statement["Action"])
     }
-    assert readers == {("project.yml", "CheckinRole"), ("trigger.yml", "TriggerRole")}
+    assert readers == {("project.yml", "CheckinRole"), ("trigger.yml", "TriggerRole"), ("new-data.yml", "NewDataRole")}
 
 
 def test_only_the_approver_policy_approves() -> None:
@@ -173,7 +173,7 @@ def test_an_action_is_granted_on_resources_that_it_can_have(template: str) -> No
     assert wrong == []
 
 
-@pytest.mark.parametrize("template", ["project.yml", "trigger.yml"])
+@pytest.mark.parametrize("template", ["project.yml", "trigger.yml", "new-data.yml"])
 def test_a_function_in_a_vpc_has_what_lambda_wants_before_it_makes_one(template: str) -> None:
     """The policy AWSLambdaVPCAccessExecutionRole; https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html."""
     granted = {

@@ -30,7 +30,9 @@ def resource(template: dict[str, Any], kind: str) -> dict[str, Any]:
     return properties
 
 
-@pytest.mark.parametrize("template", ["infra/trigger.yml", "seed-deploy/endpoint-config-template.yml"])
+@pytest.mark.parametrize(
+    "template", ["infra/trigger.yml", "infra/new-data.yml", "seed-deploy/endpoint-config-template.yml"]
+)
 def test_cfn_lint_has_nothing_to_say(template: str) -> None:
     command = [
         str(Path(sys.executable).parent / "cfn-lint"),
@@ -77,7 +79,7 @@ def test_gitlab_may_be_down_for_hours(template: dict[str, Any]) -> None:
 def test_a_batch_fits_into_the_functions_time_though_nobody_answers(
     template: dict[str, Any], limit: str, attempts: str
 ) -> None:
-    source = (ROOT / "infra/functions/pipeline_trigger/handler.py").read_text()
+    source = (ROOT / "infra/functions/pipeline_trigger/trigger.py").read_text()
     (seconds,) = re.findall(limit, source, re.MULTILINE)
     (times,) = re.findall(attempts, source) if attempts else ("1",)
     batch = resource(template, "AWS::Lambda::EventSourceMapping")["BatchSize"]
@@ -132,21 +134,24 @@ def test_an_attempt_and_its_repetition_fall_into_two_spans_of_the_alarms(templat
         assert alarm["Period"] < pause <= alarm["Period"] * (alarm["EvaluationPeriods"] - 1)
 
 
-def test_the_function_gets_exactly_the_variables_it_reads(template: dict[str, Any]) -> None:
-    source = (ROOT / "infra/functions/pipeline_trigger/handler.py").read_text()
-    given = set(resource(template, "AWS::Lambda::Function")["Environment"]["Variables"])
-    assert {name for name in given if not name.startswith("POWERTOOLS_")} == set(
+@pytest.mark.parametrize(("name", "handler"), [("trigger.yml", "handler"), ("new-data.yml", "new_data")])
+def test_the_function_gets_exactly_the_variables_it_reads(name: str, handler: str) -> None:
+    folder = ROOT / "infra/functions/pipeline_trigger"
+    source = "".join((folder / f"{each}.py").read_text() for each in (handler, "trigger", "once"))
+    function = resource(cfn_yaml.load(str(ROOT / "infra" / name)), "AWS::Lambda::Function")
+    variables = set(function["Environment"]["Variables"])
+    assert {each for each in variables if not each.startswith("POWERTOOLS_")} == set(
         re.findall(r'os\.environ\["(\w+)"\]', source)
     )
 
 
-@pytest.mark.parametrize("name", ["project.yml", "trigger.yml"])
+@pytest.mark.parametrize("name", ["project.yml", "trigger.yml", "new-data.yml"])
 def test_the_archives_libraries_are_those_of_the_functions_runtime(name: str) -> None:
     function = resource(cfn_yaml.load(str(ROOT / "infra" / name)), "AWS::Lambda::Function")
     assert function["Runtime"] == f"python{archive.RUNTIME}"
 
 
-@pytest.mark.parametrize("name", ["project.yml", "trigger.yml"])
+@pytest.mark.parametrize("name", ["project.yml", "trigger.yml", "new-data.yml"])
 def test_an_archive_holds_its_handler_and_all_that_it_imports(name: str, tmp_path: Path) -> None:
     """Started as Lambda does: by the template's handler, with nothing of this repository but the archive."""
     function = resource(cfn_yaml.load(str(ROOT / "infra" / name)), "AWS::Lambda::Function")

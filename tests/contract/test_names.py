@@ -88,6 +88,7 @@ def test_the_person_of_the_sandbox_knows_the_same_stages() -> None:
 # The same parameter under another rule, and why.
 OTHERWISE = {
     ("trigger.yml", "GitLabServerUrl"): "the function only sends requests there: http and a port are no harm",
+    ("new-data.yml", "GitLabServerUrl"): "the function only sends requests there: http and a port are no harm",
     ("product.yml", "GitLabServerUrl"): "may be empty: the account can have its identity provider from elsewhere",
     ("product.yml", "NotificationTopics"): "a list: what projects may choose from",
     ("product.yml", "CallbackQueues"): "a list: what projects may choose from",

@@ -98,6 +98,18 @@ def test_a_retried_job_reports_the_execution_it_has(repository: Repository) -> N
     assert "MODEL_PACKAGE_ARN=" in repository.report("job.env")
 
 
+def test_a_second_pipeline_for_the_same_new_data_trains_nothing_anew_and_one_for_other_data_does(
+    repository: Repository,
+) -> None:
+    moment, later = "2026-11-22T12:00:00Z", "2026-11-22T13:00:00Z"
+    assert repository.run("--new-data", moment, pipeline=100).returncode == 0
+    second = repository.run("--new-data", moment, job=2, pipeline=101)
+    assert f"for the same new data ({moment}) has succeeded: nothing is started again" in second.stdout
+    assert len(repository.executions()) == 1
+    assert repository.run("--new-data", later, job=3, pipeline=102).returncode == 0
+    assert len(repository.executions()) == 2
+
+
 def test_a_retried_job_resumes_a_failed_execution_at_the_failed_step(repository: Repository) -> None:
     evaluate = f"test -f /opt/ml/processing/data/go && {MEASURE}"
     assert repository.run(job=1, evaluate=evaluate).returncode == 1

@@ -1,11 +1,13 @@
 """EventBridge beyond the recorded table: pattern language and inputs of targets, by event-ruler and AWS's guide."""
 
+import json
 from contextlib import nullcontext
 
 import pytest
+from aws_lambda_powertools.utilities.parser.models import S3EventNotificationEventBridgeModel
 
 from sandbox.aws.events import patterns, transform
-from tests.support.servers import ACCOUNT, REGION, Aws
+from tests.support.servers import ACCOUNT, REGION, Aws, Project
 
 EVENT = {
     "source": "gold",
@@ -157,3 +159,35 @@ def test_a_schedule_is_checked(aws: Aws, schedule: str, accepted: bool) -> None:
         else pytest.raises(events.exceptions.ClientError, match=r"Parameter ScheduleExpression is not valid\.")
     ):
         events.put_rule(Name="clock", ScheduleExpression=schedule)
+
+
+def test_a_bucket_that_sends_its_events_tells_of_new_objects_in_aws_published_shape(aws: Aws, project: Project) -> None:
+    sqs, s3, events = aws.client("sqs"), aws.client("s3"), aws.client("events")
+    queue = sqs.create_queue(QueueName=project.bucket)["QueueUrl"]
+    arn, rule = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{project.bucket}", f"new-objects-of-{project.bucket}"
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [project.bucket]}}}
+    events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": arn}])
+
+    s3.put_object(Bucket=project.bucket, Key="before", Body=b"1")  # the bucket does not tell yet
+    s3.put_bucket_notification_configuration(
+        Bucket=project.bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    s3.put_object(Bucket=project.bucket, Key="a b.csv", Body=b"1,2")
+    s3.delete_object(Bucket=project.bucket, Key="a b.csv")  # other kinds of events are not imitated
+
+    [message] = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    told = S3EventNotificationEventBridgeModel.model_validate_json(message["Body"])
+    assert (told.detail_type, told.resources) == ("Object Created", [f"arn:aws:s3:::{project.bucket}"])
+    assert (told.detail.bucket.name, told.detail.object.key, told.detail.object.size) == (project.bucket, "a b.csv", 3)
+    assert told.detail.reason == "PutObject"
+    events.remove_targets(Rule=rule, Ids=["queue"])
+    events.delete_rule(Name=rule)

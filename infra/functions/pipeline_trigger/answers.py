@@ -6,12 +6,28 @@ infra/README.md, "When approvals start nothing", explains the same causes.
 
 from __future__ import annotations
 
+from enum import Enum
+
 import gitlab
+
+
+class Cause(Enum):
+    """What a pipeline is started for."""
+
+    APPROVAL = "approval"
+    REJECTION = "rejection"
+    NEW_DATA = "new data"
+
 
 UNDECLARED_NUMBER = (
     "the pipeline does not declare the input approval_number, so it is started without: declare it in the "
     "`spec: inputs:` header of .gitlab-ci.yml and hand it to the component, as seed-deploy does; each approval leaves "
     "a failed pipeline beside the right one until then"
+)
+UNDECLARED_DATA = (
+    "the pipeline does not declare the input new_data, so it is started without: declare it in the `spec: inputs:` "
+    "header of .gitlab-ci.yml and hand it to the component, as seed-build does; until then a pipeline that is started "
+    "twice for the same data trains twice"
 )
 UNDECLARED_ROLLBACK = (
     "Declare the input rollback_from in the `spec: inputs:` header of .gitlab-ci.yml and hand it to the component, as "
@@ -48,6 +64,16 @@ _ADVICE = {
         "must be text, not CI/CD variables, and be those of the model package"
     ),
 }
+_NO_TRAINING_JOB = (
+    "No job's rules let it into a pipeline that a trigger starts on this branch: compare the stack's parameter "
+    "GitLabRef with the rules of the training"
+)
+_OF_NEW_DATA = {
+    "Pipeline will not run": _NO_TRAINING_JOB,
+    "No stages / jobs": _NO_TRAINING_JOB,
+    "spec` section": "",
+    "unknown input": "",
+}
 _OF_A_ROLLBACK = {
     "spec` section": UNDECLARED_ROLLBACK,
     "unknown input": UNDECLARED_ROLLBACK,
@@ -62,10 +88,10 @@ def names_unknown_input(error: gitlab.GitlabError, name: str) -> bool:
     return error.response_code in (400, 422) and "input" in message and (name in message or "spec` section" in message)
 
 
-def advice(error: gitlab.GitlabError, *, rollback: bool) -> str:
+def advice(error: gitlab.GitlabError, cause: Cause) -> str:
     """What to do about a refusal, without a full stop; empty when nothing is known of it."""
     if error.response_code not in (400, 422):
         return ""
     message = str(error.error_message)
-    of_this = _OF_A_ROLLBACK if rollback else {}
+    of_this = {Cause.REJECTION: _OF_A_ROLLBACK, Cause.NEW_DATA: _OF_NEW_DATA}.get(cause, {})
     return next((advice for words, advice in (_ADVICE | of_this).items() if words in message), "")

@@ -10,59 +10,32 @@ queue's visibility timeout, and ends in the dead-letter queue when nothing helps
 from __future__ import annotations
 
 import os
-import time
-from functools import cache
 from typing import Any
 
 import boto3
 import gitlab
-import requests
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities import parameters
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from aws_lambda_powertools.utilities.idempotency import (
-    DynamoDBPersistenceLayer,
-    IdempotencyConfig,
-    idempotent_function,
-)
+from aws_lambda_powertools.utilities.idempotency import idempotent_function
 from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
-from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
-from gitlab_secrets import certificates, tokens
 
 from . import announcements, answers, approvals
+from .once import Records, idempotency
+from .trigger import AWS_LIMITS, ask, logger, refusal
 
 GROUP = os.environ["MODEL_PACKAGE_GROUP"]
-GITLAB_URL = os.environ["GITLAB_URL"]
-GITLAB_PROJECT_ID = os.environ["GITLAB_PROJECT_ID"]
-GITLAB_REF = os.environ["GITLAB_REF"]
-TOKEN_SECRET_ARN = os.environ["TRIGGER_TOKEN_SECRET_ARN"]
-CA_SECRET = os.environ["GITLAB_CA_SECRET"]  # empty for a GitLab whose certificate everybody trusts
 TABLE = os.environ["TABLE_NAME"]
 ROLLS_BACK = os.environ["ROLLBACK_ON_REJECTION"] == "true"
 ANNOUNCEMENT_TOPIC_ARN = os.environ["ANNOUNCEMENT_TOPIC_ARN"]  # empty when nobody wants to be told
 
-GITLAB_SECONDS = 15  # a batch of three must fit into the function's timeout even when GitLab does not answer
-TOKEN_SECONDS = 300  # how long a token read from Secrets Manager is used before it is read again
-# Permanently, as far as a model package is concerned: an event that comes back years later starts nothing.
-TEN_YEARS = 10 * 366 * 24 * 3600
-# Without a way to the service (a VPC without endpoints) a call must fail while there is time to say so.
-AWS_LIMITS = Config(connect_timeout=3, read_timeout=5, retries={"total_max_attempts": 2})
-
-logger = Logger()
 # Written to the log in CloudWatch's embedded metric format: no call, and no permission, of its own.
 metrics = Metrics(namespace="SageMakerCI", service="pipeline_trigger")
 metrics.set_default_dimensions(ModelPackageGroup=GROUP)
 table = boto3.resource("dynamodb", config=AWS_LIMITS).Table(TABLE)
-secrets = parameters.SecretsProvider(boto_config=AWS_LIMITS)
-idempotency = IdempotencyConfig(expires_after_seconds=TEN_YEARS, hash_function="sha256")
-RECORD_SECONDS = 20  # the time that one more attempt at a record may take, and telling that it came to nothing
 # No error of the function when every message fails: that is for invocations that break off, and has its own alarm.
 processor = BatchProcessor(
     event_type=EventType.SQS,
@@ -71,35 +44,8 @@ processor = BatchProcessor(
 )
 
 
-class PipelineNotStarted(Exception):
-    """GitLab refused to start the pipeline, or there is no token to ask it with."""
-
-
 class OriginUnknown(Exception):
     """A version waits for approval and does not tell yet where it comes from."""
-
-
-class Records(DynamoDBPersistenceLayer):
-    """Which approvals have been acted upon. That a pipeline was started is tried to be kept until the invocation's time
-    is over: otherwise the next one would start another."""
-
-    def _update_record(self, data_record: DataRecord) -> None:
-        while True:
-            try:
-                super()._update_record(data_record)
-            except (BotoCoreError, ClientError):
-                if seconds_left() < RECORD_SECONDS:
-                    raise
-                logger.warning("the record of a started pipeline could not be written, and is tried again")
-                time.sleep(1)
-            else:
-                return
-
-
-def seconds_left() -> float:
-    """How long the invocation still has."""
-    context = idempotency.lambda_context
-    return context.get_remaining_time_in_millis() / 1000 if context else 0
 
 
 @metrics.log_metrics
@@ -208,7 +154,7 @@ def start_rollback(rejection: dict[str, Any]) -> dict[str, str]:
     try:
         url = ask({"rollback_from": rejection["model_package_arn"]})
     except gitlab.GitlabError as error:
-        raise refusal(error, rollback=True) from error
+        raise refusal(error, answers.Cause.REJECTION) from error
     metrics.add_metric("RollbacksStarted", MetricUnit.Count, 1)
     logger.info("rollback started", ordinal=rejection["ordinal"], pipeline_url=url)
     return {"pipeline_url": url}
@@ -241,73 +187,9 @@ def trigger(model_package_arn: str, ordinal: int) -> str:
         return ask(numbered)
     except gitlab.GitlabError as error:
         if not answers.names_unknown_input(error, "approval_number"):
-            raise refusal(error, rollback=False) from error
+            raise refusal(error, answers.Cause.APPROVAL) from error
     logger.warning(answers.UNDECLARED_NUMBER)
     try:
         return ask(inputs)
     except gitlab.GitlabError as error:
-        raise refusal(error, rollback=False) from error
-
-
-def ask(inputs: dict[str, str]) -> str:
-    """Start a pipeline with the token that we know, or with the one that it was rotated to since we read it."""
-    token = read_token()
-    try:
-        return post(inputs, token)
-    except gitlab.GitlabError as error:
-        # GitLab answers 404 to a trigger token it does not know.
-        if error.response_code not in (401, 404) or (fresh := read_token(force_fetch=True)) == token:
-            raise
-    return post(inputs, fresh)
-
-
-def read_token(force_fetch: bool = False) -> str:
-    """Raises PipelineNotStarted for a secret that holds no token."""
-    text = secrets.get(TOKEN_SECRET_ARN, max_age=TOKEN_SECONDS, force_fetch=force_fetch)
-    try:
-        return tokens.token(text)
-    except tokens.Unreadable as error:
-        raise PipelineNotStarted(f"the secret {TOKEN_SECRET_ARN} holds no trigger token: {error}") from error
-
-
-@cache
-def authorities() -> str | bool:
-    """What GitLab's certificate is checked with. Raises PipelineNotStarted for a secret that holds no certificates."""
-    if not CA_SECRET:
-        return True
-    try:
-        return certificates.bundle(str(secrets.get(CA_SECRET)))
-    except ValueError as error:
-        raise PipelineNotStarted(f"the secret {CA_SECRET} holds no certificates in PEM form: {error}") from error
-
-
-def post(inputs: dict[str, str], token: str) -> str:
-    server = gitlab.Gitlab(GITLAB_URL, timeout=GITLAB_SECONDS, ssl_verify=authorities())
-    # A minute's Retry-After would be the end of the invocation; the queue brings the message back later than that.
-    # Streamed: once GitLab has said that there is a pipeline, no fault of what follows may start another.
-    answer = server.http_request(
-        "post",
-        f"/projects/{GITLAB_PROJECT_ID}/trigger/pipeline",
-        post_data={"ref": GITLAB_REF, "token": token, "inputs": inputs},
-        obey_rate_limit=False,
-        streamed=True,
-    )
-    with answer:
-        return url_of(answer)
-
-
-def url_of(answer: requests.Response) -> str:
-    """The new pipeline's address. Every answer of success counts as started, whatever its body is."""
-    try:
-        return str(answer.json()["web_url"])
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
-        logger.warning("GitLab started a pipeline and did not say which", status=answer.status_code, problem=str(error))
-        return ""
-
-
-def refusal(error: gitlab.GitlabError, *, rollback: bool) -> PipelineNotStarted:
-    advice = answers.advice(error, rollback=rollback)
-    return PipelineNotStarted(
-        f"GitLab at {GITLAB_URL} answered {error.response_code} to the trigger of project {GITLAB_PROJECT_ID} "
-        f"on ref {GITLAB_REF}: {error.error_message}" + (f". {advice}" if advice else "")
-    )
+        raise refusal(error, answers.Cause.APPROVAL) from error
