@@ -126,17 +126,17 @@ def over_quota(text: str, region: str) -> str:
     """
     if "ResourceLimitExceeded" not in text and "service limit" not in text:
         return ""
-    said, name = _QUOTA.search(text), _QUOTA_NAME.search(text)
+    quota, name = _QUOTA.search(text), _QUOTA_NAME.search(text)
     page = console.url(region, "servicequotas/home/services/sagemaker/quotas")
-    if said is None:
+    if quota is None:
         which = f"'{name[1]}'" if name else "named above"
         return f"The account's quota {which} is used up in {region}, or zero as in new accounts. Ask for more: {page}"
-    number = _number(said["used"]) + _number(said["more"])
-    unit = "instances" if said["unit"] == "Instances" else said["unit"]
-    state = f"{said['value']} {unit} in {region}: {said['used']} in use, {said['more']} more requested"
+    number = _number(quota["used"]) + _number(quota["more"])
+    unit = "instances" if quota["unit"] == "Instances" else quota["unit"]
+    state = f"{quota['value']} {unit} in {region}: {quota['used']} in use, {quota['more']} more requested"
     return (
-        f"The account's quota '{said['name']}' is {state}. Ask for {number:g} or more at {page} or with "
-        f"`{_ask(said['name'], number, region)}`."
+        f"The account's quota '{quota['name']}' is {state}. Ask for {number:g} or more at {page} or with "
+        f"`{_ask(quota['name'], number, region)}`."
     )
 
 

@@ -74,8 +74,8 @@ class Record(NamedTuple):
     @property
     def by(self) -> str:
         """Who and what did it, for a sentence: `by alice, https://gitlab.example.com/.../jobs/7`."""
-        known = [self.deployment.get("Person", ""), self.deployment.get("JobUrl", "")]
-        return "by " + (", ".join(filter(None, known)) or "a run outside GitLab")
+        person_and_job = [self.deployment.get("Person", ""), self.deployment.get("JobUrl", "")]
+        return "by " + (", ".join(filter(None, person_and_job)) or "a run outside GitLab")
 
     def is_of(self, at: Job, digest: str) -> bool:
         """Whether it tells of this export's deployment by the pipeline of `at`, whichever attempt of its job did it."""
@@ -233,7 +233,7 @@ def following(
         time=time,
         export=content.decode(),
         deployed=plan,
-        deployment=_told(at),
+        deployment=_deployment_of(at),
         origin={name: properties[key] for key, name in _ORIGIN.items() if properties.get(key)},
         parameters=registry.stamped(properties, registry.PARAMETER),
         metrics=registry.stamped(properties, registry.METRIC),
@@ -250,7 +250,7 @@ def torn_down(latest: Record, at: Job) -> Record:
         number=latest.number + 1,
         event=TORN_DOWN,
         time=_now(),
-        deployment=_told(at),
+        deployment=_deployment_of(at),
         replaced={"Number": latest.number, "ModelPackageArn": latest.model_package_arn},
         newest_pipelines=_newest(latest, at),
     )
@@ -305,8 +305,8 @@ def _marks(
     return marks
 
 
-def _told(at: Job) -> dict[str, str]:
-    known = {
+def _deployment_of(at: Job) -> dict[str, str]:
+    facts = {
         "Project": at.project_path,
         "ProjectId": at.project_id,
         "PipelineId": at.pipeline_id,
@@ -317,7 +317,7 @@ def _told(at: Job) -> dict[str, str]:
         "Commit": at.commit,
         "Person": at.person,
     }
-    return {name: each for name, each in known.items() if each}
+    return {name: each for name, each in facts.items() if each}
 
 
 # --- what to go back to ---------------------------------------------------------------------------------------------
@@ -336,14 +336,14 @@ def before(latest: Record, earlier: Iterable[Record]) -> Record:
     )
 
 
-def chosen(asked: str, records: Iterable[Record], stage: str) -> Record:
-    """The newest of `records`, newest first, that a person means by `asked`: a version's number or ARN, or `#` and the
-    number of a record. Raises NothingToRollBackTo.
+def chosen(reference: str, records: Iterable[Record], stage: str) -> Record:
+    """The newest of `records`, newest first, that a person means by `reference`: a version's number or ARN, or `#` and
+    the number of a record. Raises NothingToRollBackTo.
     """
     for record in records:
-        if asked in (record.version, record.model_package_arn, f"#{record.number}"):
+        if reference in (record.version, record.model_package_arn, f"#{record.number}"):
             return record
     raise errors.NothingToRollBackTo(
-        f"no record of {stage} is meant by {asked!r}",
+        f"no record of {stage} is meant by {reference!r}",
         hint="`sagemaker-ci history` lists what has served. Give a version's number or ARN, or # and a record's.",
     )

@@ -186,7 +186,7 @@ def long_form(content: str, *path: str) -> Any:
 
     None where there is nothing. https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference.html
     """
-    return _long_form(_found(content, path))
+    return _long_form(_node_at(content, path))
 
 
 def with_entries(content: str, path: Sequence[str], entries: Mapping[str, Any]) -> str:
@@ -194,7 +194,7 @@ def with_entries(content: str, path: Sequence[str], entries: Mapping[str, Any]) 
 
     Raises Malformed where there is no mapping, or an empty one.
     """
-    node = _found(content, path)
+    node = _node_at(content, path)
     keys = node.value if hasattr(node, "flow_style") and isinstance(node.value, list) else []
     if not keys or not isinstance(keys[0], tuple):
         raise Malformed(f"{'.'.join(path)} is not a mapping with entries")
@@ -204,7 +204,7 @@ def with_entries(content: str, path: Sequence[str], entries: Mapping[str, Any]) 
     return content[: mark.index] + more + content[mark.index :]
 
 
-def _found(content: str, path: Sequence[str]) -> Any:
+def _node_at(content: str, path: Sequence[str]) -> Any:
     """The node at a path of keys; None where there is none."""
     import yaml
 

@@ -288,9 +288,9 @@ def invoke(runtime: SageMakerRuntimeClient, endpoint_name: str, body: bytes, con
         status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status < 500 and aws_errors.code(error) not in _INVOCATION_ERRORS:
             raise
-        said = text.short(str(error.response.get("OriginalMessage") or aws_errors.text(error)), 2000)
+        message = text.short(str(error.response.get("OriginalMessage") or aws_errors.text(error)), 2000)
         raise errors.InvocationFailed(
-            f"endpoint {endpoint_name} answered with an error: {said}",
+            f"endpoint {endpoint_name} answered with an error: {message}",
             hint=_ASYNCHRONOUS if refuses_as_asynchronous(error) else None,
         ) from error
     return content, answer["ResponseMetadata"].get("RetryAttempts", 0)

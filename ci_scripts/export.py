@@ -189,14 +189,14 @@ def _read(raw: bytes, name: str) -> Export:
     )
 
 
-def _require_meant(export: Export, name: str, stage: str, project: Project, asked: str = "") -> None:
-    """Raise InvalidExport for an export of another stage or project, or model package than `asked`, if any."""
+def _require_meant(export: Export, name: str, stage: str, project: Project, model_package_arn: str = "") -> None:
+    """Raise InvalidExport for an export of another stage, project or, where `model_package_arn` is not empty, model package."""
     named = named_parameters(stage, project, export.model_package_arn)
     claims = {
         "Stage": (export.stage, stage),
         "StackName": (export.stack_name, project.stack(stage)),
         "EndpointName": (export.endpoint_name, project.endpoint(stage)),
-        "ModelPackageArn": (export.model_package_arn, asked or export.model_package_arn),
+        "ModelPackageArn": (export.model_package_arn, model_package_arn or export.model_package_arn),
     } | {f"Parameters.{key}": (export.parameters.get(key, expected), expected) for key, expected in named.items()}
     for field, (claim, expected) in claims.items():
         if claim != expected:

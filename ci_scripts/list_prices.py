@@ -100,21 +100,21 @@ def of_offer(offer: Any, regions: Collection[str], file: str = FILE) -> Prices:
     """
     if not isinstance(offer, Mapping) or offer.get("offerCode") != _OFFER:
         raise InvalidPrices("the text is not AWS's price list of SageMaker (offerCode AmazonSageMaker)")
-    found: dict[str, dict[str, float]] = {}
+    by_region: dict[str, dict[str, float]] = {}
     try:
         for region, usage, price in _priced(offer):
             if not regions or region in regions:
-                of_region = found.setdefault(region, {})
+                of_region = by_region.setdefault(region, {})
                 of_region[usage] = max(price, of_region.get(usage, 0.0))  # free tiers are listed, too
         published, version = str(offer["publicationDate"])[:10], str(offer["version"])
         date.fromisoformat(published)
     except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as error:
         raise InvalidPrices(f"AWS's price list is not of the form that is known: {error!r}") from error
-    if missing := sorted(set(regions) - set(found)):
+    if missing := sorted(set(regions) - set(by_region)):
         raise InvalidPrices(f"AWS's price list has no prices of endpoints in {', '.join(missing)}")
-    if not found:
+    if not by_region:
         raise InvalidPrices("AWS's price list has no prices of endpoints")
-    ordered = {region: dict(sorted(found[region].items())) for region in sorted(found)}
+    ordered = {region: dict(sorted(by_region[region].items())) for region in sorted(by_region)}
     return Prices(file, f"AWS price list {_OFFER}, version {version}", published, "USD", ordered)
 
 
@@ -146,7 +146,7 @@ def to_bytes(prices: Prices) -> bytes:
 # --- what a stage costs --------------------------------------------------------------------------------------------
 
 
-def told(usages: Sequence[Usage], prices: Prices | None, region: str) -> str:
+def in_words(usages: Sequence[Usage], prices: Prices | None, region: str) -> str:
     """What all of it costs, in one sentence; what cannot be said says why."""
     things = ", ".join(map(_thing, usages))
     if not usages:

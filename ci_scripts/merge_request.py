@@ -131,13 +131,17 @@ def body(lines: Sequence[str], environ: Mapping[str, str] = os.environ) -> str:
         [f"[Job {text.cell(where.name)}]({where.url})", *links, f"commit {text.code(where.commit[:8])}"]
     )
     mark = f"<!-- sagemaker-ci {_key(where.name)}, pipeline {where.pipeline_id or 0} -->"
-    kept = masked(lines, environ)
+    masked_lines = masked(lines, environ)
     room = LONGEST - len(mark) - len(origin) - 100
-    total = len(kept)
-    while sum(len(line) + 1 for line in kept) > room:
-        kept.pop()
-    cut = ["", f"... and {total - len(kept):,} lines more: the job's reports have them."] if len(kept) < total else []
-    return text.lines("\n".join([mark, *kept, *cut, "", origin]))
+    total = len(masked_lines)
+    while sum(len(line) + 1 for line in masked_lines) > room:
+        masked_lines.pop()
+    cut = (
+        ["", f"... and {total - len(masked_lines):,} lines more: the job's reports have them."]
+        if len(masked_lines) < total
+        else []
+    )
+    return text.lines("\n".join([mark, *masked_lines, *cut, "", origin]))
 
 
 def _write(client: gitlab.Gitlab, notes: Any, lines: Sequence[str], environ: Mapping[str, str]) -> str:

@@ -86,10 +86,10 @@ def _files(s3: S3Client, project: Project) -> int:
         Bucket=project.artifact_bucket, Prefix=f"{project.pipeline}/"
     )
     for page in pages:
-        found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-        for start in range(0, len(found), _MOST_OBJECTS):
+        versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        for start in range(0, len(versions), _MOST_OBJECTS):
             keys: list[ObjectIdentifierTypeDef] = [
-                {"Key": each["Key"], "VersionId": each["VersionId"]} for each in found[start : start + _MOST_OBJECTS]
+                {"Key": each["Key"], "VersionId": each["VersionId"]} for each in versions[start : start + _MOST_OBJECTS]
             ]
             answer = s3.delete_objects(Bucket=project.artifact_bucket, Delete={"Objects": keys, "Quiet": True})
             failures = answer.get("Errors", [])

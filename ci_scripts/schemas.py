@@ -76,14 +76,14 @@ def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
     path = ".".join(text.short(str(part)) for part in error.absolute_path)
     value: Any = error.instance
     limit: Any = error.validator_value
-    known = rule.get("properties", {})
+    properties = rule.get("properties", {})
     described = str(rule.get("description", ""))
     phrase = described if re.match(r"(a|needs|text,) ", described) else ""  # others are sentences for editors
     match error.validator:
         case "additionalProperties":
             for key in value:
-                if key not in known:
-                    yield path, f"there is no field {text.quoted(key)}{similar(key, known) or _among(known)}"
+                if key not in properties:
+                    yield path, f"there is no field {text.quoted(key)}{similar(key, properties) or _among(properties)}"
         case "required":
             for key in limit:
                 if key not in value:
@@ -125,19 +125,21 @@ def _why_no_number(value: Any, kinds: Any) -> str:
     return ": readers of YAML differ on it; write digits without leading zeros, with a point if need be"
 
 
-def similar(name: str, known: Iterable[Any]) -> str:
+def similar(name: str, candidates: Iterable[Any]) -> str:
     """` (did you mean …?)`, or nothing."""
-    names = [str(each) for each in known]
+    names = [str(each) for each in candidates]
     lowered = {each.lower(): each for each in names}
-    asked = name[:100].lower()
+    lowercase = name[:100].lower()
     # `label` is far from `label_column` by its letters, and near by its words.
-    close = get_close_matches(asked, lowered, n=1) or [each for each in sorted(lowered) if asked in each.split("_")]
+    close = get_close_matches(lowercase, lowered, n=1) or [
+        each for each in sorted(lowered) if lowercase in each.split("_")
+    ]
     return f" (did you mean {lowered[close[0]]}?)" if close else ""
 
 
-def _among(known: Iterable[Any]) -> str:
+def _among(candidates: Iterable[Any]) -> str:
     """` (there are …)`, for a name that is like none of a few."""
-    names = [str(each) for each in known if not str(each).startswith("$")]
+    names = [str(each) for each in candidates if not str(each).startswith("$")]
     return f" (there are {', '.join(names)})" if 0 < len(names) <= _FEW else ""
 
 

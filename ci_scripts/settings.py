@@ -281,12 +281,12 @@ def upkeep(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
 
     Raises InvalidSettings.
     """
-    kept, days = value(environ, KEEP_SUPERSEDED) or "3", value(environ, LOG_RETENTION) or "365"
+    keep, days = value(environ, KEEP_SUPERSEDED) or "3", value(environ, LOG_RETENTION) or "365"
     problems = []
-    if not re.fullmatch("[1-9][0-9]?", kept):
-        problems.append(f"{KEEP_SUPERSEDED} is {kept!r}, expected a number from 1 to 99")
+    if not re.fullmatch("[1-9][0-9]?", keep):
+        problems.append(f"{KEEP_SUPERSEDED} is {keep!r}, expected a number from 1 to 99")
     if not days.isdecimal() or int(days) not in _DAYS:
         problems.append(f"{LOG_RETENTION} is {days!r}, expected one of {', '.join(map(str, _DAYS))}")
     if problems:
         raise InvalidSettings("; ".join(problems))
-    return int(kept), int(days)
+    return int(keep), int(days)

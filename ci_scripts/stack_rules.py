@@ -210,11 +210,11 @@ def failure(
     """
     status, last_token = events[-1]["ResourceStatus"], events[-1].get("ClientRequestToken", token)
     cause = root_cause(event for event in events if event.get("ClientRequestToken", token) == token)
-    said = hint(stack, status)
+    advice = hint(stack, status)
     if last_token != token and (cause is None or is_cancellation(cause)):
         what = f"another caller ended the deployment (client request token {last_token})"
         if next_action(status) is not Action.REFUSE:
-            said = "Ask who cancelled the update or deleted the stack (CloudTrail knows), then run the job again."
+            advice = "Ask who cancelled the update or deleted the stack (CloudTrail knows), then run the job again."
     elif cause is None:
         what = "no event names the cause"
     else:
@@ -222,7 +222,7 @@ def failure(
         what = " in the nested stack ".join(
             [event_text(causes[-1]), *(each["LogicalResourceId"] for each in causes[-2::-1])]
         )
-    return errors.StackFailed(f"{what}; the stack {stack} ended in {status}", hint=said)
+    return errors.StackFailed(f"{what}; the stack {stack} ended in {status}", hint=advice)
 
 
 def event_text(event: Event) -> str:

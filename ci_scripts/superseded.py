@@ -53,12 +53,12 @@ def tidy(aws: Aws, history: History, latest: Record, upkeep: Upkeep) -> None:
             if _delete(aws, kind, name):
                 job.say(f"deleted, superseded for more than {upkeep.keep} deployments: {kind[:-1]} {name}")
     except (ClientError, BotoCoreError) as error:
-        job.say(f"superseded models and endpoint configurations stay: {_told(error)}")
+        job.say(f"superseded models and endpoint configurations stay: {_reason(error)}")
     try:
         if upkeep.log_days and latest.deployed.endpoint_name:
             _limit_log(aws, f"/aws/sagemaker/Endpoints/{latest.deployed.endpoint_name}", upkeep.log_days)
     except (ClientError, BotoCoreError) as error:
-        job.say(f"the endpoint's log stays as it is: {_told(error)}")
+        job.say(f"the endpoint's log stays as it is: {_reason(error)}")
 
 
 def _left(history: History, latest: Record, keep: int) -> list[tuple[str, str]]:
@@ -78,12 +78,12 @@ def superfluous(deployments: Sequence[Mapping[str, Sequence[str]]], keep: int) -
     `deployments` are what the stack held after each, the newest first, which serves; `keep` of those before it stay.
     """
     needed, gone = deployments[: keep + 1], deployments[keep + 1 :]
-    found = []
+    resources = []
     for kind in _TYPES:
-        kept = {name for each in needed for name in each.get(kind, ())}
+        in_use = {name for each in needed for name in each.get(kind, ())}
         names = dict.fromkeys(name for each in gone for name in each.get(kind, ()))
-        found += [(kind, name) for name in names if name not in kept]
-    return found
+        resources += [(kind, name) for name in names if name not in in_use]
+    return resources
 
 
 def _delete(aws: Aws, kind: str, name: str) -> bool:
@@ -104,13 +104,13 @@ def _delete(aws: Aws, kind: str, name: str) -> bool:
 
 def _limit_log(aws: Aws, group: str, days: int) -> None:
     """Limit a log group that is there and without limit: what a person has set stays."""
-    found = aws.logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
-    if any(each["logGroupName"] == group and "retentionInDays" not in each for each in found):
+    groups = aws.logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    if any(each["logGroupName"] == group and "retentionInDays" not in each for each in groups):
         aws.logs.put_retention_policy(logGroupName=group, retentionInDays=days)
         job.say(f"log group {group}: kept for {days} days")
 
 
-def _told(error: Exception | ClientError) -> str:
+def _reason(error: Exception | ClientError) -> str:
     response = getattr(error, "response", None)
     if response and aws_errors.code(error) in aws_errors.DENIED:
         return "the job's role may not change them; infra/hosting.yml has the right"

@@ -33,10 +33,10 @@ def lines(text: str, longest: int = LONGEST_LINE) -> str:
 
 
 def _shown(text: str, longest: int) -> str:
-    kept = text[:longest]
-    if not kept.isprintable():
-        kept = re.sub(_CONTROLS, _escaped, re.sub(_SEQUENCES, "", kept))
-    return kept if len(text) <= longest else f"{kept}... (cut, {len(text):,} characters)"
+    beginning = text[:longest]
+    if not beginning.isprintable():
+        beginning = re.sub(_CONTROLS, _escaped, re.sub(_SEQUENCES, "", beginning))
+    return beginning if len(text) <= longest else f"{beginning}... (cut, {len(text):,} characters)"
 
 
 def _escaped(control: re.Match[str]) -> str:
@@ -45,8 +45,8 @@ def _escaped(control: re.Match[str]) -> str:
 
 def short(text: str, longest: int = 60) -> str:
     """The beginning of one value in a message: a wrong value of 100 MB is not printed whole."""
-    kept = line(text[: longest + 1], longest + 1)
-    return kept if len(text) <= longest else f"{kept[: longest - 3]}..."
+    beginning = line(text[: longest + 1], longest + 1)
+    return beginning if len(text) <= longest else f"{beginning[: longest - 3]}..."
 
 
 def quoted(text: str, longest: int = 60) -> str:

@@ -35,7 +35,7 @@ class Follower:
         self.failed = False
         """Whether CloudFormation could not update the endpoint."""
         self._began: datetime | None = None
-        self._told = ""
+        self._last_line = ""
         self._cause = ""
 
     def hear(self, event: Mapping[str, Any]) -> None:
@@ -58,8 +58,8 @@ class Follower:
         if description["EndpointStatus"] == "RollingBack" and not self._cause:
             self._cause = self._look()
         line = progress(description)
-        if line != self._told:
-            self._told = line
+        if line != self._last_line:
+            self._last_line = line
             job.say(f"{datetime.now(UTC):%H:%M:%S} {line}")
         return True
 
@@ -96,8 +96,8 @@ def _variant(variant: Mapping[str, Any], *, alone: bool) -> str:
     # The weight is the variant's among others. How much of the requests the new version gets stands in the message.
     count, whole = re.search(r"capacity of (\d+) instance", message), variant.get("DesiredInstanceCount")
     share = f"{round(100 * int(count[1]) / whole)} % " if count and whole else ""
-    told = f"{share}{latest.get('Status', '')}{f' ({message})' if message else ''}".strip()
-    return told if alone else f"{variant['VariantName']} {told}"
+    status = f"{share}{latest.get('Status', '')}{f' ({message})' if message else ''}".strip()
+    return status if alone else f"{variant['VariantName']} {status}"
 
 
 # --- alarms ---------------------------------------------------------------------------------------------------------
@@ -160,13 +160,13 @@ def _fired(cloudwatch: CloudWatchClient, alarms: Sequence[str], since: datetime 
 
 def _reason(name: str, reason: str, data: str) -> str:
     """`alarm NAME: what CloudWatch says`; the values from its data where its sentence has none."""
-    said = text.line(reason).rstrip(". ")
+    detail = text.line(reason).rstrip(". ")
     try:
         points = json.loads(data or "{}").get("recentDatapoints", [])
     except ValueError:
         points = []
     values = ", ".join(f"{each:g}" for each in points)
-    return f"alarm {name}: {said}{f'; datapoints {values}' if values and values not in said else ''}"
+    return f"alarm {name}: {detail}{f'; datapoints {values}' if values and values not in detail else ''}"
 
 
 # --- time -----------------------------------------------------------------------------------------------------------

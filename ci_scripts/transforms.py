@@ -92,5 +92,5 @@ def call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         while where and where.tb_next:
             where = where.tb_next
         place = f"{Path(where.tb_frame.f_code.co_filename).name}, line {where.tb_lineno}: " if where else ""
-        said = text.short(text.line(str(error)), 300)
-        raise TransformFailed(f"{name}: {place}{type(error).__name__}: {said}") from error
+        message = text.short(text.line(str(error)), 300)
+        raise TransformFailed(f"{name}: {place}{type(error).__name__}: {message}") from error

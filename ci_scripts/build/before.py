@@ -26,7 +26,7 @@ def look(aws: Aws, project: Project) -> dict[str, Before]:
 
 def _built(aws: Aws, project: Project) -> dict[str, Before]:
     branch = text.code(os.environ.get("CI_DEFAULT_BRANCH", ""))
-    found: dict[str, Before] = {}
+    by_stage: dict[str, Before] = {}
     properties: dict[str, Mapping[str, str]] = {}
     for stage in STAGES:
         name = export.file_name(stage)
@@ -37,8 +37,8 @@ def _built(aws: Aws, project: Project) -> dict[str, Before]:
                 arn = built.model_package_arn
                 if arn not in properties:
                     properties[arn] = _properties(aws, arn)
-                found[stage] = Before(built, f"the newest successful pipeline of {branch}", properties[arn])
-    return found
+                by_stage[stage] = Before(built, f"the newest successful pipeline of {branch}", properties[arn])
+    return by_stage
 
 
 def _properties(aws: Aws, arn: str) -> Mapping[str, str]:
@@ -52,7 +52,7 @@ def _properties(aws: Aws, arn: str) -> Mapping[str, str]:
 
 
 def _deployed(aws: Aws, project: Project) -> dict[str, Before]:
-    found = {}
+    by_stage = {}
     for stage in STAGES:
         try:
             record = History(aws, project, stage).latest()
@@ -61,5 +61,5 @@ def _deployed(aws: Aws, project: Project) -> dict[str, Before]:
             continue
         if record is not None and record.serves:
             where = f"record {record.number} of {stage}, {text.cell(record.event)} on {record.time}"
-            found[stage] = Before(record.deployed, where, _properties(aws, record.model_package_arn))
-    return found
+            by_stage[stage] = Before(record.deployed, where, _properties(aws, record.model_package_arn))
+    return by_stage

@@ -187,7 +187,7 @@ def _draft(
     job.say(f"{path.name}: {hosted}{counts}")
     if filled is None:
         return path.name, None, problems
-    known = {key: value for key, value in supplied.items() if value is not None and key in filled.parameters}
+    supplied_values = {key: value for key, value in supplied.items() if value is not None and key in filled.parameters}
     draft = export.Export(
         stage=stage,
         stack_name=project.stack(stage),
@@ -195,10 +195,10 @@ def _draft(
         model_package_arn="",
         hosting=kind.name,
         template=body,
-        parameters=parameters | known,
+        parameters=parameters | supplied_values,
         tags=tags,
         shift=shift,
-        price=list_prices.told(kind.usages(settled), prices, project.region),
+        price=list_prices.in_words(kind.usages(settled), prices, project.region),
     )
     if prices:
         job.say(f"{path.name}: {draft.price}")

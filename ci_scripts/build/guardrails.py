@@ -213,10 +213,10 @@ def _with(before: str, endpoint: str, config: Values, alarms: Values) -> str:
     text = documents.with_entries(before, ["Resources", endpoint, "Properties"], {"DeploymentConfig": config})
     text = documents.with_entries(text, ["Resources"], alarms) if alarms else text
     after = json.loads(json.dumps(documents.parse_template(text)))  # what an alias repeats is one object before that
-    asked = documents.parse_template(json.dumps({"config": config, "alarms": alarms}))
+    parsed = documents.parse_template(json.dumps({"config": config, "alarms": alarms}))
     got = after["Resources"][endpoint]["Properties"].pop("DeploymentConfig")
     added = {name: after["Resources"].pop(name) for name in alarms}
-    if (got, added, after) != (asked["config"], asked["alarms"], documents.parse_template(before)):
+    if (got, added, after) != (parsed["config"], parsed["alarms"], documents.parse_template(before)):
         raise Malformed(f"Resources.{endpoint} shares its Properties with something else")
     return text
 
@@ -253,13 +253,13 @@ def _resources(
         "VariantName": first["VariantName"],
         "EndpointConfigName": {"Fn::GetAtt": [configuration, "EndpointConfigName"]},
     }
-    taken = documents.parse_template(template.text)["Resources"]
-    condition = {"Condition": taken[configuration]["Condition"]} if "Condition" in taken[configuration] else {}
+    declared = documents.parse_template(template.text)["Resources"]
+    condition = {"Condition": declared[configuration]["Condition"]} if "Condition" in declared[configuration] else {}
     resources = {}
     for name, limit in alarms.items():
         unit = next(each for each in _FACTORS if name.endswith(each))
         metric = name.removesuffix(unit)
-        if (logical_id := f"{metric}Alarm") in taken:
+        if (logical_id := f"{metric}Alarm") in declared:
             raise Malformed(f"Resources.{logical_id} is there already")
         resources[logical_id] = {
             "Type": "AWS::CloudWatch::Alarm",

@@ -16,7 +16,7 @@ from ci_scripts.registry import ModelPackage
 _MOST = 60  # lines of one stage
 
 # What build itself sets: the model package is told above all stages.
-_TOLD = "ModelPackageName"
+_PACKAGE_NAME = "ModelPackageName"
 
 _HELD_OUT = "HeldOutDataUri"
 """The property of a model package that names its held-out rows."""
@@ -36,25 +36,25 @@ def lines(
     package: ModelPackage | None, group: str, drafts: Sequence[Export], earlier: Mapping[str, Before]
 ) -> list[str]:
     """The preview of a deployment. `drafts` are the stages' exports, `earlier` what they were before, by stage."""
-    found = [f"## Deployment preview: {text.cell(str(package)) if package else 'no model package yet'}", ""]
+    markdown = [f"## Deployment preview: {text.cell(str(package)) if package else 'no model package yet'}", ""]
     if package is None:
-        found.append(f"No version of {text.code(group)} is approved yet: the first approval will deploy this.")
+        markdown.append(f"No version of {text.code(group)} is approved yet: the first approval will deploy this.")
     elif earlier:
-        found += _versions(package, list(earlier.values()))
+        markdown += _versions(package, list(earlier.values()))
     for draft in drafts:
-        found += ["", f"### {draft.stage}: {text.code(draft.endpoint_name)}, {text.code(draft.hosting)}", ""]
+        markdown += ["", f"### {draft.stage}: {text.code(draft.endpoint_name)}, {text.code(draft.hosting)}", ""]
         before = earlier.get(draft.stage)
         if before is None:
             hidden = _hidden(draft)
-            told = [f"- shift of the requests: {_shift(draft)}"] if draft.shift else []
-            told += [f"- {_name(key)}: {_shown(key, value, hidden)}" for key, value in _parameters(draft).items()]
+            bullets = [f"- shift of the requests: {_shift(draft)}"] if draft.shift else []
+            bullets += [f"- {_name(key)}: {_shown(key, value, hidden)}" for key, value in _parameters(draft).items()]
         else:
-            told = [f"- {each}" for each in _changes(before.export, draft)]
-            found += [f"Against {before.where}:" if told else f"As in {before.where}.", ""]
-        more = len(told) - _MOST
-        found += told[:_MOST] + ([f"- ... and {more:,} more"] if more > 0 else [])
-        found += [f"- price: {text.cell(draft.price)}"] if draft.price else []
-    return found
+            bullets = [f"- {each}" for each in _changes(before.export, draft)]
+            markdown += [f"Against {before.where}:" if bullets else f"As in {before.where}.", ""]
+        more = len(bullets) - _MOST
+        markdown += bullets[:_MOST] + ([f"- ... and {more:,} more"] if more > 0 else [])
+        markdown += [f"- price: {text.cell(draft.price)}"] if draft.price else []
+    return markdown
 
 
 def _versions(package: ModelPackage, earlier: Sequence[Before]) -> Iterator[str]:
@@ -83,10 +83,10 @@ def _versions(package: ModelPackage, earlier: Sequence[Before]) -> Iterator[str]
         )
 
 
-def problems(found: Sequence[str]) -> list[str]:
+def problems(messages: Sequence[str]) -> list[str]:
     """In place of a preview: what is wrong with the configuration files."""
-    lines = [f"- {text.code(text.short(each, 500))}" for each in found[:_MOST]]
-    more = len(found) - _MOST
+    lines = [f"- {text.code(text.short(each, 500))}" for each in messages[:_MOST]]
+    more = len(messages) - _MOST
     lines += [f"- ... and {more:,} more: the job's log has them"] if more > 0 else []
     return ["## Deployment preview: nothing can be deployed", "", *lines]
 
@@ -114,7 +114,7 @@ def _differences(kind: str, old: Mapping[str, str], new: Mapping[str, str], hidd
 
 
 def _parameters(export: Export) -> Mapping[str, str]:
-    return {key: value for key, value in export.parameters.items() if key != _TOLD}
+    return {key: value for key, value in export.parameters.items() if key != _PACKAGE_NAME}
 
 
 def _hidden(export: Export) -> Set[str]:

@@ -99,8 +99,8 @@ def hosting_problems(file: str, kind: Hosting) -> list[Problem]:
     ]
     if not allowed or kind.name in allowed:
         return []
-    told = f"{kind.name} is not allowed here: the platform team allows {', '.join(allowed)}"
-    return [Problem(file, "Hosting", told)]
+    message = f"{kind.name} is not allowed here: the platform team allows {', '.join(allowed)}"
+    return [Problem(file, "Hosting", message)]
 
 
 def _well_shaped(content: Any) -> dict[str, Any]:
@@ -176,14 +176,14 @@ def settled(
     return values | {name: as_text(value) for name, value in parameters.items() if name in declared}
 
 
-def _undeclared(name: str, kind: Hosting, known: Collection[str]) -> str:
+def _undeclared(name: str, kind: Hosting, declared: Collection[str]) -> str:
     """What to say of a parameter that the template does not have."""
     if name in kind.foreign:
         return kind.foreign[name]
     if name in _packaged(hosting.packaged(kind)):
         advice = f"`sagemaker-ci template --hosting {kind.name}` writes one that does"
         return f"the template declares no such parameter; {advice}"
-    return f"the template declares no such parameter{schemas.similar(name, known)}"
+    return f"the template declares no such parameter{schemas.similar(name, declared)}"
 
 
 @cache

@@ -47,8 +47,8 @@ def tally(seen: Sequence[Verdict]) -> str:
 # --- AWS -----------------------------------------------------------------------------------------------------------
 
 
-def region(name: str, known: Sequence[str]) -> Verdict:
-    if name in known:
+def region(name: str, regions: Sequence[str]) -> Verdict:
+    if name in regions:
         return ok("region", name)
     return hint("region", f"{name} is no region with SageMaker that boto3 knows of: mistyped, or very new?")
 

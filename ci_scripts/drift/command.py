@@ -72,8 +72,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="prod",
     )
     for flag, variable, meaning, default, metavar in _OPTIONS:
-        told = f"{meaning} (default: {default or 'none'})"
-        settings.add_option(parser, flag, variable, told, default=default, metavar=metavar)
+        help_text = f"{meaning} (default: {default or 'none'})"
+        settings.add_option(parser, flag, variable, help_text, default=default, metavar=metavar)
 
 
 def run(arguments: Namespace) -> None:
@@ -95,13 +95,13 @@ def run(arguments: Namespace) -> None:
         _require_nothing(aws, project, arguments.stage)
         return
     job.say(f"{arguments.stage}: version {record.version}, {record.event} on {record.time} (record {record.number})")
-    found = _look(aws, project, record, quality, span, limits, poll_seconds)
-    report.write(found)
+    drift_report = _look(aws, project, record, quality, span, limits, poll_seconds)
+    report.write(drift_report)
     # Whatever else was changed by hand is no reason to train, and the data of another version none to judge by.
-    if wish and found.data.findings and not found.configuration.differences:
+    if wish and drift_report.data.findings and not drift_report.configuration.differences:
         with job.section("Retraining"):
             job.say(retraining.start(aws, project, record, wish))
-    report.judge(found)
+    report.judge(drift_report)
 
 
 def _checked(arguments: Namespace) -> tuple[timedelta, Limits, Wish | None]:

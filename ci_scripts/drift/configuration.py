@@ -60,8 +60,8 @@ def look(aws: Aws, record: Record, poll_seconds: float) -> Configuration:
     if description is None:
         return Configuration([Difference(f"stack {name}", "it was deleted")], [], 0)
     differences = _parameters(description.get("Parameters", []), record) + _endpoint(aws, record, poll_seconds)
-    found, unchecked, checked = _stack(aws.cloudformation, name, poll_seconds)
-    return Configuration([*differences, *found], unchecked, checked)
+    stack_differences, unchecked, checked = _stack(aws.cloudformation, name, poll_seconds)
+    return Configuration([*differences, *stack_differences], unchecked, checked)
 
 
 def _parameters(there: Sequence[Mapping[str, Any]], record: Record) -> list[Difference]:
@@ -82,8 +82,8 @@ def _endpoint(aws: Aws, record: Record, poll_seconds: float) -> list[Difference]
     try:
         host.prove(aws, record.deployed, package, poll_seconds, of_stack=True)
     except errors.EndpointRolledBack:
-        told = "on another configuration than the stack's"
-        return [Difference("what is served", f"{host.state(aws, record.deployed)}, {told}")]
+        message = "on another configuration than the stack's"
+        return [Difference("what is served", f"{host.state(aws, record.deployed)}, {message}")]
     except errors.SagemakerCiError as error:
         return [Difference("what is served", error.message)]
     job.say(host.proven(record.deployed, str(package)))
@@ -139,13 +139,13 @@ def _undetected(name: str, error: ClientError) -> errors.SagemakerCiError:
 _COMPARED = ("IN_SYNC", "MODIFIED", "DELETED")
 
 
-def _reasons(told: str) -> dict[str, str]:
+def _reasons(status_reason: str) -> dict[str, str]:
     """Why CloudFormation could not look at a resource, by its name: it tells this as JSON in a text."""
     try:
-        failures = json.loads(told)["Failures"]
+        failures = json.loads(status_reason)["Failures"]
         return {str(each["Resource"]): str(each["FailureReason"]) for each in failures}
     except (ValueError, TypeError, KeyError):
-        return dict.fromkeys(re.findall(r"[\w-]+", told.partition("[")[2].partition("]")[0]), told)
+        return dict.fromkeys(re.findall(r"[\w-]+", status_reason.partition("[")[2].partition("]")[0]), status_reason)
 
 
 def _resources(cloudformation: CloudFormationClient, name: str) -> dict[str, str]:
@@ -172,8 +172,8 @@ def _of_resource(drift: Mapping[str, Any]) -> list[Difference]:
     where = f"{drift['LogicalResourceId']} ({drift['ResourceType']})"
     if drift["StackResourceDriftStatus"] == "DELETED":
         return [Difference(where, f"{drift.get('PhysicalResourceId', 'it')} was deleted")]
-    differences, told = [], drift.get("PropertyDifferences", [])
-    for each in told:
+    differences, property_differences = [], drift.get("PropertyDifferences", [])
+    for each in property_differences:
         path = each["PropertyPath"]
         if drift["ResourceType"] == "AWS::SageMaker::Endpoint" and path.startswith(_LAST_UPDATE):
             continue
@@ -182,7 +182,7 @@ def _of_resource(drift: Mapping[str, Any]) -> list[Difference]:
         differences.append(
             Difference(f"{where} {path}", "has another value" if hidden else _instead(actual, each["ExpectedValue"]))
         )
-    if drift["StackResourceDriftStatus"] == "MODIFIED" and not told:
+    if drift["StackResourceDriftStatus"] == "MODIFIED" and not property_differences:
         differences.append(Difference(where, "was modified"))
     return differences
 

@@ -65,14 +65,14 @@ def look(aws: Aws, record: Record, host: Hosting, quality: Quality | None, windo
     decode = partial(_decode, quality=quality, reference=reference)
     variants = _variants(aws, deployed.endpoint_name)
     captured = capture.read(aws.s3, folder, variants, window, reference.names, decode)
-    told = Look("", window, captured, reference.source, len(reference.features))
+    result = Look("", window, captured, reference.source, len(reference.features))
     job.say(f"{captured.total} rows of {captured.requests} requests, {window}")
     if captured.requests and captured.unreadable == captured.requests:
         raise errors.CaptureUnreadable(
             f"not one of {captured.requests} captured requests can be read as rows of {len(reference.names)} columns"
         )
     if captured.total < limits.minimum_rows:
-        return told._replace(note=f"{captured.total} rows are too few to judge: at least {limits.minimum_rows}")
+        return result._replace(note=f"{captured.total} rows are too few to judge: at least {limits.minimum_rows}")
     remarks = list(_remarks(captured))
     features = _inputs(reference, captured)
     now = [row.prediction for row in captured.rows if row.prediction is not None]
@@ -85,7 +85,7 @@ def look(aws: Aws, record: Record, host: Hosting, quality: Quality | None, windo
         features += [statistics.compare("prediction", before, now)] if before else []
         remarks += [remark] if remark else []
     findings = statistics.judge(features, limits)
-    return told._replace(features=features, findings=findings, remarks=remarks)
+    return result._replace(features=features, findings=findings, remarks=remarks)
 
 
 def _destination(aws: Aws, name: str) -> Location | None:
@@ -144,13 +144,13 @@ def _predictions(aws: Aws, record: Record, quality: Quality, reference: HeldOut)
     from botocore.exceptions import ClientError
 
     deployed = record.deployed
-    asked = target.endpoint(
+    endpoint = target.endpoint(
         aws, deployed.hosting, deployed.endpoint_name, deployed.stage, record.model_package_arn, quality.request
     )
-    asked.classes = target.classes_of(reference, quality.request.classes)
+    endpoint.classes = target.classes_of(reference, quality.request.classes)
     step = -(-len(reference.features) // quality.data.rows)
     try:
-        return asked.ask(reference.features[::step]).values, ""
+        return endpoint.ask(reference.features[::step]).values, ""
     except errors.SagemakerCiError as error:
         return [], f"predictions are not compared: {error.message}"
     except ClientError as error:

@@ -82,8 +82,8 @@ def judge(report: Report) -> None:
     data = f"{_some(drifted)} of what callers send to {stage} drifted" if drifted else ""
     if differences:
         more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
-        told = f"{stage} is not as it was deployed: {differences[0]}{more}"
-        raise errors.ConfigurationDrifted(f"{told}; {data}" if data else told)
+        message = f"{stage} is not as it was deployed: {differences[0]}{more}"
+        raise errors.ConfigurationDrifted(f"{message}; {data}" if data else message)
     if drifted:
         raise errors.DataDrifted(f"{data}: {report.data.findings[0]}")
 
@@ -168,13 +168,13 @@ def summary(report: Report) -> list[str]:
         f"- configuration: {len(report.configuration.differences)} differences",
         f"- data: {text.cell(data.note or f'{len(report.drifted)} of {len(data.features)} columns drifted')}",
     ]
-    for title, found in (
+    for title, items in (
         ("Configuration", report.configuration.differences),
         ("Data", data.findings),
         ("Remarks", data.remarks),
     ):
-        if found:
-            lines += ["", f"{title}:", "", *(f"- {text.cell(str(each))}" for each in found)]
+        if items:
+            lines += ["", f"{title}:", "", *(f"- {text.cell(str(each))}" for each in items)]
     return lines
 
 

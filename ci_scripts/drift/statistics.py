@@ -170,11 +170,11 @@ def bins_of(before: Mapping[Any, int], after: Mapping[Any, int]) -> list[tuple[A
     smaller = min(sum(before.values()), sum(after.values())) / (sum(before.values()) + sum(after.values()))
     together = Counter(before) + Counter(after)
     ordered = sorted(together, key=lambda value: (-together[value], str(value)))
-    kept = [value for value in ordered if together[value] * smaller >= _LEAST_EXPECTED]
-    rest = ordered[len(kept) :]
-    if rest and sum(together[value] for value in rest) * smaller < _LEAST_EXPECTED and kept:
-        rest.append(kept.pop())
-    rows = [(value, before.get(value, 0), after.get(value, 0)) for value in kept]
+    frequent = [value for value in ordered if together[value] * smaller >= _LEAST_EXPECTED]
+    rest = ordered[len(frequent) :]
+    if rest and sum(together[value] for value in rest) * smaller < _LEAST_EXPECTED and frequent:
+        rest.append(frequent.pop())
+    rows = [(value, before.get(value, 0), after.get(value, 0)) for value in frequent]
     if rest:
         others = [sum(sample.get(value, 0) for value in rest) for sample in (before, after)]
         rows.append(("(others)" if len(rest) > 1 else rest[0], others[0], others[1]))
@@ -187,12 +187,12 @@ def _new(before: Sequence[Cell], after: Sequence[Cell], more_before: int = 0, mo
     A rare value may be new by chance: as probable as that all its rows of both samples are captured ones. For as many
     values as there are, by Bonferroni's method.
     """
-    known, arrived = set(before), Counter(after)
-    new = Counter({value: count for value, count in arrived.items() if value not in known})
+    reference_values, arrived = set(before), Counter(after)
+    new = Counter({value: count for value, count in arrived.items() if value not in reference_values})
     reference, captured = len(before) + more_before, len(after) + more_after
     if not new or not reference:
         return []
-    values = len(known | arrived.keys())
+    values = len(reference_values | arrived.keys())
     chances = {value: values * math.exp(_log_all_in_captured(reference, captured, new[value])) for value in new}
     often = [f"{shown(value)} ({count} rows)" for value, count in new.most_common(_SHOWN_VALUES)]
     more = f" and {len(new) - _SHOWN_VALUES} more" if len(new) > _SHOWN_VALUES else ""

@@ -26,8 +26,8 @@ KINDS: dict[str, Hosting] = {kind.name: kind for kind in (DEFAULT, Serverless(),
 def of(name: str) -> Hosting:
     """The kind that an export names. Raises InvalidExport for one that this version does not know."""
     if name not in KINDS:
-        known = ", ".join(sorted(KINDS))
-        raise errors.InvalidExport(f"the export's Hosting is {text.quoted(name)}, this version hosts {known}")
+        names = ", ".join(sorted(KINDS))
+        raise errors.InvalidExport(f"the export's Hosting is {text.quoted(name)}, this version hosts {names}")
     return KINDS[name]
 
 

@@ -108,9 +108,9 @@ class _Queue:
             if self._is_there(output):
                 return self._read(output)
             if isinstance(failure, Location) and self._is_there(failure):
-                said = self._read(failure).decode(errors="replace")
+                message = self._read(failure).decode(errors="replace")
                 raise errors.InvocationFailed(
-                    f"endpoint {self._name} answered with an error: {text.short(said, 2000)}",
+                    f"endpoint {self._name} answered with an error: {text.short(message, 2000)}",
                     hint=f"It is in {failure}; the container's own log is in /aws/sagemaker/Endpoints/{self._name}.",
                 )
         raise errors.InvocationFailed(

@@ -83,7 +83,7 @@ class HeldOut(NamedTuple):
     """What each column of `features` is called: its name in the header, else `column 3`, counted from 0."""
 
     @property
-    def known(self) -> Sequence[Label]:
+    def class_labels(self) -> Sequence[Label]:
         """What decides whether labels are classes 0 and 1, or others."""
         return self.labels if self.classes is None else self.classes
 
@@ -94,7 +94,7 @@ class HeldOut(NamedTuple):
 
     def of(self, rows: Sequence[int]) -> HeldOut:
         """These rows alone; the classes stay those of the whole file."""
-        classes = tuple(self.known)
+        classes = tuple(self.class_labels)
         return self._replace(
             features=[self.features[row] for row in rows], labels=[self.labels[row] for row in rows], classes=classes
         )
@@ -156,7 +156,7 @@ def parse(lines: Iterable[str], data: Data, source: str) -> HeldOut:
     others = [position for position in range(labels.width) if position not in dropped]
     features = []
     for record in sampled:
-        written = [found[0] for found in _fields(record.written)]
+        written = [field[0] for field in _fields(record.written)]
         if len(written) != len(record.cells):  # an unusual quotation: quoted anew
             written = [csv_field(each) for each in record.cells]
         features.append(Row([record.cells[each] for each in others], [written[each] for each in others]))
@@ -219,10 +219,10 @@ class _Labels:
         if not (isinstance(label, int | float) or (self.text and label)):
             self._refuse(record)
         if self.data.classes and label not in self.data.classes:
-            known = ", ".join(each if isinstance(each, str) else f"{each:g}" for each in self.data.classes)
+            classes = ", ".join(each if isinstance(each, str) else f"{each:g}" for each in self.data.classes)
             shown = text.quoted(label) if isinstance(label, str) else f"{label:g}"
             raise HeldOutDataInvalid(
-                f"{self.source}, line {record.line}: the label {shown} is none of the classes of quality.yml, {known}"
+                f"{self.source}, line {record.line}: the label {shown} is none of the classes of quality.yml, {classes}"
             )
         return label if isinstance(label, str) else float(label)
 
@@ -314,9 +314,9 @@ def _position(column: Column, field: str, header: list[str] | None, source: str)
         return column
     names = [name.strip() for name in header or []]
     if column not in names:
-        known = text.short(", ".join(names), 300) or "an empty header"
+        columns = text.short(", ".join(names), 300) or "an empty header"
         named = "" if field == "label_column" else f" ({field} in quality.yml)"
-        raise HeldOutDataInvalid(f"{source} has no column {text.quoted(column)}, only {known}{named}")
+        raise HeldOutDataInvalid(f"{source} has no column {text.quoted(column)}, only {columns}{named}")
     return names.index(column)
 
 

@@ -170,7 +170,7 @@ def positive(held_out: HeldOut) -> Label:
 
 def classes_of(held_out: HeldOut, declared: Sequence[Label]) -> Classes:
     """What the data says about the classes of an answer; `declared` are those of scores in quality.yml."""
-    in_scores = declared or (tuple(held_out.known) if held_out.is_text else ())
+    in_scores = declared or (tuple(held_out.class_labels) if held_out.is_text else ())
     return Classes(in_scores, positive(held_out), held_out.is_text)
 
 

@@ -21,7 +21,7 @@ class Target(NamedTuple):
     """The newest record when it was chosen: what comes later is another's."""
 
 
-def find(aws: Aws, project: Project, stage: str, asked: str | None, taken_back: str | None) -> Target | None:
+def find(aws: Aws, project: Project, stage: str, reference: str | None, taken_back: str | None) -> Target | None:
     """What to go back to; None when there is nothing to do, because `taken_back` does not serve.
 
     Raises NothingToRollBackTo, AlreadyRolledBack when nobody said what to go back to after a rollback, or what
@@ -42,18 +42,18 @@ def find(aws: Aws, project: Project, stage: str, asked: str | None, taken_back: 
         not latest.serves or bool(stack_rules.differing(there, latest.deployed.parameters))
     )
     serving = there.get("ModelPackageName", "") if unrecorded else latest.model_package_arn if latest.serves else ""
-    said = f"the stack holds {serving}, which no record tells of" if unrecorded else _told(latest)
-    job.say(f"{stage} now: {said}")
+    state = f"the stack holds {serving}, which no record tells of" if unrecorded else _in_words(latest)
+    job.say(f"{stage} now: {state}")
     begun = _begun(history, latest, there) if unrecorded else None
     if taken_back and taken_back != (latest.model_package_arn if begun else serving):
         job.say(f"Nothing to do: {taken_back} is not what {stage} serves.")
         return None
-    if begun and not asked:
+    if begun and not reference:
         job.say(f"What follows record {latest.number} has begun and is not on record. This rollback finishes it.")
         record = begun
     else:
-        record = _choose(history, latest, asked, unrecorded=unrecorded, told_from=bool(taken_back))
-    job.say(f"back to:  {_told(record)}")
+        record = _choose(history, latest, reference, unrecorded=unrecorded, told_from=bool(taken_back))
+    job.say(f"back to:  {_in_words(record)}")
     return Target(record, latest)
 
 
@@ -70,10 +70,10 @@ def _begun(history: History, latest: Record, there: Mapping[str, Any]) -> Record
     return None if stack_rules.differing(there, record.deployed.parameters) else record
 
 
-def _choose(history: History, latest: Record, asked: str | None, *, unrecorded: bool, told_from: bool) -> Record:
+def _choose(history: History, latest: Record, reference: str | None, *, unrecorded: bool, told_from: bool) -> Record:
     stage = latest.deployed.stage
-    if asked:
-        record = deployment_record.chosen(asked, history.newest_first(), stage)
+    if reference:
+        record = deployment_record.chosen(reference, history.newest_first(), stage)
         if record.digest == latest.digest and latest.serves and not unrecorded:
             raise errors.NothingToRollBackTo(f"{stage} serves version {record.version} already, since {latest.time}")
         return record
@@ -89,5 +89,5 @@ def _choose(history: History, latest: Record, asked: str | None, *, unrecorded: 
     return deployment_record.before(latest, history.newest_first(before=latest.number))
 
 
-def _told(record: Record) -> str:
+def _in_words(record: Record) -> str:
     return f"version {record.version}, {record.event} on {record.time} (record {record.number}, {record.by})"

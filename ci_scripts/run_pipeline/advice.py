@@ -34,7 +34,7 @@ def denied(text: str, project: Project, role: str) -> str:
     """What to do about a denial in AWS's words; `role` says whose it is. Empty when nothing better is known."""
     if by_bucket := aws_errors.denied_by_bucket(text):
         return by_bucket
-    action = found[1] if (found := _ACTION.search(text)) else ""
+    action = match[1] if (match := _ACTION.search(text)) else ""
     if action == "iam:PassRole":
         return (
             "A job can pass SAGEMAKER_PIPELINE_ROLE_ARN alone: take `role` of get_pipeline for every step, or let the "

@@ -83,7 +83,7 @@ class Seen(NamedTuple):
             parts.append(f"{len(self.there)} files of code and data are in S3 already: not uploaded again")
         return "; ".join(parts)
 
-    def told(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
         """What the training job will do, in lines for the job log."""
         if self.uploads:
             yield f"held back {len(self.uploads)} uploads, which the training job makes:"
@@ -104,8 +104,8 @@ def outside(written: Sequence[Upload], project: Project, more: Sequence[str] = (
 
 def reads(service: str, operation: str) -> bool:
     """Whether an operation (in botocore's names) only reads, so that a check lets it through."""
-    known = (service, operation)
-    return known in _LEAVE_NOTHING or bool(_READS.match(operation) and known not in _NOT_READS)
+    call = (service, operation)
+    return call in _LEAVE_NOTHING or bool(_READS.match(operation) and call not in _NOT_READS)
 
 
 @contextmanager
@@ -207,9 +207,9 @@ def _answer(model: Any, params: Mapping[str, Any], region: str, account: str) ->
         if kind in ("list", "map"):
             return [] if kind == "list" else {}
         if kind == "string":
-            given = params.get(member)
-            if isinstance(given, str):
-                return given
+            value = params.get(member)
+            if isinstance(value, str):
+                return value
             return arn if member.lower().endswith("arn") else next(iter(shape.enum), "held-back")
         if kind == "timestamp":
             return datetime.datetime.now(datetime.UTC)

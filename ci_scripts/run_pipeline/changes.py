@@ -127,14 +127,14 @@ def _renamed_parameters(
 
 def _readers(steps: Mapping[str, Step], names: Iterable[str]) -> dict[str, list[str]]:
     """Where each parameter is read: paths of settings, whatever their step is called."""
-    found: dict[str, list[str]] = {name: [] for name in names}
+    readers: dict[str, list[str]] = {name: [] for name in names}
     for step in steps.values():
         for path, content in step.settings.items():
             for reference in definition.references_in(content):
                 root, _, name = reference.partition(".")
-                if root == "Parameters" and name in found:
-                    found[name].append(f"{step.settings.get('Type')}: {path}")
-    return {name: sorted(paths) for name, paths in found.items()}
+                if root == "Parameters" and name in readers:
+                    readers[name].append(f"{step.settings.get('Type')}: {path}")
+    return {name: sorted(paths) for name, paths in readers.items()}
 
 
 def _renamed_steps(before: Mapping[str, Step], after: Mapping[str, Step]) -> dict[str, str]:

@@ -63,7 +63,7 @@ def run(arguments: Namespace) -> None:
     values = definition.without_cache(parsed, options.parameters, job.current())
     compiled = Compiled(text, parsed, values, selected, options.new_data)
     if options.check:
-        _check(aws, project, role, compiled, [*elsewhere, *seen.told()])
+        _check(aws, project, role, compiled, [*elsewhere, *seen.lines()])
         return
     try:
         execute(aws, project, role, compiled, poll_seconds)
@@ -93,7 +93,7 @@ def _compiled(project: Project, role: str, options: Options, seen: Seen) -> str:
             error.hint = f"{advice.held_back(list(seen.others))} {error.hint}"
         raise
     finally:
-        for line in seen.told():
+        for line in seen.lines():
             job.say(line)
     if refused := calls.outside(list(seen.uploads), project, options.upload_places):
         raise errors.UploadRefused(

@@ -39,16 +39,16 @@ def base_arguments(project: Project, role: str) -> dict[str, Any]:
     }
 
 
-def compile_pipeline(module: str, project: Project, role: str, asked: Mapping[str, Any]) -> str:
+def compile_pipeline(module: str, project: Project, role: str, requested: Mapping[str, Any]) -> str:
     """The definition, as JSON text, of the pipeline that the module's `get_pipeline` returns.
 
-    What `base_arguments` offers is passed when the function takes it; `asked` arguments must be taken and win.
+    What `base_arguments` offers is passed when the function takes it; `requested` arguments must be taken and win.
     Raises one of the errors SMCI-301 to 306, 309 and 316, or an AWS access error if the consumer's code met one.
     """
     sdk.quiet()
     with sdk.adjusted(project, role):
         get_pipeline = load(module, project)
-        arguments = accepted(inspect.signature(get_pipeline), base_arguments(project, role), asked)
+        arguments = accepted(inspect.signature(get_pipeline), base_arguments(project, role), requested)
         try:
             return definition_text(get_pipeline(**arguments))
         except errors.SagemakerCiError:
@@ -74,24 +74,24 @@ def load(module: str, project: Project) -> Callable[..., Any]:
         raise _explain(error, project) or errors.PipelineModuleFailed(
             f"importing {module}: {_one_line(error)}"
         ) from error
-    found = getattr(loaded, "get_pipeline", None)
-    if not callable(found):
+    function = getattr(loaded, "get_pipeline", None)
+    if not callable(function):
         raise errors.GetPipelineMissing(f"module {module} ({loaded.__file__}) has no function get_pipeline")
-    return found  # type: ignore[no-any-return]
+    return function  # type: ignore[no-any-return]
 
 
-def accepted(signature: inspect.Signature, offered: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments for a function: all of `asked`, and of `offered` those that it takes.
+def accepted(signature: inspect.Signature, offered: Mapping[str, Any], requested: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments for a function: all of `requested`, and of `offered` those that it takes.
 
-    Raises GetPipelineArguments when it does not take an asked one, or needs one that nobody gives.
+    Raises GetPipelineArguments when it does not take a requested one, or needs one that nobody gives.
     """
     parameters = signature.parameters.values()
     takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
     named = {each.name: each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
     accepted_arguments = {name: content for name, content in offered.items() if takes_all or name in named} | dict(
-        asked
+        requested
     )
-    problems = [f"does not take {name!r}" for name in asked if not takes_all and name not in named]
+    problems = [f"does not take {name!r}" for name in requested if not takes_all and name not in named]
     problems += [
         f"needs {each.name!r}, which nobody gives"
         for each in named.values()

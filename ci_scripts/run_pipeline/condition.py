@@ -72,7 +72,7 @@ _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 def bounds(step: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[Bound]:
     """The measured values that a condition step compares with something known; what it negates or joins is left out."""
-    found = []
+    comparisons = []
     for node in step.get("Arguments", {}).get("Conditions", []):
         sign = _SIGNS.get(node.get("Type", ""))
         for one, other, read in (
@@ -84,8 +84,8 @@ def bounds(step: Mapping[str, Any], parameters: Mapping[str, Any]) -> list[Bound
             if isinstance(limit, Mapping):
                 limit = parameters.get(str(limit.get("Get", "")).removeprefix("Parameters."))
             if read and isinstance(query, Mapping) and isinstance(limit, str | int | float):
-                found.append(Bound(str(query.get("Path")), read, _number(limit)))
-    return found
+                comparisons.append(Bound(str(query.get("Path")), read, _number(limit)))
+    return comparisons
 
 
 def _condition(node: Mapping[str, Any], parameters: Mapping[str, Any], read_property: ReadProperty) -> Condition:
@@ -122,13 +122,13 @@ def _operand(node: Any, parameters: Mapping[str, Any], read_property: ReadProper
     path = str(query.get("Path"))
     file = re.fullmatch(r"Steps\.([\w-]+)\.PropertyFiles\.(.+)", str(query.get("PropertyFile", {}).get("Get", "")))
     document = read_property(file[1], file[2]) if file else None
-    found = follow_path(document, path)
-    if found is None:
+    value = follow_path(document, path)
+    if value is None:
         return f"{path} (value unknown)"
     error = follow_path(document, f"{path.rpartition('.')[0]}.{STANDARD_ERROR}")
     spread = float(error) if isinstance(error, int | float) and error > 0 else None
-    measured.append(Measured(path, found, spread))
-    return f"{path} {_number(found)}"
+    measured.append(Measured(path, value, spread))
+    return f"{path} {_number(value)}"
 
 
 def follow_path(document: Any, path: str) -> Any:

@@ -36,14 +36,14 @@ class Stored(NamedTuple):
 
 def inputs(defined: definition.Definition, parameters: Mapping[str, Any]) -> dict[str, str]:
     """The S3 URIs that steps read and no step of the pipeline makes, by the name of the input; at most four."""
-    found: dict[str, str] = {}
+    uris: dict[str, str] = {}
     for step in definition.steps(defined).values():
         for name, uri in _read_by(step.get("Arguments") or {}):
             resolved = _resolved(uri, parameters)
             code = name.lower().startswith(_CODE)
-            if resolved.startswith("s3://") and not code and resolved not in found.values() and name not in found:
-                found[name] = resolved
-    return dict(list(found.items())[:_MOST_INPUTS])
+            if resolved.startswith("s3://") and not code and resolved not in uris.values() and name not in uris:
+                uris[name] = resolved
+    return dict(list(uris.items())[:_MOST_INPUTS])
 
 
 def _read_by(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -75,18 +75,18 @@ def versions(s3: S3Client, uris: Mapping[str, str], moment: datetime) -> tuple[d
     """For each input what it was at that moment, in words; and a sentence for each that cannot be seen."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    told: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     unseen = []
     for name, uri in uris.items():
         try:
-            told[name] = in_words(uri, _stored(s3, Location.of(uri), moment))
+            descriptions[name] = in_words(uri, _stored(s3, Location.of(uri), moment))
         except ClientError as error:
             denied = "the stack of infra/steps.yml lets this job list them"
             why = denied if aws_errors.code(error) in aws_errors.DENIED else aws_errors.text(error)
             unseen.append(f"versions of {uri} cannot be seen: {why}")
         except BotoCoreError as error:
             unseen.append(f"versions of {uri} cannot be seen: {error}")
-    return told, unseen
+    return descriptions, unseen
 
 
 def in_words(uri: str, stored: list[Stored] | None) -> str:

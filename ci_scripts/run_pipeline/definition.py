@@ -44,9 +44,9 @@ def parse(text: str) -> dict[str, Any]:
         raise InvalidDefinition(documents.about("the definition", error)) from error
     if not isinstance(definition, dict):
         raise InvalidDefinition("the definition is not a JSON object")
-    found = [*_document_problems(definition, len(text.encode())), *_step_problems(definition)]
-    if found:
-        raise InvalidDefinition("; ".join(found))
+    problems = [*_document_problems(definition, len(text.encode())), *_step_problems(definition)]
+    if problems:
+        raise InvalidDefinition("; ".join(problems))
     return definition
 
 
@@ -86,7 +86,7 @@ def _step_problems(definition: Definition) -> Iterator[str]:
     for repeated in _repeated(str(name) for name in names):
         yield f"two steps are named {repeated}"
     parameters = set(declared_parameters(definition))
-    known = {each["Name"]: each for each in every if isinstance(each.get("Name"), str)}
+    steps_by_name = {each["Name"]: each for each in every if isinstance(each.get("Name"), str)}
     needs: dict[str, set[str]] = {}
     for each in every:
         name = each.get("Name")
@@ -99,29 +99,31 @@ def _step_problems(definition: Definition) -> Iterator[str]:
         if not isinstance(depends, list) or not all(isinstance(other, str) for other in depends):
             yield f"DependsOn of step {name} is not a list of names"
             depends = []
-        yield from (f"step {name} depends on {other}, which does not exist" for other in depends if other not in known)
+        yield from (
+            f"step {name} depends on {other}, which does not exist" for other in depends if other not in steps_by_name
+        )
         references = list(dict.fromkeys(references_in(each)))
         for reference in references:
-            problem = _reference_problem(reference, parameters, known)
+            problem = _reference_problem(reference, parameters, steps_by_name)
             if problem:
                 yield f"step {name} refers to {reference}: {problem}"
-        needs[name] = {*depends, *(_step_of(reference) for reference in references)} & known.keys()
+        needs[name] = {*depends, *(_step_of(reference) for reference in references)} & steps_by_name.keys()
     try:
         TopologicalSorter(needs).prepare()
     except CycleError as error:
         yield "steps wait for each other: " + " -> ".join(reversed(error.args[1]))
 
 
-def _reference_problem(reference: str, parameters: set[str], known: Mapping[str, Mapping[str, Any]]) -> str:
+def _reference_problem(reference: str, parameters: set[str], steps_by_name: Mapping[str, Mapping[str, Any]]) -> str:
     root, _, rest = reference.partition(".")
     if root == "Parameters" and rest not in parameters:
         return "no such parameter"
     if root == "Steps":
         step, _, path = rest.partition(".")
-        if step not in known:
+        if step not in steps_by_name:
             return "no such step"
         if path.startswith("PropertyFiles."):
-            files = {each.get("PropertyFileName") for each in _objects(known[step].get("PropertyFiles"))}
+            files = {each.get("PropertyFileName") for each in _objects(steps_by_name[step].get("PropertyFiles"))}
             if path.removeprefix("PropertyFiles.") not in files:
                 return "no such property file"
     return ""
@@ -174,36 +176,36 @@ def declared_parameters(definition: Definition) -> dict[str, Mapping[str, Any]]:
     return {str(each.get("Name")): each for each in _objects(definition.get("Parameters"))}
 
 
-def parameter_values(definition: Definition, given: Mapping[str, str]) -> dict[str, Any]:
+def parameter_values(definition: Definition, overrides: Mapping[str, str]) -> dict[str, Any]:
     """The values that an execution runs with: the given ones, else the defaults."""
     declared = declared_parameters(definition)
-    return {name: each["DefaultValue"] for name, each in declared.items() if "DefaultValue" in each} | dict(given)
+    return {name: each["DefaultValue"] for name, each in declared.items() if "DefaultValue" in each} | dict(overrides)
 
 
-def without_cache(definition: Definition, given: Mapping[str, str], where: Job) -> dict[str, str]:
-    """The values `given` for an execution, and a new CacheKey where a schedule or a person wants a training.
+def without_cache(definition: Definition, overrides: Mapping[str, str], where: Job) -> dict[str, str]:
+    """An execution's `overrides` of parameters, and a new CacheKey where a schedule or a person wants a training.
 
     Step caching compares addresses of data and not data: who starts a pipeline without a commit wants it run all the
     same. CacheKey is a parameter by which a pipeline says that this is possible; one that is given is left alone.
     """
     started_by_commit = where.pipeline_source in ("push", "merge_request_event") or not where.in_gitlab
-    if started_by_commit or CACHE_KEY in given or CACHE_KEY not in declared_parameters(definition):
-        return dict(given)
-    return {**given, CACHE_KEY: where.pipeline_id}
+    if started_by_commit or CACHE_KEY in overrides or CACHE_KEY not in declared_parameters(definition):
+        return dict(overrides)
+    return {**overrides, CACHE_KEY: where.pipeline_id}
 
 
-def check_parameters(definition: Definition, given: Mapping[str, str]) -> None:
-    """Compare the values `given` for an execution with what the pipeline declares.
+def check_parameters(definition: Definition, overrides: Mapping[str, str]) -> None:
+    """Compare an execution's `overrides` of parameters with what the pipeline declares.
 
     Raises InvalidPipelineParameter with every unknown, missing or unfitting one.
     """
     declared = declared_parameters(definition)
     names = ", ".join(declared) or "none"
-    problems = [f"the pipeline has no parameter {name} (it has: {names})" for name in given if name not in declared]
+    problems = [f"the pipeline has no parameter {name} (it has: {names})" for name in overrides if name not in declared]
     for name, parameter in declared.items():
-        if name in given:
-            problem = _value_problem(parameter, given[name])
-            problems += [f"{name}={given[name]}: {problem}"] if problem else []
+        if name in overrides:
+            problem = _value_problem(parameter, overrides[name])
+            problems += [f"{name}={overrides[name]}: {problem}"] if problem else []
         elif "DefaultValue" not in parameter:
             problems.append(f"{name} has no default and is not given")
     if problems:

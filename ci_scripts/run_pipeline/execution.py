@@ -81,8 +81,10 @@ def earlier(sagemaker: SageMakerClient, request: Mapping[str, Any]) -> str:
         )
     except sagemaker.exceptions.ResourceNotFound:
         return ""
-    found = [each for each in page["PipelineExecutionSummaries"] if each.get("PipelineExecutionDisplayName") == name]
-    return str(found[0]["PipelineExecutionArn"]) if found else ""
+    executions = [
+        each for each in page["PipelineExecutionSummaries"] if each.get("PipelineExecutionDisplayName") == name
+    ]
+    return str(executions[0]["PipelineExecutionArn"]) if executions else ""
 
 
 def start(sagemaker: SageMakerClient, request: Mapping[str, Any]) -> str:

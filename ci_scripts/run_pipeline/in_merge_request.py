@@ -47,19 +47,19 @@ class Errors(NamedTuple):
         return None if one is None or other is None else math.hypot(one, other)
 
 
-def told(
+def comment(
     project: Project,
     defined: Mapping[str, Any],
-    given: Mapping[str, str],
+    overrides: Mapping[str, str],
     conditions: Mapping[str, Sequence[Condition]],
     verdict: str,
 ) -> list[str]:
-    """The comment in Markdown; `given` are the parameters that this merge request trained with, beside the defaults."""
+    """The comment in Markdown; `overrides` are parameters that this merge request trained with instead of the defaults."""
     name = settings.value(os.environ, TRAINING_JOB) or "training"
     file = merge_request.of_default_branch(f"{job.REPORTS}/metrics.txt", job_name=name)
     before = report.measured_by(file) if file else {}
     errors = Errors(report.errors_by(file) if file else {}, report.standard_errors(conditions))
-    parameters = definition.parameter_values(defined, given)
+    parameters = definition.parameter_values(defined, overrides)
     bounds = [
         bound
         for step in definition.steps(defined).values()
@@ -76,9 +76,9 @@ def told(
         f"In the pipeline and model package group {text.code(project.pipeline)}. An approval there deploys nothing, "
         "and all of it is removed when the merge request closes.",
     ]
-    if given:
+    if overrides:
         shown = ", ".join(
-            f"{text.code(key)} {merge_request.shown(key, each)}" for key, each in list(given.items())[:_MOST]
+            f"{text.code(key)} {merge_request.shown(key, each)}" for key, each in list(overrides.items())[:_MOST]
         )
         lines += ["", f"With {shown}: the default branch may have trained with other values."]
     return lines

@@ -48,8 +48,12 @@ class Facts:
         if not isinstance(answer, str):
             return paid(answer)
         # Who cannot look misses something only where the pipeline asks for savings.
-        asked = str(self._defined.get(step.name, {}).get("Arguments", {}))
-        return answer if "EnableManagedSpotTraining" in asked or "KeepAlivePeriodInSeconds" in asked else ""
+        step_arguments = str(self._defined.get(step.name, {}).get("Arguments", {}))
+        return (
+            answer
+            if "EnableManagedSpotTraining" in step_arguments or "KeepAlivePeriodInSeconds" in step_arguments
+            else ""
+        )
 
 
 def tuned(sagemaker: SageMakerClient, step: Step) -> str:
@@ -71,13 +75,13 @@ def best(answer: Any) -> str:
     counts = answer.get("TrainingJobStatusCounters", {})
     failed = counts.get("NonRetryableError", 0)
     of = f"{sum(counts.values())} jobs" + (f", {failed} failed" if failed else "")
-    found = answer.get("BestTrainingJob")
-    if not found:
+    best_job = answer.get("BestTrainingJob")
+    if not best_job:
         return f"no best job among {of}"
-    metric = found.get("FinalHyperParameterTuningJobObjectiveMetric", {})
+    metric = best_job.get("FinalHyperParameterTuningJobObjectiveMetric", {})
     value = f", {metric.get('MetricName')} {metric['Value']:.6g}" if "Value" in metric else ""
-    drawn = ", ".join(f"{name} {text}" for name, text in found.get("TunedHyperParameters", {}).items())
-    return f"best of {of}: {found['TrainingJobName']}{value}" + (f" with {drawn}" if drawn else "")
+    drawn = ", ".join(f"{name} {text}" for name, text in best_job.get("TunedHyperParameters", {}).items())
+    return f"best of {of}: {best_job['TrainingJobName']}{value}" + (f" with {drawn}" if drawn else "")
 
 
 def training_job(sagemaker: SageMakerClient, step: Step) -> Mapping[str, Any] | str:
@@ -124,7 +128,7 @@ def paid(answer: Mapping[str, Any]) -> str:
         if seconds := warm.get("ResourceRetainedBillableTimeInSeconds"):
             words[-1] += f", kept for {clock(seconds)}, which is paid, too"
     created, started = answer.get("CreationTime"), answer.get("TrainingStartTime")
-    kept = (answer.get("ResourceConfig") or {}).get("KeepAlivePeriodInSeconds")
-    if kept and created and started:
+    keep_alive = (answer.get("ResourceConfig") or {}).get("KeepAlivePeriodInSeconds")
+    if keep_alive and created and started:
         words.append(f"started after {clock((started - created).total_seconds())}")
     return "; ".join(words)

@@ -101,9 +101,9 @@ def read_property_file(
     """The parsed JSON of a processing step's property file; None, with a line that says why, if it cannot be read."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    found = [each for each in defined[name].get("PropertyFiles", []) if each["PropertyFileName"] == file]
+    property_files = [each for each in defined[name].get("PropertyFiles", []) if each["PropertyFileName"] == file]
     arn = steps[name].job_arn if name in steps else ""
-    if not found or not arn:
+    if not property_files or not arn:
         return None
     try:
         # The job knows where the output went; the definition may hold an expression there.
@@ -111,7 +111,7 @@ def read_property_file(
         outputs = {
             each["OutputName"]: each["S3Output"]["S3Uri"] for each in answer["ProcessingOutputConfig"]["Outputs"]
         }
-        place = Location.of(f"{outputs[found[0]['OutputName']].rstrip('/')}/{found[0]['FilePath']}")
+        place = Location.of(f"{outputs[property_files[0]['OutputName']].rstrip('/')}/{property_files[0]['FilePath']}")
         return json.loads(s3.get_object(Bucket=place.bucket, Key=place.key)["Body"].read())
     except (BotoCoreError, ClientError, KeyError, ValueError, RecursionError) as error:
         job.say(f"property file {file} of step {name} cannot be read: {error}")

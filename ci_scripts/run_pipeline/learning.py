@@ -24,14 +24,14 @@ Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 
 def curves(lines: Iterable[str]) -> Curves:
     """The curves in a log; none where no line is one of XGBoost's evaluations."""
-    found: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    by_metric: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for line in lines:
         if row := _ROUND.match(line.strip()):
             for data, metric, value in _VALUE.findall(row[2]):
-                found.setdefault(metric, {}).setdefault(data, []).append((int(row[1]), float(value)))
+                by_metric.setdefault(metric, {}).setdefault(data, []).append((int(row[1]), float(value)))
     several = {
         metric: {data: rows for data, rows in list(series.items())[:_MOST_SERIES] if len(rows) > 1}
-        for metric, series in list(found.items())[:_MOST_METRICS]
+        for metric, series in list(by_metric.items())[:_MOST_METRICS]
     }
     return {metric: series for metric, series in several.items() if series}
 

@@ -20,7 +20,7 @@ _TEXT, _VALUE = 1024, 255  # characters, as the schema has them
 _ARTIFACTS, _DATASETS, _IMAGES, _HYPERPARAMETERS, _METRICS = 15, 10, 15, 100, 50  # entries
 
 
-class Known(NamedTuple):
+class Facts(NamedTuple):
     """What there is to write."""
 
     package: Mapping[str, Any]
@@ -38,27 +38,27 @@ class Known(NamedTuple):
     """What quality.yml will ask of the deployed model, in words."""
 
 
-def content(known: Known) -> str:
+def content(facts: Facts) -> str:
     """The card as JSON text, within the schema's limits."""
     card = {
-        "model_overview": _overview(known),
-        "training_details": _training(known),
-        "evaluation_details": _evaluation(known),
-        "additional_information": {"custom_details": _details(known)},
+        "model_overview": _overview(facts),
+        "training_details": _training(facts),
+        "evaluation_details": _evaluation(facts),
+        "additional_information": {"custom_details": _details(facts)},
     }
     whole = json.dumps({key: part for key, part in card.items() if part}, ensure_ascii=False)
-    return whole if len(whole) <= _LONGEST else json.dumps({"model_overview": _overview(known)})
+    return whole if len(whole) <= _LONGEST else json.dumps({"model_overview": _overview(facts)})
 
 
-def _overview(known: Known) -> dict[str, Any]:
-    containers = (known.package.get("InferenceSpecification") or {}).get("Containers") or []
+def _overview(facts: Facts) -> dict[str, Any]:
+    containers = (facts.package.get("InferenceSpecification") or {}).get("Containers") or []
     artifacts = [_cut(each["ModelDataUrl"]) for each in containers if each.get("ModelDataUrl")]
-    creator = known.lineage.get("GitLabProject", "")
+    creator = facts.lineage.get("GitLabProject", "")
     return _filled(model_creator=_cut(creator), model_artifact=artifacts[:_ARTIFACTS])
 
 
-def _training(known: Known) -> dict[str, Any]:
-    job = known.training
+def _training(facts: Facts) -> dict[str, Any]:
+    job = facts.training
     channels = [
         ((each.get("DataSource") or {}).get("S3DataSource") or {}).get("S3Uri", "")
         for each in job.get("InputDataConfig") or []
@@ -78,20 +78,20 @@ def _training(known: Known) -> dict[str, Any]:
     return _filled(training_job_details=details)
 
 
-def _evaluation(known: Known) -> list[dict[str, Any]]:
-    if not known.measured:
+def _evaluation(facts: Facts) -> list[dict[str, Any]]:
+    if not facts.measured:
         return []
-    by_path = {bound.path: bound for bound in known.bounds}
+    by_path = {bound.path: bound for bound in facts.bounds}
     metrics = []
-    for path, value in list(known.measured.items())[:_METRICS]:
-        bound, error = by_path.get(path), known.standard_errors.get(path)
+    for path, value in list(facts.measured.items())[:_METRICS]:
+        bound, error = by_path.get(path), facts.standard_errors.get(path)
         notes = [f"must be {bound.sign} {bound.limit}"] if bound else []
         notes += [f"standard error {error:.4g}"] if error is not None else []
         metrics.append(_filled(name=_cut(path, _VALUE), type="number", value=value, notes="; ".join(notes)))
-    statistics = ((known.package.get("ModelMetrics") or {}).get("ModelQuality") or {}).get("Statistics") or {}
-    held_out = (known.package.get("CustomerMetadataProperties") or {}).get("HeldOutDataUri", "")
+    statistics = ((facts.package.get("ModelMetrics") or {}).get("ModelQuality") or {}).get("Statistics") or {}
+    held_out = (facts.package.get("CustomerMetadataProperties") or {}).get("HeldOutDataUri", "")
     more = {"report": _cut(statistics.get("S3Uri", ""))}
-    more |= {f"deployed_model_{number}": _cut(each) for number, each in enumerate(known.thresholds[:_METRICS], 1)}
+    more |= {f"deployed_model_{number}": _cut(each) for number, each in enumerate(facts.thresholds[:_METRICS], 1)}
     return [
         _filled(
             name="Evaluation of the pipeline",
@@ -102,10 +102,10 @@ def _evaluation(known: Known) -> list[dict[str, Any]]:
     ]
 
 
-def _details(known: Known) -> dict[str, str]:
-    data = {f"Data_{name}": version for name, version in known.data.items()}
+def _details(facts: Facts) -> dict[str, str]:
+    data = {f"Data_{name}": version for name, version in facts.data.items()}
     named = {"".join(letter if letter.isalnum() else "_" for letter in key): each for key, each in data.items()}
-    return {key: _cut(each) for key, each in {**known.lineage, **named}.items() if each}
+    return {key: _cut(each) for key, each in {**facts.lineage, **named}.items() if each}
 
 
 def is_of(card: str, execution_arn: str) -> bool:

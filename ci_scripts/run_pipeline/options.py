@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from ci_scripts import settings
 from ci_scripts.errors import InvalidOption, InvalidSettings
 
-_Found = TypeVar("_Found")
+_Value = TypeVar("_Value")
 # GitLab takes a mapping for a text and passes it on as Ruby writes it: {:name=>"value"}.
 _OBJECT = """Write the object as text, in quotes: '{"name": "value"}'."""
 
@@ -109,7 +109,7 @@ def read_surroundings(environ: Mapping[str, str], *, merge_request: bool = False
     """
     problems: list[str] = []
 
-    def checked(read: Callable[[], _Found]) -> _Found | None:
+    def checked(read: Callable[[], _Value]) -> _Value | None:
         try:
             return read()
         except InvalidSettings as error:
@@ -156,8 +156,8 @@ def _from_input(variable: str, environ: Mapping[str, str]) -> dict[str, str]:
     """The parameters that an input of the component has. An empty one is left out, as SageMaker takes no empty text: it
     comes of a pipeline input of GitLab that nobody filled in.
     """
-    given = _json_object(variable, environ.get(variable) or "{}", as_written=True)
-    texts = {name: _parameter_text(variable, name, content) for name, content in given.items()}
+    entries = _json_object(variable, environ.get(variable) or "{}", as_written=True)
+    texts = {name: _parameter_text(variable, name, content) for name, content in entries.items()}
     return {name: text for name, text in texts.items() if text}
 
 

@@ -109,7 +109,7 @@ def duration(step: Step) -> str:
     return "cached" if step.source else clock(step.seconds) if step.seconds is not None else ""
 
 
-def taken(step: Step) -> str:
+def origin(step: Step) -> str:
     """Where a cached step comes from, in words; empty for one that ran."""
     return f"taken from execution {step.source.rpartition('/')[2]}" if step.source else ""
 

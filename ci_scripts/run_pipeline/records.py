@@ -61,7 +61,7 @@ def keep(aws: Aws, run: Run, packages: Sequence[str]) -> list[str]:
         # An earlier attempt of this job may have written it.
         own = not earlier or model_card.is_of(earlier, run.result.arn)
         card = _card(run, package, training, data) if own else ""
-        lines += _shown(arn, card, taken=_stamped(aws, package, stamps, card))
+        lines += _shown(arn, card, stamped=_stamped(aws, package, stamps, card))
     return lines
 
 
@@ -114,12 +114,12 @@ def _taken_from(run: Run) -> dict[str, str]:
 
 def _tools(training: Mapping[str, Any]) -> dict[str, str]:
     """The programs that made it: of this project, the SageMaker SDK if the module loaded it, the training's image."""
-    found = {"SagemakerCi": __version__}
+    tools = {"SagemakerCi": __version__}
     if "sagemaker" in sys.modules:
-        found["SageMakerSdk"] = metadata.version("sagemaker")
+        tools["SageMakerSdk"] = metadata.version("sagemaker")
     if image := (training.get("AlgorithmSpecification") or {}).get("TrainingImage"):
-        found["TrainingImage"] = str(image)
-    return found
+        tools["TrainingImage"] = str(image)
+    return tools
 
 
 def _training(aws: Aws, run: Run, package: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -142,7 +142,7 @@ def _card(run: Run, package: Mapping[str, Any], training: Mapping[str, Any], dat
         if step.get("Type") == "Condition"
         for bound in condition.bounds(step, run.parameters)
     ]
-    known = model_card.Known(
+    facts = model_card.Facts(
         package=package,
         training=training,
         measured=report.measured(run.conditions),
@@ -152,7 +152,7 @@ def _card(run: Run, package: Mapping[str, Any], training: Mapping[str, Any], dat
         lineage=_origin(run.where, run.result.arn),
         thresholds=_thresholds(),
     )
-    return model_card.content(known)
+    return model_card.content(facts)
 
 
 def _thresholds() -> list[str]:
@@ -169,8 +169,8 @@ def _thresholds() -> list[str]:
         return []
 
 
-def _shown(arn: str, card: str, *, taken: bool) -> list[str]:
-    if not taken:
+def _shown(arn: str, card: str, *, stamped: bool) -> list[str]:
+    if not stamped:
         return []
     if not card:
         return ["", f"{arn.rpartition(':model-package/')[2]} has a model card of its own, which stays as it is."]

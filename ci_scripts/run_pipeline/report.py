@@ -12,7 +12,7 @@ from types import MappingProxyType
 from ci_scripts import console, job, text
 from ci_scripts.run_pipeline.condition import Condition, words
 from ci_scripts.run_pipeline.execution import Result
-from ci_scripts.run_pipeline.progress import Step, duration, taken
+from ci_scripts.run_pipeline.progress import Step, duration, origin
 
 # Pages of the SageMaker console that need no Studio domain.
 _JOB_PAGES = {"processing-job": "processing-jobs", "training-job": "jobs", "transform-job": "transform-jobs"}
@@ -94,7 +94,7 @@ def summary(
     lines = [f"## Pipeline execution: {result.status}", "", text.cell(verdict), "", text.code(result.arn), ""]
     lines += ["| Step | Type | Status | Duration | |", "|---|---|---|---:|---|"]
     for name, step in result.steps.items():
-        held = step.reason or taken(step) or remarks.get(name, "")
+        held = step.reason or origin(step) or remarks.get(name, "")
         if name in conditions:
             held = f"{step.outcome}: {words(conditions[name])}"
         lines.append(f"| {text.cell(name)} | {step.kind} | {step.status} | {duration(step)} | {text.cell(held)} |")
@@ -113,16 +113,16 @@ def checked(verdict: str, changes: Sequence[str], remarks: Sequence[str]) -> lis
 
 def measured_by(metrics_file: bytes) -> dict[str, str]:
     """The measured values in a metrics.txt of a training's reports, by name; what is not in its form is left out."""
-    found = re.findall(
+    pairs = re.findall(
         r"^(measured_\w+) (-?[\d.]+(?:e[+-]?\d+)?|nan|-?inf)$", metrics_file.decode(errors="replace"), re.M
     )
-    return dict(found[:_MOST_METRICS])
+    return dict(pairs[:_MOST_METRICS])
 
 
 def errors_by(metrics_file: bytes) -> dict[str, float]:
     """The standard errors in a metrics.txt, by name."""
-    found = re.findall(r"^(standard_error_\w+) ([\d.]+(?:e[+-]?\d+)?)$", metrics_file.decode(errors="replace"), re.M)
-    return {name: float(value) for name, value in found[:_MOST_METRICS]}
+    pairs = re.findall(r"^(standard_error_\w+) ([\d.]+(?:e[+-]?\d+)?)$", metrics_file.decode(errors="replace"), re.M)
+    return {name: float(value) for name, value in pairs[:_MOST_METRICS]}
 
 
 def last_measured(metrics_file: bytes, conditions: Mapping[str, Sequence[Condition]], branch: str) -> list[str]:

@@ -101,8 +101,8 @@ def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seco
 def _selection(sagemaker: SageMakerClient, project: Project, pipeline: Compiled) -> dict[str, Any]:
     config = selection.configuration(sagemaker, project.pipeline, pipeline.definition, pipeline.selected)
     source = str(config.get("SourcePipelineExecutionArn", ""))
-    taken = f"; what they need is of execution {source.rpartition('/')[2]}" if source else ""
-    job.say(f"running {', '.join(pipeline.selected)} alone{taken}")
+    origin = f"; what they need is of execution {source.rpartition('/')[2]}" if source else ""
+    job.say(f"running {', '.join(pipeline.selected)} alone{origin}")
     return config
 
 
@@ -113,7 +113,7 @@ def _follow(aws: Aws, pipeline: Compiled, arn: str, poll_seconds: float) -> tupl
     facts, width = Facts(defined), max(map(len, defined))
 
     def tell(elapsed: float, step: Step, steps: Mapping[str, Step]) -> None:
-        remark = step.reason or progress.taken(step) or facts.of(aws.sagemaker, step)
+        remark = step.reason or progress.origin(step) or facts.of(aws.sagemaker, step)
         if step.outcome and step.name in defined:
             read = partial(jobs.read_property_file, aws.sagemaker, aws.s3, defined, steps)
             conditions[step.name] = condition.explain(defined[step.name], parameters, read)
@@ -142,7 +142,7 @@ def _finish(aws: Aws, project: Project, pipeline: Compiled, run: Run) -> None:
     )
     if project.merge_request:
         merge_request.comment(
-            in_merge_request.told(project, pipeline.definition, pipeline.parameters, conditions, verdict)
+            in_merge_request.comment(project, pipeline.definition, pipeline.parameters, conditions, verdict)
         )
     logs = {step.name: jobs.show_log(aws.logs, step) for step in progress.failed(steps)}
     causes = {name: jobs.last_error(lines) for name, lines in logs.items()}

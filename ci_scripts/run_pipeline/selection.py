@@ -44,17 +44,17 @@ def from_step(defined: Definition, name: str) -> list[str]:
 def needed(defined: Definition, selected: list[str]) -> list[str]:
     """The steps that are not selected and whose outcome or output the selected ones need."""
     needs = dependencies(defined)
-    found = {each for name in selected for each in needs[name]} - set(selected)
-    return [each for each in needs if each in found]
+    required = {each for name in selected for each in needs[name]} - set(selected)
+    return [each for each in needs if each in required]
 
 
 def dependencies(defined: Definition) -> dict[str, set[str]]:
     """For each step the steps that come directly before it: named, read, or the condition or loop that it is in."""
-    found: dict[str, set[str]] = {}
+    needs: dict[str, set[str]] = {}
     for step, container in _contained(defined.get("Steps"), ""):
         reads = {each.split(".")[1] for each in definition.references_in(step) if each.startswith("Steps.")}
-        found[str(step["Name"])] = reads | set(step.get("DependsOn") or []) | ({container} if container else set())
-    return found
+        needs[str(step["Name"])] = reads | set(step.get("DependsOn") or []) | ({container} if container else set())
+    return needs
 
 
 def _contained(steps: Any, container: str) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -83,7 +83,7 @@ def configuration(
     sagemaker: SageMakerClient, pipeline: str, defined: Definition, selected: list[str]
 ) -> dict[str, Any]:
     """SelectiveExecutionConfig of StartPipelineExecution. Raises NoReferenceExecution where one is needed."""
-    found: dict[str, Any] = {"SelectedSteps": [{"StepName": name} for name in selected]}
+    config: dict[str, Any] = {"SelectedSteps": [{"StepName": name} for name in selected]}
     if needed(defined, selected):
-        found["SourcePipelineExecutionArn"] = last_succeeded(sagemaker, pipeline)
-    return found
+        config["SourcePipelineExecutionArn"] = last_succeeded(sagemaker, pipeline)
+    return config

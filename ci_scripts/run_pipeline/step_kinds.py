@@ -132,25 +132,25 @@ def remark(step: Step) -> str:
 def ran_as(step: Step) -> str:
     """`Lambda function abalone-notify`: what a step ran as, by its name in AWS; empty if it is nothing of its own."""
     for kind, metadata in step.metadata.items():
-        known = KINDS.get(kind)
-        names = [_short(str(metadata[name])) for name in known.names if metadata.get(name)] if known else []
-        if known and names:
-            return f"{known.thing} {' of '.join(names)}"
+        step_kind = KINDS.get(kind)
+        names = [_short(str(metadata[name])) for name in step_kind.names if metadata.get(name)] if step_kind else []
+        if step_kind and names:
+            return f"{step_kind.thing} {' of '.join(names)}"
     return ""
 
 
 def log_place(step: Step) -> str:
     """Where the log of a step is, in words; empty if it has none, or none that is known."""
     for kind, metadata in step.metadata.items():
-        known = KINDS.get(kind)
-        if known is None or not known.log:
+        step_kind = KINDS.get(kind)
+        if step_kind is None or not step_kind.log:
             continue
-        name = _short(str(metadata.get(known.names[0], ""))) if known.names else ""
+        name = _short(str(metadata.get(step_kind.names[0], ""))) if step_kind.names else ""
         try:
-            place = known.log.format(**{**metadata, "name": name})
+            place = step_kind.log.format(**{**metadata, "name": name})
         except KeyError:  # EMR tells a path if the cluster keeps logs
             return ""
-        return place if name or not known.names else ""
+        return place if name or not step_kind.names else ""
     return ""
 
 

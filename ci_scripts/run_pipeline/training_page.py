@@ -20,7 +20,7 @@ from ci_scripts.run_pipeline.condition import Bound, Condition
 from ci_scripts.run_pipeline.execution import Result
 from ci_scripts.run_pipeline.importance import Feature
 from ci_scripts.run_pipeline.in_merge_request import difference
-from ci_scripts.run_pipeline.progress import Step, clock, duration, taken
+from ci_scripts.run_pipeline.progress import Step, clock, duration, origin
 from ci_scripts.s3_location import Location
 from ci_scripts.settings import Project
 
@@ -77,17 +77,17 @@ def write(
     aws: Aws,
     project: Project,
     defined: Mapping[str, Any],
-    given: Mapping[str, str],
+    overrides: Mapping[str, str],
     result: Result,
     packages: Sequence[str],
     conditions: Mapping[str, Sequence[Condition]],
     verdict: str,
     remarks: Mapping[str, str],
 ) -> None:
-    """Write the page into the reports folder; `given` are the parameters that the execution was started with, `remarks`
-    what is to be said of steps."""
+    """Write the page into the reports folder; `overrides` are the parameters that the execution was started with,
+    `remarks` what is to be said of steps."""
     notes: list[str] = []
-    parameters = definition.parameter_values(defined, given)
+    parameters = definition.parameter_values(defined, overrides)
     bounds = {
         bound.path: bound
         for step in definition.steps(defined).values()
@@ -99,7 +99,7 @@ def write(
         project,
         result,
         verdict,
-        {name: _said(name, step, remarks, conditions) for name, step in result.steps.items()},
+        {name: _remark_of(name, step, remarks, conditions) for name, step in result.steps.items()},
         [
             Metric(path, value, bounds.get(path), before.get(path))
             for path, value in report.measured(conditions).items()
@@ -117,10 +117,10 @@ def write(
     job.write_page(FILE, html(shown))
 
 
-def _said(name: str, step: Step, remarks: Mapping[str, str], conditions: Mapping[str, Sequence[Condition]]) -> str:
+def _remark_of(name: str, step: Step, remarks: Mapping[str, str], conditions: Mapping[str, Sequence[Condition]]) -> str:
     if name in conditions:
         return f"{step.outcome}: {condition.words(conditions[name])}"
-    return step.reason or taken(step) or remarks.get(name, "")
+    return step.reason or origin(step) or remarks.get(name, "")
 
 
 def html(shown: Page) -> str:
@@ -185,7 +185,7 @@ def _number(content: str) -> float | None:
 
 def _curves(aws: Aws, steps: Mapping[str, Step], notes: list[str]) -> list[Curve]:
     trained = [step for step in steps.values() if ":training-job/" in step.job_arn and not step.source]
-    found = []
+    curves = []
     for step in trained[:_MOST_TRAININGS]:
         place = jobs.log_place(step.job_arn)
         if place is None:
@@ -193,8 +193,8 @@ def _curves(aws: Aws, steps: Mapping[str, Step], notes: list[str]) -> list[Curve
         lines = _read(f"The log of step {step.name}", notes, partial(_log, aws, *place)) or []
         for metric, series in learning.curves(lines).items():
             title = metric if len(trained) == 1 else f"{metric} of {step.name}"
-            found.append(Curve(title, plots.curves(series, "round", metric), list(series)))
-    return found
+            curves.append(Curve(title, plots.curves(series, "round", metric), list(series)))
+    return curves
 
 
 def _log(aws: Aws, group: str, prefix: str) -> list[str]:
@@ -210,8 +210,8 @@ def _features(aws: Aws, packages: Sequence[str], notes: list[str]) -> list[Featu
     addresses = [address for each in containers if str(address := each.get("ModelDataUrl", "")).endswith(".tar.gz")]
     for address in addresses:
         content = _read(f"The model {address}", notes, partial(_archive, aws, address)) or b""
-        if found := importance.of_archive(content):
-            return found
+        if features := importance.of_archive(content):
+            return features
     return []
 
 

@@ -36,11 +36,11 @@ class _Reader:
         return self._of(self._take(1))
 
     def _take(self, size: int) -> bytes:
-        taken = self._content[self._at : self._at + size]
-        if size < 0 or len(taken) < size:
+        chunk = self._content[self._at : self._at + size]
+        if size < 0 or len(chunk) < size:
             raise NotUbjson("it ends too early")
         self._at += size
-        return taken
+        return chunk
 
     def _number(self, marker: bytes) -> Any:
         code = f">{_NUMBERS[marker]}"
@@ -61,9 +61,9 @@ class _Reader:
         self._depth += 1
         if self._depth > _DEEPEST or marker not in (b"[", b"{"):
             raise NotUbjson(f"{marker!r} begins nothing")
-        found = self._array() if marker == b"[" else self._object()
+        container = self._array() if marker == b"[" else self._object()
         self._depth -= 1
-        return found
+        return container
 
     def _array(self) -> Any:
         marker = self._take(1)
@@ -74,24 +74,24 @@ class _Reader:
             return self._numbers(kind, self._length())
         if marker == b"#":
             return [self.value() for _ in range(self._length())]
-        found = []
+        items = []
         while marker != b"]":
-            found.append(self._of(marker))
+            items.append(self._of(marker))
             marker = self._take(1)
-        return found
+        return items
 
     def _numbers(self, kind: bytes, length: int) -> array[Any]:
-        found = array(_NUMBERS[kind])
-        found.frombytes(self._take(length * found.itemsize))
+        numbers = array(_NUMBERS[kind])
+        numbers.frombytes(self._take(length * numbers.itemsize))
         if sys.byteorder == "little":
-            found.byteswap()
-        return found
+            numbers.byteswap()
+        return numbers
 
     def _object(self) -> dict[str, Any]:
-        found = {}
+        members = {}
         marker = self._take(1)
         while marker != b"}":
             name = self._take(int(self._number(marker))).decode()
-            found[name] = self.value()
+            members[name] = self.value()
             marker = self._take(1)
-        return found
+        return members

@@ -76,10 +76,10 @@ def leave_out_place(path: str, here: Path) -> None:
 def digest(path: Path) -> str:
     """SHA-256 of a file, or of all files below a folder with their names in it; where the folder is does not matter."""
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
-    found = hashlib.sha256()
+    checksum = hashlib.sha256()
     for each in files:
         if each.parent.name != "__pycache__":  # made when the code was first imported
             name = each.name if each == path else each.relative_to(path).as_posix()
             content = each.read_bytes()
-            found.update(f"{name}\0{len(content)}\0".encode() + content)
-    return found.hexdigest()
+            checksum.update(f"{name}\0{len(content)}\0".encode() + content)
+    return checksum.hexdigest()

@@ -59,9 +59,9 @@ def _record(history: History, latest: Record | None, stage: str) -> None:
         if newer is not None and not newer.serves:
             job.say(f"record {newer.number} of {stage} tells of it already, {newer.by}")
             return
-        told = f"version {newer.version} {newer.event}, {newer.by}" if newer else "another deployment"
+        event = f"version {newer.version} {newer.event}, {newer.by}" if newer else "another deployment"
         raise errors.DeployedMeanwhile(
-            f"while {stage} was being deleted, another job has recorded: {told}",
+            f"while {stage} was being deleted, another job has recorded: {event}",
             hint="See `sagemaker-ci history`. If nothing shall serve, run the job again.",
         )
     job.say(f"record {record.number} of {stage}: {record.event}, below {history.place}")

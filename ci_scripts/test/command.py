@@ -247,8 +247,8 @@ def _loaded(endpoint: Endpoint, load: Load, data: HeldOut) -> Loaded:
 
     job.say(f"load: {load}")
     loaded = run(load, send)
-    for said, count in sorted(loaded.failures.items(), key=lambda pair: -pair[1])[:5]:
-        job.say(f"warning: {count} of {load.requests} requests failed: {said}")
+    for message, count in sorted(loaded.failures.items(), key=lambda pair: -pair[1])[:5]:
+        job.say(f"warning: {count} of {load.requests} requests failed: {message}")
     if loaded.late:
         job.say(f"warning: this job sent {loaded.late} requests late itself: give its runner more CPU, or ask for less")
     return loaded
@@ -287,7 +287,7 @@ def _report(
 
     work = prepared.work
     thresholds = work.quality.thresholds if work.quality else ()
-    classes = work.held_out.known if work.held_out else ()
+    classes = work.held_out.class_labels if work.held_out else ()
     passed = {each.name for each in run.outcomes if each.outcome == "passed"}
     report = Report(
         stage=exported.stage,
@@ -328,7 +328,7 @@ def _say(report: Report) -> None:
         for segment in check.segments:
             job.say(f"  {segment.name}: {number(segment.value)} ({segment.rows} rows)")
     for each in report.comparisons:
-        job.say(f"{each.told}: {each.outcome}")
+        job.say(f"{each.sentence}: {each.outcome}")
     for doubt in report.doubts:
         job.say(f"warning: {doubt}")
     job.say(f"{report.endpoint}: {report.tally}")

@@ -65,7 +65,7 @@ def compare(
             job.say(f"nothing to compare with: {champion}")
             return {each.key: Compared(note=champion) for each in comparisons}, None
         job.say(f"endpoint {champion.endpoint_name} serves {champion.packages}")
-        answered = _asked(aws, champion, quality, data, comparisons[0].stage)
+        answered = _measured(aws, champion, quality, data, comparisons[0].stage)
     except errors.SagemakerCiError as error:
         problem = f"error {error.code}: {error.message}"
         return {each.key: Compared(problem=problem) for each in comparisons}, error
@@ -127,7 +127,7 @@ def _require_endpoint(project: Project, stage: str) -> None:
         )
 
 
-def _asked(aws: Aws, champion: Champion, quality: Quality, data: HeldOut, stage: str) -> Measurement:
+def _measured(aws: Aws, champion: Champion, quality: Quality, data: HeldOut, stage: str) -> Measurement:
     """What the champion makes of the held-out data. Raises ChampionNotAsked."""
     from botocore.exceptions import ClientError
 

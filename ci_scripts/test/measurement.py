@@ -77,7 +77,7 @@ class Measurement(NamedTuple):
         """How a metric of predictions is computed. Raises MetricUndefined when labels or answers give it no value."""
         metric, final, labels = threshold.metric, self._final, held_out.labels
         for problem in (
-            metrics.objection(metric, labels, held_out.known, held_out.positive),
+            metrics.objection(metric, labels, held_out.class_labels, held_out.positive),
             quality_rules.of_answer(metric, final.format),
         ):
             if problem:
@@ -121,7 +121,7 @@ class Measurement(NamedTuple):
             return self.predictions
         scores = metrics.called(metric, numbers(self.predictions), any_number=declared)
         one = positive(held_out)
-        other = next((each for each in held_out.known if each != one), 0.0)
+        other = next((each for each in held_out.class_labels if each != one), 0.0)
         return [one if score else other for score in scores]
 
     def of(self, rows: Sequence[int]) -> Measurement:
@@ -171,12 +171,12 @@ def objections(thresholds: Sequence[Threshold], held_out: HeldOut) -> list[str]:
     for threshold in thresholds:
         if threshold.metric in quality_rules.REQUESTS:
             continue
-        problem = metrics.objection(threshold.metric, held_out.labels, held_out.known, held_out.positive)
+        problem = metrics.objection(threshold.metric, held_out.labels, held_out.class_labels, held_out.positive)
         if not problem and threshold.by is not None:
             problem = _of_segments(threshold, held_out)
         if problem:
             problems.append(problem)
-    if held_out.positive is not None and held_out.known and held_out.positive not in held_out.known:
+    if held_out.positive is not None and held_out.class_labels and held_out.positive not in held_out.class_labels:
         problems.append(f"data.positive is {held_out.positive!r}, which no label of the held-out data is")
     return list(dict.fromkeys(problems))
 
@@ -187,7 +187,7 @@ def _of_segments(threshold: Threshold, held_out: HeldOut) -> str:
         return _too_small(threshold)
     for name, rows in large:
         part = held_out.of(rows)
-        if problem := metrics.objection(threshold.metric, part.labels, part.known, part.positive):
+        if problem := metrics.objection(threshold.metric, part.labels, part.class_labels, part.positive):
             return f"{problem} ({_where(threshold, name)})"
     return ""
 
@@ -206,17 +206,17 @@ def numbers(labels: Sequence[Label]) -> list[float]:
 
 
 def _cuts(held_out: HeldOut) -> bool:
-    known = set(held_out.known)
-    return metrics.is_binary(held_out.known) or (held_out.positive in known and len(known) == 2)
+    classes = set(held_out.class_labels)
+    return metrics.is_binary(held_out.class_labels) or (held_out.positive in classes and len(classes) == 2)
 
 
 def _require_some(metric: str, predicted: Sequence[Label], held_out: HeldOut) -> None:
     """Refuse text of which nothing is a class of the data: the container's names are others, not all of them wrong."""
     strangers = [each for each in predicted if isinstance(each, str)]
-    if strangers and held_out.known and not set(predicted) & set(held_out.known):
-        known = ", ".join(text.short(str(each), 30) for each in held_out.known[:5])
+    if strangers and held_out.class_labels and not set(predicted) & set(held_out.class_labels):
+        classes = ", ".join(text.short(str(each), 30) for each in held_out.class_labels[:5])
         raise MetricUndefined(
-            f"{metric}: the endpoint answers classes like {text.quoted(strangers[0])}, the held-out data has {known}",
+            f"{metric}: the endpoint answers classes like {text.quoted(strangers[0])}, the held-out data has {classes}",
             hint="Say in quality.yml what they are in the held-out data: `request: {labels: {LABEL_0: ham}}`.",
         )
 
@@ -231,7 +231,7 @@ def _of_scores(metric: str, held_out: HeldOut, final: Answers) -> Scoring:
         return Scoring(metrics.CLASSIFICATION[metric], labels, final.probabilities)
     if final.scores is None:
         raise MetricUndefined(
-            f"{metric} of {len(held_out.known)} classes needs the scores of all of them, "
+            f"{metric} of {len(held_out.class_labels)} classes needs the scores of all of them, "
             f"which {final.format} does not hold"
         )
     functions: dict[str, Callable[..., float]] = {

@@ -148,8 +148,8 @@ def objection(metric: str, labels: Sequence[Label], classes: Sequence[Label], po
 
     `classes` are all that a label can be, not only those of the rows that were sampled.
     """
-    known = classes or [label for label in labels if isinstance(label, str)]
-    if problem := quality_rules.of_classes(metric, known, positive):
+    class_labels = classes or [label for label in labels if isinstance(label, str)]
+    if problem := quality_rules.of_classes(metric, class_labels, positive):
         return problem
     if metric == "mape" and 0 in labels:
         return "mape divides by the label, and the held-out data has labels of 0: see mae or rmse"

@@ -129,19 +129,21 @@ def _more(report: Report) -> dict[str, float]:
     """The other metrics that these predictions have, which nobody has set a threshold for."""
     if not (report.held_out and report.measurement):
         return {}
-    held_out, asked = report.held_out, {check.threshold.metric for check in report.checks}
-    classes = held_out.is_text or metrics.is_binary(held_out.known) or bool(asked & metrics.CLASSIFICATION.keys())
-    found = {}
+    held_out, checked = report.held_out, {check.threshold.metric for check in report.checks}
+    classes = (
+        held_out.is_text or metrics.is_binary(held_out.class_labels) or bool(checked & metrics.CLASSIFICATION.keys())
+    )
+    others = {}
     for metric in metrics.CLASSIFICATION if classes else metrics.REGRESSION:
-        if metric in asked or metric == "pinball" or not (classes or _are_numbers(report)):
+        if metric in checked or metric == "pinball" or not (classes or _are_numbers(report)):
             continue
         try:
             value = report.measurement.value(metric, held_out)
         except (MetricUndefined, ArithmeticError, ValueError):  # nobody has asked for it: nothing depends on it
             continue
         if math.isfinite(value):
-            found[_LABELS.get(metric, metric.replace("_", " "))] = value
-    return found
+            others[_LABELS.get(metric, metric.replace("_", " "))] = value
+    return others
 
 
 # --- predictions -----------------------------------------------------------------------------------------------------
@@ -206,7 +208,7 @@ class Spread(NamedTuple):
 def _spreads(report: Report) -> dict[str, list[Spread]]:
     """The residuals of each segment, by column; none where the predictions are no single numbers."""
     held_out, measurement = report.held_out, report.measurement
-    if not (held_out and measurement and _are_numbers(report)) or metrics.is_binary(held_out.known):
+    if not (held_out and measurement and _are_numbers(report)) or metrics.is_binary(held_out.class_labels):
         return {}
     pairs = zip(numbers(held_out.labels), numbers(measurement.predictions), strict=True)
     residuals = [predicted - actual for actual, predicted in pairs]
@@ -247,7 +249,7 @@ def _called(held_out: HeldOut, measurement: Measurement) -> Sequence[Label]:
 def _has_scores(held_out: HeldOut, measurement: Measurement) -> bool:
     """Whether the predictions are scores of class 1, which a cut turns into the classes 0 and 1."""
     decided = measurement.answers is not None and measurement.answers.are_final
-    return not decided and metrics.is_binary(held_out.known)
+    return not decided and metrics.is_binary(held_out.class_labels)
 
 
 def _confusion(actual: Sequence[Label], predicted: Sequence[Label]) -> Figure:

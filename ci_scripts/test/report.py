@@ -58,7 +58,7 @@ class Versus(NamedTuple):
         return "error" if outcome == "passed" and not self.ran else outcome
 
     @property
-    def told(self) -> str:
+    def sentence(self) -> str:
         """`mse 4.9, of prod 4.2, worse by 0.7 (0.95 interval 0.3 to 1.1), at most 0.1`, or why there is nothing."""
         if self.compared.note or self.compared.problem:
             return f"{self.comparison.key}: {self.compared.note or self.compared.problem}"
@@ -213,10 +213,10 @@ def summary(report: Report) -> list[str]:
         ]
     for each in report.comparisons:
         compared = each.compared
-        said = text.cell(compared.note or compared.problem) or compared.interval(each.comparison)
+        result = text.cell(compared.note or compared.problem) or compared.interval(each.comparison)
         lines.append(
             f"| {text.cell(each.comparison.subject)} with {each.comparison.stage} | {number(compared.candidate)} "
-            f"| {number(compared.champion)} | {said} | {each.comparison.worse_by_at_most:g} | {each.outcome} |"
+            f"| {number(compared.champion)} | {result} | {each.comparison.worse_by_at_most:g} | {each.outcome} |"
         )
     if report.broken:
         lines += ["", "Failed:", ""]

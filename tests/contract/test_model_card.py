@@ -10,7 +10,7 @@ import pytest
 
 from ci_scripts.run_pipeline import model_card
 from ci_scripts.run_pipeline.condition import Bound
-from ci_scripts.run_pipeline.model_card import Known
+from ci_scripts.run_pipeline.model_card import Facts
 from sandbox.aws.cloudformation import schemas
 
 TRAINING = {
@@ -25,7 +25,7 @@ PACKAGE = {
     "ModelMetrics": {"ModelQuality": {"Statistics": {"S3Uri": "s3://bucket/evaluation.json"}}},
     "CustomerMetadataProperties": {"HeldOutDataUri": "s3://bucket/test.csv"},
 }
-WHOLE = Known(
+WHOLE = Facts(
     package=PACKAGE,
     training=TRAINING,
     measured={"regression_metrics.mse.value": 4.5, "r2": 0.5},
@@ -35,7 +35,7 @@ WHOLE = Known(
     lineage={"GitLabProject": "ds/abalone", "GitLabCommit": "3f786850"},
     thresholds=["mse <= 6"] * 60,
 )
-NOTHING = Known({}, {}, {}, {}, [], {}, {}, [])
+NOTHING = Facts({}, {}, {}, {}, [], {}, {}, [])
 
 
 def camel(node: Any, *, names: bool = False) -> Any:
@@ -61,9 +61,9 @@ def validate(card: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("known", [WHOLE, NOTHING], ids=["everything", "nothing"])
-def test_a_card_follows_the_schema_whatever_is_known(known: Known) -> None:
-    card = json.loads(model_card.content(known))
+@pytest.mark.parametrize("facts", [WHOLE, NOTHING], ids=["everything", "nothing"])
+def test_a_card_follows_the_schema_whatever_is_known(facts: Facts) -> None:
+    card = json.loads(model_card.content(facts))
     validate(card)
 
 

@@ -127,14 +127,14 @@ def test_prices_of_another_shape_are_told(tmp_path: Path, change: dict[str, Any]
     ],
 )
 def test_what_a_stage_costs_is_one_sentence(kind: str, parameters: dict[str, str], told: str) -> None:
-    assert list_prices.told(hosting.of(kind).usages(parameters), PRICES, REGION).startswith(told)
+    assert list_prices.in_words(hosting.of(kind).usages(parameters), PRICES, REGION).startswith(told)
 
 
 def test_without_prices_none_is_made_up() -> None:
     usages = hosting.DEFAULT.usages(INSTANCE)
     told = "not known for 2 ml.m5.large: there is no prices.json, which `sagemaker-ci prices` makes"
-    assert list_prices.told(usages, None, REGION) == told
-    assert "no price of Host:ml.m5.large in us-east-1" in list_prices.told(usages, PRICES, "us-east-1")
+    assert list_prices.in_words(usages, None, REGION) == told
+    assert "no price of Host:ml.m5.large in us-east-1" in list_prices.in_words(usages, PRICES, "us-east-1")
 
 
 def test_old_prices_are_told_to_be_old() -> None:
