@@ -190,7 +190,7 @@ def _read(raw: bytes, name: str) -> Export:
 
 
 def _require_meant(export: Export, name: str, stage: str, project: Project, model_package_arn: str = "") -> None:
-    """Raise InvalidExport for an export of another stage, project or, where `model_package_arn` is not empty, model package."""
+    """Raise InvalidExport for an export of another stage or project, or of another model package, if one is named."""
     named = named_parameters(stage, project, export.model_package_arn)
     claims = {
         "Stage": (export.stage, stage),

@@ -28,7 +28,7 @@ def programs_only(application: Application) -> Application:
     """The WSGI application, closed to browsers."""
 
     def guarded(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if "HTTP_ORIGIN" in environ or not _known(environ.get("HTTP_HOST", HOST), environ["wsgi.url_scheme"]):
+        if "HTTP_ORIGIN" in environ or not _is_allowed(environ.get("HTTP_HOST", HOST), environ["wsgi.url_scheme"]):
             start_response(f"403 {HTTPStatus.FORBIDDEN.phrase}", [("Content-Type", "text/plain")])
             return [b"The sandbox answers programs of this machine only.\n"]
         return application(environ, start_response)
@@ -36,7 +36,7 @@ def programs_only(application: Application) -> Application:
     return guarded
 
 
-def _known(address: str, scheme: str) -> bool:
+def _is_allowed(address: str, scheme: str) -> bool:
     if address.partition(":")[0] in _NAMES:
         return True
     return scheme == "https" and address.endswith(f".{DOMAIN}")

@@ -54,7 +54,7 @@ def comment(
     conditions: Mapping[str, Sequence[Condition]],
     verdict: str,
 ) -> list[str]:
-    """The comment in Markdown; `overrides` are parameters that this merge request trained with instead of the defaults."""
+    """The comment in Markdown; `overrides` are the parameters it trained with instead of the defaults."""
     name = settings.value(os.environ, TRAINING_JOB) or "training"
     file = merge_request.of_default_branch(f"{job.REPORTS}/metrics.txt", job_name=name)
     before = report.measured_by(file) if file else {}

@@ -84,7 +84,7 @@ def _play(place: Account, story: Story, state: _State) -> tuple[dict[str, Any], 
         installed.bootstrap(place)
         story.say("sagemaker-ci bootstrap: the project template is offered in SageMaker Studio")
     with story.act("A data scientist creates a project"):
-        project = people.create_project(place, made=lambda number: state.keep(project_id=number))
+        project = people.create_project(place, on_id=lambda number: state.keep(project_id=number))
         story.say(f"project {place.project} created, id {project['ProjectId']}")
     result = loop.run(place, story)
     with story.act("The open questions"):

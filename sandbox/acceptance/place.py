@@ -33,8 +33,8 @@ class Account(Place):
 
     def environ(self) -> dict[str, str]:
         secret = ("GITLAB_TOKEN",)
-        kept = {name: value for name, value in os.environ.items() if name not in secret}
-        return kept | {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
+        variables = {name: value for name, value in os.environ.items() if name not in secret}
+        return variables | {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
 
 
 def new_run() -> str:

@@ -29,12 +29,12 @@ class Evidence(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a service said to one question; `asked` is False if it could not be asked."""
+    """What a service said to one question; `answered` is False if it could not be asked."""
 
     name: str
     question: str
     answer: str
-    asked: bool = True
+    answered: bool = True
 
 
 def questions() -> dict[str, str]:
@@ -49,7 +49,7 @@ def ask(evidence: Evidence) -> list[Answer]:
         try:
             answers.append(Answer(name, question, _PROBES[name](evidence)))
         except (BotoCoreError, ClientError, GitlabError, LookupError, SystemExit) as error:
-            answers.append(Answer(name, question, f"could not be asked: {error}", asked=False))
+            answers.append(Answer(name, question, f"could not be asked: {error}", answered=False))
     return answers
 
 
@@ -116,8 +116,8 @@ def _denied_calls(evidence: Evidence) -> str:
 
 def _container_answers(evidence: Evidence) -> str:
     bodies = {"too few columns": "0.4,0.3", "one row": people.SAMPLE, "too many columns": people.SAMPLE + ",1"}
-    said = [f"{name}: {_invoke(evidence, body, 'text/csv')}" for name, body in bodies.items()]
-    return "; ".join([*said, f"one row, JSON: {_invoke(evidence, people.SAMPLE, 'application/json')}"])
+    answers = [f"{name}: {_invoke(evidence, body, 'text/csv')}" for name, body in bodies.items()]
+    return "; ".join([*answers, f"one row, JSON: {_invoke(evidence, people.SAMPLE, 'application/json')}"])
 
 
 def _invoke(evidence: Evidence, body: str, accept: str) -> str:
@@ -169,8 +169,8 @@ def _arn_case(evidence: Evidence) -> str:
 def _quotas(evidence: Evidence) -> str:
     pages = evidence.place.aws("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     uses = ("for processing job usage", "for training job usage", "for endpoint usage")
-    wanted = ("ml.t2.medium", "ml.t3.medium", "ml.t3.large", "ml.m5.large")
-    names = {f"{kind} {use}" for kind in wanted for use in uses}
+    instance_types = ("ml.t2.medium", "ml.t3.medium", "ml.t3.large", "ml.m5.large")
+    names = {f"{kind} {use}" for kind in instance_types for use in uses}
     rows = {row["QuotaName"]: row["Value"] for page in pages for row in page["Quotas"] if row["QuotaName"] in names}
     return ", ".join(f"{name}: {value:g}" for name, value in sorted(rows.items())) or "none of these types is listed"
 

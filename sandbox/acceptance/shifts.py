@@ -20,8 +20,8 @@ def alarm_rollback(place: Account) -> str:
     request: dict[str, Any] = {"StackName": name}
     cloudformation.create_stack(**request, TemplateBody=_template(place, name, weight=1))
     try:
-        if (made := _settled(place, name)) != "CREATE_COMPLETE":
-            return f"the stack to try it with is {made}: {_reason(place, name)}"
+        if (status := _settled(place, name)) != "CREATE_COMPLETE":
+            return f"the stack to try it with is {status}: {_reason(place, name)}"
         before = _config(place, name)
         cloudformation.update_stack(**request, TemplateBody=_template(place, name, weight=2))
         ended = _settled(place, name, alarm=name)
@@ -53,14 +53,14 @@ def one_instance(place: Account) -> str:
             )
         except ClientError as error:
             return f"refused, {error.response['Error']['Code']}: {error.response['Error']['Message']}"
-        found: dict[str, Any] = {"EndpointStatus": "Updating"}
+        description: dict[str, Any] = {"EndpointStatus": "Updating"}
         deadline = time.monotonic() + _LONGEST_SECONDS
-        while found["EndpointStatus"] == "Updating" and time.monotonic() < deadline:
+        while description["EndpointStatus"] == "Updating" and time.monotonic() < deadline:
             time.sleep(place.look_seconds)
-            found = sagemaker.describe_endpoint(EndpointName=endpoint)
-            for each in found.get("PendingDeploymentSummary", {}).get("ProductionVariants", []):
+            description = sagemaker.describe_endpoint(EndpointName=endpoint)
+            for each in description.get("PendingDeploymentSummary", {}).get("ProductionVariants", []):
                 stages |= dict.fromkeys(status["Status"] for status in each.get("VariantStatus", []))
-        return f"taken: {found['EndpointStatus']}, by way of {', '.join(stages) or 'nothing that was told'}"
+        return f"taken: {description['EndpointStatus']}, by way of {', '.join(stages) or 'nothing that was told'}"
     finally:
         sagemaker.delete_endpoint_config(EndpointConfigName=name)  # staging is removed next, whatever it is on
 
@@ -70,8 +70,8 @@ def _variant(place: Account) -> dict[str, Any]:
     sagemaker = place.aws("sagemaker")
     config = sagemaker.describe_endpoint(EndpointName=place.endpoint("staging"))["EndpointConfigName"]
     [variant, *_] = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
-    kept = ("VariantName", "ModelName", "InstanceType", "InitialInstanceCount", "InitialVariantWeight")
-    return {key: variant[key] for key in kept if key in variant}
+    members = ("VariantName", "ModelName", "InstanceType", "InitialInstanceCount", "InitialVariantWeight")
+    return {key: variant[key] for key in members if key in variant}
 
 
 def _template(place: Account, name: str, weight: int) -> str:
@@ -141,7 +141,9 @@ def _settled(place: Account, name: str, alarm: str = "") -> str:
 def _reason(place: Account, name: str) -> str:
     """What the stack's events say of the endpoint, last."""
     events = place.aws("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
-    told = [each for each in events if each["LogicalResourceId"] == "Endpoint"]
-    if not told:
+    of_endpoint = [each for each in events if each["LogicalResourceId"] == "Endpoint"]
+    if not of_endpoint:
         return "no event tells of the endpoint"
-    return f"its last event: {told[0]['ResourceStatus']} {told[0].get('ResourceStatusReason', '')}".strip()
+    return (
+        f"its last event: {of_endpoint[0]['ResourceStatus']} {of_endpoint[0].get('ResourceStatusReason', '')}".strip()
+    )

@@ -27,7 +27,7 @@ SCALE = 0.02
 """Seconds of the machine for each second of an alarm's period, or of a deployment's wait."""
 
 _SLOT = 0.25  # seconds of the machine for which values are added up into one datum
-_KEPT = 50_000  # values of one metric
+_MOST_VALUES = 50_000  # values of one metric
 _COMPARISONS = {
     "GreaterThanThreshold": (operator.gt, "greater than"),
     "GreaterThanOrEqualToThreshold": (operator.ge, "greater than or equal to"),
@@ -36,7 +36,7 @@ _COMPARISONS = {
 }
 _Key = tuple[str, str, frozenset[tuple[str, str]]]
 _lock = threading.RLock()
-_values: dict[_Key, deque[Any]] = defaultdict(lambda: deque(maxlen=_KEPT))
+_values: dict[_Key, deque[Any]] = defaultdict(lambda: deque(maxlen=_MOST_VALUES))
 _held: dict[str, float] = {}
 """Alarms whose state somebody has set, until when."""
 _history: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -77,15 +77,15 @@ def record(namespace: str, dimensions: Mapping[str, str], values: Mapping[str, t
     now = datetime.now(UTC).replace(tzinfo=None)
     with _lock:
         for name, (value, unit) in values.items():
-            known = _values[_key(namespace, name, dimensions.items())]
-            last = known[-1] if known else None
+            data = _values[_key(namespace, name, dimensions.items())]
+            last = data[-1] if data else None
             if isinstance(last, MetricAggregatedDatum) and (now - last.timestamp).total_seconds() < _SLOT:
                 last.sum, last.sample_count = last.sum + value, last.sample_count + 1
                 last.min, last.max = min(last.min, value), max(last.max, value)
                 continue
             named = [{"Name": key, "Value": each} for key, each in dimensions.items()]
             datum = MetricAggregatedDatum(namespace, name, value, value, 1, value, named, now, unit)
-            known.append(datum)
+            data.append(datum)
             backend.metric_data.append(datum)
 
 
@@ -116,14 +116,14 @@ def _statistic(data: list[Any], statistic: str) -> tuple[float, float]:
         for each in data
     ]
     total, count = sum(row[0] for row in rows), sum(row[3] for row in rows)
-    found = {
+    statistics = {
         "Sum": total,
         "SampleCount": count,
         "Average": total / count if count else 0.0,
         "Minimum": min(row[1] for row in rows),
         "Maximum": max(row[2] for row in rows),
     }
-    return float(found[statistic]), count
+    return float(statistics[statistic]), count
 
 
 # --- alarms ---------------------------------------------------------------------------------------------------------
@@ -203,19 +203,19 @@ def _evaluate(alarm: Alarm) -> None:
 def _points(alarm: Alarm) -> list[_Point]:
     """The metric in each of the periods that count, where there is any data, the newest first."""
     own = ((str(each.name), str(each.value)) for each in alarm.dimensions)
-    known = _values.get(_key(alarm.namespace, alarm.metric_name, own), ())
+    data = _values.get(_key(alarm.namespace, alarm.metric_name, own), ())
     length, now = float(alarm.period) * SCALE, datetime.now(UTC).replace(tzinfo=None)
     periods: dict[int, list[Any]] = defaultdict(list)
-    for datum in reversed(known):
+    for datum in reversed(data):
         number = int((now - datum.timestamp.replace(tzinfo=None)).total_seconds() // length)
         if number >= int(alarm.evaluation_periods):
             break
         periods[max(number, 0)].append(datum)
-    found = []
+    points = []
     for number in sorted(periods):
         value, count = _statistic(periods[number], str(alarm.statistic))
-        found.append(_Point(periods[number][0].timestamp, round(value, 6), count))
-    return found
+        points.append(_Point(periods[number][0].timestamp, round(value, 6), count))
+    return points
 
 
 def _reason_data(alarm: Alarm, points: list[_Point]) -> str:
@@ -270,14 +270,14 @@ def _describe_alarm_history(self: Any) -> ActionResult:
     name, kind = self._get_param("AlarmName"), self._get_param("HistoryItemType")
     with _lock:
         every = [item for key, items in _history.items() if name in (None, key) for item in items]
-    found = [
+    items = [
         item
         for item in every
         if kind in (None, item["HistoryItemType"]) and (since is None or _aware(since) <= item["Timestamp"])
     ]
     if self._get_param("ScanBy") == "TimestampAscending":
-        found.reverse()
-    return ActionResult({"AlarmHistoryItems": found[: int(self._get_param("MaxRecords") or 100)]})
+        items.reverse()
+    return ActionResult({"AlarmHistoryItems": items[: int(self._get_param("MaxRecords") or 100)]})
 
 
 def _aware(moment: datetime) -> datetime:

@@ -63,15 +63,15 @@ def read(folder: Path) -> None:
 
 def _own(name: str) -> dict[Any, Any]:
     module, _, variable = name.partition(":")
-    found: dict[Any, Any] = getattr(importlib.import_module(f"sandbox.aws.{module}"), variable)
-    return found
+    records: dict[Any, Any] = getattr(importlib.import_module(f"sandbox.aws.{module}"), variable)
+    return records
 
 
 def _dicts() -> dict[str, BackendDict[Any]]:
     """What moto keeps, by service, as far as it is loaded."""
     modules = [each for name, each in list(sys.modules.items()) if name.startswith("moto.")]
-    found = [value for module in modules for value in vars(module).values() if isinstance(value, BackendDict)]
-    return {str(each.service_name): each for each in found}
+    backends = [value for module in modules for value in vars(module).values() if isinstance(value, BackendDict)]
+    return {str(each.service_name): each for each in backends}
 
 
 def _backends() -> dict[str, dict[str, dict[str, Any]]]:

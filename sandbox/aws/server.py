@@ -103,12 +103,12 @@ def _descendants() -> list[int]:
     with subprocess.Popen(["ps", "-A", "-o", "pid=,ppid=,stat="], stdout=subprocess.PIPE, text=True) as ps:
         rows = [line.split() for line in ps.communicate()[0].splitlines()]
     alive = {int(pid): int(parent) for pid, parent, status in rows if not status.startswith("Z")}
-    found: list[int] = []
+    descendants: list[int] = []
     parents = {os.getpid()}
     while parents:
         parents = {pid for pid, parent in alive.items() if parent in parents and pid != ps.pid}
-        found += parents
-    return found
+        descendants += parents
+    return descendants
 
 
 def _kill(pid: int, number: int) -> None:

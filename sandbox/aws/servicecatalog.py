@@ -37,7 +37,7 @@ def install() -> None:
         answer: ActionResult = moto_product(self)
         content: dict[str, Any] = answer.result
         product = content["ProductViewDetail"]["ProductViewSummary"]["ProductId"]
-        detail = _add_artifact(self, product, _given(self)["ProvisioningArtifactParameters"])
+        detail = _add_artifact(self, product, _request(self)["ProvisioningArtifactParameters"])
         return ActionResult(content | {"ProvisioningArtifactDetail": detail})
 
     def describe_product(self: Any) -> ActionResult:
@@ -56,9 +56,9 @@ def install() -> None:
         setattr(responses, function.__name__, function)
 
 
-def _given(self: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(self.body)
-    return found
+def _request(self: Any) -> dict[str, Any]:
+    request: dict[str, Any] = json.loads(self.body)
+    return request
 
 
 def _id(prefix: str) -> str:
@@ -72,8 +72,8 @@ def _session(keys: dict[str, str]) -> boto3.Session:
 
 
 def _add_artifact(self: Any, product: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    number, given = _id("pa-"), parameters["Info"]["LoadTemplateFromURL"]
-    bucket, key = urlsplit(given).netloc.split(".s3.")[0], urlsplit(given).path.lstrip("/")
+    number, url = _id("pa-"), parameters["Info"]["LoadTemplateFromURL"]
+    bucket, key = urlsplit(url).netloc.split(".s3.")[0], urlsplit(url).path.lstrip("/")
     caller = _session(identity.caller_credentials(self.access_key)).client("s3")
     template = caller.get_object(Bucket=bucket, Key=key)["Body"].read()
     own = _session(ROOT_KEYS).client("s3")
@@ -92,72 +92,74 @@ def _add_artifact(self: Any, product: str, parameters: dict[str, Any]) -> dict[s
 
 
 def create_provisioning_artifact(self: Any) -> ActionResult:
-    given = _given(self)
-    return ActionResult({"ProvisioningArtifactDetail": _add_artifact(self, given["ProductId"], given["Parameters"])})
+    request = _request(self)
+    return ActionResult(
+        {"ProvisioningArtifactDetail": _add_artifact(self, request["ProductId"], request["Parameters"])}
+    )
 
 
 def delete_provisioning_artifact(self: Any) -> EmptyResult:
-    given = _given(self)
-    kept = [each for each in _artifacts[given["ProductId"]] if each["Id"] != given["ProvisioningArtifactId"]]
-    _artifacts[given["ProductId"]] = kept
+    request = _request(self)
+    remaining = [each for each in _artifacts[request["ProductId"]] if each["Id"] != request["ProvisioningArtifactId"]]
+    _artifacts[request["ProductId"]] = remaining
     return EmptyResult()
 
 
 def associate_product_with_portfolio(self: Any) -> ActionResult:
-    given = _given(self)
-    _portfolios.setdefault(given["ProductId"], set()).add(given["PortfolioId"])
+    request = _request(self)
+    _portfolios.setdefault(request["ProductId"], set()).add(request["PortfolioId"])
     return ActionResult({})
 
 
 def disassociate_product_from_portfolio(self: Any) -> ActionResult:
-    given = _given(self)
-    _portfolios.get(given["ProductId"], set()).discard(given["PortfolioId"])
+    request = _request(self)
+    _portfolios.get(request["ProductId"], set()).discard(request["PortfolioId"])
     return ActionResult({})
 
 
 def associate_principal_with_portfolio(self: Any) -> ActionResult:
-    given = _given(self)
-    _principals.setdefault(given["PortfolioId"], set()).add(given["PrincipalARN"])
+    request = _request(self)
+    _principals.setdefault(request["PortfolioId"], set()).add(request["PrincipalARN"])
     return ActionResult({})
 
 
 def disassociate_principal_from_portfolio(self: Any) -> ActionResult:
-    given = _given(self)
-    _principals.get(given["PortfolioId"], set()).discard(given["PrincipalARN"])
+    request = _request(self)
+    _principals.get(request["PortfolioId"], set()).discard(request["PrincipalARN"])
     return ActionResult({})
 
 
 def list_principals_for_portfolio(self: Any) -> ActionResult:
-    found = sorted(_principals.get(_given(self)["PortfolioId"], set()))
-    return ActionResult({"Principals": [{"PrincipalARN": arn, "PrincipalType": "IAM"} for arn in found]})
+    principals = sorted(_principals.get(_request(self)["PortfolioId"], set()))
+    return ActionResult({"Principals": [{"PrincipalARN": arn, "PrincipalType": "IAM"} for arn in principals]})
 
 
 def create_constraint(self: Any) -> ActionResult:
-    given = _given(self)
-    if given["PortfolioId"] not in _portfolios.get(given["ProductId"], set()):
-        raise ResourceNotFoundException(f"Product {given['ProductId']} is not in portfolio {given['PortfolioId']}.")
+    request = _request(self)
+    if request["PortfolioId"] not in _portfolios.get(request["ProductId"], set()):
+        raise ResourceNotFoundException(f"Product {request['ProductId']} is not in portfolio {request['PortfolioId']}.")
     number = _id("cons-")
-    _constraints[number] = given
-    return ActionResult({"ConstraintDetail": {"ConstraintId": number, "Type": given["Type"]}, "Status": "AVAILABLE"})
+    _constraints[number] = request
+    return ActionResult({"ConstraintDetail": {"ConstraintId": number, "Type": request["Type"]}, "Status": "AVAILABLE"})
 
 
 def delete_constraint(self: Any) -> EmptyResult:
-    _constraints.pop(_given(self)["Id"], None)
+    _constraints.pop(_request(self)["Id"], None)
     return EmptyResult()
 
 
 def provision_product(self: Any) -> ActionResult:
     """A stack SC-<account>-<provisioned product>, created by the launch constraint's role."""
-    given = _given(self)
-    artifacts = {each["Id"]: each for each in _artifacts.get(given["ProductId"], [])}
-    artifact = artifacts.get(given.get("ProvisioningArtifactId", ""))
+    request = _request(self)
+    artifacts = {each["Id"]: each for each in _artifacts.get(request["ProductId"], [])}
+    artifact = artifacts.get(request.get("ProvisioningArtifactId", ""))
     roles = [
         json.loads(each["Parameters"])["RoleArn"]
         for each in _constraints.values()
-        if (each["ProductId"], each["Type"]) == (given["ProductId"], "LAUNCH")
+        if (each["ProductId"], each["Type"]) == (request["ProductId"], "LAUNCH")
     ]
     if artifact is None or not roles:
-        raise ResourceNotFoundException(f"Product {given['ProductId']} has no such version, or no launch role.")
+        raise ResourceNotFoundException(f"Product {request['ProductId']} has no such version, or no launch role.")
     provisioned = _id("pp-")
     keys = identity.service_credentials(roles[0], "servicecatalog.amazonaws.com", "servicecatalog")
     _session(keys).client("cloudformation").create_stack(
@@ -165,10 +167,10 @@ def provision_product(self: Any) -> ActionResult:
         TemplateURL=artifact["_url"],
         Parameters=[
             {"ParameterKey": each["Key"], "ParameterValue": each["Value"]}
-            for each in given.get("ProvisioningParameters", [])
+            for each in request.get("ProvisioningParameters", [])
         ],
-        Tags=given.get("Tags", []),
+        Tags=request.get("Tags", []),
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
-    detail = {"ProvisionedProductId": provisioned, "ProductId": given["ProductId"], "Status": "CREATED"}
+    detail = {"ProvisionedProductId": provisioned, "ProductId": request["ProductId"], "Status": "CREATED"}
     return ActionResult({"RecordDetail": detail})

@@ -44,10 +44,10 @@ def check(response: Any) -> None:
     shape = model.operation_model(operation).input_shape if operation in model.operation_names else None
     if shape is None:
         return
-    found = [_worded(problem) for problem in shapes.problems(shape, _parameters(response, model, operation))]
-    if found:
-        count = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected"
-        raise InvalidParameters(_CODES[service], f"{count}: {'; '.join(found)}")
+    problems = [_worded(problem) for problem in shapes.problems(shape, _parameters(response, model, operation))]
+    if problems:
+        count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''} detected"
+        raise InvalidParameters(_CODES[service], f"{count}: {'; '.join(problems)}")
 
 
 def _parameters(response: Any, model: Any, operation: str) -> Any:

@@ -156,7 +156,7 @@ def _filled(value: Any, saved: Mapping[str, Any]) -> Any:
     """A value with its placeholders and `$…` forms replaced; any other `${…}` is text."""
     match value:
         case str():
-            return re.sub(r"\$\{(\w+)\}", lambda found: str(saved.get(found[1], found[0])), value)
+            return re.sub(r"\$\{(\w+)\}", lambda match: str(saved.get(match[1], match[0])), value)
         case list():
             return [_filled(each, saved) for each in value]
         case {"$zip": files, **rest} if not rest:

@@ -106,7 +106,7 @@ def _jobs(files: Mapping[str, str], case: Mapping[str, Any]) -> list[CompiledJob
     around = Surroundings(
         _predefined(event),
         source,
-        given=lambda environment: [Variable(key, value) for key, value in event["variables"].items()],
+        stronger_variables=lambda environment: [Variable(key, value) for key, value in event["variables"].items()],
         changed=lambda compare_to: event.get("changed"),
         find_project=components.get,
         catalog_versions=lambda path: {"1.0.0": _RELEASE} if path == _THEIRS else None,
@@ -132,15 +132,15 @@ def _predefined(event: Mapping[str, Any]) -> dict[str, str]:
 def _different_jobs(jobs: Mapping[str, CompiledJob], expected: Mapping[str, Mapping[str, Any]]) -> str | None:
     if jobs.keys() != expected.keys():
         return f"jobs {sorted(jobs)}; GitLab: {sorted(expected)}"
-    found = []
+    differences = []
     for name, fields in expected.items():
         seen = _fields(jobs[name])
         for field, written in fields.items():
             value = _environment(written) if field == "environment" else written
             # Null is absent or empty, and so is an empty list of codes.
             if seen.get(field) != value and (value or seen.get(field) or isinstance(value, bool)):
-                found.append(f"{name}: {field}: {json.dumps(seen.get(field))}, GitLab: {json.dumps(value)}")
-    return "; ".join(found) or None
+                differences.append(f"{name}: {field}: {json.dumps(seen.get(field))}, GitLab: {json.dumps(value)}")
+    return "; ".join(differences) or None
 
 
 def _fields(job: CompiledJob) -> dict[str, Any]:

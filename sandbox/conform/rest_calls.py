@@ -31,7 +31,7 @@ _R, _MR, _S = f"{P}/repository", f"{P}/merge_requests", f"{P}/pipeline_schedules
 _FILE, _ITEM = f"{_R}/files/:file_path", f"{_MR}/:merge_request_iid"
 _GENERIC = f"{P}/packages/generic/:package_name/:package_version/[*path/]:file_name"
 _CHANGE = {"branch": "other", "commit_message": "x"}
-_TOLD = {"environment": "idle", "sha": "@sha", "ref": "main", "tag": False, "status": "success"}
+_DEPLOYMENT = {"environment": "idle", "sha": "@sha", "ref": "main", "tag": False, "status": "success"}
 _REQUEST = {"source_branch": "spare", "target_branch": "main", "title": "x"}
 _SCHEDULE = {"description": "x", "ref": "main", "cron": "0 1 * * *"}
 _TOKEN = {"name": "x", "scopes": ["api"], "access_level": 30}
@@ -64,7 +64,7 @@ BODIES: dict[str, Call] = {
     f"PUT {P}/environments/:environment_id": Call(body={"tier": "staging"}),
     f"POST {P}/environments/stop_stale": Call(body={"before": "2026-01-01T00:00:00Z"}),
     f"DELETE {P}/environments/:environment_id": Call(path={"environment_id": "@stopped"}),
-    f"POST {P}/deployments": Call(body=_TOLD),
+    f"POST {P}/deployments": Call(body=_DEPLOYMENT),
     f"PUT {P}/deployments/:deployment_id": Call(
         path={"deployment_id": "@running_deployment"}, body={"status": "failed"}
     ),

@@ -117,11 +117,11 @@ class Scene:
             name = parts[index][1:]
             if name == "id":
                 name = "group" if parts[index - 1] in ("groups", "namespaces") else "project"
-            found = others.get(name, f"@{self._name(name, parts)}")
+            value = others.get(name, f"@{self._name(name, parts)}")
             if index == named[-1] and "last" in others:
-                found = others["last"]
+                value = others["last"]
             safe = "/" if name == "artifact_path" else ""
-            parts[index] = quote(str(self.filled(found)), safe=safe)
+            parts[index] = quote(str(self.filled(value)), safe=safe)
         return "/".join(parts)
 
     def _name(self, name: str, parts: list[str]) -> str:
@@ -131,16 +131,16 @@ class Scene:
     def _until(self, look: Callable[[], Any], what: str) -> Any:
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:
-            if found := look():
-                return found
+            if answer := look():
+                return answer
             time.sleep(0.05)
         raise TimeoutError(f"{what} after {_SECONDS} s")
 
     def _has_status(self, path: str, status: str) -> bool:
-        found = self.ask("GET", path)["status"]
-        if found in ("failed", "canceled"):
-            raise ValueError(f"{path} is {found}")
-        return bool(found == status)
+        current = self.ask("GET", path)["status"]
+        if current in ("failed", "canceled"):
+            raise ValueError(f"{path} is {current}")
+        return bool(current == status)
 
     # --- records ------------------------------------------------------------------------------------------------------
 
@@ -160,13 +160,13 @@ class Scene:
         self.tokens["stranger"] = self._personal(stranger["id"], "api")
         self.tokens["small"] = self._personal(stranger["id"], "read_registry")
         for name in ("demo", "closed", "plain", "empty", "parts", "marked", "doomed"):
-            made = self.ask("POST", "/projects", {"name": name, "namespace_id": group["id"]})
-            self.values[{"demo": "project"}.get(name, name)] = made["id"]
+            project = self.ask("POST", "/projects", {"name": name, "namespace_id": group["id"]})
+            self.values[{"demo": "project"}.get(name, name)] = project["id"]
         self.ask("DELETE", f"/projects/{self.values['marked']}")
 
     def _personal(self, user: int, scope: str) -> str:
-        made = self.ask("POST", f"/users/{user}/personal_access_tokens", {"name": "judge", "scopes": [scope]})
-        return str(made["token"])
+        token = self.ask("POST", f"/users/{user}/personal_access_tokens", {"name": "judge", "scopes": [scope]})
+        return str(token["token"])
 
     def commit(self, project: str, branch: str, files: Mapping[str, str], action: str = "create", **more: Any) -> str:
         actions = [{"action": action, "file_path": path, "content": content} for path, content in files.items()]
@@ -220,11 +220,11 @@ class Scene:
                 self.ask("POST", f"{path}/variables", {"key": "TWICE", "value": "v", "environment_scope": scope})
         self.values["key"] = "ROLE"
         for project, name in (("project", "trigger"), ("closed", "closed_trigger")):
-            made = self.ask("POST", f"/projects/{self.values[project]}/triggers", {"description": "x"})
-            self.values |= {f"{name}_id": made["id"], f"{name}_token": made["token"]}
+            answer = self.ask("POST", f"/projects/{self.values[project]}/triggers", {"description": "x"})
+            self.values |= {f"{name}_id": answer["id"], f"{name}_token": answer["token"]}
         for path, name in ((base, "token_id"), (group, "group_token_id")):
-            made = self.ask("POST", f"{path}/access_tokens", {"name": "bot", "scopes": ["api"], "access_level": 30})
-            self.values[name] = made["id"]
+            answer = self.ask("POST", f"{path}/access_tokens", {"name": "bot", "scopes": ["api"], "access_level": 30})
+            self.values[name] = answer["id"]
             spare = self.ask("POST", f"{path}/access_tokens", {"name": "spare", "scopes": ["api"], "access_level": 30})
             self.values[f"spare_{name}"] = spare["id"]
         self._request("PUT", f"{base}/packages/generic/data/1.0/a.bin", "root", data=b"content")
@@ -255,10 +255,10 @@ class Scene:
         self.own_job = self.ask("GET", f"{base}/jobs/{jobs['ask']}/artifacts/job.json")
         self.values["environment_id"] = self.ask("GET", f"{base}/environments?name=staging")[0]["id"]
         self.values["deployment_id"] = self.ask("GET", f"{base}/deployments")[0]["id"]
-        told = {"environment": "idle", "sha": self.values["sha"], "ref": "main", "tag": False}
+        deployment = {"environment": "idle", "sha": self.values["sha"], "ref": "main", "tag": False}
         for status in ("running", "failed"):
-            made = self.ask("POST", f"{base}/deployments", {**told, "status": status})
-            self.values[f"{status}_deployment"] = made["id"]
+            answer = self.ask("POST", f"{base}/deployments", {**deployment, "status": status})
+            self.values[f"{status}_deployment"] = answer["id"]
 
     def _requests(self) -> None:
         base = f"/projects/{self.values['project']}"

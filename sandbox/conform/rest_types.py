@@ -46,7 +46,7 @@ def _problem(kind: Any, value: Any, at: str) -> str | None:
     if isinstance(kind, list):
         if not isinstance(value, list):
             return f"{at} is no list"
-        return next((found for item in value if (found := _problem(kind[0], item, at))), None)
+        return next((problem for item in value if (problem := _problem(kind[0], item, at))), None)
     bare = re.sub(r"\s*([(,:]).*", "", kind, flags=re.DOTALL) if kind[:1] not in "[{" else kind
     optional = bare.endswith("?") or ("null" in kind and " " in kind)
     if value is None and (optional or bare == "null"):
@@ -58,8 +58,8 @@ def _is_a(bare: str, value: Any) -> bool:
     if bare in _PLAIN:
         return isinstance(value, _PLAIN[bare]) and (bare == "bool" or not isinstance(value, bool))
     if bare in ("datetime", "date"):
-        found = isinstance(value, str) and _TIME.fullmatch(value)
-        return bool(found) and (bare == "date") == ("T" not in str(value))
+        match = isinstance(value, str) and _TIME.fullmatch(value)
+        return bool(match) and (bare == "date") == ("T" not in str(value))
     if _CHOICE.fullmatch(bare):
         return value in bare.split("|")
     if bare == "[string]":

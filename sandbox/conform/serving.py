@@ -41,8 +41,8 @@ def verdicts(document: Any) -> Iterator[Verdict]:
     contents = {name: base64.b64decode(model["file_base64"]) for name, model in document["models"].items()}
     for server, cases in groupby(document["cases"], key=lambda case: case["server"]):
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            found = list(_served(server, list(cases), contents))
-        yield from found
+            served = list(_served(server, list(cases), contents))
+        yield from served
 
 
 def _served(server: Any, cases: list[Any], contents: dict[str, bytes]) -> Iterator[Verdict]:

@@ -76,16 +76,16 @@ def _run(request: Any) -> Outcome:
 
 def _problems(expected: Any, outcome: Outcome) -> Iterator[str]:
     if outcome.exit_code != expected["exit_code"]:
-        said = f": {outcome.failure.strip().splitlines()[-1]}" if outcome.failure else ""
-        yield f"exit code {outcome.exit_code} instead of {expected['exit_code']}{said}"
+        log = f": {outcome.failure.strip().splitlines()[-1]}" if outcome.failure else ""
+        yield f"exit code {outcome.exit_code} instead of {expected['exit_code']}{log}"
         return
     yield from _failure_problems(expected["failure"], outcome.failure)
     if "metric_lines" in expected:
         lines = [line for line in outcome.output.splitlines() if _METRIC_LINE.match(line)]
         yield from _metric_problems(expected, lines)
-    said = _LOG_LINE.sub(r"\1: ", outcome.log)
+    log = _LOG_LINE.sub(r"\1: ", outcome.log)
     for line in expected.get("log_lines_contain", []):
-        if line not in said:
+        if line not in log:
             yield f"log without {line!r}"
     yield from _model_problems(expected.get("model_files", {}), outcome.models)
 
@@ -108,21 +108,21 @@ def _failure_problems(expected: Any, failure: str | None) -> Iterator[str]:
 
 
 def _metric_problems(expected: Any, lines: list[str]) -> Iterator[str]:
-    wanted = expected["metric_lines"]
-    if isinstance(wanted, dict):
-        if len(lines) != wanted["count"]:
-            yield f"{len(lines)} metric lines instead of {wanted['count']}"
+    expected_lines = expected["metric_lines"]
+    if isinstance(expected_lines, dict):
+        if len(lines) != expected_lines["count"]:
+            yield f"{len(lines)} metric lines instead of {expected_lines['count']}"
             return
-        pairs = [*zip(wanted["first"], lines, strict=False), (wanted["last"], lines[-1])]
+        pairs = [*zip(expected_lines["first"], lines, strict=False), (expected_lines["last"], lines[-1])]
     else:
         optional = expected.get("metric_lines_optional", [])
-        if not len(wanted) <= len(lines) <= len(wanted) + len(optional):
-            yield f"{len(lines)} metric lines instead of {len(wanted)}"
+        if not len(expected_lines) <= len(lines) <= len(expected_lines) + len(optional):
+            yield f"{len(lines)} metric lines instead of {len(expected_lines)}"
             return
-        pairs = list(zip([*wanted, *optional], lines, strict=False))
-    for line, found in pairs:
-        if not _same_metrics(line, found, varying=expected.get("metric_lines_vary", False)):
-            yield f"metric line {found!r} instead of {line!r}"
+        pairs = list(zip([*expected_lines, *optional], lines, strict=False))
+    for line, actual in pairs:
+        if not _same_metrics(line, actual, varying=expected.get("metric_lines_vary", False)):
+            yield f"metric line {actual!r} instead of {line!r}"
             return
 
 

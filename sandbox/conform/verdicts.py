@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import yaml
 
-_KNOWN = Path(__file__).with_name("known.yml")
+_ACCEPTED = Path(__file__).with_name("known.yml")
 
 
 class Verdict(NamedTuple):
@@ -34,7 +34,7 @@ class Judge(Protocol):
         ...
 
 
-class Known(NamedTuple):
+class AcceptedDifference(NamedTuple):
     """A difference that stays: which judge and cases it concerns, what it says (a regular expression), and why."""
 
     judge: str
@@ -51,12 +51,12 @@ class Known(NamedTuple):
 
 
 @cache
-def known() -> Sequence[Known]:
+def accepted() -> Sequence[AcceptedDifference]:
     """The list in known.yml; `cases` and `difference` may be left out there and then stand for every one."""
-    entries = yaml.safe_load(_KNOWN.read_text(encoding="utf-8")) or []
-    return [Known(**{"cases": ".*", "difference": "", **entry}) for entry in entries]
+    entries = yaml.safe_load(_ACCEPTED.read_text(encoding="utf-8")) or []
+    return [AcceptedDifference(**{"cases": ".*", "difference": "", **entry}) for entry in entries]
 
 
 def reason(judge: str, verdict: Verdict) -> str | None:
     """Why this difference stays, or None if nobody has said so."""
-    return next((entry.reason for entry in known() if entry.covers(judge, verdict)), None)
+    return next((entry.reason for entry in accepted() if entry.covers(judge, verdict)), None)

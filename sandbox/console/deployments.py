@@ -59,10 +59,10 @@ def environments(place: Seen, project: Any) -> list[Environment]:
 
 def _newest(jobs: list[Any]) -> dict[tuple[int, str], Any]:
     """The last run of each job of each pipeline: GitLab retries no other one."""
-    found: dict[tuple[int, str], Any] = {}
+    newest: dict[tuple[int, str], Any] = {}
     for job in sorted(jobs, key=lambda job: job.id):
-        found[job.pipeline["id"], job.name] = job
-    return found
+        newest[job.pipeline["id"], job.name] = job
+    return newest
 
 
 def _environment(place: Seen, project: Any, row: Any, newest: dict[tuple[int, str], Any]) -> Environment:
@@ -80,10 +80,10 @@ def _deployed(place: Seen, project: Any, row: Any, newest: dict[tuple[int, str],
     facts = row.deployable
     job, arn, button = None, "", ""
     if facts:
-        known = newest.get((facts["pipeline"]["id"], facts["name"]))
-        whole = project.jobs.get(facts["id"]) if known is None or known.id != facts["id"] else known
+        newest_run = newest.get((facts["pipeline"]["id"], facts["name"]))
+        whole = project.jobs.get(facts["id"]) if newest_run is None or newest_run.id != facts["id"] else newest_run
         job, arn = repositories.job_of(whole), _package(place, project, whole)
-        if row.status == "success" and (known is None or known.id == facts["id"]):
+        if row.status == "success" and (newest_run is None or newest_run.id == facts["id"]):
             button = "Re-deploy" if row.id == last else "Roll back"
     return Deployed(
         row.iid,
@@ -100,8 +100,8 @@ def _deployed(place: Seen, project: Any, row: Any, newest: dict[tuple[int, str],
 
 def _package(place: Seen, project: Any, job: Any) -> str:
     """The model package that a deployment's job names first in its summary; empty if it names none."""
-    found = _PACKAGE.search(repositories.artifacts(place, project.path_with_namespace, job).summary)
-    return found[0] if found else ""
+    match = _PACKAGE.search(repositories.artifacts(place, project.path_with_namespace, job).summary)
+    return match[0] if match else ""
 
 
 def drift(place: Seen, project: Any) -> Drift | None:

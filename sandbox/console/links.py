@@ -57,5 +57,5 @@ def of_arn(arn: str) -> str:
         return f"/aws/pipelines/{pipeline}" + (f"/{execution}" if execution else "")
     paths = {"model-package": "models", "model-package-group": "models", "endpoint": "endpoints"}
     jobs = {f"{job}-job": f"jobs/{job}" for job in ("training", "processing", "transform")}
-    known = (paths | jobs).get(kind)
-    return f"/aws/{known}/{name}" if known else ""
+    page = (paths | jobs).get(kind)
+    return f"/aws/{page}/{name}" if page else ""

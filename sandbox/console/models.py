@@ -124,12 +124,12 @@ def _parameters(place: Seen, arn: str) -> Json:
     defaults = {row["Name"]: row.get("DefaultValue") for row in _document(place, arn).get("Parameters", [])}
     pages = place.aws("sagemaker").get_paginator("list_pipeline_parameters_for_execution")
     kinds = {row["Name"]: row["Type"] for row in _document(place, arn).get("Parameters", [])}
-    given = {
+    overrides = {
         row["Name"]: float(row["Value"]) if kinds.get(row["Name"]) in ("Float", "Integer") else row["Value"]
         for page in pages.paginate(PipelineExecutionArn=arn)
         for row in page["PipelineParameters"]
     }
-    return defaults | given
+    return defaults | overrides
 
 
 def _step(name: str, step: Json, row: Json | None, conditions: list[Condition] | None) -> Step:
@@ -147,11 +147,11 @@ def _step(name: str, step: Json, row: Json | None, conditions: list[Condition] |
 
 def _flat(conditions: list[Json]) -> list[Json]:
     """The comparisons, those under Or and Not too."""
-    found = []
+    rows = []
     for row in conditions:
         inner = row.get("Conditions") or ([row["Condition"]] if "Condition" in row else [])
-        found += _flat(inner) if inner else [row]
-    return found
+        rows += _flat(inner) if inner else [row]
+    return rows
 
 
 def _condition(place: Seen, arn: str, definition: drawing.Definition, begun: Json, condition: Json) -> Condition:
@@ -185,11 +185,13 @@ def _value(place: Seen, arn: str, definition: drawing.Definition, begun: Json, o
         return _parameters(place, arn).get(operand["Get"].partition(".")[2])
     if "Std:JsonGet" not in operand:
         return None
-    step, _, wanted = operand["Std:JsonGet"]["PropertyFile"]["Get"].removeprefix("Steps.").partition(".PropertyFiles.")
+    step, _, file_name = (
+        operand["Std:JsonGet"]["PropertyFile"]["Get"].removeprefix("Steps.").partition(".PropertyFiles.")
+    )
     row = begun.get(step)
     if row is None or row["StepStatus"] != "Succeeded" or "ProcessingJob" not in row.get("Metadata", {}):
         return None
-    [file] = [each for each in definition.steps[step]["PropertyFiles"] if each["PropertyFileName"] == wanted]
+    [file] = [each for each in definition.steps[step]["PropertyFiles"] if each["PropertyFileName"] == file_name]
     job = row["Metadata"]["ProcessingJob"]["Arn"].rpartition("/")[2]
     value: Any = _property_file(place, job, file["OutputName"], file["FilePath"])
     for part in operand["Std:JsonGet"]["Path"].split("."):
@@ -256,13 +258,13 @@ def version(place: Seen, arn: str) -> Version:
 @lru_cache(maxsize=256)
 def _metrics(place: Seen, address: str) -> dict[str, float]:
     """The values of an evaluation in the form of Model Monitor's: kind, metric, value."""
-    found = {}
+    metrics = {}
     for kind in _json(place, address).values():
         for name, row in kind.items() if isinstance(kind, dict) else ():
             value = row.get("value") if isinstance(row, dict) else row
             if isinstance(value, float | int) and not isinstance(value, bool):
-                found[name] = float(value)
-    return found
+                metrics[name] = float(value)
+    return metrics
 
 
 def limits(place: Seen, row: Version) -> dict[str, Condition]:
@@ -283,14 +285,14 @@ def charts(rows: list[Version], held_to: dict[str, Condition]) -> list[drawing.C
     if not rows:
         return []
     names = sorted(rows[0].metrics, key=lambda name: name not in held_to)
-    found = []
+    drawn = []
     for name in names[:4]:
         if len(rows) == 1 and name not in held_to:
             continue
         values = [(row.number, row.metrics[name], row.status) for row in reversed(rows) if name in row.metrics]
         limit = held_to[name].limit if name in held_to else None
-        found.append(drawing.chart(name, values, float(limit) if isinstance(limit, float | int) else None))
-    return found
+        drawn.append(drawing.chart(name, values, float(limit) if isinstance(limit, float | int) else None))
+    return drawn
 
 
 # --- endpoints and jobs ----------------------------------------------------------------------------------------------

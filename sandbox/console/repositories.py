@@ -174,8 +174,8 @@ def commit_file(project: Any, path: str, content: str, message: str, branch: str
         "commit_message": message or f"Update {path}",
         "actions": [{"action": "update", "file_path": path, "content": content.replace("\r\n", "\n")}],
     }
-    known = {each.name for each in project.branches.list(get_all=True)}
-    if new and branch not in known:
+    existing = {each.name for each in project.branches.list(get_all=True)}
+    if new and branch not in existing:
         request["start_branch"] = project.default_branch
     commit = project.commits.create(request)
     if not new:

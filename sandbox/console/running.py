@@ -18,9 +18,9 @@ def page(world: World, port: int = 0) -> Iterator[str]:
     state = world.folder / "console"
     with Server("sandbox.console", state, "--aws", world.aws_url, "--gitlab", world.local_gitlab_url,
                 "--port", str(port)) as server:  # fmt: skip
-        told = world.folder / "gitlab" / "web-url"
-        told.write_text(f"{server.url}\n")
+        file = world.folder / "gitlab" / "web-url"
+        file.write_text(f"{server.url}\n")
         try:
             yield f"{server.url}/?token={(state / 'token').read_text().strip()}"
         finally:
-            told.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)

@@ -31,16 +31,16 @@ _LOG = logging.getLogger("console")
 
 def environment() -> Environment:
     """The templates; Jinja2 escapes whatever they print."""
-    made = Environment(
+    jinja = Environment(
         loader=PackageLoader("sandbox.console"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"ago": place.ago, "linkify": _linkify, "path_of": path_of, "clock": logs.clock}
-    made.globals |= {"took": place.took, "drawing": drawing}
-    return made
+    jinja.filters |= {"ago": place.ago, "linkify": _linkify, "path_of": path_of, "clock": logs.clock}
+    jinja.globals |= {"took": place.took, "drawing": drawing}
+    return jinja
 
 
 def _linkify(content: object) -> Any:
@@ -120,8 +120,8 @@ def application(world: Seen, token: str) -> Flask:
 
     @flask.get("/<path:project>/-/jobs/<int:job>/raw")
     def raw(project: str, job: int) -> Response:
-        found = world.gitlab().projects.get(project, lazy=True).jobs.get(job, lazy=True)
-        return Response(found.trace(), mimetype="text/plain")
+        record = world.gitlab().projects.get(project, lazy=True).jobs.get(job, lazy=True)
+        return Response(record.trace(), mimetype="text/plain")
 
     @flask.get("/")
     @flask.get("/<path:path>")
@@ -168,9 +168,9 @@ def _links_to_page(html: bytes) -> bytes:
 
 
 def _artifact(world: Seen, project: str, job: int, path: str) -> Response:
-    found = world.gitlab().projects.get(project, lazy=True).jobs.get(job, lazy=True)
+    record = world.gitlab().projects.get(project, lazy=True).jobs.get(job, lazy=True)
     try:
-        content = found.artifact(path)
+        content = record.artifact(path)
     except GitlabGetError:
         abort(404)
     if path.endswith(".html"):

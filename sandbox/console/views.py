@@ -81,7 +81,7 @@ def _trail(project: Any, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     return ((project.path_with_namespace, f"/{project.path_with_namespace}"), *more)
 
 
-def _found(get: Callable[[], Any], what: str) -> Any:
+def _or_missing(get: Callable[[], Any], what: str) -> Any:
     try:
         return get()
     except GitlabGetError as error:
@@ -91,7 +91,7 @@ def _found(get: Callable[[], Any], what: str) -> Any:
 @view(f"{_PROJECT}/-/pipelines/<int:number>")
 def pipeline(place: Seen, project: str, number: int) -> Page:
     row = _project(place, project)
-    shown = _found(lambda: repositories.pipeline(row, number), f"pipeline {number}")
+    shown = _or_missing(lambda: repositories.pipeline(row, number), f"pipeline {number}")
     reports = row.pipelines.get(number, lazy=True).test_report_summary.get()
     context = {"project": row, "pipeline": shown, "tests": reports.total}
     return Page(f"Pipeline {number}", "pipeline.html", context, _trail(row))
@@ -100,7 +100,7 @@ def pipeline(place: Seen, project: str, number: int) -> Page:
 @view(f"{_PROJECT}/-/jobs/<int:number>")
 def job(place: Seen, project: str, number: int) -> Page:
     row = _project(place, project)
-    facts = _found(lambda: row.jobs.get(number), f"job {number}")
+    facts = _or_missing(lambda: row.jobs.get(number), f"job {number}")
     whole = repositories.pipeline(row, facts.pipeline["id"])
     [shown] = [each for stage in whole.stages for each in stage.jobs if each.name == facts.name]
     context = {
@@ -119,14 +119,14 @@ def job(place: Seen, project: str, number: int) -> Page:
 @view(f"{_PROJECT}/-/merge_requests/<int:number>")
 def merge_request(place: Seen, project: str, number: int) -> Page:
     row = _project(place, project)
-    shown = _found(lambda: repositories.merge_request(row, number), f"merge request {number}")
+    shown = _or_missing(lambda: repositories.merge_request(row, number), f"merge request {number}")
     return Page(f"{shown.facts.title}", "merge_request.html", {"project": row, "shown": shown}, _trail(row))
 
 
 @view(f"{_PROJECT}/-/commit/<sha>")
 def commit(place: Seen, project: str, sha: str) -> Page:
     row = _project(place, project)
-    facts = _found(lambda: row.commits.get(sha), f"commit {sha}")
+    facts = _or_missing(lambda: row.commits.get(sha), f"commit {sha}")
     changed = repositories.changes(row, facts.parent_ids[0], facts.id) if facts.parent_ids else []
     runs = [repositories.pipeline(row, each.id) for each in row.pipelines.list(sha=facts.id, get_all=True)]
     context = {"project": row, "commit": facts, "changes": changed, "pipelines": runs}
@@ -136,7 +136,7 @@ def commit(place: Seen, project: str, sha: str) -> Page:
 @view(f"{_PROJECT}/-/compare/<first>...<last>")
 def compare(place: Seen, project: str, first: str, last: str) -> Page:
     row = _project(place, project)
-    changed = _found(lambda: repositories.changes(row, first, last), f"{first}...{last}")
+    changed = _or_missing(lambda: repositories.changes(row, first, last), f"{first}...{last}")
     context = {"project": row, "commit": None, "changes": changed, "pipelines": []}
     return Page(f"{first}...{last}", "commit.html", context, _trail(row))
 
@@ -158,7 +158,7 @@ def edit(place: Seen, project: str, ref: str, path: str) -> Page:
 @view(f"{_PROJECT}/-/tree/<ref>")
 def tree(place: Seen, project: str, ref: str) -> Page:
     row = _project(place, project)
-    rows = _found(lambda: row.repository_tree(ref=ref, recursive=True, get_all=True), ref)
+    rows = _or_missing(lambda: row.repository_tree(ref=ref, recursive=True, get_all=True), ref)
     paths = [each["path"] for each in rows if each["type"] == "blob"]
     return Page(f"Files of {ref}", "tree.html", {"project": row, "ref": ref, "paths": paths}, _trail(row))
 
@@ -166,14 +166,14 @@ def tree(place: Seen, project: str, ref: str) -> Page:
 @view(f"{_PROJECT}/-/releases/<tag>")
 def release(place: Seen, project: str, tag: str) -> Page:
     row = _project(place, project)
-    facts = _found(lambda: row.releases.get(tag), f"release {tag}")
+    facts = _or_missing(lambda: row.releases.get(tag), f"release {tag}")
     shown = {"Tag": facts.tag_name, "Name": facts.name, "Released": facts.released_at, "About": facts.description}
     return Page(f"Release {tag}", "facts.html", {"facts": shown, "log": ""}, _trail(row))
 
 
 @view("/groups/<path:group>")
 def group(place: Seen, group: str) -> Page:
-    row = _found(lambda: place.gitlab().groups.get(group), f"group {group}")
+    row = _or_missing(lambda: place.gitlab().groups.get(group), f"group {group}")
     paths = [each.path_with_namespace for each in row.projects.list(get_all=True)]
     return Page(row.full_name, "group.html", {"paths": paths})
 

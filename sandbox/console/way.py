@@ -35,7 +35,7 @@ class Way(NamedTuple):
 
 def ways(place: Seen, lines: int = 30) -> list[Way]:
     """From each rule for model packages to its function."""
-    events, found = place.aws("events"), []
+    events, result = place.aws("events"), []
     for rule in events.list_rules()["Rules"]:
         pattern = json.loads(rule.get("EventPattern") or "{}")
         groups = pattern.get("detail", {}).get("ModelPackageGroupName", [])
@@ -43,8 +43,8 @@ def ways(place: Seen, lines: int = 30) -> list[Way]:
             continue
         for target in events.list_targets_by_rule(Rule=rule["Name"])["Targets"]:
             if ":sqs:" in target["Arn"]:
-                found.append(_way(place, rule, str(groups[0]), target["Arn"], lines))
-    return found
+                result.append(_way(place, rule, str(groups[0]), target["Arn"], lines))
+    return result
 
 
 def _way(place: Seen, rule: Json, group: str, arn: str, lines: int) -> Way:

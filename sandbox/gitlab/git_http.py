@@ -16,7 +16,7 @@ from sandbox.gitlab.records.git import ENVIRONMENT, NO_COMMIT
 from sandbox.gitlab.records.store import DEVELOPER, Project, User
 from sandbox.gitlab.rest.api import Api
 from sandbox.gitlab.run.merging import MergeRefused, open_merge_request
-from sandbox.gitlab.run.push_options import Asked, UnknownOption, parse
+from sandbox.gitlab.run.push_options import Options, UnknownOption, parse
 from sandbox.gitlab.run.pushes import after_push
 
 _SERVICES = ("git-upload-pack", "git-receive-pack")
@@ -62,7 +62,7 @@ def blueprint(api: Api) -> Blueprint:
         assert user is not None  # noqa: S101 - pushing is never anonymous
         refs, options = _pushed(body)
         try:
-            asked = parse(options)
+            push = parse(options)
         except UnknownOption as error:
             return _answer(_refusal(str(error)), f"application/x-{service}-result")
         for ref in refs:
@@ -73,9 +73,9 @@ def blueprint(api: Api) -> Blueprint:
         with project.repository.lock:
             before = project.repository.refs()
             output = _git(project, service, body)
-        after_push(api.engine, project, user, before, asked.pipeline)
-        said = [_opened(api, project, user, ref, asked) for ref in refs] if asked.merge_request is not None else []
-        return _answer(_messages(said) + output, f"application/x-{service}-result")
+        after_push(api.engine, project, user, before, push.pipeline)
+        messages = [_opened(api, project, user, ref, push) for ref in refs] if push.merge_request is not None else []
+        return _answer(_messages(messages) + output, f"application/x-{service}-result")
 
     return routes
 
@@ -142,13 +142,13 @@ def _lines(body: bytes, position: int) -> tuple[list[bytes], int]:
     return lines, position + 4
 
 
-def _opened(api: Api, project: Project, user: User, ref: str, asked: Asked) -> str:
+def _opened(api: Api, project: Project, user: User, ref: str, push: Options) -> str:
     """Open the merge request that a push asks for. Returns what git shows of it."""
     branch = ref.removeprefix("refs/heads/")
     sha = project.repository.refs().get(ref)
-    if branch == ref or sha is None or asked.merge_request is None:
+    if branch == ref or sha is None or push.merge_request is None:
         return ""
-    wishes = asked.merge_request
+    wishes = push.merge_request
     target = wishes.target or project.default_branch
     title = wishes.title or project.repository.commit(sha).title
     if wishes.draft and not title.lower().startswith("draft:"):

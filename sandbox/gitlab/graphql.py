@@ -21,11 +21,11 @@ def blueprint(api: Api) -> Blueprint:
 
     @blueprint.post("/api/graphql")
     def query() -> Json:
-        caller, asked = api.caller(), request.get_json()
-        match = _CREATE.search(asked.get("query", ""))
+        caller, body = api.caller(), request.get_json()
+        match = _CREATE.search(body.get("query", ""))
         if match is None:
             return {"errors": [{"message": "the sandbox knows the mutation catalogResourcesCreate alone"}]}
-        project = api.store.find_project(match["path"] or asked.get("variables", {}).get(match["name"], ""))
+        project = api.store.find_project(match["path"] or body.get("variables", {}).get(match["name"], ""))
         if project is None or api.store.access_level(caller, project) < OWNER:
             return {"data": {"catalogResourcesCreate": None}, "errors": [{"message": _DENIED}]}
         project.catalog = True

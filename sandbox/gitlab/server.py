@@ -136,8 +136,8 @@ def _keep_encoded_slashes(application: Callable[..., Iterable[bytes]]) -> Callab
     def middleware(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         raw = environ.get("REQUEST_URI", environ["PATH_INFO"]).partition("?")[0]
         if "%2f" in raw.lower():
-            kept = raw.replace("%2F", "%252F").replace("%2f", "%252F")
-            environ["PATH_INFO"] = unquote_to_bytes(kept).decode("latin-1")
+            encoded = raw.replace("%2F", "%252F").replace("%2f", "%252F")
+            environ["PATH_INFO"] = unquote_to_bytes(encoded).decode("latin-1")
         return application(environ, start_response)
 
     return middleware

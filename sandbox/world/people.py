@@ -135,8 +135,8 @@ def project_template(place: Place) -> str:
     raise SystemExit(f"s3://{place.platform_bucket}/sagemaker-ci/studio/ has no template that Studio shows")
 
 
-def create_project(place: Place, made: Callable[[str], None] = lambda number: None) -> dict[str, Any]:
-    """**Create project** in Studio, and what came of it, as DescribeProject tells; `made` hears the id at once."""
+def create_project(place: Place, on_id: Callable[[str], None] = lambda number: None) -> dict[str, Any]:
+    """**Create project** in Studio, and what came of it, as DescribeProject tells; `on_id` hears the id at once."""
     sagemaker = place.aws("sagemaker")
     provider = {
         "TemplateName": "mlops-gitlab",
@@ -145,7 +145,7 @@ def create_project(place: Place, made: Callable[[str], None] = lambda number: No
         "Parameters": [{"Key": key, "Value": value} for key, value in project_form(place).items()],
     }
     answer = sagemaker.create_project(ProjectName=place.project, TemplateProviders=[{"CfnTemplateProvider": provider}])
-    made(answer["ProjectId"])
+    on_id(answer["ProjectId"])
 
     def created() -> dict[str, Any] | None:
         project: dict[str, Any] = sagemaker.describe_project(ProjectName=place.project)

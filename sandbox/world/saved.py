@@ -47,12 +47,12 @@ def take_up(folder: Path, say: Say, *, fresh: bool) -> bool:
     The state is taken: it can be taken up again when the servers have kept it at their end.
     """
     stamp = folder / _STAMP
-    kept = stamp.read_text().strip() if stamp.exists() else ""
+    saved_revision = stamp.read_text().strip() if stamp.exists() else ""
     stamp.unlink(missing_ok=True)
-    usable = not fresh and kept == revision()
+    usable = not fresh and saved_revision == revision()
     if usable:
         return True
-    if kept and not fresh:
+    if saved_revision and not fresh:
         say("The kept state is of another revision of this checkout: the sandbox starts anew.")
     elif not fresh and any((folder / name).exists() for name in SERVERS):
         say("The sandbox was not ended in order the last time: it starts anew.")

@@ -35,11 +35,11 @@ class Watch:
         return lines
 
     def _states(self) -> list[tuple[str, str]]:
-        found = []
+        states = []
         for path in (self._place.build_repository, self._place.deploy_repository):
             project = self._gitlab.projects.get(path)
             rows = project.jobs.list(per_page=50, page=1, get_all=False)
-            found += [
+            states += [
                 (f"{project.path} pipeline {row.pipeline['id']} {row.name} (job {row.id})", _ended(row))
                 for row in reversed(rows)
                 if row.status in _SHOWN
@@ -47,13 +47,13 @@ class Watch:
         groups = self._sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
         for name in [row["ModelPackageGroupName"] for row in groups if row["ModelPackageGroupName"]]:
             rows = self._sagemaker.list_model_packages(ModelPackageGroupName=name)["ModelPackageSummaryList"]
-            found += [(f"model version {name}/{row['ModelPackageVersion']}", row["ModelApprovalStatus"])
+            states += [(f"model version {name}/{row['ModelPackageVersion']}", row["ModelApprovalStatus"])
                       for row in reversed(rows)]  # fmt: skip
         names = {self._place.endpoint(stage) for stage in STAGES}
         rows = self._sagemaker.list_endpoints()["Endpoints"]
-        found += [(f"endpoint {row['EndpointName']}", row["EndpointStatus"]) for row in rows
+        states += [(f"endpoint {row['EndpointName']}", row["EndpointStatus"]) for row in rows
                   if row["EndpointName"] in names]  # fmt: skip
-        return found
+        return states
 
 
 def _ended(job: Any) -> str:

@@ -96,7 +96,7 @@ def _around(
         predefined,
         Source("data-science/abalone", _Files(text, paths), SHA),
         changed=lambda compare_to: None if changed is None else list(changed),
-        given=lambda environment: [Variable(key, value) for key, value in given.items()],
+        stronger_variables=lambda environment: [Variable(key, value) for key, value in given.items()],
         masked=masked,
         find_project=lambda path: _Files() if path == COMPONENTS else None,
     )

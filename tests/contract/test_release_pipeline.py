@@ -88,7 +88,7 @@ def _pipeline(repository: Repository, variables: tuple[tuple[str, str], ...], ch
     around = Surroundings(
         known,
         source,
-        given=lambda environment: [Variable(*item) for item in settings.items()],
+        stronger_variables=lambda environment: [Variable(*item) for item in settings.items()],
         find_project={PATH: files}.get,
     )
     compiled = compile_pipeline(merged(source, ".gitlab-ci.yml", {}, around), around)

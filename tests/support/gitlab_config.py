@@ -45,7 +45,7 @@ def compiled(
 ) -> Compiled:
     files = {".gitlab-ci.yml": text, **more.pop("files", {})}
     source = Source("group/project", Texts(files), "0" * 40)
-    around = Surroundings(predefined, source, given=lambda environment: given, **more)
+    around = Surroundings(predefined, source, stronger_variables=lambda environment: given, **more)
     return compile_pipeline(merged(source, ".gitlab-ci.yml", inputs or {}, around), around)
 
 

@@ -62,7 +62,7 @@ def test_a_rule_sees_the_variables_of_the_jobs_environment() -> None:
     def given(environment: str | None) -> list[Variable]:
         return [Variable("SCOPED", environment)] if environment else []
 
-    around = Surroundings(PUSH, source, given=given)
+    around = Surroundings(PUSH, source, stronger_variables=given)
     assert [job.name for job in compile_pipeline(merged(source, ".gitlab-ci.yml", {}, around), around).jobs] == ["j"]
 
 

@@ -142,14 +142,14 @@ def authorize(response: Any, service: str, resource: str, operation: str = "") -
     if action in _NO_CREDENTIALS:
         return
     caller = _caller(response)
-    if action in _ALWAYS_ALLOWED or (caller.arn == ROOT and not violations.wanted()):
+    if action in _ALWAYS_ALLOWED or (caller.arn == ROOT and not violations.enabled()):
         return
     parameter = partial(_parameter_or_header, response) if service == "s3" else response._get_param
-    asked = demands(service, action.partition(":")[2], parameter, resource)
-    requestlog.note_demands(asked)
+    demanded = demands(service, action.partition(":")[2], parameter, resource)
+    requestlog.note_demands(demanded)
     if caller.arn == ROOT:
         return
-    for demand in asked:
+    for demand in demanded:
         requestlog.note_asked(demand.action, demand.resource)
         _require(caller, demand)
 

@@ -62,29 +62,29 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
         context |= _tags_of_secret(resources)
     if imported := parameter("ResourcesToImport") if service == "cloudformation" else None:
         context["cloudformation:importresourcetypes"] = [each["ResourceType"] for each in imported]
-    found = [Demand(f"{service}:{operation}", resource, context) for resource in resources or [default_resource]]
+    result = [Demand(f"{service}:{operation}", resource, context) for resource in resources or [default_resource]]
     for name, receiver in _PASSED_ROLES.get(service, {}).items():
         if role := parameter(name):
-            found.append(Demand("iam:PassRole", str(role), {"iam:passedtoservice": receiver}))
+            result.append(Demand("iam:PassRole", str(role), {"iam:passedtoservice": receiver}))
     if within := _PASSED_WITHIN.get(service):
         name, member, receiver = within
         if isinstance(holder := parameter(name), dict) and (role := holder.get(member)):
-            found.append(Demand("iam:PassRole", str(role), {"iam:passedtoservice": receiver}))
+            result.append(Demand("iam:PassRole", str(role), {"iam:passedtoservice": receiver}))
     if (service, operation) == ("cloudformation", "DetectStackDrift"):
         # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html#drift-considerations
-        found += [Demand("cloudformation:DetectStackResourceDrift", each.resource, context) for each in found[:1]]
-        found.append(Demand("cloudformation:BatchDescribeTypeConfigurations", "*"))
+        result += [Demand("cloudformation:DetectStackResourceDrift", each.resource, context) for each in result[:1]]
+        result.append(Demand("cloudformation:BatchDescribeTypeConfigurations", "*"))
     tags, tagging = _TAGGED.get(f"{service}:{operation}", ("", ""))
     if service == "sagemaker" and operation.startswith("Create"):
         tags, tagging = "Tags", "sagemaker:AddTags"
     if tags and parameter(tags):
         new_mapping = _arn("lambda", "event-source-mapping:new")
-        found.append(Demand(tagging, new_mapping if operation == "CreateEventSourceMapping" else found[0].resource))
+        result.append(Demand(tagging, new_mapping if operation == "CreateEventSourceMapping" else result[0].resource))
     if service == "s3" and operation == "GetObject" and (place := _place_without_object(default_resource)):
         # Who may not list the keys is not told that one is missing, either; listing may be limited to some prefixes.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, https://github.com/ceph/ceph/pull/68577
-        found.append(Demand("s3:ListBucket", f"arn:aws:s3:::{place[0]}", {"s3:prefix": place[1]}))
-    return found
+        result.append(Demand("s3:ListBucket", f"arn:aws:s3:::{place[0]}", {"s3:prefix": place[1]}))
+    return result
 
 
 _PASSED_ROLES = {
@@ -129,8 +129,8 @@ _CONTEXT = {
 def _place_without_object(arn: str) -> tuple[str, str] | None:
     """Bucket and key, when the bucket is there and holds nothing under the key."""
     bucket, _, key = arn.removeprefix("arn:aws:s3:::").partition("/")
-    found = s3_backends[ACCOUNT]["aws"].buckets.get(bucket)
-    return (bucket, key) if found and not isinstance(found.keys.get(key), FakeKey) else None
+    s3_bucket = s3_backends[ACCOUNT]["aws"].buckets.get(bucket)
+    return (bucket, key) if s3_bucket and not isinstance(s3_bucket.keys.get(key), FakeKey) else None
 
 
 def _arn(service: str, rest: str) -> str:
@@ -165,23 +165,23 @@ def _sagemaker(operation: str, parameter: Parameter) -> list[str]:
         version = parameter("Version") or parameter("Alias") or "latest"
         return [_arn("sagemaker", f"image-version/{parameter('ImageName')}/{version}".lower())]
     names = sorted(_SAGEMAKER_NAMES, key=lambda name: name != operation.removeprefix("Create") + "Name")
-    found = [
+    arns = [
         # SageMaker's ARNs are in lower case whatever the name is.
         value if value.startswith("arn:") else _arn("sagemaker", f"{_SAGEMAKER_NAMES[name]}/{value}".lower())
         for name in names
         if (value := parameter(name)) and (operation, name) not in _NAMED_ONLY
     ]
-    found += [value for name in _SAGEMAKER_ARNS if (value := parameter(name))]
+    arns += [value for name in _SAGEMAKER_ARNS if (value := parameter(name))]
     group = parameter("ModelPackageGroupName")
     if operation == "CreateModelPackage" and group:
-        found.append(_arn("sagemaker", f"model-package/{group.rpartition('/')[2]}/next".lower()))
+        arns.append(_arn("sagemaker", f"model-package/{group.rpartition('/')[2]}/next".lower()))
     if operation == "ListModelPackages":
         return [_arn("sagemaker", f"model-package/{group.rpartition('/')[2]}/any".lower())] if group else []
     if operation == "CreateModel":
         # From a model package: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html
         containers = parameter("Containers") or [parameter("PrimaryContainer") or {}]
-        found += [each["ModelPackageName"] for each in containers if "ModelPackageName" in each]
-    return found
+        arns += [each["ModelPackageName"] for each in containers if "ModelPackageName" in each]
+    return arns
 
 
 class Stack(Protocol):
@@ -267,8 +267,8 @@ def _function_of_mapping(parameter: Parameter) -> dict[str, Any]:
 def _tags_of_object(arn: str) -> dict[str, Any]:
     bucket, _, key = arn.removeprefix("arn:aws:s3:::").partition("/")
     backend = s3_backends[ACCOUNT]["aws"]
-    found = backend.get_object(bucket, unquote(key)) if bucket in backend.buckets else None
-    tags = backend.tagger.get_tag_dict_for_resource(found.arn) if found else {}
+    s3_object = backend.get_object(bucket, unquote(key)) if bucket in backend.buckets else None
+    tags = backend.tagger.get_tag_dict_for_resource(s3_object.arn) if s3_object else {}
     return {f"s3:existingobjecttag/{name}".lower(): value for name, value in tags.items()}
 
 

@@ -61,10 +61,10 @@ def _list_entities_for_policy(self: Any) -> ActionResult:
     if arn not in self.backend.managed_policies:
         raise NotFoundException(f"Policy {arn} was not found.")
     holders = {"Users": self.backend.users, "Roles": self.backend.roles, "Groups": self.backend.groups}
-    found = {
+    by_kind = {
         f"Policy{kind}": [each for each in of.values() if arn in each.managed_policies] for kind, of in holders.items()
     }
-    return ActionResult({**found, "IsTruncated": False})
+    return ActionResult({**by_kind, "IsTruncated": False})
 
 
 def _with_issuer(call: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -43,19 +43,19 @@ def names(statement: Mapping[str, Any], kind: str, principal: str) -> bool:
 
 def conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, Any]) -> bool:
     return all(
-        _condition_holds(operator, context.get(key.lower()), as_list(wanted))
+        _condition_holds(operator, context.get(key.lower()), as_list(patterns))
         for operator, keys in conditions.items()
-        for key, wanted in keys.items()
+        for key, patterns in keys.items()
     )
 
 
-def _condition_holds(operator: str, value: Any, wanted: list[Any]) -> bool:
+def _condition_holds(operator: str, value: Any, patterns: list[Any]) -> bool:
     """One condition: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html.
 
     An operator that is not known here holds for nobody.
     """
     if operator == "Null":
-        return (value is None) == (str(wanted[0]).lower() == "true")
+        return (value is None) == (str(patterns[0]).lower() == "true")
     quantifier, _, operator = operator.rpartition(":")
     if operator.endswith("IfExists"):
         if value is None:
@@ -75,7 +75,7 @@ def _condition_holds(operator: str, value: Any, wanted: list[Any]) -> bool:
         return False
     if value is None:
         return negated or quantifier == "ForAllValues"
-    results = [any(test(str(one), str(pattern)) for pattern in wanted) != negated for one in as_list(value)]
+    results = [any(test(str(one), str(pattern)) for pattern in patterns) != negated for one in as_list(value)]
     return any(results) if quantifier == "ForAnyValue" else all(results)
 
 

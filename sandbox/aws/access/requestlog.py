@@ -81,7 +81,7 @@ class RequestLog:
 
     def _checked(self, environ: dict[str, Any], entry: dict[str, Any], call: str, answer: wire.Answer) -> wire.Answer:
         """In tests: what botocore's model refuses is written down, and answered as loudly as a server can."""
-        if not violations.wanted():
+        if not violations.enabled():
             return answer
         if answer.status < HTTPStatus.MULTIPLE_CHOICES or entry["refused"]:
             _compare(call, entry["demands"])
@@ -118,8 +118,8 @@ def _compare(call: str, demands: list[Any]) -> None:
     for action in {demand.action: None for demand in demands}:
         own = [demand for demand in demands if demand.action == action]
         keys = {key for demand in own for key in demand.context}
-        found = iam_definition.problems(action, [demand.resource for demand in own], keys)
-        if problems := violations.unlisted(call, [f"{action} {problem}" for problem in found]):
+        contradictions = iam_definition.problems(action, [demand.resource for demand in own], keys)
+        if problems := violations.unlisted(call, [f"{action} {problem}" for problem in contradictions]):
             violations.write("policy_sentry", call, problems)
 
 
@@ -133,7 +133,7 @@ def note_refused() -> None:
     _entry()["refused"] = True
 
 
-def record(principal_arn: str, asked: list[tuple[str, str]]) -> None:
+def record(principal_arn: str, questions: list[tuple[str, str]]) -> None:
     """What a service did with a role's permissions without a call of the API."""
     for log in _logs:
         log.write(
@@ -142,7 +142,7 @@ def record(principal_arn: str, asked: list[tuple[str, str]]) -> None:
                 "service": "",
                 "operation": "",
                 "resource": "",
-                "asked": asked,
+                "asked": questions,
                 "refused": False,
                 "principal": principal_arn,
                 "status": 200,

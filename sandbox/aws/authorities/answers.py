@@ -33,12 +33,12 @@ def problems(service: str, operation: str, status: int, headers: dict[str, str],
         return []
     in_headers = frozenset(name for name, member in output.members.items() if member.serialization.get("location"))
     if protocol in _JSON:
-        found = shapes.problems(output, json.loads(body or b"{}"), skip=in_headers)
+        shape_problems = shapes.problems(output, json.loads(body or b"{}"), skip=in_headers)
     else:
         parsed.pop("ResponseMetadata", None)
-        found = shapes.problems(output, parsed, skip=in_headers)
-        return [*map(str, found), *_unknown_elements(output, body)]
-    return [str(problem) for problem in found]
+        shape_problems = shapes.problems(output, parsed, skip=in_headers)
+        return [*map(str, shape_problems), *_unknown_elements(output, body)]
+    return [str(problem) for problem in shape_problems]
 
 
 @cache

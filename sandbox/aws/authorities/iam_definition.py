@@ -35,11 +35,11 @@ def _wrong_resources(service: str, types: Mapping[str, Any], resources: Sequence
     if list(resources) == ["*"] and not any(each["required"] for each in types.values()):
         return  # a call that lists all of them
     kinds = {resource: _kinds(service, types, resource) for resource in resources}
-    for resource, found in kinds.items():
-        if not found:
+    for resource, fitting in kinds.items():
+        if not fitting:
             yield f"is asked on {resource}, which is none of its resource types: {', '.join(types)}"
     for kind, each in types.items():
-        if each["required"] and not any(kind in found for found in kinds.values()):
+        if each["required"] and not any(kind in fitting for fitting in kinds.values()):
             yield f"is not asked on the {kind} that it always needs, only on {', '.join(resources)}"
 
 

@@ -18,7 +18,7 @@ _EXCEPTIONS = Path(__file__).with_name("exceptions.yml")
 _lock = threading.Lock()
 
 
-class Known(NamedTuple):
+class AcceptedViolation(NamedTuple):
     """A contradiction that stays: regular expressions for `service:Operation` and for the text, and the reason."""
 
     call: str
@@ -27,18 +27,18 @@ class Known(NamedTuple):
 
 
 @cache
-def known() -> list[Known]:
+def accepted() -> list[AcceptedViolation]:
     entries = yaml.safe_load(_EXCEPTIONS.read_text(encoding="utf-8")) or []
-    return [Known(**{"problem": "", **entry}) for entry in entries]
+    return [AcceptedViolation(**{"problem": "", **entry}) for entry in entries]
 
 
-def wanted() -> bool:
+def enabled() -> bool:
     return VARIABLE in os.environ
 
 
 def unlisted(call: str, problems: list[str]) -> list[str]:
     """The problems that no exception covers."""
-    own = [each for each in known() if re.fullmatch(each.call, call)]
+    own = [each for each in accepted() if re.fullmatch(each.call, call)]
     return [problem for problem in problems if not any(re.search(each.problem, problem) for each in own)]
 
 

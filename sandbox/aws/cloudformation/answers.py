@@ -64,12 +64,12 @@ def _drift(one: StackState) -> Answer:
     return {"StackDriftStatus": detection.stack_status, "LastCheckTimestamp": detection.started}
 
 
-def _drift_of(one: StackState, asked: Resource) -> Answer:
+def _drift_of(one: StackState, resource: Resource) -> Answer:
     detection = drift.latest(one)
-    found = detection.found.get(asked.logical_id) if detection else None
-    if found is None:
+    of_resource = detection.drifts.get(resource.logical_id) if detection else None
+    if of_resource is None:
         return {"StackResourceDriftStatus": "NOT_CHECKED"}
-    status, moment = found["StackResourceDriftStatus"], found["Timestamp"]
+    status, moment = of_resource["StackResourceDriftStatus"], of_resource["Timestamp"]
     return {"StackResourceDriftStatus": status, "LastCheckTimestamp": moment}
 
 
@@ -95,14 +95,14 @@ def change_set_summary(one: StackState, change_set: ChangeSet) -> Answer:
     }
 
 
-def change_set(one: StackState, asked: ChangeSet) -> Answer:
-    return change_set_summary(one, asked) | {
-        "Parameters": _parameters(asked.plan) or None,
-        "Capabilities": asked.capabilities,
-        "Tags": _tags(asked.plan) or None,
+def change_set(one: StackState, described: ChangeSet) -> Answer:
+    return change_set_summary(one, described) | {
+        "Parameters": _parameters(described.plan) or None,
+        "Capabilities": described.capabilities,
+        "Tags": _tags(described.plan) or None,
         "NotificationARNs": [],
         "RollbackConfiguration": {},
-        "OnStackFailure": asked.on_failure,
+        "OnStackFailure": described.on_failure,
     }
 
 
@@ -129,23 +129,23 @@ def _tags(plan: Plan) -> list[Answer]:
 # --- resources ------------------------------------------------------------------------------------------------------
 
 
-def resource(one: StackState, asked: Resource) -> Answer:
+def resource(one: StackState, described: Resource) -> Answer:
     return {
         "StackName": one.name,
         "StackId": one.id,
-        "LogicalResourceId": asked.logical_id,
-        "PhysicalResourceId": asked.made.physical_id or None,
-        "ResourceType": asked.type,
-        "Timestamp": asked.timestamp,
-        "ResourceStatus": asked.status,
-        "ResourceStatusReason": asked.reason or None,
-        "DriftInformation": _drift_of(one, asked),
+        "LogicalResourceId": described.logical_id,
+        "PhysicalResourceId": described.physical.id or None,
+        "ResourceType": described.type,
+        "Timestamp": described.timestamp,
+        "ResourceStatus": described.status,
+        "ResourceStatusReason": described.reason or None,
+        "DriftInformation": _drift_of(one, described),
     }
 
 
-def resource_detail(one: StackState, asked: Resource, metadata: Any) -> Answer:
-    found = resource(one, asked)
-    return found | {"LastUpdatedTimestamp": found.pop("Timestamp"), "Metadata": json.dumps(metadata)}
+def resource_detail(one: StackState, described: Resource, metadata: Any) -> Answer:
+    answer = resource(one, described)
+    return answer | {"LastUpdatedTimestamp": answer.pop("Timestamp"), "Metadata": json.dumps(metadata)}
 
 
 # --- templates ------------------------------------------------------------------------------------------------------

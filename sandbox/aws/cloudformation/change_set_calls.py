@@ -41,8 +41,8 @@ class ChangeSetCalls(Request):
         kind, name = self._get_param("ChangeSetType", "UPDATE"), self._get_param("ChangeSetName")
         self._require_pattern("changeSetName", name, "[a-zA-Z][-a-zA-Z0-9]{0,127}", "[a-zA-Z][-a-zA-Z0-9]*")
         with LOCK:
-            asked = self._get_param("StackName")
-            stack = self._find(asked)
+            stack_name = self._get_param("StackName")
+            stack = self._find(stack_name)
             if stack and (repeated := self._repeated(stack, name)):
                 return ActionResult({"Id": repeated.id, "StackId": stack.id})
             if kind == "UPDATE":
@@ -51,7 +51,7 @@ class ChangeSetCalls(Request):
             elif kind == "CREATE":
                 if stack and stack.status != "REVIEW_IN_PROGRESS":
                     raise ValidationError(
-                        f"Stack [{asked}] already exists and cannot be created again with the changeSet [{name}]."
+                        f"Stack [{stack_name}] already exists and cannot be created again with the changeSet [{name}]."
                     )
             else:
                 raise Lacking(f"change sets of the type {kind}")
@@ -118,10 +118,10 @@ class ChangeSetCalls(Request):
                 stack.role_arn = change_set.role_arn
             stack.credentials = self._credentials(stack.role_arn) if stack.role_arn else change_set.credentials
             stack.capabilities = change_set.capabilities
-            kept = self._get_bool_param("DisableRollback")
-            if kept and change_set.type == "UPDATE":
+            disable_rollback = self._get_bool_param("DisableRollback")
+            if disable_rollback and change_set.type == "UPDATE":
                 raise Lacking("the parameter DisableRollback of ExecuteChangeSet for an update")
-            stack.on_failure = "DO_NOTHING" if kept else change_set.on_failure or "ROLLBACK"
+            stack.on_failure = "DO_NOTHING" if disable_rollback else change_set.on_failure or "ROLLBACK"
             # Every other change set was computed against a state that ends now.
             stack.change_sets = {change_set.id: change_set}
             stack.change_set_id, stack.updated = change_set.id, now()

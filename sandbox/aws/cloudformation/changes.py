@@ -22,7 +22,7 @@ _ATTRIBUTES = ("Metadata", "DeletionPolicy", "UpdateReplacePolicy")
 _PSEUDO = "AWS::"
 
 
-class _Known(NamedTuple):
+class _Progress(NamedTuple):
     """What is known of the change set so far: resources that are new or replaced, those that are updated in place."""
 
     stack: StackState
@@ -33,24 +33,24 @@ class _Known(NamedTuple):
 
 def changes(stack: StackState, plan: Plan) -> list[dict[str, Any]]:
     """Additions and modifications in the order of dependencies, then removals. Raises ValidationError."""
-    known = _Known(stack, plan, set(), set())
+    progress = _Progress(stack, plan, set(), set())
 
     def find(name: str) -> Resource | None:
-        return None if name in known.fresh else stack.resources.get(name)
+        return None if name in progress.fresh else stack.resources.get(name)
 
     evaluate = evaluator(stack, plan, find)
-    wanted = evaluate.resources()
-    _require_same_types(stack, wanted)
+    definitions = evaluate.resources()
+    _require_same_types(stack, definitions)
     listed = []
-    for name, definition in wanted.items():
+    for name, definition in definitions.items():
         old = stack.resources.get(name)
         if old is None:
-            known.fresh.add(name)
+            progress.fresh.add(name)
             listed.append(_change("Add", name, definition["Type"]))
-        elif change := _modification(known, evaluate, old, definition):
+        elif change := _modification(progress, evaluate, old, definition):
             listed.append(change)
     for name, old in stack.resources.items():
-        if name not in wanted:
+        if name not in definitions:
             policy = "Retain" if old.retained("DeletionPolicy", creating=False) else "Delete"
             listed.append(_change("Remove", name, old.type, old, PolicyAction=policy))
     return listed
@@ -64,9 +64,11 @@ def unchanged(stack: StackState, plan: Plan, listed: list[dict[str, Any]]) -> bo
     return stack.plan.tags == plan.tags and outputs[0] == outputs[1]
 
 
-def _require_same_types(stack: StackState, wanted: dict[str, Any]) -> None:
+def _require_same_types(stack: StackState, definitions: dict[str, Any]) -> None:
     other = [
-        name for name, each in wanted.items() if name in stack.resources and stack.resources[name].type != each["Type"]
+        name
+        for name, each in definitions.items()
+        if name in stack.resources and stack.resources[name].type != each["Type"]
     ]
     if other:
         raise ValidationError(
@@ -78,21 +80,21 @@ def _require_same_types(stack: StackState, wanted: dict[str, Any]) -> None:
 def _change(action: str, name: str, kind: str, old: Resource | None = None, **more: Any) -> dict[str, Any]:
     change = {"Action": action, "LogicalResourceId": name, "ResourceType": kind, "Scope": [], "Details": []}
     if old:
-        change["PhysicalResourceId"] = old.made.physical_id
+        change["PhysicalResourceId"] = old.physical.id
     return {"Type": "Resource", "ResourceChange": change | more}
 
 
 def _modification(
-    known: _Known, evaluate: Evaluator, old: Resource, definition: dict[str, Any]
+    progress: _Progress, evaluate: Evaluator, old: Resource, definition: dict[str, Any]
 ) -> dict[str, Any] | None:
     """The change of a resource that is there; None when it stays as it is."""
-    new = properties_of(evaluate, definition, known.plan)
+    new = properties_of(evaluate, definition, progress.plan)
     details = [
         detail
         for name in sorted(old.properties | new)
-        for detail in _property(known, evaluate, old, definition, new, name)
+        for detail in _property(progress, evaluate, old, definition, new, name)
     ]
-    details += [detail for attribute in _ATTRIBUTES for detail in _attribute(known, old, definition, attribute)]
+    details += [detail for attribute in _ATTRIBUTES for detail in _attribute(progress, old, definition, attribute)]
     if not details:
         return None
     recreation = {(each["Target"]["RequiresRecreation"], each["Evaluation"]) for each in details}
@@ -102,20 +104,20 @@ def _modification(
     if handler and not certain and (unchangeable := handler.unchangeable(changed)):
         raise Lacking(f"updates of the property {unchangeable[0]} of {old.type} (resource {old.logical_id})")
     possible = any(kind != "Never" for kind, _ in recreation)
-    (known.fresh if certain else known.updated).add(old.logical_id)
+    (progress.fresh if certain else progress.updated).add(old.logical_id)
     more: dict[str, Any] = {
         "Replacement": "True" if certain else "Conditional" if possible else "False",
         "Scope": sorted({each["Target"]["Attribute"] for each in details}),
         "Details": details,
     }
     if possible:
-        kept = definition.get("UpdateReplacePolicy") == "Retain"
-        more["PolicyAction"] = "ReplaceAndRetain" if kept else "ReplaceAndDelete"
+        retained = definition.get("UpdateReplacePolicy") == "Retain"
+        more["PolicyAction"] = "ReplaceAndRetain" if retained else "ReplaceAndDelete"
     return _change("Modify", old.logical_id, old.type, old, **more)
 
 
 def _property(
-    known: _Known, evaluate: Evaluator, old: Resource, definition: dict[str, Any], new: dict[str, Any], name: str
+    progress: _Progress, evaluate: Evaluator, old: Resource, definition: dict[str, Any], new: dict[str, Any], name: str
 ) -> Iterator[dict[str, Any]]:
     """Why one property changes or may change: each cause in a detail."""
     differs = old.properties.get(name) != new.get(name)
@@ -123,21 +125,21 @@ def _property(
     before = (old.definition.get("Properties") or {}).get(name)
     kind = schemas.recreation(old.type, name, old.properties.get(name), new.get(name))
     target = {"Attribute": "Properties", "Name": name}
-    found = list(dict.fromkeys(references(evaluate.chosen(node))))
+    used = list(dict.fromkeys(references(evaluate.chosen(node))))
     if not differs:
         # The value is the one that the resource it comes from has now; an update of that one may change it.
         kind = schemas.recreation(old.type, name, old.properties.get(name), object())
-        for reference in found:
-            if reference.is_attribute and reference.name in known.updated:
+        for reference in used:
+            if reference.is_attribute and reference.name in progress.updated:
                 yield _detail(target, kind, "ResourceAttribute", "Dynamic", f"{reference.name}.{reference.attribute}")
         return
-    if name == "Tags" and node == before and not found:
+    if name == "Tags" and node == before and not used:
         yield _detail({"Attribute": "Tags"}, "Never", "DirectModification", "Static")  # the stack's tags
         return
-    parameters = [reference for reference in found if _parameter_changed(known, reference)]
+    parameters = [reference for reference in used if _parameter_changed(progress, reference)]
     for reference in parameters:
         yield _detail(target, kind, "ParameterReference", "Static", reference.name)
-    resources = [reference for reference in found if reference.name in known.fresh]
+    resources = [reference for reference in used if reference.name in progress.fresh]
     for reference in resources:
         source = "ResourceAttribute" if reference.is_attribute else "ResourceReference"
         entity = f"{reference.name}.{reference.attribute}" if reference.is_attribute else reference.name
@@ -146,18 +148,20 @@ def _property(
         yield _detail(target, kind, "DirectModification", "Dynamic" if parameters else "Static")
 
 
-def _attribute(known: _Known, old: Resource, definition: dict[str, Any], attribute: str) -> Iterator[dict[str, Any]]:
+def _attribute(
+    progress: _Progress, old: Resource, definition: dict[str, Any], attribute: str
+) -> Iterator[dict[str, Any]]:
     node, before = definition.get(attribute), old.definition.get(attribute)
     target = {"Attribute": attribute}
-    parameters = [reference for reference in dict.fromkeys(references(node)) if _parameter_changed(known, reference)]
+    parameters = [reference for reference in dict.fromkeys(references(node)) if _parameter_changed(progress, reference)]
     for reference in parameters:
         yield _detail(target, "Never", "ParameterReference", "Static", reference.name)
     if parameters or node != before:
         yield _detail(target, "Never", "DirectModification", "Dynamic" if parameters else "Static")
 
 
-def _parameter_changed(known: _Known, reference: Reference) -> bool:
-    name, before, after = reference.name, known.stack.plan.values, known.plan.values
+def _parameter_changed(progress: _Progress, reference: Reference) -> bool:
+    name, before, after = reference.name, progress.stack.plan.values, progress.plan.values
     return name in after and not name.startswith(_PSEUDO) and before.get(name) != after[name]
 
 

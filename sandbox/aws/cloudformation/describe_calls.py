@@ -26,8 +26,8 @@ class DescribeCalls(ChangeSetCalls):
         return ActionResult({"Stacks": page, "NextToken": token})
 
     def list_stacks(self) -> ActionResult:
-        wanted = self._get_param("StackStatusFilter")
-        stacks = [stack for stack in reversed(self._all()) if not wanted or stack.status in wanted]
+        statuses = self._get_param("StackStatusFilter")
+        stacks = [stack for stack in reversed(self._all()) if not statuses or stack.status in statuses]
         page, token = self._page([answers.stack_summary(stack) for stack in stacks])
         return ActionResult({"StackSummaries": page, "NextToken": token})
 
@@ -64,10 +64,12 @@ class DescribeCalls(ChangeSetCalls):
             change_sets = list(stack.change_sets.values())
             if change_set_name:
                 change_sets = [one for one in change_sets if change_set_name in (one.name, one.id)]
-            found = [event for change_set in change_sets for event in answers.validation_events(stack, change_set)]
+            stack_events = [
+                event for change_set in change_sets for event in answers.validation_events(stack, change_set)
+            ]
             if not change_set_name:
-                found += [event for one in stack.operations for event in answers.operation_events(stack, one)]
-            events += [event for event in found if operation in (None, event["OperationId"])]
+                stack_events += [event for one in stack.operations for event in answers.operation_events(stack, one)]
+            events += [event for event in stack_events if operation in (None, event["OperationId"])]
         if (self._get_param("Filters") or {}).get("FailedEvents"):
             events = [event for event in events if event["EventType"].endswith("_ERROR")]
         events.sort(key=lambda event: event["Timestamp"], reverse=True)
@@ -80,9 +82,9 @@ class DescribeCalls(ChangeSetCalls):
         stack = self._existing("Stack '{}' does not exist")
         name = self._get_param("LogicalResourceId")
         resource = stack.resources.get(name)
-        if resource is None or not resource.made.physical_id:
-            asked = self._get_param("StackName")
-            raise ValidationError(f"Resource {name} does not exist for stack {asked}")
+        if resource is None or not resource.physical.id:
+            stack_name = self._get_param("StackName")
+            raise ValidationError(f"Resource {name} does not exist for stack {stack_name}")
         metadata = evaluator(stack, stack.plan, stack.resources.get).value(resource.definition.get("Metadata") or {})
         return ActionResult({"StackResourceDetail": answers.resource_detail(stack, resource, metadata)})
 
@@ -137,4 +139,4 @@ class DescribeCalls(ChangeSetCalls):
 
 
 def _is(resource: Resource, physical_id: str) -> bool:
-    return resource.made.physical_id == physical_id
+    return resource.physical.id == physical_id

@@ -30,18 +30,18 @@ Answer = dict[str, Any]
 
 @dataclass
 class Detection:
-    """One look at a stack; `found` has the answer about each resource that was looked at."""
+    """One look at a stack; `drifts` has the answer about each resource that was looked at."""
 
     stack: StackState
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     started: datetime = field(default_factory=now)
     status: str = "DETECTION_IN_PROGRESS"
     reason: str | None = None
-    found: dict[str, Answer] = field(default_factory=dict)
+    drifts: dict[str, Answer] = field(default_factory=dict)
 
     @property
     def drifted(self) -> int:
-        return sum(each["StackResourceDriftStatus"] in ("MODIFIED", "DELETED") for each in self.found.values())
+        return sum(each["StackResourceDriftStatus"] in ("MODIFIED", "DELETED") for each in self.drifts.values())
 
     @property
     def stack_status(self) -> str:
@@ -92,7 +92,7 @@ def _detect(detection: Detection, resources: list[Resource], client: Callable[[s
     failures = []
     for resource in resources:
         try:
-            detection.found[resource.logical_id] = _look(detection.stack, resource, client)
+            detection.drifts[resource.logical_id] = _look(detection.stack, resource, client)
         except ClientError as error:
             why = error.response["Error"].get("Message", "")
             failures.append({"Resource": resource.logical_id, "FailureReason": why})
@@ -109,7 +109,7 @@ def _look(stack: StackState, resource: Resource, client: Callable[[str], Any]) -
     answer: Answer = {
         "StackId": stack.id,
         "LogicalResourceId": resource.logical_id,
-        "PhysicalResourceId": resource.made.physical_id,
+        "PhysicalResourceId": resource.physical.id,
         "ResourceType": resource.type,
         "Timestamp": now(),
     }
@@ -117,13 +117,13 @@ def _look(stack: StackState, resource: Resource, client: Callable[[str], Any]) -
     assert handler is not None  # noqa: S101 - `begin` has looked
     call = Call(client, stack.name, resource.logical_id, lambda: False, stack.id, resource.type, stack.region)
     try:
-        present = handler.read(call, resource.made, resource.properties)
+        present = handler.read(call, resource.physical, resource.properties)
     except (ClientError, Gone) as error:
         if isinstance(error, ClientError) and not says_gone(error):
             raise
         return answer | {"StackResourceDriftStatus": "DELETED"}
     expected = _named(resource)
-    actual = {name: _kept(expected[name], present.get(name)) for name in expected if name in present}
+    actual = {name: _named_parts(expected[name], present.get(name)) for name in expected if name in present}
     differences = list(_differences(expected, actual, ""))
     answer |= {"ExpectedProperties": json.dumps(expected), "ActualProperties": json.dumps(actual, default=str)}
     answer["PropertyDifferences"] = differences
@@ -137,12 +137,12 @@ def _named(resource: Resource) -> Properties:
     return {name: value for name, value in resource.properties.items() if name in named and name not in written}
 
 
-def _kept(expected: Any, actual: Any) -> Any:
+def _named_parts(expected: Any, actual: Any) -> Any:
     """Of what is there, the parts that the template names: the service adds defaults to them."""
     if isinstance(expected, dict) and isinstance(actual, Mapping):
-        return {name: _kept(value, actual.get(name)) for name, value in expected.items() if name in actual}
+        return {name: _named_parts(value, actual.get(name)) for name, value in expected.items() if name in actual}
     if isinstance(expected, list) and isinstance(actual, list):
-        paired = [_kept(one, two) for one, two in zip(expected, actual, strict=False)]
+        paired = [_named_parts(one, two) for one, two in zip(expected, actual, strict=False)]
         return paired + actual[len(expected) :]
     return actual
 

@@ -26,10 +26,10 @@ class DriftCalls(DescribeCalls):
         return ActionResult({"StackDriftDetectionId": detection.id})
 
     def describe_stack_drift_detection_status(self) -> ActionResult:
-        asked = self._get_param("StackDriftDetectionId")
-        detection = drift.DETECTIONS.get(asked)
+        detection_id = self._get_param("StackDriftDetectionId")
+        detection = drift.DETECTIONS.get(detection_id)
         if detection is None:
-            raise ValidationError(f"Drift detection {asked} does not exist")
+            raise ValidationError(f"Drift detection {detection_id} does not exist")
         answer = {
             "StackId": detection.stack.id,
             "StackDriftDetectionId": detection.id,
@@ -46,11 +46,11 @@ class DriftCalls(DescribeCalls):
 
     def describe_stack_resource_drifts(self) -> ActionResult:
         stack = self._existing("Stack [{}] does not exist")
-        detection, wanted = drift.latest(stack), self._get_param("StackResourceDriftStatusFilters")
-        found = [
+        detection, statuses = drift.latest(stack), self._get_param("StackResourceDriftStatusFilters")
+        drifts = [
             each
-            for each in (detection.found.values() if detection else [])
-            if not wanted or each["StackResourceDriftStatus"] in wanted
+            for each in (detection.drifts.values() if detection else [])
+            if not statuses or each["StackResourceDriftStatus"] in statuses
         ]
-        page, token = self._page(found, int(self._get_param("MaxResults") or 100))
+        page, token = self._page(drifts, int(self._get_param("MaxResults") or 100))
         return ActionResult({"StackResourceDrifts": page, "NextToken": token})

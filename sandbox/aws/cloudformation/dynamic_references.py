@@ -25,12 +25,12 @@ def resolved(value: Any, client: ClientOf) -> Any:
         return [resolved(item, client) for item in value]
     if not isinstance(value, str):
         return value
-    return REFERENCE.sub(lambda found: _RESOLVERS[found[1]](found[2], client), value)
+    return REFERENCE.sub(lambda match: _RESOLVERS[match[1]](match[2], client), value)
 
 
 def services(value: Any) -> set[str]:
     """The services that references in a value ask; `ssm-secure` is one of them."""
-    return {found[1] for found in REFERENCE.finditer(json.dumps(value, default=str))}
+    return {match[1] for match in REFERENCE.finditer(json.dumps(value, default=str))}
 
 
 def _ssm(rest: str, client: ClientOf) -> str:
@@ -44,8 +44,8 @@ def _secret(rest: str, client: ClientOf) -> str:
     name, (kind, key, stage, version) = ":".join(parts[:length]), [*parts[length:], *[""] * 4][:4]
     if kind not in ("", "SecretString"):
         raise ValidationError(f"Invalid dynamic reference: {kind} of secret {name} cannot be retrieved")
-    given = {name: value for name, value in (("VersionStage", stage), ("VersionId", version)) if value}
-    value = client("secretsmanager").get_secret_value(SecretId=name, **given)["SecretString"]
+    version_of = {name: value for name, value in (("VersionStage", stage), ("VersionId", version)) if value}
+    value = client("secretsmanager").get_secret_value(SecretId=name, **version_of)["SecretString"]
     if not key:
         return str(value)
     try:

@@ -40,15 +40,15 @@ def evaluator(
         resource = find(name)
         if resource is None:
             return UNKNOWN
-        if key in resource.made.attributes:
-            return resource.made.attributes[key]
+        if key in resource.physical.attributes:
+            return resource.physical.attributes[key]
         if key in resource.properties:
             return resource.properties[key]
         raise Lacking(f"the attribute {key} of {resource.type} (resource {name})")
 
     def ref(name: str) -> str:
         resource = find(name)
-        return resource.made.physical_id if resource else UNKNOWN
+        return resource.physical.id if resource else UNKNOWN
 
     def import_if_there(name: str) -> str:
         try:
@@ -84,8 +84,8 @@ def check(stack: StackState, plan: Plan) -> None:
         handler = handler_of(definition["Type"])
         if handler is None:
             raise Lacking(f"the resource type {definition['Type']} (resource {name})")
-        known = schemas.schema(definition["Type"])["properties"]
-        for key in handler.lacking({key for key in properties if key in known}):
+        schema_properties = schemas.schema(definition["Type"])["properties"]
+        for key in handler.lacking({key for key in properties if key in schema_properties}):
             raise Lacking(f"the property {key} of {definition['Type']} (resource {name})")
     for output in evaluate.outputs().values():
         if not isinstance(evaluate.value(output["Value"]), str | int | float):

@@ -79,8 +79,8 @@ class Evaluator:
         }
 
     def _used(self, node: Any) -> set[str]:
-        found = {reference.name for reference in references(self.chosen(node))}
-        return found - self._parameters.keys() - self._pseudo.keys()
+        names = {reference.name for reference in references(self.chosen(node))}
+        return names - self._parameters.keys() - self._pseudo.keys()
 
     def condition(self, name: str) -> bool:
         if name not in self._conditions:
@@ -133,9 +133,9 @@ class Evaluator:
         return method(argument)
 
     def fn_ref(self, name: str) -> Any:
-        for known in (self._pseudo, self._parameters):
-            if name in known:
-                return known[name]
+        for values in (self._pseudo, self._parameters):
+            if name in values:
+                return values[name]
         return self._ref(name)
 
     def fn_getatt(self, argument: Any) -> Any:

@@ -24,7 +24,7 @@ from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Failed,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     handler_of,
     reason,
@@ -108,13 +108,13 @@ class Stack(StackState):
                 self._rollback = touched
                 return self._undo_update(problem)
             gone = [resource for name, resource in before.items() if self.resources.get(name) is not resource]
-            kept = {id(resource.made) for resource in self.resources.values()}
+            staying_ids = {id(resource.physical) for resource in self.resources.values()}
             # An updated resource is a new record of the same physical resource: only the others go.
-            wanted = {(resource.type, resource.made.physical_id) for resource in self.resources.values()}
+            staying = {(resource.type, resource.physical.id) for resource in self.resources.values()}
             obsolete = [
                 resource
                 for resource in gone
-                if id(resource.made) not in kept and (resource.type, resource.made.physical_id) not in wanted
+                if id(resource.physical) not in staying_ids and (resource.type, resource.physical.id) not in staying
             ]
             self._clean_up(obsolete)
             return self.say("UPDATE_COMPLETE")
@@ -168,17 +168,17 @@ class Stack(StackState):
         try:
             for problem in impossible_outputs(evaluate, plan):
                 return f"{problem} "
-            wanted = evaluate.resources()
-            for name, definition in wanted.items():
+            definitions = evaluate.resources()
+            for name, definition in definitions.items():
                 if problem := self._bring_about(evaluate, plan, name, definition, touched):
                     return problem
-            for name in [name for name in self.resources if name not in wanted]:
+            for name in [name for name in self.resources if name not in definitions]:
                 resource = self.resources[name]
                 if why := denial(self.policy, "Delete", name, resource.type):
                     touched[name] = resource
                     return self._denied(resource, why)
                 touched[name] = self.resources.pop(name)
-            self.resources = {name: self.resources[name] for name in wanted}  # in the order of their dependencies
+            self.resources = {name: self.resources[name] for name in definitions}  # in the order of their dependencies
             self._set_outputs(evaluate)
             self.imports = used
         except ServiceException as error:
@@ -234,37 +234,37 @@ class Stack(StackState):
         self.outputs, self.exports = outputs, offered
 
     def _create(self, name: str, definition: dict[str, Any], properties: Properties, old: Resource | None) -> bool:
-        resource = Resource(name, definition["Type"], properties, Made(""), "", definition)
+        resource = Resource(name, definition["Type"], properties, PhysicalResource(""), "", definition)
         why = "Requested update requires the creation of a new physical resource; hence creating one." if old else None
         verb = "UPDATE" if old else "CREATE"
         if old:
-            resource.made = old.made
+            resource.physical = old.physical
         self.say(f"{verb}_IN_PROGRESS", why, resource)
-        resource.made = Made("")
+        resource.physical = PhysicalResource("")
         self.resources[name] = resource
 
         def work(call: Call) -> None:
             handler = _handler(resource)
             try:
-                resource.made = handler.create(call, resolved(properties, call.client))
+                resource.physical = handler.create(call, resolved(properties, call.client))
                 self.say(f"{verb}_IN_PROGRESS", "Resource creation Initiated", resource)
-                resource.made = handler.settle(call, resource.made, properties) or resource.made
+                resource.physical = handler.settle(call, resource.physical, properties) or resource.physical
             except Failed as error:
-                resource.made = error.made or resource.made
+                resource.physical = error.physical or resource.physical
                 raise
 
         return self._attempt(resource, verb, work)
 
     def _update(self, old: Resource, properties: Properties, definition: dict[str, Any]) -> bool:
-        resource = Resource(old.logical_id, old.type, properties, old.made, "", definition)
+        resource = Resource(old.logical_id, old.type, properties, old.physical, "", definition)
         self.resources[old.logical_id] = resource
         self.say("UPDATE_IN_PROGRESS", None, resource)
 
         def work(call: Call) -> None:
             handler = _handler(old)
             before, after = resolved(old.properties, call.client), resolved(properties, call.client)
-            resource.made = handler.update(call, old.made, before, after)
-            resource.made = handler.settle(call, resource.made, properties) or resource.made
+            resource.physical = handler.update(call, old.physical, before, after)
+            resource.physical = handler.settle(call, resource.physical, properties) or resource.physical
 
         return self._attempt(resource, "UPDATE", work)
 
@@ -284,14 +284,16 @@ class Stack(StackState):
         if resource.retained(policy, creating):
             self.say("DELETE_SKIPPED", None, resource)
             return True
-        if not resource.made.physical_id:
+        if not resource.physical.id:
             return True  # it was never made
         self.say("DELETE_IN_PROGRESS", None, resource)
 
         def work(call: Call) -> None:
             try:
                 handler, properties = _handler(resource), resource.properties
-                handler.delete(call, resource.made, resolved(properties, call.client) if handler.sends else properties)
+                handler.delete(
+                    call, resource.physical, resolved(properties, call.client) if handler.sends else properties
+                )
             except ClientError as error:
                 if not says_gone(error):
                     raise
@@ -340,17 +342,17 @@ class Stack(StackState):
     def _restore(self) -> None:
         """Bring the touched resources back to what they were, then delete what the failed update had made."""
         self._cancelled.clear()
-        made = []
+        created = []
         for name, old in list(self._rollback.items()):
             present = self.resources.get(name)
             if old is None:  # added by the update
-                made.append(self.resources.pop(name))
+                created.append(self.resources.pop(name))
             elif present is None:  # removed by the update, not deleted yet
                 self.resources[name] = old
             elif present is old:  # refused before anything was done
                 self.say("UPDATE_COMPLETE", None, old)
-            elif present.made.physical_id != old.made.physical_id:  # replaced
-                made.append(present)
+            elif present.physical.id != old.physical.id:  # replaced
+                created.append(present)
                 self.resources[name] = old
                 self.say("UPDATE_COMPLETE", None, old)
             else:
@@ -359,7 +361,7 @@ class Stack(StackState):
                     return self.say("UPDATE_ROLLBACK_FAILED", why)
             del self._rollback[name]
         self.say("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS")
-        for resource in reversed(made):
+        for resource in reversed(created):
             self._delete(resource, creating=True)
         self.plan = self._previous
         return self.say("UPDATE_ROLLBACK_COMPLETE")

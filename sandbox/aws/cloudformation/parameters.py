@@ -23,12 +23,12 @@ PARAMETER_TYPE = rf"{_PLAIN_TYPE}|AWS::SSM::Parameter::Name|AWS::SSM::Parameter:
 """Every type that a parameter can have. What the AWS-specific ones name is not looked up here."""
 
 
-def parameter_values(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str]:
+def parameter_values(template: Mapping[str, Any], supplied: Mapping[str, str]) -> dict[str, str]:
     """Every declared parameter's value as text, given or default. Raises ValidationError on the first rule broken."""
     declared: Mapping[str, Any] = template.get("Parameters") or {}
-    if unknown := [name for name in given if name not in declared]:
+    if unknown := [name for name in supplied if name not in declared]:
         raise ValidationError(f"Parameters: [{', '.join(unknown)}] do not exist in the template")
-    values = {name: text(rule["Default"]) for name, rule in declared.items() if "Default" in rule} | dict(given)
+    values = {name: text(rule["Default"]) for name, rule in declared.items() if "Default" in rule} | dict(supplied)
     missing = [name for name in declared if name not in values]
     for name in missing:
         if re.fullmatch(_SSM_TYPE, declared[name]["Type"]):
@@ -47,19 +47,19 @@ def resolved_values(
 
     `fetch` gives the values of SSM parameters by name; those that do not exist are missing from its answer.
     """
-    wanted = {
+    keys = {
         name: values[name]
         for name, rule in (template.get("Parameters") or {}).items()
         if re.fullmatch(_SSM_TYPE, rule["Type"])
     }
-    if not wanted:
+    if not keys:
         return {}
-    found = fetch(sorted(set(wanted.values())))
-    if missing := sorted({key for key in wanted.values() if key not in found}):
+    resolved = fetch(sorted(set(keys.values())))
+    if missing := sorted({key for key in keys.values() if key not in resolved}):
         raise ValidationError(
             f"Unable to fetch parameters [{','.join(missing)}] from parameter store for this account."
         )
-    return {name: found[key] for name, key in wanted.items()}
+    return {name: resolved[key] for name, key in keys.items()}
 
 
 def typed(kind: str, value: str) -> Any:

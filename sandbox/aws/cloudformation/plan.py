@@ -36,7 +36,7 @@ class Plan:
     def make(
         cls,
         text: str,
-        given: dict[str, str],
+        supplied: dict[str, str],
         tags: dict[str, str],
         region: str,
         capabilities: Sequence[str],
@@ -50,7 +50,7 @@ class Plan:
         for capability in required_capabilities(template):
             if not {capability, "CAPABILITY_NAMED_IAM"} & set(capabilities):
                 raise InsufficientCapabilities(f"Requires capabilities : [{capability}]")
-        values = parameter_values(template, given)
+        values = parameter_values(template, supplied)
         check_rules(template, values)
         return cls(text, template, values, tags, resolved_values(template, values, fetch))
 

@@ -68,9 +68,9 @@ def check_names(template: Mapping[str, Any]) -> None:
     for name in _attributes_of_nothing((resources, template.get("Outputs", {})), resources):
         raise ValidationError(f"Template error: instance of Fn::GetAtt references undefined resource {name}")
     for block in ("Resources", "Outputs"):
-        found = list(references(template.get(block, {})))
-        found += [Reference(name) for member in template.get(block, {}).values() for name in depends_on(member)]
-        raise_unresolved(_unknown(found, values | set(resources)), block, "Template format error: ")
+        used = list(references(template.get(block, {})))
+        used += [Reference(name) for member in template.get(block, {}).values() for name in depends_on(member)]
+        raise_unresolved(_unknown(used, values | set(resources)), block, "Template format error: ")
 
 
 def raise_unresolved(names: Iterable[str], block: str, prefix: str) -> None:
@@ -81,8 +81,8 @@ def raise_unresolved(names: Iterable[str], block: str, prefix: str) -> None:
         )
 
 
-def _unknown(found: Iterable[Reference], known: Iterable[str]) -> list[str]:
-    return sorted({reference.name for reference in found} - set(known))
+def _unknown(used: Iterable[Reference], declared: Iterable[str]) -> list[str]:
+    return sorted({reference.name for reference in used} - set(declared))
 
 
 def _attributes_of_nothing(parts: Iterable[Any], resources: Mapping[str, Any]) -> Iterator[str]:

@@ -34,9 +34,9 @@ def client_factory(region: str) -> Any:
 
 
 def _client(region: str, credentials: dict[str, str], service: str) -> Any:
-    made = identity.client(service, credentials, region)
-    made.meta.events.register("after-call", _remember_service)
-    return made
+    client = identity.client(service, credentials, region)
+    client.meta.events.register("after-call", _remember_service)
+    return client
 
 
 def _remember_service(parsed: dict[str, Any], model: Any, **_: Any) -> None:
@@ -99,11 +99,11 @@ class Request(BaseResponse):
         return name
 
     @staticmethod
-    def _require_pattern(member: str, value: str, pattern: str, told: str) -> None:
+    def _require_pattern(member: str, value: str, pattern: str, shown: str) -> None:
         if not re.fullmatch(pattern, value):
             raise ValidationError(
                 f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must "
-                f"satisfy regular expression pattern: {told}"
+                f"satisfy regular expression pattern: {shown}"
             )
 
     def _new(self, name: str) -> Stack:
@@ -190,10 +190,10 @@ class Request(BaseResponse):
     def _ssm_values(self, names: Sequence[str]) -> Mapping[str, str]:
         ssm = client_factory(self.region)(self._credentials(self._get_param("RoleARN")), "ssm")
         try:
-            found = ssm.get_parameters(Names=list(names))["Parameters"]
+            ssm_parameters = ssm.get_parameters(Names=list(names))["Parameters"]
         except ClientError as error:
             raise ValidationError(error.response["Error"]["Message"]) from error
-        return {parameter["Name"]: parameter["Value"] for parameter in found}
+        return {parameter["Name"]: parameter["Value"] for parameter in ssm_parameters}
 
     def _require_resource_types(self, plan: Plan) -> None:
         """ResourceTypes says which types a request may touch: AWS::*, AWS::SQS::*, AWS::SQS::Queue, Custom::*."""

@@ -56,9 +56,9 @@ def primary_identifier(resource_type: str) -> list[str]:
 
 def recreation(resource_type: str, name: str, old: Any, new: Any) -> str:
     """What a changed top-level property asks for: a new physical resource `Always`, `Conditionally` or `Never`."""
-    found = schema(resource_type)
+    rule = schema(resource_type)
     for kind, answer in (("createOnlyProperties", "Always"), ("conditionalCreateOnlyProperties", "Conditionally")):
-        for path in found.get(kind, []):
+        for path in rule.get(kind, []):
             top, *rest = path.split("/")[2:]
             if top == name and _part(old, rest) != _part(new, rest):
                 return answer
@@ -81,10 +81,10 @@ def replaces(resource_type: str, old: dict[str, Any], new: dict[str, Any]) -> bo
 
 def has_attribute(resource_type: str, attribute: str) -> bool:
     """Whether Fn::GetAtt can ask a resource of the type for it: any property of the schema, read-only or not."""
-    found = schema(resource_type)
-    if found.get("additionalProperties") is True or resource_type == "AWS::CloudFormation::Stack":
+    rule = schema(resource_type)
+    if rule.get("additionalProperties") is True or resource_type == "AWS::CloudFormation::Stack":
         return True
-    return attribute.split(".")[0] in found.get("properties", {})
+    return attribute.split(".")[0] in rule.get("properties", {})
 
 
 def read_only(resource_type: str) -> set[str]:
@@ -95,9 +95,9 @@ def read_only(resource_type: str) -> set[str]:
 
 def has_tags(resource_type: str) -> bool:
     """Whether the type has a `Tags` list of Key and Value, to which the stack's tags are added."""
-    found = schema(resource_type)
-    tags = _resolve(found, found.get("properties", {}).get("Tags", {}))
-    return bool(found.get("tagging", {}).get("taggable", "Tags" in found.get("properties", {}))) and (
+    rule = schema(resource_type)
+    tags = _resolve(rule, rule.get("properties", {}).get("Tags", {}))
+    return bool(rule.get("tagging", {}).get("taggable", "Tags" in rule.get("properties", {}))) and (
         tags.get("type") == "array"
     )
 
@@ -109,16 +109,16 @@ def permissions(resource_type: str) -> dict[str, list[str]]:
 
 def coerce(resource_type: str, properties: dict[str, Any]) -> dict[str, Any]:
     """The properties in the types of the schema: CloudFormation accepts "1" for a number and 1 for a string."""
-    found = schema(resource_type)
-    result: dict[str, Any] = _coerce(found, found, properties)
+    rule = schema(resource_type)
+    result: dict[str, Any] = _coerce(rule, rule, properties)
     return result
 
 
 def _coerce(root: Schema, rule: Schema, value: Any) -> Any:
     rule = _resolve(root, rule)
     if isinstance(value, dict):
-        known = rule.get("properties", {})
-        return {name: _coerce(root, known.get(name, {}), item) for name, item in value.items()}
+        properties = rule.get("properties", {})
+        return {name: _coerce(root, properties.get(name, {}), item) for name, item in value.items()}
     if isinstance(value, list):
         return [_coerce(root, rule.get("items", {}), item) for item in value]
     kinds = set(_kinds(root, rule))

@@ -15,7 +15,7 @@ from typing import Any
 
 from sandbox.aws.cloudformation.errors import ValidationError
 from sandbox.aws.cloudformation.plan import EMPTY, Plan
-from sandbox.aws.cloudformation.resources.handler import Made, Properties
+from sandbox.aws.cloudformation.resources.handler import PhysicalResource, Properties
 from sandbox.aws.cloudformation.validation import Problem
 from sandbox.aws.ground import ACCOUNT
 
@@ -31,7 +31,7 @@ class Resource:
     logical_id: str
     type: str
     properties: Properties
-    made: Made
+    physical: PhysicalResource
     status: str
     definition: dict[str, Any]
     reason: str = ""
@@ -109,7 +109,7 @@ class StackState:
         """The stack whose resource this one is."""
         own = ("AWS::CloudFormation::Stack", self.id)
         for stack in in_region(self.region):
-            if any((each.type, each.made.physical_id) == own for each in list(stack.resources.values())):
+            if any((each.type, each.physical.id) == own for each in list(stack.resources.values())):
                 return stack
         return None
 
@@ -142,7 +142,7 @@ class StackState:
             "StackId": self.id,
             "StackName": self.name,
             "LogicalResourceId": resource.logical_id if resource else self.name,
-            "PhysicalResourceId": resource.made.physical_id if resource else self.id,
+            "PhysicalResourceId": resource.physical.id if resource else self.id,
             "ResourceType": resource.type if resource else "AWS::CloudFormation::Stack",
             "Timestamp": now(),
             "ResourceStatus": status,

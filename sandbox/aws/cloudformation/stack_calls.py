@@ -39,10 +39,10 @@ class StackCalls(Request):
         return ActionResult({"StackId": stack.id})
 
     def _on_failure(self) -> str:
-        asked, kept = self._get_param("OnFailure"), self._get_bool_param("DisableRollback")
-        if asked and kept is not None:
+        on_failure, disable_rollback = self._get_param("OnFailure"), self._get_bool_param("DisableRollback")
+        if on_failure and disable_rollback is not None:
             raise ValidationError("You can specify either DisableRollback or OnFailure, but not both.")
-        return str(asked or ("DO_NOTHING" if kept else "ROLLBACK"))
+        return str(on_failure or ("DO_NOTHING" if disable_rollback else "ROLLBACK"))
 
     def update_stack(self) -> ActionResult:
         self._require_known_parameters()

@@ -76,8 +76,8 @@ def transforms_asked_for(template: dict[str, Any]) -> bool:
 
 
 def _transforms(template: dict[str, Any]) -> list[str]:
-    asked = template.get("Transform", [])
-    return [str(name) for name in (asked if isinstance(asked, list) else [asked])] + [
+    declared = template.get("Transform", [])
+    return [str(name) for name in (declared if isinstance(declared, list) else [declared])] + [
         str(name) for name in _members(template, "Fn::Transform")
     ]
 

@@ -58,19 +58,19 @@ class Problem(NamedTuple):
 def problems(resource_type: str, properties: dict[str, Any]) -> list[Problem]:
     """What the schema refuses. Values that are known only after the change set is executed are not judged."""
     coerced = schemas.coerce(resource_type, properties)
-    found = [problem for error in _validator(resource_type).iter_errors(coerced) for problem in _problems(error)]
-    found += [
+    result = [problem for error in _validator(resource_type).iter_errors(coerced) for problem in _problems(error)]
+    result += [
         Problem("#", f"extraneous key [{name}] is not permitted", extra=name)
         for name in sorted(schemas.read_only(resource_type) & properties.keys())
     ]
-    return found
+    return result
 
 
-def failure(logical_id: str, found: list[Problem]) -> str:
+def failure(logical_id: str, refusals: list[Problem]) -> str:
     """The reason of a resource that failed for these problems."""
-    parts = [f"The property {{{_inside(each)}/{each.missing}}} is required" for each in found if each.missing]
+    parts = [f"The property {{{_inside(each)}/{each.missing}}} is required" for each in refusals if each.missing]
     extra: dict[str, list[str]] = {}
-    for each in found:
+    for each in refusals:
         if each.extra:
             extra.setdefault(_inside(each) or "/", []).append(each.extra)
     parts += [
@@ -78,7 +78,7 @@ def failure(logical_id: str, found: list[Problem]) -> str:
     ]
     if parts:
         return f"Property validation failure: [{', '.join(parts)}]"
-    messages = "\n".join(each.message for each in found)
+    messages = "\n".join(each.message for each in refusals)
     return f"Properties validation failed for resource {logical_id} with message:\n{messages}"
 
 
@@ -94,13 +94,13 @@ def _validator(resource_type: str) -> Any:
 def _skipping(keyword: str) -> Any:
     original = Draft7Validator.VALIDATORS[keyword]
 
-    def check(validator: Any, wanted: Any, instance: Any, rule: Any) -> Iterator[Violation]:
+    def check(validator: Any, expected: Any, instance: Any, rule: Any) -> Iterator[Violation]:
         if isinstance(instance, str) and (UNKNOWN in instance or REFERENCE.search(instance)):
             return
-        if keyword in ("oneOf", "anyOf") and all(each.keys() <= {"required"} for each in wanted):
+        if keyword in ("oneOf", "anyOf") and all(each.keys() <= {"required"} for each in expected):
             return  # cfn-lint's own additions among them; the services say it themselves
         try:
-            yield from original(validator, wanted, instance, rule) or ()
+            yield from original(validator, expected, instance, rule) or ()
         except re.error:
             return  # a pattern that only Java reads
 

@@ -75,7 +75,7 @@ def program(image: str, command: list[str]) -> list[str]:
     """
     if (pushed := own.find(state(), image)) is not None:
         return pushed.program(command)
-    known = next((each for each in _IMAGES if re.fullmatch(each.pattern, image)), None)
-    if known is None:
+    entry = next((each for each in _IMAGES if re.fullmatch(each.pattern, image)), None)
+    if entry is None:
         raise UnknownImage(image)
-    return {"": known.train, "train": known.train, "serve": known.serve}.get(" ".join(command), command)
+    return {"": entry.train, "train": entry.train, "serve": entry.serve}.get(" ".join(command), command)

@@ -73,8 +73,8 @@ def push(state: Path, image: str, folder: Path) -> None:
 
 def find(state: Path, image: str) -> OwnImage | None:
     """The image that was pushed under this URI; None when none was."""
-    found = _index(state).get(image)
-    return OwnImage(Path(found["root"]), found["entrypoint"], found["environment"]) if found else None
+    entry = _index(state).get(image)
+    return OwnImage(Path(entry["root"]), entry["entrypoint"], entry["environment"]) if entry else None
 
 
 def _index(state: Path) -> dict[str, Any]:

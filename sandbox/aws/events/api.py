@@ -124,11 +124,11 @@ def _check_input(target: dict[str, Any]) -> None:
             f"Only one of Input, InputPath, or InputTransformer must be provided for target {target['Id']}."
         )
     transformer = target.get("InputTransformer", {})
-    known = transform.PREDEFINED | (transformer.get("InputPathsMap") or {}).keys()
-    for found in transform.PLACEHOLDER.finditer(transformer.get("InputTemplate", "")):
-        if found[1] not in known:
+    names = transform.PREDEFINED | (transformer.get("InputPathsMap") or {}).keys()
+    for match in transform.PLACEHOLDER.finditer(transformer.get("InputTemplate", "")):
+        if match[1] not in names:
             raise ValidationException(
-                f"InputTemplate for target {target['Id']} contains invalid placeholder {found[1]}."
+                f"InputTemplate for target {target['Id']} contains invalid placeholder {match[1]}."
             )
 
 

@@ -52,18 +52,18 @@ def _at(path: str, event: Mapping[str, Any]) -> Any:
 def _fill(template: str, values: Mapping[str, Any]) -> str | None:
     if template.lstrip().startswith('"'):
         # Lines of text in quotes: an object or a list loses its quotes.
-        return PLACEHOLDER.sub(lambda found: _word(values.get(found[1])).replace('"', ""), template)
-    filled = PLACEHOLDER.sub(lambda found: _value(template, found, values), template)
+        return PLACEHOLDER.sub(lambda match: _word(values.get(match[1])).replace('"', ""), template)
+    filled = PLACEHOLDER.sub(lambda match: _value(template, match, values), template)
     try:
         return as_json(json.loads(filled))
     except ValueError:
         return None
 
 
-def _value(template: str, found: re.Match[str], values: Mapping[str, Any]) -> str:
+def _value(template: str, match: re.Match[str], values: Mapping[str, Any]) -> str:
     """A placeholder's value in a template of JSON: within quotes as text, elsewhere as JSON."""
-    value = values.get(found[1])
-    inside_quotes = len(re.findall(r'(?<!\\)"', template[: found.start()])) % 2 == 1
+    value = values.get(match[1])
+    inside_quotes = len(re.findall(r'(?<!\\)"', template[: match.start()])) % 2 == 1
     if inside_quotes:
         return _word(value)
     return '""' if value is None else as_json(value)

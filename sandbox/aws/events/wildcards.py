@@ -44,12 +44,12 @@ def _complexity(parts: list[str | None]) -> int:
         return frozenset(states | {state + 1 for state in states if state < len(parts) and parts[state] is None})
 
     characters = {part for part in parts if part is not None}
-    waiting, known, worst = [closed({0})], set[frozenset[int]](), 0
+    waiting, visited, worst = [closed({0})], set[frozenset[int]](), 0
     while waiting and worst <= _MOST_COMPLEX:
         states = waiting.pop()
-        if states in known:
+        if states in visited:
             continue
-        known.add(states)
+        visited.add(states)
         worst = max(worst, len(states))
         for character in characters:
             waiting.append(

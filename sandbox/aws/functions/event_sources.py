@@ -125,7 +125,7 @@ class _Poller:
         if function is None or not alive or not self._mapping.enabled:
             self._give_back(batch)
             return
-        batch = self._wanted(batch)
+        batch = self._matching(batch)
         if not batch:
             return
         outcome = self._run(function, {"Records": [_record(message, self._mapping) for message in batch]})
@@ -142,7 +142,7 @@ class _Poller:
             for message in batch:
                 queues.change_message_visibility(name, message["ReceiptHandle"], 0)
 
-    def _wanted(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _matching(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The messages that a filter of the mapping fits; Lambda deletes the others.
 
         https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html
@@ -151,16 +151,16 @@ class _Poller:
         fitting = [patterns.read(each["Pattern"]) for each in filters]
         if not fitting:
             return batch
-        wanted = []
+        matching = []
         for message in batch:
             record = _record(message, self._mapping)
             with suppress(ValueError):
                 record["body"] = json.loads(record["body"])
             if any(pattern.matches(record) for pattern in fitting):
-                wanted.append(message)
+                matching.append(message)
             else:
                 self._sqs().delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
-        return wanted
+        return matching
 
     def _sqs(self) -> Any:
         if time.monotonic() > self._client_until:

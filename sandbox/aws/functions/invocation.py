@@ -154,12 +154,12 @@ def _take(settings: Settings) -> Environment | None:
     with _lock:
         waiting = _idle.pop(settings.arn, [])
         fit = [one for one in waiting if one.usable and one.settings == settings]
-        taken = fit.pop() if fit else None
+        environment_to_use = fit.pop() if fit else None
         _idle[settings.arn] = fit
     for environment in waiting:
-        if environment is not taken and environment not in fit:
+        if environment is not environment_to_use and environment not in fit:
             environment.end()
-    return taken
+    return environment_to_use
 
 
 def _invoke(function: Any, body: str, request_headers: Any, response_headers: dict[str, str]) -> bytes:

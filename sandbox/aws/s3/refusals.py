@@ -85,12 +85,12 @@ def _digests(response: Any, bucket: Any, key: str | None) -> None:
         if _decoded(md5) != hashlib.md5(body).digest():  # noqa: S324
             raise Refused("BadDigest", "The Content-MD5 you specified did not match what we received.")
     for name, calculate in _SUMS.items():
-        if (given := response.headers.get(f"x-amz-checksum-{name}")) is None:
+        if (checksum := response.headers.get(f"x-amz-checksum-{name}")) is None:
             continue
         expected = calculate(body)
-        if len(_decoded(given)) != len(expected):
+        if len(_decoded(checksum)) != len(expected):
             raise Refused("InvalidRequest", f"Value for x-amz-checksum-{name} header is invalid.")
-        if _decoded(given) != expected:
+        if _decoded(checksum) != expected:
             raise Refused("BadDigest", f"The {name.upper()} you specified did not match the calculated checksum.")
 
 
@@ -109,16 +109,16 @@ def _decoded(text: str) -> bytes:
 
 
 def _key_of_kms(response: Any, bucket: Any, key: str | None) -> None:
-    given = response.headers.get("x-amz-server-side-encryption-aws-kms-key-id")
-    if not given or given.startswith("alias/"):
+    key_id = response.headers.get("x-amz-server-side-encryption-aws-kms-key-id")
+    if not key_id or key_id.startswith("alias/"):
         return
     keys = kms_backends[ACCOUNT][REGION]
-    if given.rpartition("/")[2] in keys.keys:
+    if key_id.rpartition("/")[2] in keys.keys:
         return
-    if given.startswith("arn:") or re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", given):
-        arn = given if given.startswith("arn:") else f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{given}"
+    if key_id.startswith("arn:") or re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", key_id):
+        arn = key_id if key_id.startswith("arn:") else f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{key_id}"
         raise Refused("KMS.NotFoundException", f"Key '{arn}' does not exist")
-    raise Refused("KMS.NotFoundException", f"Invalid keyId '{given}'")
+    raise Refused("KMS.NotFoundException", f"Invalid keyId '{key_id}'")
 
 
 def _version(response: Any, bucket: Any, key: str | None) -> None:

@@ -33,13 +33,15 @@ class Association(NamedTuple):
     @classmethod
     def of(cls, processing: Mapping[str, str] | None) -> Association:
         """Raises Unusable for a filter that is none."""
-        given = processing or {}
-        found = cls(
-            given.get("InputFilter", "$"), given.get("OutputFilter", "$"), given.get("JoinSource", "None") == "Input"
+        settings = processing or {}
+        association = cls(
+            settings.get("InputFilter", "$"),
+            settings.get("OutputFilter", "$"),
+            settings.get("JoinSource", "None") == "Input",
         )
-        for path in (found.input_filter, found.output_filter):
+        for path in (association.input_filter, association.output_filter):
             _steps(path)
-        return found
+        return association
 
     @property
     def is_plain(self) -> bool:
@@ -109,16 +111,16 @@ def _items(path: str, parts: list[str]) -> _Step:
     def step(value: Any) -> Any:
         if not isinstance(value, list):
             raise Unusable(f"{path} asks for items of what is no list")
-        found: list[Any] = []
+        selected: list[Any] = []
         for part in parts:
             if ":" in part:
                 start, end = (int(each) if each else None for each in part.split(":"))
-                found += value[start:end]
+                selected += value[start:end]
             elif -len(value) <= int(part) < len(value):
-                found.append(value[int(part)])
+                selected.append(value[int(part)])
             else:
                 raise Unusable(f"{path} asks for an item that is out of range: there are {len(value)}")
-        return found
+        return selected
 
     return step
 

@@ -178,7 +178,7 @@ def _answer(endpoint: Endpoint, serves: Serves, request: Request) -> None:
     output = serves.config["AsyncInferenceConfig"]["OutputConfig"]
     notify = _Notifier(endpoint, request, output.get("NotificationConfig") or {}, credentials)
     try:
-        answer = _asked(endpoint, serves, variant, request, s3)
+        answer = _invoked(endpoint, serves, variant, request, s3)
         content_type = answer.headers.get("Content-Type", "application/octet-stream")
         _store(s3, request.output, answer.body, content_type)
     except _Failed as failed:
@@ -192,7 +192,7 @@ def _answer(endpoint: Endpoint, serves: Serves, request: Request) -> None:
     notify.completed(answer, content_type)
 
 
-def _asked(endpoint: Endpoint, serves: Serves, variant: str, request: Request, s3: Any) -> Answer:
+def _invoked(endpoint: Endpoint, serves: Serves, variant: str, request: Request, s3: Any) -> Answer:
     """What the container answers. Raises _Failed."""
     parameters = request.parameters
     age = (datetime.now(UTC) - request.received).total_seconds()
@@ -233,10 +233,10 @@ def _input(parameters: Mapping[str, Any], s3: Any) -> tuple[bytes, str]:
         return parameters["Body"], ""
     uri = parameters["InputLocation"]
     try:
-        found = s3.get_object(**dict(zip(("Bucket", "Key"), split(uri), strict=True)))
+        content = s3.get_object(**dict(zip(("Bucket", "Key"), split(uri), strict=True)))
     except ClientError as error:
         raise _Failed(f"Failed to download the input from {uri}: {error.response['Error']['Code']}") from error
-    return found["Body"].read(), found["ContentType"]
+    return content["Body"].read(), content["ContentType"]
 
 
 def _store(s3: Any, uri: str, content: bytes, content_type: str) -> None:

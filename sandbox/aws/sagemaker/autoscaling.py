@@ -100,8 +100,8 @@ def _spelled(request: Mapping[str, Any]) -> str:
 def _register_scalable_target(self: Any) -> ActionResult:
     request = _request(self)
     with _lock:
-        known = _targets.get(_key(request))
-        target = {**(known or {"CreationTime": utcnow(), "RoleARN": _ROLE}), **request}
+        existing = _targets.get(_key(request))
+        target = {**(existing or {"CreationTime": utcnow(), "RoleARN": _ROLE}), **request}
         tags, target["RoleARN"] = (
             target.pop("Tags", {}),
             _ROLE,
@@ -118,12 +118,12 @@ def _register_scalable_target(self: Any) -> ActionResult:
 
 
 def _check_target(target: Mapping[str, Any]) -> None:
-    found, dimension = _VARIANT.fullmatch(target["ResourceId"]), target["ScalableDimension"]
+    match, dimension = _VARIANT.fullmatch(target["ResourceId"]), target["ScalableDimension"]
     if dimension == "sagemaker:inference-component:DesiredCopyCount":
         raise Lacking("Application Auto Scaling of inference components")
-    if found is None or dimension not in _METRICS:
+    if match is None or dimension not in _METRICS:
         raise Invalid("Unsupported service namespace, resource type or scalable dimension")
-    endpoint, variant = _variant(*found.groups())
+    endpoint, variant = _variant(*match.groups())
     if variant is None or endpoint is None:
         raise Invalid(f"SageMaker endpoint or production variant doesn't exist: {target['ResourceId']}")
     low, high = target.get("MinCapacity"), target.get("MaxCapacity")
@@ -148,8 +148,8 @@ def _variant(endpoint_name: str, variant_name: str) -> tuple[Endpoint | None, di
     endpoint = sagemaker_backends[ACCOUNT][REGION].endpoints.get(endpoint_name)
     if not isinstance(endpoint, Endpoint):
         return None, None
-    found = (each for each in endpoint.production_variants if each["VariantName"] == variant_name)
-    return endpoint, next(found, None)
+    matching = (each for each in endpoint.production_variants if each["VariantName"] == variant_name)
+    return endpoint, next(matching, None)
 
 
 def _deregister_scalable_target(self: Any) -> ActionResult:
@@ -170,14 +170,14 @@ def _drop(key: tuple[str, ...]) -> None:
 
 def _describe_scalable_targets(self: Any) -> ActionResult:
     request = _request(self)
-    wanted = request.get("ResourceIds")
-    found = [
+    resource_ids = request.get("ResourceIds")
+    targets = [
         each
         for each in _targets.values()
-        if (not wanted or each["ResourceId"] in wanted)
+        if (not resource_ids or each["ResourceId"] in resource_ids)
         and request.get("ScalableDimension") in (None, each["ScalableDimension"])
     ]
-    return ActionResult(_page(request, "ScalableTargets", found))
+    return ActionResult(_page(request, "ScalableTargets", targets))
 
 
 def _page(request: Mapping[str, Any], name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -195,11 +195,11 @@ def _put_scaling_policy(self: Any) -> ActionResult:
         if _key(request) not in _targets:
             raise NotFound(f"No scalable target registered for {_spelled(request)}")
         key = (*_key(request), request["PolicyName"])
-        known = _policies.get(key, {})
-        policy = {"PolicyType": "StepScaling"} | known | request
+        existing = _policies.get(key, {})
+        policy = {"PolicyType": "StepScaling"} | existing | request
         _check_policy(policy)
-        if known:
-            _delete_alarms(known)
+        if existing:
+            _delete_alarms(existing)
         resource = f"scalingPolicy:{uuid.uuid4()}:resource/sagemaker/{request['ResourceId']}"
         policy.setdefault("PolicyARN", f"arn:aws:autoscaling:{REGION}:{ACCOUNT}:{resource}:policyName/{key[-1]}")
         policy.setdefault("CreationTime", utcnow())
@@ -235,8 +235,8 @@ def _made_alarms(policy: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     cloudwatch = identity.client("cloudwatch", ROOT_KEYS)
     predefined = tracking.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType", "")
     customized = tracking.get("CustomizedMetricSpecification", {})
-    found = _VARIANT.fullmatch(policy["ResourceId"])
-    own = zip(("EndpointName", "VariantName"), found.groups() if found else (), strict=False)
+    match = _VARIANT.fullmatch(policy["ResourceId"])
+    own = zip(("EndpointName", "VariantName"), match.groups() if match else (), strict=False)
     for side, comparison, periods in (("High", "GreaterThanThreshold", 3), ("Low", "LessThanThreshold", 15)):
         name = f"TargetTracking-{policy['ResourceId']}-Alarm{side}-{uuid.uuid4()}"
         cloudwatch.put_metric_alarm(
@@ -273,13 +273,13 @@ def _delete_scaling_policy(self: Any) -> ActionResult:
 def _describe_scaling_policies(self: Any) -> ActionResult:
     request = _request(self)
     names = request.get("PolicyNames")
-    found = [
+    policies = [
         each
         for each in _policies.values()
         if (not names or each["PolicyName"] in names)
         and all(request.get(name) in (None, each[name]) for name in ("ResourceId", "ScalableDimension"))
     ]
-    return ActionResult(_page(request, "ScalingPolicies", found))
+    return ActionResult(_page(request, "ScalingPolicies", policies))
 
 
 def _put_scheduled_action(self: Any) -> ActionResult:
@@ -322,8 +322,8 @@ def _untag_resource(self: Any) -> ActionResult:
 
 def _targets_of(endpoint: Endpoint) -> dict[str, tuple[str, ...]]:
     """Its variants that are registered, with their key."""
-    found = ((_VARIANT.fullmatch(key[1]), key) for key in list(_targets))
-    return {match[2]: key for match, key in found if match and match[1] == endpoint.endpoint_name}
+    matches = ((_VARIANT.fullmatch(key[1]), key) for key in list(_targets))
+    return {match[2]: key for match, key in matches if match and match[1] == endpoint.endpoint_name}
 
 
 def _refuse_other_instance_type(endpoint: Endpoint, config: Mapping[str, Any]) -> None:
@@ -333,8 +333,8 @@ def _refuse_other_instance_type(endpoint: Endpoint, config: Mapping[str, Any]) -
     """
     registered = set(_targets_of(endpoint))
     before, after = (
-        {each["VariantName"]: _instances(each) for each in found["ProductionVariants"]}
-        for found in (endpoint.config, config)
+        {each["VariantName"]: _instances(each) for each in each_config["ProductionVariants"]}
+        for each_config in (endpoint.config, config)
     )
     if names := sorted(name for name in registered if before.get(name) != after.get(name)):
         raise ValidationError(

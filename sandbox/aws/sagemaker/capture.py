@@ -27,14 +27,16 @@ _COLLECT_SECONDS = 1.0  # the service takes minutes
 _Place = tuple[str, str]  # bucket and folder
 
 
-class Asked(NamedTuple):
+class CapturedRequest(NamedTuple):
     """A request that reached a container: its body and headers."""
 
     body: bytes
     headers: Mapping[str, str]
 
 
-def record(config: Mapping[str, Any], endpoint: str, variant: Variant, asked: Asked, answer: Answer) -> None:
+def record(
+    config: Mapping[str, Any], endpoint: str, variant: Variant, request: CapturedRequest, answer: Answer
+) -> None:
     """Keep one exchange, if `config` (DataCaptureConfig) says so and chance picks it."""
     if not config or not config.get("EnableCapture", True):
         return
@@ -45,7 +47,7 @@ def record(config: Mapping[str, Any], endpoint: str, variant: Variant, asked: As
     folder = f"{endpoint}/{variant.name}/{moment:%Y/%m/%d/%H}"
     place = (bucket, "/".join(filter(None, (prefix.strip("/"), folder))))
     with _lock:
-        _lines[place].append(json.dumps(_event(config, asked, answer, moment)))
+        _lines[place].append(json.dumps(_event(config, request, answer, moment)))
         _roles[place] = variant
         if len(_lines[place]) == 1:
             timer = threading.Timer(_COLLECT_SECONDS, _write, [place, moment])
@@ -58,17 +60,17 @@ _lines: dict[_Place, list[str]] = defaultdict(list)
 _roles: dict[_Place, Variant] = {}
 
 
-def _event(config: Mapping[str, Any], asked: Asked, answer: Answer, moment: datetime) -> dict[str, Any]:
+def _event(config: Mapping[str, Any], request: CapturedRequest, answer: Answer, moment: datetime) -> dict[str, Any]:
     modes = {each["CaptureMode"] for each in config["CaptureOptions"]}
     captured = {}
     if modes & {"Input", "InputAndOutput"}:
-        captured["endpointInput"] = _side(config, "INPUT", asked.headers.get("Content-Type", ""), asked.body)
+        captured["endpointInput"] = _side(config, "INPUT", request.headers.get("Content-Type", ""), request.body)
     if modes & {"Output", "InputAndOutput"}:
         captured["endpointOutput"] = _side(config, "OUTPUT", answer.headers.get("Content-Type", ""), answer.body)
     metadata: dict[str, Any] = {"eventId": str(uuid.uuid4())}
-    if attributes := asked.headers.get("X-Amzn-SageMaker-Custom-Attributes"):
+    if attributes := request.headers.get("X-Amzn-SageMaker-Custom-Attributes"):
         metadata["customAttributes"] = [attributes]
-    if inference_id := asked.headers.get("X-Amzn-SageMaker-Inference-Id"):
+    if inference_id := request.headers.get("X-Amzn-SageMaker-Inference-Id"):
         metadata["inferenceId"] = inference_id
     metadata["inferenceTime"] = f"{moment:%Y-%m-%dT%H:%M:%SZ}"
     return {"captureData": captured, "eventMetadata": metadata, "eventVersion": "0"}

@@ -82,11 +82,11 @@ def own_part(step: Json) -> Json:
 
 def dependencies(definition: Json) -> dict[str, set[str]]:
     """For each step, the steps that must succeed before it: DependsOn, what it reads, and its condition."""
-    found = {}
+    needs = {}
     for step, condition, _ in walk(definition):
         reads = {match.group(1) for get in _gets(own_part(step)) if (match := _REFERENCE.match(get))}
-        found[step["Name"]] = reads | set(step.get("DependsOn") or []) | ({condition} if condition else set())
-    return found
+        needs[step["Name"]] = reads | set(step.get("DependsOn") or []) | ({condition} if condition else set())
+    return needs
 
 
 def _gets(value: Any) -> Iterator[str]:
@@ -115,8 +115,8 @@ def _check_step(step: Json, steps: set[str], parameters: set[str]) -> None:
     for get in _gets(own_part(step)):
         match = _REFERENCE.match(get)
         parameter = get.removeprefix("Parameters.") if get.startswith("Parameters.") else None
-        known = match.group(1) in steps if match else parameter in parameters or get.startswith("Execution.")
-        if not known:
+        exists = match.group(1) in steps if match else parameter in parameters or get.startswith("Execution.")
+        if not exists:
             raise InvalidDefinition(f"Unable to parse pipeline definition. Invalid reference {get} in step {name}.")
 
 
@@ -130,16 +130,17 @@ def _check_cycles(needs: dict[str, set[str]]) -> None:
             del left[name]
 
 
-def parameters(definition: Json, given: Mapping[str, str]) -> Json:
-    """The value of every parameter, typed, with `given` before the defaults. Raises InvalidDefinition."""
+def parameters(definition: Json, overrides: Mapping[str, str]) -> Json:
+    """The value of every parameter, typed, with `overrides` before the defaults. Raises InvalidDefinition."""
     declared = {each["Name"]: each for each in definition.get("Parameters", [])}
-    if unknown := sorted(set(given) - set(declared)):
+    if unknown := sorted(set(overrides) - set(declared)):
         raise InvalidDefinition(f"Unknown parameters {unknown}: they are not defined in the pipeline definition.")
-    missing = sorted(name for name, each in declared.items() if name not in given and "DefaultValue" not in each)
+    missing = sorted(name for name, each in declared.items() if name not in overrides and "DefaultValue" not in each)
     if missing:
         raise InvalidDefinition(f"Missing values for parameters {missing}: they have no default value.")
     return {
-        name: _typed(each, given[name]) if name in given else each["DefaultValue"] for name, each in declared.items()
+        name: _typed(each, overrides[name]) if name in overrides else each["DefaultValue"]
+        for name, each in declared.items()
     }
 
 
@@ -163,24 +164,24 @@ def _typed(parameter: Json, text: str) -> Any:
 # --- values at run time --------------------------------------------------------------------------------------------
 
 
-def resolve(value: Any, known: Json, read_json: Callable[[Json], Any]) -> Any:
+def resolve(value: Any, context: Json, read_json: Callable[[Json], Any]) -> Any:
     """`value` with its functions replaced.
 
-    `known` is {"Parameters": …, "Execution": …, "Steps": {name: what Describe says of it}}; `read_json` reads the
+    `context` is {"Parameters": …, "Execution": …, "Steps": {name: what Describe says of it}}; `read_json` reads the
     document of a Std:JsonGet. Raises Unresolved.
     """
     if isinstance(value, list):
-        return [resolve(each, known, read_json) for each in value]
+        return [resolve(each, context, read_json) for each in value]
     if not isinstance(value, dict):
         return value
     if set(value) == {"Get"}:
-        return follow(known, value["Get"])
+        return follow(context, value["Get"])
     if set(value) == {"Std:Join"}:
-        parts = resolve(value["Std:Join"]["Values"], known, read_json)
+        parts = resolve(value["Std:Join"]["Values"], context, read_json)
         return value["Std:Join"].get("On", "").join(_text(part) for part in parts)
     if set(value) == {"Std:JsonGet"}:
         return follow(read_json(value["Std:JsonGet"]), value["Std:JsonGet"]["Path"])
-    return {key: resolve(each, known, read_json) for key, each in value.items()}
+    return {key: resolve(each, context, read_json) for key, each in value.items()}
 
 
 def follow(document: Any, path: str) -> Any:

@@ -46,7 +46,7 @@ def _refuse_conversion(endpoint: Endpoint, config: Mapping[str, Any]) -> None:
 def _refuse_other_names(endpoint: Endpoint, config: Mapping[str, Any]) -> None:
     """https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html."""
     before, after = (
-        {each["VariantName"] for each in found["ProductionVariants"]} for found in (endpoint.config, config)
+        {each["VariantName"] for each in each_config["ProductionVariants"]} for each_config in (endpoint.config, config)
     )
     if before != after:
         raise ValidationError(
@@ -142,17 +142,17 @@ def _update_endpoint(self: SageMakerResponse) -> ActionResult:
             endpoint.last_deployment if request.get("RetainDeploymentConfig") else None
         )
         every = _variants(backend, config)
-        kept = variants.retained([*endpoint.production_variants, *endpoint.shadow_variants], request)
+        retained = variants.retained([*endpoint.production_variants, *endpoint.shadow_variants], request)
         if variants.keeps(request, "DataCaptureConfig"):
             config = {**config, "DataCaptureConfig": endpoint.data_capture_config}
-        summaries = _summaries(config, every, kept)
+        summaries = _summaries(config, every, retained)
         if deployment:
             _refuse_deployment(deployment, config, summaries)
         endpoint.last_deployment = request.get("DeploymentConfig") or endpoint.last_deployment
         endpoint.pending = {"EndpointConfigName": config["EndpointConfigName"], "StartTime": utcnow()}
         _tell(endpoint, summaries, "Creating", "Launching {} instance(s).")
         endpoint.change("Updating")
-    _in_background(_deploy, endpoint, config, every, kept, deployment)
+    _in_background(_deploy, endpoint, config, every, retained, deployment)
     return ActionResult({"EndpointArn": endpoint.arn})
 
 
@@ -180,32 +180,32 @@ def _is_serverless(config: Mapping[str, Any]) -> bool:
 
 def _update_weights_and_capacities(self: SageMakerResponse) -> ActionResult:
     request = validation.sent(self.params)
-    wanted = request["DesiredWeightsAndCapacities"]
+    desired = request["DesiredWeightsAndCapacities"]
     with lock:
         endpoint = find(self.sagemaker_backend, request["EndpointName"])
         _refuse_unless_settled(endpoint)
-        names = [each["VariantName"] for each in wanted]
-        known = [each["VariantName"] for each in (*endpoint.production_variants, *endpoint.shadow_variants)]
+        names = [each["VariantName"] for each in desired]
+        existing = [each["VariantName"] for each in (*endpoint.production_variants, *endpoint.shadow_variants)]
         if len(set(names)) < len(names):
             raise ValidationError(
                 f'The variant name "{max(names, key=names.count)}" was non-unique within the request.'
             )
-        if unknown := [name for name in names if name not in known]:
+        if unknown := [name for name in names if name not in existing]:
             raise ValidationError(
                 f'The variant name(s) "{", ".join(unknown)}" is/are not present within endpoint configuration '
                 f'"{endpoint.endpoint_config_name}".'
             )
         endpoint.change("Updating")
-    _in_background(_scale, endpoint, wanted)
+    _in_background(_scale, endpoint, desired)
     return ActionResult({"EndpointArn": endpoint.arn})
 
 
-def _scale(endpoint: Endpoint, wanted: list[Mapping[str, Any]]) -> None:
-    for each in wanted:
+def _scale(endpoint: Endpoint, desired: list[Mapping[str, Any]]) -> None:
+    for each in desired:
         if endpoint.fleet and (limits := each.get("ServerlessUpdateConfig")):
             endpoint.fleet.change_limits(each["VariantName"], limits)
     with lock:
-        for each in wanted:
+        for each in desired:
             variants.change([*endpoint.production_variants, *endpoint.shadow_variants], each)
         endpoint.change("InService")
 
@@ -242,7 +242,7 @@ def _deploy(
     endpoint: Endpoint,
     config: Mapping[str, Any],
     every: list[Variant],
-    kept: Mapping[str, Mapping[str, Any]],
+    retained: Mapping[str, Mapping[str, Any]],
     deployment: Mapping[str, Any] | None = None,
 ) -> None:
     """Start what `config` asks for; serve from it when all of it is healthy, else go back to what served before.
@@ -259,7 +259,7 @@ def _deploy(
         traceback.print_exc(file=sys.stderr)
         _give_up(endpoint, "Request to service failed. If failure persists after retry, contact customer support.")
         return
-    summaries = _summaries(config, every, kept)
+    summaries = _summaries(config, every, retained)
     count = len(config["ProductionVariants"])
     if deployment and not shifting.falls_back(config):
         capture = config.get("DataCaptureConfig") or {}
@@ -305,10 +305,10 @@ def _serve_again(endpoint: Endpoint) -> None:
 
 
 def _summaries(
-    config: Mapping[str, Any], every: list[Variant], kept: Mapping[str, Mapping[str, Any]]
+    config: Mapping[str, Any], every: list[Variant], retained: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     pairs = zip(_configured(config), every, strict=True)
-    return [variants.summary(each, variant, kept.get(variant.name, {})) for each, variant in pairs]
+    return [variants.summary(each, variant, retained.get(variant.name, {})) for each, variant in pairs]
 
 
 def _shift(endpoint: Endpoint, serves: Serves, deployment: Mapping[str, Any], credentials: Mapping[str, str]) -> str:
@@ -325,9 +325,9 @@ def _shift(endpoint: Endpoint, serves: Serves, deployment: Mapping[str, Any], cr
 
 def _tell(endpoint: Endpoint, summaries: list[dict[str, Any]], status: str, message: str) -> None:
     """How far the update is, for DescribeEndpoint; `{}` in a message is a variant's number of instances."""
-    told = [shifting.pending(each, status, message.format(each.get("DesiredInstanceCount"))) for each in summaries]
+    pending = [shifting.pending(each, status, message.format(each.get("DesiredInstanceCount"))) for each in summaries]
     with lock:
-        endpoint.pending = {**(endpoint.pending or {}), "ProductionVariants": told}
+        endpoint.pending = {**(endpoint.pending or {}), "ProductionVariants": pending}
         endpoint.last_modified_time = utcnow()
 
 
@@ -356,10 +356,10 @@ def _configured(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _variants(backend: SageMakerModelBackend, config: Mapping[str, Any]) -> list[Variant]:
-    found = []
+    variants_of_config = []
     for each in _configured(config):
         model = backend.describe_model(each["ModelName"])
-        found.append(
+        variants_of_config.append(
             Variant(
                 name=each["VariantName"],
                 role_arn=model.execution_role_arn,
@@ -369,4 +369,4 @@ def _variants(backend: SageMakerModelBackend, config: Mapping[str, Any]) -> list
                 serverless=each.get("ServerlessConfig"),
             )
         )
-    return found
+    return variants_of_config

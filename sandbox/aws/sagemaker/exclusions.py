@@ -82,7 +82,7 @@ def _of_limits(variant: Mapping[str, Any], path: str) -> Iterator[str]:
 def _of_serverless(request: Mapping[str, Any], models: Mapping[str, Hosted]) -> Iterator[str]:
     hosted = [models[each["ModelName"]] for each in request["ProductionVariants"]]
     capture = request.get("DataCaptureConfig") or {}
-    found = {
+    conflicts = {
         "Multiple production variants are": len(hosted) > 1,
         "Shadow production variants are": bool(request.get("ShadowProductionVariants")),
         "AsyncInferenceConfig is": bool(request.get("AsyncInferenceConfig")),
@@ -93,7 +93,9 @@ def _of_serverless(request: Mapping[str, Any], models: Mapping[str, Hosted]) -> 
         "Multi-model endpoints are": any(each.has_many_models for each in hosted),
         "Private Docker registries are": any(each.has_private_registry for each in hosted),
     }
-    yield from (f"{what} not supported when specifying a ServerlessConfig." for what, holds in found.items() if holds)
+    yield from (
+        f"{what} not supported when specifying a ServerlessConfig." for what, holds in conflicts.items() if holds
+    )
 
 
 def _of_shadows(request: Mapping[str, Any], models: Mapping[str, Hosted]) -> Iterator[str]:
@@ -110,12 +112,12 @@ def _of_shadows(request: Mapping[str, Any], models: Mapping[str, Hosted]) -> Ite
         for pool in [each, *(each.get("InstancePools") or [])]
         if "InstanceType" in pool
     ]
-    found = {
+    conflicts = {
         "AsyncInferenceConfig is": bool(request.get("AsyncInferenceConfig")),
         "Multi-container models are": any(len(each.containers) > 1 for each in hosted),
         "Multi-model endpoints are": any(each.has_many_models for each in hosted),
         "Inf1 instances are": any(each.startswith("ml.inf1.") for each in types),
     }
     yield from (
-        f"{what} not supported when specifying ShadowProductionVariants." for what, holds in found.items() if holds
+        f"{what} not supported when specifying ShadowProductionVariants." for what, holds in conflicts.items() if holds
     )

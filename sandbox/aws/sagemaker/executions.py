@@ -73,8 +73,8 @@ class Execution:
         self.version, self.text, self.request = version, text, request
         self.document = definition.parse(self.text)
         self.pipeline_parameters = request.get("PipelineParameters") or []  # under the name by which moto lists them
-        self.given = {each["Name"]: each["Value"] for each in self.pipeline_parameters}
-        self.parameters = definition.parameters(self.document, self.given)
+        self.overrides = {each["Name"]: each["Value"] for each in self.pipeline_parameters}
+        self.parameters = definition.parameters(self.document, self.overrides)
         limit = request.get("ParallelismConfiguration") or pipeline.parallelism_configuration or {}
         self.parallel = limit.get("MaxParallelExecutionSteps", _PARALLEL_STEPS)
         self.steps: dict[str, Step] = {}
@@ -187,8 +187,8 @@ class Execution:
         try:
             action = ACTIONS.get(step.document["Type"])
             if action is None:
-                kind, known = step.document["Type"], ", ".join(sorted(ACTIONS))
-                raise StepFailed(f"The sandbox does not have steps of type {kind}; it has {known}.")
+                kind, kinds = step.document["Type"], ", ".join(sorted(ACTIONS))
+                raise StepFailed(f"The sandbox does not have steps of type {kind}; it has {kinds}.")
             call = self.call(step)
             if not self._taken_from_cache(step, call):
                 action(call)
@@ -215,7 +215,7 @@ class Execution:
         since = step_cache.oldest(step.document, utcnow())
         with self.changed:
             others = [each for each in list(self._siblings.values()) if each is not self]
-        found = [
+        candidates = [
             (earlier.end_time, execution.arn, earlier)
             for execution in others
             if (earlier := execution.steps.get(step.name)) is not None
@@ -225,14 +225,14 @@ class Execution:
             and earlier.end_time is not None
             and earlier.end_time >= since
         ]
-        if not found:
+        if not candidates:
             return False
-        _, step.source, earlier = max(found, key=lambda each: each[0])
+        _, step.source, earlier = max(candidates, key=lambda each: each[0])
         step.metadata, step.properties = earlier.metadata, earlier.properties
         return True
 
     def _resolver(self, credentials: dict[str, str]) -> Callable[[Any], Any]:
-        known = {
+        context = {
             "Parameters": self.parameters,
             "Execution": {
                 "PipelineName": self.pipeline_name,
@@ -245,20 +245,20 @@ class Execution:
             "Steps": {name: step.properties for name, step in list(self.steps.items())},
         }
         s3 = identity.client("s3", credentials)
-        return lambda value: definition.resolve(value, known, lambda get: self._read_json(get, known, s3))
+        return lambda value: definition.resolve(value, context, lambda get: self._read_json(get, context, s3))
 
-    def _read_json(self, get: Json, known: Json, s3: Any) -> Any:
+    def _read_json(self, get: Json, context: Json, s3: Any) -> Any:
         """The document a Std:JsonGet reads: a step's property file, or any object by its S3Uri."""
         uri = get.get("S3Uri")
         if uri is not None:
-            uri = definition.resolve(uri, known, lambda inner: self._read_json(inner, known, s3))
+            uri = definition.resolve(uri, context, lambda inner: self._read_json(inner, context, s3))
         else:
             _, step_name, _, name = get["PropertyFile"]["Get"].split(".")
             files = {each["PropertyFileName"]: each for each in self.steps[step_name].document.get("PropertyFiles", [])}
             if name not in files:
                 raise Unresolved(f"ClientError: Step {step_name} has no property file {name}.")
             output = f"Steps.{step_name}.ProcessingOutputConfig.Outputs['{files[name]['OutputName']}'].S3Output.S3Uri"
-            uri = f"{definition.follow(known, output).rstrip('/')}/{files[name]['FilePath']}"
+            uri = f"{definition.follow(context, output).rstrip('/')}/{files[name]['FilePath']}"
         bucket, key = split(uri)
         try:
             return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())

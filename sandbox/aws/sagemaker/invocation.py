@@ -15,7 +15,7 @@ from moto.core.responses import BaseResponse
 from moto.sagemakerruntime.responses import SageMakerRuntimeResponse
 
 from sandbox.aws.sagemaker import capture, endpoint_metrics, endpoints
-from sandbox.aws.sagemaker.capture import Asked
+from sandbox.aws.sagemaker.capture import CapturedRequest
 from sandbox.aws.sagemaker.endpoint_record import Endpoint, Serves
 from sandbox.aws.sagemaker.serverless import Throttled
 from sandbox.aws.sagemaker.serving import Answer
@@ -74,15 +74,15 @@ def choose(serves: Serves, target: str | None = None) -> str:
 def _invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, str], bytes]:
     began = time.monotonic()
     endpoint = addressed(self, asynchronous=False)
-    asked = Asked(self.raw_body, {name: self.headers[name] for name in _PASSED if self.headers.get(name)})
+    request = CapturedRequest(self.raw_body, {name: self.headers[name] for name in _PASSED if self.headers.get(name)})
     with endpoint.held() as serves:
         variant = choose(serves, self.headers.get("X-Amzn-SageMaker-Target-Variant"))
         for shadow in _shadows(serves):
             serves.fleet.hold()  # for the thread, which lets it go
-            threading.Thread(target=_ask_shadow, args=[endpoint, serves, shadow, asked], daemon=True).start()
+            threading.Thread(target=_ask_shadow, args=[endpoint, serves, shadow, request], daemon=True).start()
         asked_at = time.monotonic()
         try:
-            answer = serves.fleet.invoke(variant, asked.body, asked.headers)
+            answer = serves.fleet.invoke(variant, request.body, request.headers)
         except Throttled:
             raise TooManyRequests(None) from None
         except requests.RequestException as error:
@@ -90,7 +90,7 @@ def _invoke_endpoint(self: SageMakerRuntimeResponse) -> tuple[int, dict[str, str
             message = "The container did not answer the invocation."
             raise _model_error(endpoint, "server", 0, "primary", message) from error
         _count(serves, variant, answer.status, began, asked_at)
-        _capture(endpoint, serves, variant, asked, answer)
+        _capture(endpoint, serves, variant, request, answer)
     if answer.status >= 400:
         raise refused(endpoint, answer)
     return 200, _reply_headers(answer, variant), answer.body
@@ -111,19 +111,19 @@ def _shadows(serves: Serves) -> list[str]:
     ]
 
 
-def _ask_shadow(endpoint: Endpoint, serves: Serves, variant: str, asked: Asked) -> None:
+def _ask_shadow(endpoint: Endpoint, serves: Serves, variant: str, request: CapturedRequest) -> None:
     """Its answer is captured, and nobody gets it; nor does anybody hear of its failures."""
     try:
-        _capture(endpoint, serves, variant, asked, serves.fleet.invoke(variant, asked.body, asked.headers))
+        _capture(endpoint, serves, variant, request, serves.fleet.invoke(variant, request.body, request.headers))
     except requests.RequestException:
         pass
     finally:
         serves.fleet.release()
 
 
-def _capture(endpoint: Endpoint, serves: Serves, variant: str, asked: Asked, answer: Answer) -> None:
+def _capture(endpoint: Endpoint, serves: Serves, variant: str, request: CapturedRequest, answer: Answer) -> None:
     if answer.status < 400:
-        capture.record(serves.capture, endpoint.endpoint_name, serves.fleet.variants[variant], asked, answer)
+        capture.record(serves.capture, endpoint.endpoint_name, serves.fleet.variants[variant], request, answer)
 
 
 def _reply_headers(answer: Answer, variant: str) -> dict[str, str]:

@@ -28,10 +28,10 @@ def require(s3: Any, uri: str, role_arn: str, region: str) -> None:
     """Raise ValidationError when nothing is stored under `uri`, as Create*Job does before a job exists."""
     bucket, _ = split(uri)
     try:
-        found = any(True for _ in _objects(s3, uri))
+        exists = any(True for _ in _objects(s3, uri))
     except s3.exceptions.ClientError:
-        found = False
-    if not found:
+        exists = False
+    if not exists:
         raise ValidationError(
             f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
             f"exists in the selected region ({region}), that objects exist under that S3 prefix, and that the role "

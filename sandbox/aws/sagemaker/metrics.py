@@ -22,7 +22,7 @@ class Metrics:
         if not patterns and "/sagemaker-xgboost:" in algorithm.get("TrainingImage", ""):
             patterns = {f"validation:{name}": rf".*\[[0-9]+\].*#011validation-{name}:(\S+)" for name in METRICS}
         self._patterns = {name: re.compile(pattern) for name, pattern in patterns.items()}
-        self._found: dict[str, dict[str, Any]] = {}
+        self._values: dict[str, dict[str, Any]] = {}
 
     def read(self, line: str) -> None:
         line = line.replace("\t", "#011")  # as the patterns are written, and as the service writes tabs
@@ -32,11 +32,11 @@ class Metrics:
                     value = float(match.group(1))
                 except (ValueError, IndexError):
                     continue
-                self._found[name] = {"MetricName": name, "Value": value, "Timestamp": utcnow()}
+                self._values[name] = {"MetricName": name, "Value": value, "Timestamp": utcnow()}
 
     def value(self, name: str) -> float | None:
-        return self._found[name]["Value"] if name in self._found else None
+        return self._values[name]["Value"] if name in self._values else None
 
     def final(self) -> list[dict[str, Any]]:
         """DescribeTrainingJob's FinalMetricDataList."""
-        return list(self._found.values())
+        return list(self._values.values())

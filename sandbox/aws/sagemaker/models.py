@@ -59,15 +59,17 @@ def describe(self: Model) -> dict[str, Any]:
 
 def resolved_containers(backend: SageMakerModelBackend, definitions: list[Any]) -> list[Mapping[str, Any]]:
     """Container definitions with model packages replaced by the containers of their InferenceSpecification."""
-    found: list[Mapping[str, Any]] = []
+    containers: list[Mapping[str, Any]] = []
     for definition in definitions:
         if name := definition.get("ModelPackageName"):
             package = backend.describe_model_package(name)
             for each in package.inference_specification["Containers"]:
-                found.append({**each, "Environment": each.get("Environment", {}) | definition.get("Environment", {})})
+                containers.append(
+                    {**each, "Environment": each.get("Environment", {}) | definition.get("Environment", {})}
+                )
         else:
-            found.append(definition)
-    return found
+            containers.append(definition)
+    return containers
 
 
 def _refuse_unusable(definition: Mapping[str, Any], s3: Any) -> None:

@@ -77,8 +77,8 @@ def _execution(self: Any) -> Execution:
     arn = self._get_param("PipelineExecutionArn")
     for pipeline in self.sagemaker_backend.pipelines.values():
         if arn in pipeline.pipeline_executions:
-            found: Execution = pipeline.pipeline_executions[arn]
-            return found
+            execution: Execution = pipeline.pipeline_executions[arn]
+            return execution
     raise ResourceNotFound(f"Pipeline execution with ARN '{arn}' does not exist.")
 
 
@@ -89,10 +89,10 @@ def _definition_text(self: Any) -> Any:
         raise ValidationError("Both PipelineDefinition and PipelineDefinitionS3Location are given; only one may be.")
     if location:
         backend = s3_backends[self.current_account]["aws"]
-        found = backend.get_object(location["Bucket"], location["ObjectKey"], location.get("VersionId"))
-        if found is None:
+        s3_object = backend.get_object(location["Bucket"], location["ObjectKey"], location.get("VersionId"))
+        if s3_object is None:
             raise ValidationError(f"Unable to read s3://{location['Bucket']}/{location['ObjectKey']}.")
-        text = str(found.value, "utf-8")
+        text = str(s3_object.value, "utf-8")
     if text:
         definition.parse(text)
     return text or None

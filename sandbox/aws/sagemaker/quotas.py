@@ -110,12 +110,12 @@ class ResourceLimitExceeded(SagemakerClientError):
     code = "ResourceLimitExceeded"
 
 
-def require(usage: str, asked: Mapping[str, int], used: Mapping[str, int]) -> None:
+def require(usage: str, requested: Mapping[str, int], used: Mapping[str, int]) -> None:
     """Refuse instances beyond the quota, in the service's words.
 
-    `asked` and `used` are numbers of instances by type: https://docs.aws.amazon.com/general/latest/gr/sagemaker.html.
+    `requested` and `used` are numbers of instances by type: https://docs.aws.amazon.com/general/latest/gr/sagemaker.html.
     """
-    for instance, number in asked.items():
+    for instance, number in requested.items():
         quota = f"{instance} for {usage} usage"
         value = _granted.get(quota, _NEW_ACCOUNT.get(quota, 0))
         if used.get(instance, 0) + number > value:

@@ -35,10 +35,10 @@ _DETAIL = (
     "ApprovalDescription MetadataProperties ModelMetrics CustomerMetadataProperties ModelLifeCycle SourceUri "
     "LastModifiedTime"
 ).split()
-_KEPT = {"ModelLifeCycle": "ModelLifeCycle", "SourceUri": "sourceUri", "ModelCard": "ModelCard"}
+_EXTRA_FIELDS = {"ModelLifeCycle": "ModelLifeCycle", "SourceUri": "sourceUri", "ModelCard": "ModelCard"}
 """What moto drops of a request, by the name that an event has for its update."""
 _REFUSED = ("ManagedStorageType", "ModelPackageRegistrationType", "SecurityConfig")
-_kept: ContextVar[dict[str, Any]] = ContextVar("_kept")
+_extra_fields: ContextVar[dict[str, Any]] = ContextVar("_extra_fields")
 _MOST_PROPERTIES = 50
 _KEY, _VALUE = re.compile(r"[\w\s.:/=+@-]{1,128}"), re.compile(r"[\w\s.:/=+@-]{1,256}")
 _CARD = {
@@ -62,7 +62,7 @@ def install() -> None:
     responses.delete_model_package_group = _delete_group
     describe = ModelPackage.gen_response_object
     package: Any = ModelPackage
-    package.gen_response_object = lambda self: _by_nobody(describe(self)) | getattr(self, "kept", {})
+    package.gen_response_object = lambda self: _by_nobody(describe(self)) | getattr(self, "extra_fields", {})
     describe_group = ModelPackageGroup.gen_response_object
     group: Any = ModelPackageGroup
     group.gen_response_object = lambda self: describe_group(self) | {"CreatedBy": {}}  # nobody of Studio
@@ -83,7 +83,7 @@ def _keeping(method: Callable[..., ActionResult], *refused: str) -> Callable[...
                 raise Lacking(f"{name} of model packages")
         if card := self._get_param("ModelCard"):
             _check_card(str(card.get("ModelCardContent", "{}")))
-        _kept.set({name: self._get_param(name) for name in _KEPT if self._get_param(name) is not None})
+        _extra_fields.set({name: self._get_param(name) for name in _EXTRA_FIELDS if self._get_param(name) is not None})
         return method(self)
 
     return keeping
@@ -124,7 +124,7 @@ def _announced(create: Callable[..., str]) -> Callable[..., str]:
                 **settings,
             )
             package: Any = self.model_packages[arn]
-            package.kept = _kept.get({})
+            package.extra_fields = _extra_fields.get({})
             # Nothing is validated or scanned unless it goes to AWS Marketplace: the lists are empty.
             package.model_package_status_details = {"ValidationStatuses": [], "ImageScanStatuses": []}
             if newest:  # the wire has milliseconds; sorting by time must tell any two packages apart
@@ -156,10 +156,10 @@ def _require_group(backend: SageMakerModelBackend, name: str) -> ModelPackageGro
 
 
 def _find(self: SageMakerModelBackend, model_package_name: str) -> ModelPackage:
-    found = self.model_packages.get(self.model_package_name_mapping.get(model_package_name, model_package_name))
-    if found is None:
+    package = self.model_packages.get(self.model_package_name_mapping.get(model_package_name, model_package_name))
+    if package is None:
         raise ValidationError(f"ModelPackage {model_package_name} does not exist.")
-    return found
+    return package
 
 
 def _update(
@@ -173,12 +173,12 @@ def _update(
 ) -> str:
     with _lock:
         package: Any = _find(self, model_package_arn)
-        kept = {
+        remaining = {
             key: value
             for key, value in (package.customer_metadata_properties or {}).items()
             if key not in customer_metadata_properties_to_remove
         }
-        properties = kept | (customer_metadata_properties or {})
+        properties = remaining | (customer_metadata_properties or {})
         _check_properties(properties)
         # Approved on an Approved package names the field too: nothing says that the service compares.
         updated = []
@@ -194,9 +194,9 @@ def _update(
         if additional_inference_specifications_to_add:
             package.add_additional_inference_specifications(additional_inference_specifications_to_add)
             updated.append("AdditionalInferenceSpecifications")
-        more = _kept.get({})
-        package.kept = getattr(package, "kept", {}) | more
-        updated += [_KEPT[name] for name in more]
+        more = _extra_fields.get({})
+        package.extra_fields = getattr(package, "extra_fields", {}) | more
+        updated += [_EXTRA_FIELDS[name] for name in more]
         package.modifications_done()
     _send(self, package, updated)
     arn: str = package.arn
@@ -251,8 +251,8 @@ def _send(backend: SageMakerModelBackend, package: ModelPackage, updated: Sequen
 
 
 def _detail(package: ModelPackage, modified: datetime, updated: Sequence[str]) -> dict[str, Any]:
-    found = {**package.gen_response_object(), "LastModifiedTime": modified}
-    detail = {key: found[key] for key in _DETAIL if found.get(key) is not None}
+    response = {**package.gen_response_object(), "LastModifiedTime": modified}
+    detail = {key: response[key] for key in _DETAIL if response.get(key) is not None}
     return detail | ({"UpdatedModelPackageFields": list(updated)} if updated else {})
 
 

@@ -23,13 +23,13 @@ def selected(config: Json | None) -> set[str]:
 def before(document: Json, chosen: set[str]) -> list[str]:
     """The steps that are not selected and that selected ones need, directly or by what those need."""
     needs = definition.dependencies(document)
-    found: set[str] = set()
+    ancestors: set[str] = set()
     waiting = set(chosen)
     while waiting:
-        more = {each for name in waiting for each in needs[name]} - chosen - found
-        found |= more
+        more = {each for name in waiting for each in needs[name]} - chosen - ancestors
+        ancestors |= more
         waiting = more
-    return [name for name in needs if name in found]
+    return [name for name in needs if name in ancestors]
 
 
 def check(document: Json, config: Json | None, pipeline: Any) -> Any:
@@ -75,9 +75,9 @@ def _require_connected(needs: dict[str, set[str]], chosen: set[str]) -> None:
 
 
 def _closure(needs: dict[str, set[str]], name: str) -> set[str]:
-    found: set[str] = set()
+    ancestors: set[str] = set()
     waiting = set(needs[name])
     while waiting:
-        found |= waiting
-        waiting = {each for step in waiting for each in needs[step]} - found
-    return found
+        ancestors |= waiting
+        waiting = {each for step in waiting for each in needs[step]} - ancestors
+    return ancestors

@@ -45,14 +45,14 @@ def kind(deployment: Config) -> str:
 
 
 def _policy(deployment: Config) -> Config:
-    found: Config = deployment.get("RollingUpdatePolicy") or deployment.get("BlueGreenUpdatePolicy") or {}
-    return found
+    policy: Config = deployment.get("RollingUpdatePolicy") or deployment.get("BlueGreenUpdatePolicy") or {}
+    return policy
 
 
 def _routing(deployment: Config) -> Config:
     policy = _policy(deployment)
-    found: Config = policy.get("TrafficRoutingConfiguration", policy)
-    return found
+    routing: Config = policy.get("TrafficRoutingConfiguration", policy)
+    return routing
 
 
 def problems(deployment: Config, config: Config, counts: Sequence[int]) -> Iterator[str]:
@@ -103,8 +103,8 @@ def steps(deployment: Config, count: int) -> list[Step]:
     if way == "CANARY":
         return [Step(batch, min(batch / count, 1.0), "canary capacity", wait, "WaitIntervalInSeconds"), whole]
     parts = [*range(batch, count, batch), count]
-    found = [Step(part, part / count, "capacity", wait, "WaitIntervalInSeconds") for part in parts]
-    return found if way == "ROLLING" else [*found[:-1], whole]
+    batches = [Step(part, part / count, "capacity", wait, "WaitIntervalInSeconds") for part in parts]
+    return batches if way == "ROLLING" else [*batches[:-1], whole]
 
 
 def _instances(size: Config, count: int) -> int:
@@ -145,10 +145,10 @@ def _alarmed(alarms: list[str], credentials: Mapping[str, str]) -> str:
     if not alarms:
         return ""
     try:
-        found = identity.client("cloudwatch", credentials).describe_alarms(AlarmNames=alarms)
+        alarms_now = identity.client("cloudwatch", credentials).describe_alarms(AlarmNames=alarms)
     except ClientError as error:
         return f"The auto-rollback alarms cannot be described: {error.response['Error']['Message']}"
-    on = [each["AlarmName"] for each in found["MetricAlarms"] if each["StateValue"] == "ALARM"]
+    on = [each["AlarmName"] for each in alarms_now["MetricAlarms"] if each["StateValue"] == "ALARM"]
     return f"The following auto-rollback alarms are in ALARM state: {', '.join(on)}." if on else ""
 
 

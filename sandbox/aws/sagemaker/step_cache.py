@@ -64,9 +64,9 @@ def key(step: Json, arguments: Json) -> str | None:
 def oldest(step: Json, now: datetime) -> datetime:
     """When a run that still counts may have ended at the earliest. Raises ValueError for what is no duration."""
     text = str((step.get("CacheConfig") or {}).get("ExpireAfter") or "")
-    found = _DURATION.fullmatch(text)
-    if found is None or not any(found.groups()):
+    match = _DURATION.fullmatch(text)
+    if match is None or not any(match.groups()):
         raise ValueError(f"ExpireAfter {text!r} is not a duration of ISO 8601, such as P30D or PT1H")
-    numbers = [int(number or 0) for number in found.groups()]
+    numbers = [int(number or 0) for number in match.groups()]
     days = sum(number * length for number, length in zip(numbers, _DAYS, strict=False))
     return now - timedelta(days=days, hours=numbers[4], minutes=numbers[5], seconds=numbers[6])

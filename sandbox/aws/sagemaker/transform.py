@@ -133,13 +133,13 @@ class TransformJob(Job):
     def _associated(self, fleet: Fleet, file: Path, body: bytes) -> bytes:
         """What is stored for one request's body. Raises Unusable."""
         if self._association.is_plain:
-            return self._asked(fleet, file, body)[0]
+            return self._predicted(fleet, file, body)[0]
         by_line = self._source.get("SplitType", "None") == "Line"
         content_type = self._source.get("ContentType") or "text/csv"
         texts = body.decode().splitlines() if by_line or not is_json(content_type) else [body.decode()]
         records = [read(text, content_type) for text in texts]
         sent = "\n".join(written(self._association.sent(record)) for record in records)
-        answer, answer_type = self._asked(fleet, file, f"{sent}\n".encode() if len(records) > 1 else sent.encode())
+        answer, answer_type = self._predicted(fleet, file, f"{sent}\n".encode() if len(records) > 1 else sent.encode())
         answers = answer.decode().splitlines() if len(records) > 1 else [answer.decode().rstrip("\n")]
         if len(answers) != len(records):
             raise Unusable(f"{len(answers)} records of output do not fit {len(records)} records of input")
@@ -149,7 +149,7 @@ class TransformJob(Job):
         ]
         return "\n".join(map(written, stored)).encode()
 
-    def _asked(self, fleet: Fleet, file: Path, body: bytes) -> tuple[bytes, str]:
+    def _predicted(self, fleet: Fleet, file: Path, body: bytes) -> tuple[bytes, str]:
         """The model's answer and its content type."""
         answer = self._ask(fleet, body)
         if answer.status != 200:

@@ -17,11 +17,11 @@ RETAINED = {"DesiredInstanceCount": "InstanceCount", "DesiredWeight": "Weight"}
 variant's own."""
 
 
-def summary(config: Mapping[str, Any], variant: Variant, kept: Mapping[str, Any]) -> dict[str, Any]:
-    """A ProductionVariantSummary. `kept`: weight and count that do not come from the config, as `retained` has them."""
+def summary(config: Mapping[str, Any], variant: Variant, retained_values: Mapping[str, Any]) -> dict[str, Any]:
+    """A ProductionVariantSummary. `retained_values`: weight and count that do not come from the config."""
     deployed = [{"SpecifiedImage": each["Image"], "ResolutionTime": utcnow()} for each in variant.containers]
     answer: dict[str, Any] = {"VariantName": variant.name, "DeployedImages": deployed}
-    values = {"Weight": config.get("InitialVariantWeight", 1.0), **kept}
+    values = {"Weight": config.get("InitialVariantWeight", 1.0), **retained_values}
     if serverless := config.get("ServerlessConfig"):
         values |= {"ServerlessConfig": serverless}
         values.pop("InstanceCount", None)
@@ -44,20 +44,20 @@ def _pools(pools: list[Mapping[str, Any]], count: int) -> list[dict[str, Any]]:
     ]
 
 
-def change(summaries: list[dict[str, Any]], wanted: Mapping[str, Any]) -> None:
+def change(summaries: list[dict[str, Any]], desired: Mapping[str, Any]) -> None:
     """Give one variant another weight, count or limits: a DesiredWeightAndCapacity, as a summary shows it."""
-    found = next(each for each in summaries if each["VariantName"] == wanted["VariantName"])
+    summary = next(each for each in summaries if each["VariantName"] == desired["VariantName"])
     for name in RETAINED:
-        if name in wanted:
+        if name in desired:
             part = RETAINED[name]
-            found |= {f"Current{part}": wanted[name], f"Desired{part}": wanted[name]}
-    if limits := wanted.get("ServerlessUpdateConfig"):
-        merged = {**found["CurrentServerlessConfig"], **limits}
-        found |= {"CurrentServerlessConfig": merged, "DesiredServerlessConfig": merged}
-    if "InstancePools" in found and "DesiredInstanceCount" in wanted:
-        counts = [each["CurrentInstanceCount"] for each in found["InstancePools"]]
+            summary |= {f"Current{part}": desired[name], f"Desired{part}": desired[name]}
+    if limits := desired.get("ServerlessUpdateConfig"):
+        merged = {**summary["CurrentServerlessConfig"], **limits}
+        summary |= {"CurrentServerlessConfig": merged, "DesiredServerlessConfig": merged}
+    if "InstancePools" in summary and "DesiredInstanceCount" in desired:
+        counts = [each["CurrentInstanceCount"] for each in summary["InstancePools"]]
         first = counts.index(max(counts))
-        found["InstancePools"][first]["CurrentInstanceCount"] = wanted["DesiredInstanceCount"]
+        summary["InstancePools"][first]["CurrentInstanceCount"] = desired["DesiredInstanceCount"]
 
 
 def retained(summaries: list[dict[str, Any]], update: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -38,15 +38,15 @@ def start() -> None:
 
 def now() -> datetime:
     """The machine's time, moved forward to the one that was told and running on from there."""
-    global _told, _ahead
-    told = state() / _FILE
-    text = told.read_text(encoding="utf-8") if told.exists() else ""
-    if text and text != _told:
-        _told, _ahead = text, datetime.fromisoformat(text) - datetime.now(UTC)
+    global _last_text, _ahead
+    file = state() / _FILE
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    if text and text != _last_text:
+        _last_text, _ahead = text, datetime.fromisoformat(text) - datetime.now(UTC)
     return datetime.now(UTC) + _ahead
 
 
-_told, _ahead = "", timedelta()
+_last_text, _ahead = "", timedelta()
 
 
 def _watch() -> None:

@@ -57,9 +57,9 @@ def _naming_the_difference(create: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(create)
     def create_queue(self: Any, name: str, tags: dict[str, str] | None = None, **attributes: Any) -> Any:
         if queue := self.queues.get(name):
-            asked = {key: value for key, value in attributes.items() if key != "region"}
-            other = Queue(name, region=self.region_name, account_id=self.account_id, **asked).attributes
-            for key in asked:
+            requested = {key: value for key, value in attributes.items() if key != "region"}
+            other = Queue(name, region=self.region_name, account_id=self.account_id, **requested).attributes
+            for key in requested:
                 if queue.attributes.get(key) != other.get(key):
                     raise QueueAlreadyExists(
                         f"A queue already exists with the same name and a different value for attribute {key}"

@@ -26,9 +26,11 @@ def find(reference: str, versions: Mapping[str, str]) -> str | None:
     """The published version that a reference means: itself, or the newest of its line, which is never a pre-release."""
     if not is_short(reference):
         return reference if reference in versions else None
-    wanted = [] if reference == LATEST else [int(part) for part in reference.split(".")]
-    known = {version: _numbers(version) for version in versions}
-    matching = {version: numbers for version, numbers in known.items() if numbers and numbers[: len(wanted)] == wanted}
+    prefix = [] if reference == LATEST else [int(part) for part in reference.split(".")]
+    numbered = {version: _numbers(version) for version in versions}
+    matching = {
+        version: numbers for version, numbers in numbered.items() if numbers and numbers[: len(prefix)] == prefix
+    }
     return max(matching, key=lambda version: matching[version], default=None)
 
 

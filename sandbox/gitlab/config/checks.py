@@ -112,7 +112,7 @@ def present(value: Mapping[Any, Any], name: str, at: str) -> Iterator[str]:
 
 def one_of(value: Mapping[Any, Any], name: str, allowed: Collection[str], at: str) -> Iterator[str]:
     message = f"should be one of: {', '.join(allowed)}"
-    yield from member(value, name, lambda found: is_text(found) and found in allowed, message, at)
+    yield from member(value, name, lambda item: is_text(item) and item in allowed, message, at)
 
 
 def mapping(value: Any, allowed: Collection[str], at: str) -> Iterator[str]:

@@ -76,8 +76,10 @@ class _Seed:
     ) -> None:
         self.name, self.job, self.stages, self.around = name, job, stages, around
         inherited = job["inherit_variables"]
-        kept = root if inherited is True else {k: v for k, v in root.items() if inherited and k in inherited}
-        self.variables: dict[str, Config] = {**kept, **job["job_variables"]}
+        inherited_variables = (
+            root if inherited is True else {k: v for k, v in root.items() if inherited and k in inherited}
+        )
+        self.variables: dict[str, Config] = {**inherited_variables, **job["job_variables"]}
         self.problem: str | None = None
         self.rule: Mapping[str, Any] | None = {}
         self.scope = self._scope()

@@ -124,8 +124,8 @@ class _Reader:
         self._keep(start.anchor, items)
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             items.append(self._value(event, depth + 1))
-        if found := re.fullmatch(r"!(?:seq|ruby/array):(.*)", start.tag or ""):
-            _only_known(found[1])
+        if match := re.fullmatch(r"!(?:seq|ruby/array):(.*)", start.tag or ""):
+            _only_known(match[1])
         if re.fullmatch(r"(?:!|tag:yaml\.org,2002:)omap", start.tag or ""):
             return _ordered(items)
         if start.tag == "!reference":
@@ -161,10 +161,10 @@ def _ordered(items: list[Any]) -> Symbols:
 def _class_of(tag: str | None) -> str | None:
     """The class of Ruby's that a mapping's tag asks for."""
     kinds = {"set": "Psych::Set", "omap": "Psych::Omap"}
-    if found := re.fullmatch(r"(?:!|tag:yaml\.org,2002:)(set|omap)", tag or ""):
-        return kinds[found[1]]
-    found = re.fullmatch(r"!(?:ruby/(?:object|struct|exception)(?::(.*))?|(?:ruby/hash|map):(.*))", tag or "")
-    return None if found is None else next((name for name in found.groups() if name), "Object")
+    if match := re.fullmatch(r"(?:!|tag:yaml\.org,2002:)(set|omap)", tag or ""):
+        return kinds[match[1]]
+    match = re.fullmatch(r"!(?:ruby/(?:object|struct|exception)(?::(.*))?|(?:ruby/hash|map):(.*))", tag or "")
+    return None if match is None else next((name for name in match.groups() if name), "Object")
 
 
 def _only_known(name: str | None) -> None:
@@ -221,8 +221,8 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
             return base64.b64decode(value, validate=False).decode(errors="replace")
         except binascii.Error:
             return value
-    if found := re.fullmatch(r"!(?:str|ruby/string)(?::(.*))?", tag):
-        _only_known(found[1])
+    if match := re.fullmatch(r"!(?:str|ruby/string)(?::(.*))?", tag):
+        _only_known(match[1])
         return value
     if tag == "tag:yaml.org,2002:str":
         return value
@@ -234,8 +234,8 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
             raise _refused("Invalid YAML syntax") from error
     if re.match(r"!ruby/sym(bol)?", tag):
         return Symbol(value)
-    if found := re.match(r"!ruby/(class|module|regexp|range|object:(?:BigDecimal|DateTime|Complex|Rational))", tag):
-        raise _refused(f"Tried to load unspecified class: {found[1].removeprefix('object:').capitalize()}")
+    if match := re.match(r"!ruby/(class|module|regexp|range|object:(?:BigDecimal|DateTime|Complex|Rational))", tag):
+        raise _refused(f"Tried to load unspecified class: {match[1].removeprefix('object:').capitalize()}")
     return scan(value)
 
 

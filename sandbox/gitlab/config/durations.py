@@ -62,14 +62,14 @@ def _words(text: str) -> list[str]:
             raise InvalidDuration(text)
         names = ("seconds", "minutes", "hours", "days", "months", "years")
         text = " ".join(f"{part} {name}" for part, name in reversed(list(zip(parts, names, strict=False))))
-    found: list[str] = []
+    words: list[str] = []
     for word in _NUMBER.sub(lambda match: f" {match[0]} ", text).split():
         plain = word.removeprefix(",").removesuffix(",")
         if _NUMBER.search(word) or plain in _SECONDS:
-            found.append(plain)
+            words.append(plain)
         elif plain not in _BETWEEN:
             raise InvalidDuration(text)
-    return ["1", *found] if found and found[0] in _SECONDS else found
+    return ["1", *words] if words and words[0] in _SECONDS else words
 
 
 def _spelt(text: str) -> str:

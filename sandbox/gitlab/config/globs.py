@@ -23,12 +23,12 @@ def exists(globs: Iterable[str], paths: Iterable[str]) -> bool:
     for glob in globs:
         ending = glob.removeprefix("**/*")
         if not set(glob) & set("*?[{"):
-            found = any(path.startswith(glob) if glob.endswith("/") else path == glob for path in files)
+            exists_one = any(path.startswith(glob) if glob.endswith("/") else path == glob for path in files)
         elif ending.startswith(".") and not set(ending) & set("/*?[{"):
-            found = any(path.endswith(ending) for path in files)
+            exists_one = any(path.endswith(ending) for path in files)
         else:
-            found = any(matches(glob, path) for path in files)
-        if found:
+            exists_one = any(matches(glob, path) for path in files)
+        if exists_one:
             return True
     return False
 
@@ -43,13 +43,13 @@ def wildcard(path: str, files: Iterable[str]) -> list[str]:
 
 @lru_cache(maxsize=512)
 def _patterns(glob: str) -> tuple[Pattern, ...]:
-    found = []
+    patterns = []
     for alternative in _alternatives(glob):
         try:
-            found.append(Pattern(_source(alternative)))
+            patterns.append(Pattern(_source(alternative)))
         except InvalidPattern:
             continue
-    return tuple(found)
+    return tuple(patterns)
 
 
 def _alternatives(glob: str) -> list[str]:

@@ -36,7 +36,7 @@ class _File(NamedTuple):
 def merged(
     source: Source,
     path: str,
-    given: Mapping[str, Any],
+    inputs: Mapping[str, Any],
     around: Surroundings,
     included: list[tuple[str, str, Source]] | None = None,
 ) -> dict[Any, Any]:
@@ -49,7 +49,7 @@ def merged(
         raise InvalidConfiguration("Please provide content of .gitlab-ci.yml", category="yaml")
     resolver = _Resolver(around)
     resolver.included = [] if included is None else included
-    return resolver.with_includes(resolver.content(text, given, {}), source, {})
+    return resolver.with_includes(resolver.content(text, inputs, {}), source, {})
 
 
 class _Resolver:
@@ -61,14 +61,14 @@ class _Resolver:
         self.bytes = 0
         self.wildcards: set[tuple[str, str]] = set()
 
-    def content(self, text: str, given: Any, component: Mapping[str, Any]) -> dict[Any, Any]:
+    def content(self, text: str, inputs: Any, component: Mapping[str, Any]) -> dict[Any, Any]:
         """A file's content with its inputs filled in."""
         head, content = documents.load(text)
-        given = {} if given is None else given
-        if not isinstance(given, dict):
+        inputs = {} if inputs is None else inputs
+        if not isinstance(inputs, dict):
             raise refused("Given inputs must be a hash")
         if head is None:
-            if given:
+            if inputs:
                 raise refused("Given inputs not defined in the `spec` section of the included configuration file")
             return content
         if problems := list(header.problems(head)):
@@ -76,8 +76,8 @@ class _Resolver:
         spec = head["spec"] or {}
         if spec.get("include"):
             raise NotInSandbox("`spec:include`")
-        wanted = {name: component[name] for name in spec.get("component") or () if name in component}
-        values = {"inputs": resolve(spec.get("inputs") or {}, given), "component": wanted}
+        component_values = {name: component[name] for name in spec.get("component") or () if name in component}
+        values = {"inputs": resolve(spec.get("inputs") or {}, inputs), "component": component_values}
         return interpolate(content, Context(values, self.scope.values, self.around.masked))
 
     def with_includes(self, content: dict[Any, Any], source: Source, component: Mapping[str, Any]) -> dict[Any, Any]:
@@ -88,8 +88,8 @@ class _Resolver:
         if not files:
             return content
         result: dict[Any, Any] = {}
-        for file, given in files:
-            result = deep_merge(result, self.file(file, given))
+        for file, inputs in files:
+            result = deep_merge(result, self.file(file, inputs))
         result = deep_merge(result, content)
         result.pop("include", None)
         return result
@@ -103,14 +103,14 @@ class _Resolver:
             if self.passes(location.get("rules")):
                 located += self.spread(location, source)
         for location in located:
-            found = {key: self.expanded(value) for key, value in location.items()}
+            expanded = {key: self.expanded(value) for key, value in location.items()}
             self.count += 1
             if self.count > _MAXIMUM:
                 raise _refused(f"Maximum of {_MAXIMUM} nested includes are allowed!")
-            file = self.located(found, source, component)
-            kind = "component" if "component" in found else "file" if "project" in found else "local"
+            file = self.located(expanded, source, component)
+            kind = "component" if "component" in expanded else "file" if "project" in expanded else "local"
             self.included.append((kind, file.path, file.source))
-            yield file, found.get("inputs")
+            yield file, expanded.get("inputs")
 
     def location(self, entry: Any) -> dict[str, Any]:
         if isinstance(entry, str):
@@ -217,7 +217,7 @@ class _Resolver:
 
     # --- one of them --------------------------------------------------------------------------------------------------
 
-    def file(self, file: _File, given: Any) -> dict[Any, Any]:
+    def file(self, file: _File, inputs: Any) -> dict[Any, Any]:
         source = file.source
         content = source.repository.read(source.sha, file.path)
         where = f"Local file `{file.name}`"
@@ -232,7 +232,7 @@ class _Resolver:
         if self.bytes > _BYTES:
             raise _refused("Total size of combined CI/CD configuration is too big")
         try:
-            inner = self.content(text, given, file.component)
+            inner = self.content(text, inputs, file.component)
         except NotInSandbox:
             raise
         except InvalidConfiguration as error:

@@ -22,10 +22,10 @@ def refused(*problems: str) -> InvalidConfiguration:
     return InvalidConfiguration(", ".join(problems[:_SHOWN]), category="inputs")
 
 
-def resolve(specification: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(specification: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Every declared input's value. Raises InvalidConfiguration."""
     problems: list[str] = []
-    if unknown := [name for name in given if name not in specification]:
+    if unknown := [name for name in arguments if name not in specification]:
         problems.append(f"unknown input arguments: {', '.join(map(ruby.text, unknown))}")
     values: dict[str, Any] = {}
     for name, declared in specification.items():
@@ -34,12 +34,12 @@ def resolve(specification: Mapping[str, Any], given: Mapping[str, Any]) -> dict[
         if kind not in TYPES:
             problems.append(f"unknown input specification for `{name}` (valid types: {', '.join(TYPES)})")
             continue
-        known = {**given, **values}
-        value = given.get(name)
+        inputs = {**arguments, **values}
+        value = arguments.get(name)
         if value == "" and "rules" in details:
             value = None
-        problems += [f"`{name}` input: {problem}" for problem in _problems(kind, details, value, known)]
-        values[name] = _coerced(kind, _default(details, known) if value is None else value)
+        problems += [f"`{name}` input: {problem}" for problem in _problems(kind, details, value, inputs)]
+        values[name] = _coerced(kind, _default(details, inputs) if value is None else value)
     if problems:
         raise refused(*problems)
     return values
@@ -52,24 +52,24 @@ def _strings(value: Any) -> Any:
     return [_strings(each) for each in value] if isinstance(value, list) else value
 
 
-def _problems(kind: str, details: Mapping[str, Any], value: Any, known: Mapping[str, Any]) -> Iterator[str]:
+def _problems(kind: str, details: Mapping[str, Any], value: Any, inputs: Mapping[str, Any]) -> Iterator[str]:
     rules = details.get("rules") or []
     required = "default" not in details and not any(isinstance(rule, dict) and "default" in rule for rule in rules)
     if required and value is None:
         yield "required value has not been provided"
         return
-    default = _default(details, known)
+    default = _default(details, inputs)
     if not required and default is not None:
-        yield from _judged(kind, details, default, known, "default")
+        yield from _judged(kind, details, default, inputs, "default")
     if value is not None:
-        yield from _judged(kind, details, value, known, "provided")
+        yield from _judged(kind, details, value, inputs, "provided")
 
 
-def _judged(kind: str, details: Mapping[str, Any], value: Any, known: Mapping[str, Any], origin: str) -> Iterator[str]:
+def _judged(kind: str, details: Mapping[str, Any], value: Any, inputs: Mapping[str, Any], origin: str) -> Iterator[str]:
     value = _coerced(kind, value)
     if not _is(kind, value):
         yield f"{origin} value is not {'an' if kind == 'array' else 'a'} {kind}"
-    options = _options(details, known)
+    options = _options(details, inputs)
     if kind == "string" and options is not None and value not in [ruby.text(option) for option in options]:
         yield f"`{value}` cannot be used because it is not in the list of allowed options"
     elif kind == "number" and options is not None and value and not any(_same(value, option) for option in options):
@@ -114,20 +114,20 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def _options(details: Mapping[str, Any], known: Mapping[str, Any]) -> list[Any] | None:
+def _options(details: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[Any] | None:
     options = details.get("options")
-    if details.get("rules") and (matching := _matching(details, known)) and matching.get("options") is not None:
+    if details.get("rules") and (matching := _matching(details, inputs)) and matching.get("options") is not None:
         options = matching["options"]
     return options if isinstance(options, list) else None
 
 
-def _default(details: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
-    if details.get("rules") and (matching := _matching(details, known)) and matching.get("default") is not None:
+def _default(details: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+    if details.get("rules") and (matching := _matching(details, inputs)) and matching.get("default") is not None:
         return matching["default"]
     return details.get("default")
 
 
-def _matching(details: Mapping[str, Any], known: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _matching(details: Mapping[str, Any], inputs: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The first rule of an input that holds for the inputs before it."""
     rules = (rule for rule in details["rules"] if isinstance(rule, dict))
-    return next((rule for rule in rules if rule.get("if") is None or expressions.holds(rule["if"], {}, known)), None)
+    return next((rule for rule in rules if rule.get("if") is None or expressions.holds(rule["if"], {}, inputs)), None)

@@ -59,9 +59,9 @@ class _Interpolation:
     def _text(self, node: str) -> Any:
         if len(node.encode(errors="replace")) > _MAX_BYTES:
             raise refused("config node too large")
-        if "$[[" not in node or not (found := _BLOCK.findall(node)):
+        if "$[[" not in node or not (matches := _BLOCK.findall(node)):
             return node
-        blocks = [(block, self._block(block, data)) for block, data in found]
+        blocks = [(block, self._block(block, data)) for block, data in matches]
         if len(blocks) == 1 and len(node) == len(blocks[0][0]):
             return blocks[0][1]
         for block, value in blocks:

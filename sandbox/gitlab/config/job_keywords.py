@@ -185,9 +185,9 @@ def _inputs(value: Any, at: str) -> Iterator[str]:
             yield f"{at}:{text(name)} config contains unknown keys: rules"
         if isinstance(details, dict) and details.get("default") is None:
             yield f"{at}:{text(name)} must have a default value"
-    found = list(header.problems({"spec": {"inputs": value}}))
-    yield from (problem.replace("header:spec:inputs", at) for problem in found)
-    if not found:
+    problems = list(header.problems({"spec": {"inputs": value}}))
+    yield from (problem.replace("header:spec:inputs", at) for problem in problems)
+    if not problems:
         try:
             resolve(value, {})
         except InvalidConfiguration as error:

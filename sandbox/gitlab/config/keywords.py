@@ -204,7 +204,7 @@ def environment(value: Any, at: str) -> Iterator[str]:
         yield f"{at} url is too long (maximum is {_URL} characters)"
     actions = ("start", "stop", "prepare", "verify", "access")
     message = "should be start, stop, prepare, verify, or access"
-    yield from checks.member(value, "action", lambda found: found in actions, message, at)
+    yield from checks.member(value, "action", lambda action: action in actions, message, at)
     if value.get("kubernetes") is not None:
         yield from _kubernetes(value["kubernetes"], f"{at}:kubernetes")
 

@@ -56,14 +56,14 @@ def normalized(configuration: Mapping[Any, Any]) -> Normal:
 
 def variables(written: Mapping[Any, Any] | None) -> dict[str, Config]:
     """Variables as text, and whether they are taken literally (`expand: false`)."""
-    found = {}
+    result = {}
     for key, value in (written or {}).items():
         if isinstance(value, dict):
             raw = {"raw": not value["expand"]} if "expand" in value else {}
-            found[text(key)] = {"value": text(value.get("value")), **raw}
+            result[text(key)] = {"value": text(value.get("value")), **raw}
         else:
-            found[text(key)] = {"value": text(value)}
-    return found
+            result[text(key)] = {"value": text(value)}
+    return result
 
 
 def _job(name: str, job: Mapping[str, Any], defaults: Mapping[str, Any], by_default: bool) -> Config:
@@ -220,8 +220,8 @@ def _needs(written: Any) -> Iterator[Config]:
             yield {"job": need, "artifacts": True, "optional": False}
         elif need is not None:
             artifacts, optional = need.get("artifacts"), need.get("optional")
-            found = {"job": need["job"], "artifacts": artifacts is not False, "optional": optional is True}
-            yield found | ({"parallel": need["parallel"]} if need.get("parallel") is not None else {})
+            normalized = {"job": need["job"], "artifacts": artifacts is not False, "optional": optional is True}
+            yield normalized | ({"parallel": need["parallel"]} if need.get("parallel") is not None else {})
 
 
 # --- parallel ---------------------------------------------------------------------------------------------------------
@@ -278,10 +278,10 @@ def _interpolated(name: str, need: Config, job: Config) -> Config:
     """`$[[ matrix.NAME ]]` in a need, by the variables of the job that needs."""
 
     def value(match: re.Match[str]) -> str:
-        found = job["job_variables"].get(match[1])
-        if found is None:
+        variable = job["job_variables"].get(match[1])
+        if variable is None:
             raise InvalidConfiguration(f"{name} job: '{match[1]}' does not exist in matrix configuration")
-        return text(found["value"])
+        return text(variable["value"])
 
     def replaced(node: Any) -> Any:
         if isinstance(node, dict):

@@ -100,14 +100,14 @@ def _quoted(value: str) -> str:
 def substituted(value: str, part: str, replacement: str) -> str:
     r"""Ruby's `gsub` of a literal part: `\0`, `\&`, `` \` ``, `\'` and `\\` of the replacement are references."""
     pieces, start = [], 0
-    while (found := value.find(part, start)) >= 0:
+    while (at := value.find(part, start)) >= 0:
         references = {
-            "0": part, "&": part, "\\": "\\", "`": value[:found], "'": value[found + len(part) :],
+            "0": part, "&": part, "\\": "\\", "`": value[:at], "'": value[at + len(part) :],
             **dict.fromkeys("123456789", ""),
         }  # fmt: skip
         pieces += [
-            value[start:found],
-            re.sub(r"\\([0-9&\\`'])", lambda match, known=references: known[match[1]], replacement),  # type: ignore[misc]
+            value[start:at],
+            re.sub(r"\\([0-9&\\`'])", lambda match, by_sign=references: by_sign[match[1]], replacement),  # type: ignore[misc]
         ]
-        start = found + len(part)
+        start = at + len(part)
     return "".join([*pieces, value[start:]])

@@ -50,7 +50,7 @@ def auto_cancel(value: Any, at: str) -> Iterator[str]:
     if isinstance(value, dict):
         for name, allowed in (("on_new_commit", ON_NEW_COMMIT), ("on_job_failure", ON_JOB_FAILURE)):
             message = f"must be one of: {', '.join(allowed)}"
-            yield from checks.member(value, name, lambda found, among=allowed: found in among, message, at)  # type: ignore[misc]
+            yield from checks.member(value, name, lambda item, among=allowed: item in among, message, at)  # type: ignore[misc]
 
 
 def _rules(
@@ -187,7 +187,7 @@ def policy(value: Any, at: str) -> Iterator[str]:
             yield f"{at} config can't be blank"
         yield from checks.keys(value, ("refs", "kubernetes", "variables", "changes"), at)
         yield from checks.member(value, "refs", checks.is_texts_or_patterns, message, at)
-        yield from checks.member(value, "kubernetes", lambda found: found == "active", "unknown value", at)
+        yield from checks.member(value, "kubernetes", lambda item: item == "active", "unknown value", at)
         for name in ("variables", "changes"):
             yield from checks.member(value, name, checks.is_texts, "should be an array of strings", at)
         statements = value.get("variables")

@@ -49,10 +49,10 @@ def nothing_known(compare_to: str | None) -> list[str] | None:
 class Surroundings:
     """One pipeline that is to be created.
 
-    `predefined` are GitLab's own variables, weaker than those of the configuration; `given` the stronger ones, of the
-    settings and the pipeline, for a job of an environment or of none. `changed` gives the paths that a push changed,
-    None if GitLab cannot tell, or those since a ref; it raises LookupError for a ref that is none. `catalog_versions`
-    gives published version → commit, None for a project that is not in the catalog.
+    `predefined` are GitLab's own variables, weaker than those of the configuration; `stronger_variables` gives those of
+    the settings and the pipeline, for a job of an environment or of none. `changed` gives the paths that a push
+    changed, None if GitLab cannot tell, or those since a ref; it raises LookupError for a ref that is none.
+    `catalog_versions` gives published version → commit, None for a project that is not in the catalog.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Surroundings:
         predefined: Mapping[str, str],
         source: Source,
         *,
-        given: Callable[[str | None], Sequence[Variable]] = lambda environment: (),
+        stronger_variables: Callable[[str | None], Sequence[Variable]] = lambda environment: (),
         masked: frozenset[str] = frozenset(),
         changed: Callable[[str | None], list[str] | None] = nothing_known,
         find_project: Callable[[str], Files | None] = lambda path: None,
@@ -68,7 +68,7 @@ class Surroundings:
     ) -> None:
         self.predefined = predefined
         self.source = source
-        self.given = given
+        self.stronger_variables = stronger_variables
         self.masked = masked
         self.changed = changed
         self.find_project = find_project
@@ -79,7 +79,7 @@ class Surroundings:
         merged = {key: data for layer in configured for key, data in layer.items()}
         own = [Variable(key, data["value"], data.get("raw", False)) for key, data in merged.items()]
         predefined = [Variable(key, value) for key, value in self.predefined.items()]
-        return Scope(self, [*predefined, *own, *self.given(environment)])
+        return Scope(self, [*predefined, *own, *self.stronger_variables(environment)])
 
 
 class Scope:

@@ -145,9 +145,9 @@ class Repository:
         return commits
 
     def commit(self, ref: str) -> Commit:
-        found = self._commits.get(ref) or self.commits(ref, limit=1)[0]
-        self._commits[found.id] = found
-        return found
+        commit = self._commits.get(ref) or self.commits(ref, limit=1)[0]
+        self._commits[commit.id] = commit
+        return commit
 
     def annotation(self, tag: str) -> Annotation | None:
         """None for a lightweight tag, which is the commit itself."""
@@ -198,13 +198,13 @@ class Repository:
         rows = (
             self.git("diff", "--raw", "--no-abbrev", "-M", "-z", old, new).decode(errors="surrogateescape").split("\0")
         )
-        found = []
+        diffs = []
         while len(rows) > 1:
             a_mode, b_mode, _, _, status = rows.pop(0).lstrip(":").split(" ")
             old_path = rows.pop(0)
             new_path = rows.pop(0) if status[0] in "RC" else old_path
             text = self.git("diff", "-M", old, new, "--", old_path, new_path).decode(errors="replace")
-            found.append(
+            diffs.append(
                 {
                     "diff": text[text.find("@@") :] if "@@" in text else "",
                     "new_path": new_path,
@@ -219,7 +219,7 @@ class Repository:
                     "too_large": False,
                 }
             )
-        return found
+        return diffs
 
     def tree(self, ref: str, path: str = "", *, recursive: bool = False) -> list[TreeEntry]:
         where = [f"{path.rstrip('/')}/"] if path else []
@@ -273,11 +273,11 @@ class Repository:
 
 
 def _trailers(text: str) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    trailers: dict[str, list[str]] = {}
     for line in filter(None, text.split("\x02")):
         name, _, value = line.partition(": ")
-        found.setdefault(name.strip(), []).append(value.strip())
-    return found
+        trailers.setdefault(name.strip(), []).append(value.strip())
+    return trailers
 
 
 def _tree_entry(row: str) -> TreeEntry:

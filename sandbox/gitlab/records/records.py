@@ -316,7 +316,7 @@ class Job:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     erased_at: datetime | None = None
-    kept: bool = False  # its artifacts never expire
+    keeps_artifacts: bool = False  # its artifacts never expire
 
     @property
     def name(self) -> str:

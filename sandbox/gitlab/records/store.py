@@ -67,7 +67,7 @@ __all__ = [
 ]
 
 
-_KEPT = ("users", "groups", "projects", "tokens", "_vacated", "_counters")
+_SAVED = ("users", "groups", "projects", "tokens", "_vacated", "_counters")
 
 _OVERRIDE_LEVELS = {"developer": DEVELOPER, "maintainer": MAINTAINER, "owner": OWNER}
 
@@ -92,11 +92,11 @@ class Store:
 
     def write(self, path: Path) -> None:
         """Keep all records."""
-        keeping.write(path, [getattr(self, name) for name in _KEPT])
+        keeping.write(path, [getattr(self, name) for name in _SAVED])
 
     def read(self, path: Path) -> None:
         """Take up the records of a file that `write` wrote."""
-        for name, value in zip(_KEPT, keeping.read(path), strict=True):
+        for name, value in zip(_SAVED, keeping.read(path), strict=True):
             setattr(self, name, value)
 
     def add_user(self, username: str, name: str, *, admin: bool = False, bot: bool = False) -> User:
@@ -220,5 +220,5 @@ class Store:
         )
 
     def _may(self, user: User, project: Project, protections: list[set[int]]) -> bool:
-        wanted = {level for levels in protections for level in levels if level} if protections else {DEVELOPER}
-        return any(level <= self.access_level(user, project) for level in wanted)
+        sufficient = {level for levels in protections for level in levels if level} if protections else {DEVELOPER}
+        return any(level <= self.access_level(user, project) for level in sufficient)

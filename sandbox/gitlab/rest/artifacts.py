@@ -37,7 +37,7 @@ def register(api: Api, entities: Entities) -> None:
         job = job_of(project, key)
         if not job.archive.exists():
             raise _NONE
-        job.kept = True
+        job.keeps_artifacts = True
         return entities.job(job)
 
     @api.action("DELETE", f"{BASE}/:key/artifacts", MAINTAINER)

@@ -23,8 +23,8 @@ from sandbox.gitlab.rest.parameters import (
 from sandbox.gitlab.rest.resources import in_order, page_of
 from sandbox.gitlab.run import variables
 
-_TOLD = ("running", "success", "failed", "canceled")
-_STATUSES = ("created", *_TOLD, "skipped", "blocked")
+_SETTABLE = ("running", "success", "failed", "canceled")
+_STATUSES = ("created", *_SETTABLE, "skipped", "blocked")
 _FIELDS = {name: name for name in ("id", "iid", "created_at", "updated_at", "finished_at", "ref")}
 
 
@@ -35,10 +35,10 @@ def register(api: Api, entities: Entities) -> None:
 
 
 def _of(project: Project, key: str) -> Deployment:
-    found = next((deployment for deployment in project.deployments if str(deployment.id) == key), None)
-    if found is None:
+    deployment = next((deployment for deployment in project.deployments if str(deployment.id) == key), None)
+    if deployment is None:
         raise not_found()
-    return found
+    return deployment
 
 
 def _read(api: Api, entities: Entities) -> None:
@@ -49,7 +49,7 @@ def _read(api: Api, entities: Entities) -> None:
         begun, ended = moment(request.args, "finished_after"), moment(request.args, "finished_before")
         if (begun or ended) and request.args.get("order_by") != "finished_at":
             raise ApiError(400, "`finished_at` filter requires `finished_at` sort.")
-        found = [
+        deployments = [
             deployment
             for deployment in project.deployments
             if name in (None, deployment.environment.name)
@@ -64,8 +64,8 @@ def _read(api: Api, entities: Entities) -> None:
             return lambda deployment: (getattr(deployment, field) is not None, getattr(deployment, field))
 
         if request.args.get("order_by") == "finished_at":
-            found = [deployment for deployment in found if deployment.finished_at]
-        return page_of(in_order(found, {field: by(field) for field in _FIELDS}, "id", "asc"), entities.deployment)
+            deployments = [deployment for deployment in deployments if deployment.finished_at]
+        return page_of(in_order(deployments, {field: by(field) for field in _FIELDS}, "id", "asc"), entities.deployment)
 
     @api.action("GET", "/projects/:project/deployments/:key", REPORTER)
     def get_deployment(project: Project, key: str) -> Json:
@@ -82,7 +82,7 @@ def _write(api: Api, entities: Entities) -> None:
             required(data, "environment", "sha", "ref")
             raise bad_parameter("tag is missing")
         name, sha, ref, _ = required(data, "environment", "sha", "ref", "status")
-        status, _ = choice(data, "status", _TOLD), boolean(data, "tag")
+        status, _ = choice(data, "status", _SETTABLE), boolean(data, "tag")
         if project.repository.resolve(sha) is None:
             raise ApiError(400, {"sha": ["The commit does not exist"]})
         with store.lock:
@@ -103,7 +103,7 @@ def _write(api: Api, entities: Entities) -> None:
     def update_deployment(project: Project, key: str) -> Json:
         data = parameters()
         required(data, "status")
-        status = choice(data, "status", _TOLD)
+        status = choice(data, "status", _SETTABLE)
         with store.lock:
             deployment = _of(project, key)
             if deployment.job is not None:

@@ -39,10 +39,10 @@ def register(api: Api, entities: Entities) -> None:
 
 
 def _of(project: Project, key: str) -> Environment:
-    found = next((environment for environment in project.environments if str(environment.id) == key), None)
-    if found is None:
+    environment = next((environment for environment in project.environments if str(environment.id) == key), None)
+    if environment is None:
         raise not_found()
-    return found
+    return environment
 
 
 def _read(api: Api, entities: Entities) -> None:
@@ -54,14 +54,14 @@ def _read(api: Api, entities: Entities) -> None:
         if text is not None and len(text) < _SHORTEST_SEARCH:
             raise bad_request(f"Search query is less than {_SHORTEST_SEARCH} characters")
         state = choice(request.args, "states", _STATES)
-        found = [
+        environments = [
             environment
             for environment in project.environments
             if name in (None, environment.name)
             and (text or "") in environment.name
             and state in (None, environment.state)
         ]
-        return page_of(found, lambda environment: entities.environment(environment, project))
+        return page_of(environments, lambda environment: entities.environment(environment, project))
 
     @api.action("GET", "/projects/:project/environments/:key", REPORTER)
     def get_environment(project: Project, key: str) -> Json:
@@ -95,8 +95,8 @@ def _write(api: Api, entities: Entities) -> None:
         (name,) = required(data, "name")
         with api.store.lock:
             if any(environment.name == name for environment in project.environments):
-                taken = ["has already been taken"]
-                raise ApiError(400, {"name": taken, "slug": taken})
+                messages = ["has already been taken"]
+                raise ApiError(400, {"name": messages, "slug": messages})
             if problem := variables.environment_problem(name):
                 raise ApiError(400, {"name": [problem]})
             number = api.store.next_id("environment")

@@ -34,10 +34,10 @@ def register(api: Api, entities: Entities) -> None:
 
 def job_of(project: Project, key: str) -> Job:
     """The project's job of this number. Raises 404."""
-    found = next((job for job in project.jobs() if str(job.id) == key), None)
-    if found is None:
+    job = next((job for job in project.jobs() if str(job.id) == key), None)
+    if job is None:
         raise not_found()
-    return found
+    return job
 
 
 def _read(api: Api, entities: Entities) -> None:

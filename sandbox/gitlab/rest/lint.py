@@ -68,13 +68,13 @@ def register(api: Api, entities: Entities) -> None:
         commit = project.repository.commit(sha)
         pipeline.commit_variables = variables.of_pipeline(pipeline, commit, api.engine.server)
         try:
-            found = compilation.linted(pipeline, api.store, content)
+            linted = compilation.linted(pipeline, api.store, content)
         except InvalidConfiguration as error:
             return _answer(list(error.errors), None, [])
-        errors = [found.no_pipeline] if found.no_pipeline and dry_run else []
-        includes = [include(project, sha, *file) for file in found.included]
-        shown = _answer(errors, yaml.dump(found.merged, Dumper=_Dumper, sort_keys=False), includes)
-        return shown | ({"jobs": [_job(job) for job in found.jobs]} if boolean(data, "include_jobs") else {})
+        errors = [linted.no_pipeline] if linted.no_pipeline and dry_run else []
+        includes = [include(project, sha, *file) for file in linted.included]
+        shown = _answer(errors, yaml.dump(linted.merged, Dumper=_Dumper, sort_keys=False), includes)
+        return shown | ({"jobs": [_job(job) for job in linted.jobs]} if boolean(data, "include_jobs") else {})
 
     def include(project: Project, sha: str, kind: str, path: str, source: Source) -> Json:
         address = f"{entities.url}/{source.project_path}/-"

@@ -33,14 +33,14 @@ def register(api: Api, entities: Entities) -> None:
         _add(api, entities, path, level)
 
 
-def _asked(found: list[Member]) -> list[Member]:
+def _selected(members: list[Member]) -> list[Member]:
     text = request.args.get("query", "").lower()
     numbers = request.args.get("user_ids") or request.args.getlist("user_ids[]")
     if isinstance(numbers, str):
         numbers = numbers.split(",")
     return [
         member
-        for member in found
+        for member in members
         if text in f"{member[1].username} {member[1].name}".lower() and (not numbers or str(member[1].id) in numbers)
     ]
 
@@ -59,8 +59,8 @@ def _delete(source: Project | Group, member: Member) -> None:
     source.members.pop(member[1].id)
 
 
-def _find(found: list[Member], key: str) -> Member | None:
-    return next((member for member in found if str(member[1].id) == key), None)
+def _find(members: list[Member], key: str) -> Member | None:
+    return next((member for member in members if str(member[1].id) == key), None)
 
 
 def _add(api: Api, entities: Entities, path: str, write: int) -> None:
@@ -96,12 +96,12 @@ def _add(api: Api, entities: Entities, path: str, write: int) -> None:
         for member in [member for each in dict.fromkeys([*groups[::-1], source]) for member in members(each)]:
             if member[1] not in highest or member[2] >= highest[member[1]][2]:
                 highest[member[1]] = member
-        return page_of(_asked(list(highest.values())), show)
+        return page_of(_selected(list(highest.values())), show)
 
     add_resource(
         api,
         Resource(
-            f"{path}/members", "", lambda source: _asked(members(source)), show, all_items=members, find=_find,
+            f"{path}/members", "", lambda source: _selected(members(source)), show, all_items=members, find=_find,
             create=create, delete=_delete, write=write,
         ),
     )  # fmt: skip

@@ -46,10 +46,10 @@ def register(api: Api, entities: Entities) -> None:
 
 def request_of(project: Project, iid: str) -> MergeRequest:
     """The project's merge request of this number. Raises 404."""
-    found = next((each for each in project.merge_requests if str(each.iid) == iid), None)
-    if found is None:
+    merge_request = next((each for each in project.merge_requests if str(each.iid) == iid), None)
+    if merge_request is None:
         raise not_found()
-    return found
+    return merge_request
 
 
 def _head(project: Project, merge_request: MergeRequest) -> Pipeline | None:
@@ -113,7 +113,7 @@ def _read(api: Api, entities: Entities, show: Show) -> None:
         author = current_user().id if query.get("scope") == "created_by_me" else author
         iids = query.getlist("iids[]")
         text = query.get("search", "").lower()
-        found = [
+        merge_requests = [
             each
             for each in project.merge_requests
             if state in ("all", each.state)
@@ -129,7 +129,7 @@ def _read(api: Api, entities: Entities, show: Show) -> None:
             "title": lambda each: each.title,
         }
         return page_of(
-            in_order(found, fields, "created_at", "desc"),
+            in_order(merge_requests, fields, "created_at", "desc"),
             lambda each: entities.merge_request(each, project, merge_status(project, each)),
         )
 

@@ -124,17 +124,17 @@ def _packages(api: Api, entities: Entities, registry: Registry) -> None:
     base = "/projects/:project/packages"
 
     def package_of(project: Project, key: str) -> Package:
-        found = next((package for package in registry.of(project) if str(package.id) == key), None)
-        if found is None:
+        package = next((package for package in registry.of(project) if str(package.id) == key), None)
+        if package is None:
             raise ApiError(404, "404 Not Found")
-        return found
+        return package
 
     @api.action("GET", base, REPORTER)
     def list_packages(project: Project) -> Response:
         query = request.args
         kind = choice(query, "package_type", _TYPES, "generic")
         status = choice(query, "status", _STATUSES)
-        found = [
+        packages = [
             package
             for package in registry.of(project)
             if kind == "generic"
@@ -149,7 +149,7 @@ def _packages(api: Api, entities: Entities, registry: Registry) -> None:
             "version": lambda package: package.version,
             "type": lambda package: "generic",
         }
-        return page_of(in_order(found, fields, "created_at", "asc"), lambda package: _show(package, entities))
+        return page_of(in_order(packages, fields, "created_at", "asc"), lambda package: _show(package, entities))
 
     @api.action("GET", f"{base}/:key", REPORTER)
     def get_package(project: Project, key: str) -> Json:

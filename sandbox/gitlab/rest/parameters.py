@@ -155,10 +155,10 @@ def moment(data: Mapping[str, Any], name: str) -> datetime | None:
     if value in (None, ""):
         return None
     try:
-        found = datetime.fromisoformat(str(value))
+        time = datetime.fromisoformat(str(value))
     except ValueError as error:
         raise bad_parameter(f"{name} is invalid") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def stamp(moment: datetime | None) -> str | None:

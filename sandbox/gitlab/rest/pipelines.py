@@ -52,10 +52,10 @@ def register(api: Api, entities: Entities) -> None:
 
 def pipeline_of(project: Project, key: str) -> Pipeline:
     """The project's pipeline of this number. Raises 404."""
-    found = next((pipeline for pipeline in project.pipelines if str(pipeline.id) == key), None)
-    if found is None:
+    pipeline = next((pipeline for pipeline in project.pipelines if str(pipeline.id) == key), None)
+    if pipeline is None:
         raise not_found()
-    return found
+    return pipeline
 
 
 def check_may_run(api: Api, pipeline: Pipeline) -> None:
@@ -99,18 +99,18 @@ def _start(api: Api, entities: Entities) -> None:
     def create_pipeline(project: Project) -> Json:
         data = parameters()
         variables, files = _variables(data)
-        asked = request_of(api, project, data, current_user(), "api", variables)
+        pipeline_request = request_of(api, project, data, current_user(), "api", variables)
         try:
-            return entities.pipeline(engine.create(asked._replace(files=files)))
+            return entities.pipeline(engine.create(pipeline_request._replace(files=files)))
         except Refused as error:
             raise refused(str(error)) from error
 
     def trigger(project: Project, data: Json) -> Json:
         _, token = required(data, "ref", "token")
-        found = next((trigger for trigger in project.triggers if trigger.token == token), None)
-        if found and not store.has_gone(found.owner) and not found.expired:
-            found.last_used = now()
-            return triggered(project, data, found.owner, "trigger", found)
+        trigger = next((trigger for trigger in project.triggers if trigger.token == token), None)
+        if trigger and not store.has_gone(trigger.owner) and not trigger.expired:
+            trigger.last_used = now()
+            return triggered(project, data, trigger.owner, "trigger", trigger)
         job = store.find_job(token)
         if job is None or not store.access_level(job.user, project):
             raise ApiError(404, "404 Not Found")  # another project's token must not tell whether this one exists
@@ -124,10 +124,10 @@ def _start(api: Api, entities: Entities) -> None:
             raise ApiError(400, "variables needs to be a map of key-valued strings")
         # GitLab counts it like the others: app/services/ci/pipeline_trigger_service.rb
         payload = json.dumps({"id": str(project.id)} | {key: data[key] for key in data if key != "token"})
-        asked = request_of(api, project, data, user, source, {**variables, "TRIGGER_PAYLOAD": payload})
+        pipeline_request = request_of(api, project, data, user, source, {**variables, "TRIGGER_PAYLOAD": payload})
         try:
-            asked = asked._replace(files=frozenset({"TRIGGER_PAYLOAD"}), trigger=trigger)
-            return entities.pipeline(engine.create(asked, keep_invalid=True))
+            pipeline_request = pipeline_request._replace(files=frozenset({"TRIGGER_PAYLOAD"}), trigger=trigger)
+            return entities.pipeline(engine.create(pipeline_request, keep_invalid=True))
         except Invalid as error:
             raise ApiError(422, {"base": [str(error)]}) from error
         except Refused as error:
@@ -144,14 +144,14 @@ def _start(api: Api, entities: Entities) -> None:
 
 def _variables(data: Json) -> tuple[dict[str, str], frozenset[str]]:
     """The pipeline's variables, and which of them are files. Raises 400 for a key that is said twice."""
-    given = rows(data, "variables", "key", "value")
-    keys = [str(row["key"]) for row in given]
+    variables = rows(data, "variables", "key", "value")
+    keys = [str(row["key"]) for row in variables]
     if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
         raise refused(f"Duplicate variable name{'s' if len(twice) > 1 else ''}: {', '.join(twice)}")
-    for row in given:
+    for row in variables:
         choice(row, "variable_type", ("env_var", "file"))
-    files = frozenset(str(row["key"]) for row in given if row.get("variable_type") == "file")
-    return {str(row["key"]): str(row["value"]) for row in given}, files
+    files = frozenset(str(row["key"]) for row in variables if row.get("variable_type") == "file")
+    return {str(row["key"]): str(row["value"]) for row in variables}, files
 
 
 def _listed(project: Project) -> list[Pipeline]:
@@ -200,10 +200,10 @@ def _read(api: Api, entities: Entities) -> None:
     def latest_pipeline(project: Project) -> Json:
         ref = request.args.get("ref", project.default_branch)
         sha = project.repository.resolve(ref)
-        found = [pipeline for pipeline in project.pipelines if (pipeline.ref, pipeline.sha) == (ref, sha)]
-        if not found:
+        pipelines = [pipeline for pipeline in project.pipelines if (pipeline.ref, pipeline.sha) == (ref, sha)]
+        if not pipelines:
             raise forbidden()
-        return show_one(max(found, key=lambda pipeline: pipeline.id))
+        return show_one(max(pipelines, key=lambda pipeline: pipeline.id))
 
     def show_one(pipeline: Pipeline) -> Json:
         return entities.pipeline(pipeline) | {"name": pipeline.name}

@@ -156,8 +156,8 @@ def _create(api: Api, entities: Entities) -> None:
             if not PATH.fullmatch(path):
                 raise ApiError(400, {"path": ["can contain only letters, digits, '_', '-' and '.'."]})
             if _is_taken(api, namespace, path):
-                taken = ["has already been taken"]
-                raise ApiError(400, {"project_namespace.name": taken, "name": taken, "path": taken})
+                messages = ["has already been taken"]
+                raise ApiError(400, {"project_namespace.name": messages, "name": messages, "path": messages})
             number = store.next_id("project")
             repository = Repository(store.folder / "repositories" / f"{number}.git")
             project = Project(number, name, path, namespace, current_user(), repository)

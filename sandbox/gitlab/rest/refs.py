@@ -34,7 +34,7 @@ def _refs(project: Project, kind: str) -> list[Ref]:
     return [Ref(project, name, sha) for name, sha in project.repository.names(kind).items()]
 
 
-def _asked(refs: list[Ref]) -> list[Ref]:
+def _selected(refs: list[Ref]) -> list[Ref]:
     """`^text` and `text$` anchor a search, which is blind for case."""
     text = request.args.get("search", "")
     pattern = re.escape(text.removeprefix("^").removesuffix("$"))
@@ -94,7 +94,7 @@ def _branches(api: Api, entities: Entities) -> None:
         if request.args.get("regex") or request.args.get("page_token"):
             raise lacking("`regex` and `page_token` for branches")
         choice(request.args, "sort", ("name_asc", "updated_asc", "updated_desc"))
-        return _asked(_refs(project, "heads"))
+        return _selected(_refs(project, "heads"))
 
     def delete(project: Project, ref: Ref) -> None:
         if ref.name == project.default_branch:
@@ -135,7 +135,7 @@ def _tags(api: Api, entities: Entities) -> None:
         down = choice(request.args, "sort", ("asc", "desc"), "desc") == "desc"
         if request.args.get("page_token") or order == "version":
             raise lacking("`page_token` and the order by version for tags")
-        refs = _asked(_refs(project, "tags"))
+        refs = _selected(_refs(project, "tags"))
         if order == "name":
             return sorted(refs, key=lambda ref: ref.name, reverse=down)
         return sorted(refs, key=lambda ref: project.repository.commit(ref.sha).committed_date, reverse=down)

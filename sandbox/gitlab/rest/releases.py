@@ -15,10 +15,10 @@ BASE = "/projects/:project/releases"
 
 
 def _release_of(project: Project, tag: str) -> Release:
-    found = next((release for release in project.releases if release.tag == tag), None)
-    if found is None:
+    release = next((release for release in project.releases if release.tag == tag), None)
+    if release is None:
         raise ApiError(404, "404 Not Found")
-    return found
+    return release
 
 
 def _newest_first(project: Project) -> list[Release]:

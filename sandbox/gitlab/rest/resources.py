@@ -81,7 +81,7 @@ def add_resource(api: Api, resource: Resource) -> None:
     item_path = f"{resource.path}/:key"
     show_one = resource.show_one or resource.show
 
-    def found(scope: Any, key: str) -> Any:
+    def item_of(scope: Any, key: str) -> Any:
         items = (resource.all_items or resource.items)(scope)
         if resource.find:
             item = resource.find(items, key)
@@ -100,7 +100,7 @@ def add_resource(api: Api, resource: Resource) -> None:
 
     @api.action("GET", item_path, resource.read)
     def get_item(key: str, **scope: Any) -> Json:
-        return show_one(found(scope_of(scope), key))
+        return show_one(item_of(scope_of(scope), key))
 
     if create := resource.create:
 
@@ -115,7 +115,7 @@ def add_resource(api: Api, resource: Resource) -> None:
         @api.action(resource.update_method, item_path, resource.write)
         def update_item(key: str, **scope: Any) -> Json:
             with api.store.lock:
-                item = found(scope_of(scope), key)
+                item = item_of(scope_of(scope), key)
                 update(item, parameters())
                 return show_one(item)
 
@@ -124,4 +124,4 @@ def add_resource(api: Api, resource: Resource) -> None:
         @api.action("DELETE", item_path, resource.write)
         def delete_item(key: str, **scope: Any) -> None:
             with api.store.lock:
-                delete(scope_of(scope), found(scope_of(scope), key))
+                delete(scope_of(scope), item_of(scope_of(scope), key))

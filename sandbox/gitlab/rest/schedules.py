@@ -38,10 +38,10 @@ def register(api: Api, entities: Entities) -> None:
 
 def schedule_of(project: Project, key: str) -> Schedule:
     """The project's schedule of this number. Raises 404."""
-    found = next((schedule for schedule in project.schedules if str(schedule.id) == key), None)
-    if found is None:
+    schedule = next((schedule for schedule in project.schedules if str(schedule.id) == key), None)
+    if schedule is None:
         raise not_found("Pipeline Schedule")
-    return found
+    return schedule
 
 
 def _changed(project: Project, key: str) -> Schedule:
@@ -88,8 +88,8 @@ def _read(api: Api, entities: Entities) -> None:
     @api.action("GET", BASE, REPORTER)
     def list_schedules(project: Project) -> Response:
         scope = choice(request.args, "scope", ("active", "inactive"))
-        found = [each for each in project.schedules if scope in (None, "active" if each.active else "inactive")]
-        return page_of(found, entities.schedule)
+        schedules = [each for each in project.schedules if scope in (None, "active" if each.active else "inactive")]
+        return page_of(schedules, entities.schedule)
 
     @api.action("GET", f"{BASE}/:key", REPORTER)
     def get_schedule(project: Project, key: str) -> Json:
@@ -102,8 +102,8 @@ def _read(api: Api, entities: Entities) -> None:
             if name in request.args:
                 raise lacking(f"`{name}` of a schedule's pipelines")
         status, sort = request.args.get("status"), choice(request.args, "sort", ("asc", "desc"), "asc")
-        found = [each for each in project.pipelines if each.schedule is schedule and status in (None, each.status)]
-        return page_of(found[::-1] if sort == "desc" else found, entities.basic_pipeline)
+        pipelines = [each for each in project.pipelines if each.schedule is schedule and status in (None, each.status)]
+        return page_of(pipelines[::-1] if sort == "desc" else pipelines, entities.basic_pipeline)
 
 
 def _full_ref(project: Project, ref: str) -> str:
@@ -195,10 +195,10 @@ def _may_set_variables(api: Api, project: Project) -> None:
 
 def _variables(api: Api) -> None:
     def variable_of(schedule: Schedule, name: str) -> Variable:
-        found = next((variable for variable in schedule.variables if variable.key == name), None)
-        if found is None:
+        variable = next((variable for variable in schedule.variables if variable.key == name), None)
+        if variable is None:
             raise not_found("Pipeline Schedule Variable")
-        return found
+        return variable
 
     def change(variable: Variable, data: Json) -> None:
         variable.variable_type = choice(data, "variable_type", ("env_var", "file"), variable.variable_type)

@@ -36,12 +36,12 @@ def _find(variables: list[Variable], key: str) -> Variable | None:
     scope = request.args.get("filter[environment_scope]")
     if scope is None:
         scope = mapping(parameters(), "filter").get("environment_scope")
-    found = [each for each in variables if each.key == key and scope in (None, each.environment_scope)]
-    if len(found) > 1:
+    matching = [each for each in variables if each.key == key and scope in (None, each.environment_scope)]
+    if len(matching) > 1:
         raise ApiError(
             409, "There are multiple variables with provided parameters. Please use 'filter[environment_scope]'"
         )
-    return found[0] if found else None
+    return matching[0] if matching else None
 
 
 def _create(source: Project | Group, data: Json) -> Variable:

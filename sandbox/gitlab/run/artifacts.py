@@ -20,7 +20,7 @@ class InvalidReport(Exception):
 
 def matching(folder: Path, patterns: Iterable[str]) -> list[str]:
     """Files below `folder` that match, directories with all they hold; sorted, relative to `folder`."""
-    found: set[str] = set()
+    names: set[str] = set()
     for pattern in patterns:
         inside = pattern.removeprefix(f"{folder}/").removeprefix("./").rstrip("/") or "**"
         # Not Path.glob: that follows `**` into hidden folders only, never a plain pattern into hidden files.
@@ -29,8 +29,8 @@ def matching(folder: Path, patterns: Iterable[str]) -> list[str]:
             if not path.resolve().is_relative_to(folder.resolve()):
                 continue
             below = (p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-            found |= {str(each.relative_to(folder)) for each in below}
-    return sorted(name for name in found if not name.startswith(".git/"))
+            names |= {str(each.relative_to(folder)) for each in below}
+    return sorted(name for name in names if not name.startswith(".git/"))
 
 
 def pack(folder: Path, names: Sequence[str], archive: Path) -> None:

@@ -46,11 +46,11 @@ def linted(pipeline: Pipeline, store: Store, content: str | None) -> Linted:
     if content is not None:
         source = source._replace(repository=_Edited(pipeline.project.repository, content))
     included: list[tuple[str, str, Source]] = []
-    found = merged(source, CONFIGURATION, {}, around, included)
+    configuration = merged(source, CONFIGURATION, {}, around, included)
     try:
-        return Linted(found, included, compile_pipeline(found, around).jobs, None)
+        return Linted(configuration, included, compile_pipeline(configuration, around).jobs, None)
     except NoPipeline as error:
-        return Linted(found, included, [], str(error))
+        return Linted(configuration, included, [], str(error))
 
 
 class _Edited:
@@ -67,7 +67,7 @@ class _Edited:
 def _surroundings(pipeline: Pipeline, store: Store) -> Surroundings:
     project = pipeline.project
 
-    def given(environment: str | None) -> list[Variable]:
+    def stronger_variables(environment: str | None) -> list[Variable]:
         settings = variables.of_settings(project, protected=pipeline.protected, environment=environment)
         return [
             *(Variable(each.key, each.value, each.raw) for each in settings),
@@ -75,19 +75,19 @@ def _surroundings(pipeline: Pipeline, store: Store) -> Surroundings:
         ]
 
     def find_project(path: str) -> Repository | None:
-        found = store.find_project(path)
-        visible = found and (found.visibility != "private" or store.access_level(pipeline.user, found))
-        return found.repository if found and visible else None
+        other = store.find_project(path)
+        visible = other and (other.visibility != "private" or store.access_level(pipeline.user, other))
+        return other.repository if other and visible else None
 
     def catalog_versions(path: str) -> dict[str, str] | None:
-        found = store.find_project(path)
-        return found.catalog_versions if found and found.catalog else None
+        other = store.find_project(path)
+        return other.catalog_versions if other and other.catalog else None
 
     settings = variables.of_settings(project, protected=pipeline.protected, environment=None)
     return Surroundings(
         pipeline.commit_variables,
         Source(project.full_path, project.repository, pipeline.sha),
-        given=given,
+        stronger_variables=stronger_variables,
         masked=frozenset(each.key for each in settings if each.masked) - pipeline.variables.keys(),
         changed=lambda compare_to: _changed(pipeline, compare_to),
         find_project=find_project,

@@ -103,11 +103,11 @@ class Creation:
             if before.get(ref) == sha:
                 continue
             branch, tag = ref.removeprefix("refs/heads/"), ref.startswith("refs/tags/")
-            asked = Request(
+            pipeline_request = Request(
                 project, branch.removeprefix("refs/tags/"), "push", user, sha, tag, before.get(ref, NO_COMMIT),
                 options.variables, inputs=options.inputs, skip=options.skip,
             )  # fmt: skip
-            self._pushes.submit(self._create_or_keep_error, asked)
+            self._pushes.submit(self._create_or_keep_error, pipeline_request)
             # Those that are open now: one that is opened in a moment has its own pipeline.
             for request in project.merge_requests:
                 if request.state == "opened" and request.source_branch == branch and not tag:
@@ -116,8 +116,8 @@ class Creation:
 
     def merge_request_opened(self, request: MergeRequest, project: Project, user: User, *, skip: bool = False) -> None:
         """Create the pipeline of a merge request that is new or has a new commit, soon."""
-        asked = self._of_merge_request(request, project, user)
-        self._pushes.submit(self._create_or_keep_error, asked._replace(skip=skip))
+        pipeline_request = self._of_merge_request(request, project, user)
+        self._pushes.submit(self._create_or_keep_error, pipeline_request._replace(skip=skip))
 
     def create_for_merge_request(self, request: MergeRequest, project: Project, user: User) -> Pipeline:
         """Raises Refused."""
@@ -134,13 +134,13 @@ class Creation:
         if sha is None or not self.store.may_run(schedule.owner, project, name, tag=kind == "tags"):
             _log.info("no pipeline for the schedule %s in %s", schedule.id, project.full_path)
             return
-        asked = Request(
+        pipeline_request = Request(
             project, name, "schedule", schedule.owner, sha, kind == "tags",
             variables={variable.key: variable.value for variable in schedule.variables},
             files=frozenset(variable.key for variable in schedule.variables if variable.variable_type == "file"),
             inputs=schedule.inputs, schedule=schedule,
         )  # fmt: skip
-        self._pushes.submit(self._create_or_keep_error, asked)
+        self._pushes.submit(self._create_or_keep_error, pipeline_request)
 
     def _create_or_keep_error(self, request: Request) -> None:
         """As after a push: an invalid configuration becomes a failed pipeline, one without jobs becomes nothing.
@@ -216,15 +216,15 @@ class Creation:
     def _add_job(self, pipeline: Pipeline, spec: CompiledJob, user: User) -> Job:
         number = self.store.next_id("job")
         job = Job(number, pipeline, spec, user, self._job_folder(number), allow_failure=spec.allow_failure)
-        known = {**pipeline.commit_variables, "CI_JOB_NAME": job.name, "CI_JOB_STAGE": spec.stage, **spec.variables}
+        values = {**pipeline.commit_variables, "CI_JOB_NAME": job.name, "CI_JOB_STAGE": spec.stage, **spec.variables}
         stronger = self._known_variables(pipeline)
-        known = expand_all(known | stronger, spec.raw - stronger.keys())
+        values = expand_all(values | stronger, spec.raw - stronger.keys())
         if spec.environment:
-            name = expand(spec.environment["name"], known)
+            name = expand(spec.environment["name"], values)
             job.environment = self._environment(pipeline.project, name, spec, pipeline.merge_request)
         if group := spec.config.get("resource_group"):
             environment = {"CI_ENVIRONMENT_NAME": job.environment.name} if job.environment else {}
-            job.resource_group = expand(str(group), known | environment)
+            job.resource_group = expand(str(group), values | environment)
         pipeline.jobs.append(job)
         return job
 
@@ -234,16 +234,16 @@ class Creation:
     def _environment(
         self, project: Project, name: str, spec: CompiledJob, merge_request: MergeRequest | None
     ) -> Environment:
-        found = next((environment for environment in project.environments if environment.name == name), None)
+        environment = next((environment for environment in project.environments if environment.name == name), None)
         tier = (spec.environment or {}).get("deployment_tier")
-        if found is None:
+        if environment is None:
             slug = variables.slug(name)[:24]
-            found = Environment(self.store.next_id("environment"), name, slug, tier or variables.tier(name))
-            found.merge_request = merge_request
-            project.environments.append(found)
+            environment = Environment(self.store.next_id("environment"), name, slug, tier or variables.tier(name))
+            environment.merge_request = merge_request
+            project.environments.append(environment)
         elif tier:
-            found.tier = tier
-        return found
+            environment.tier = tier
+        return environment
 
     def _cancel_redundant(self, pipeline: Pipeline) -> None:
         """Cancel older pipelines of the ref, of other commits, unless a job not to be interrupted has begun.

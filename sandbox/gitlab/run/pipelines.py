@@ -198,8 +198,8 @@ class Engine(Creation):
             self._set_end(job, job.environment)
             if job.spec.deploys and (url := details.get("url")):
                 # A deployment's address may come from the job itself, by its dotenv report.
-                known = job.spec.variables | self._known_variables(job.pipeline) | job.dotenv
-                job.environment.external_url = expand(url, expand_all(known)) or None
+                values = job.spec.variables | self._known_variables(job.pipeline) | job.dotenv
+                job.environment.external_url = expand(url, expand_all(values)) or None
 
     def _set_end(self, job: Job, environment: Environment) -> None:
         """When the environment ends by itself: a deployment says so, and who prepares or uses it lets it begin anew."""
@@ -211,9 +211,9 @@ class Engine(Creation):
         if environment.state == "stopped":
             environment.auto_stop_at = None
         elif period is not None:
-            known = expand_all(job.spec.variables | self._known_variables(job.pipeline))
+            values = expand_all(job.spec.variables | self._known_variables(job.pipeline))
             with suppress(durations.InvalidDuration):  # GitLab notices it here as well, and lets the deployment be
-                environment.auto_stop_at = durations.end(expand(str(period), known), now())
+                environment.auto_stop_at = durations.end(expand(str(period), values), now())
             self.clock.look_again()
 
     def _end_of(self, project: Project, environment: Environment) -> None:
@@ -337,8 +337,10 @@ class Engine(Creation):
 
         https://gitlab.com/gitlab-org/gitlab/-/merge_requests/96827
         """
-        made = [each for each in project.environments if each.merge_request is request and each.state == "available"]
-        for environment in made:
+        environments = [
+            each for each in project.environments if each.merge_request is request and each.state == "available"
+        ]
+        for environment in environments:
             self.stop_environment(project, environment, user, force=False)
 
     def delete(self, pipeline: Pipeline) -> None:
@@ -383,8 +385,8 @@ def _providers(job: Job) -> list[Job]:
     others = job.pipeline.current_jobs()
     if job.spec.needs is not None:
         names = {need.job for need in job.spec.needs if need.artifacts}
-        found = [other for other in others if other.name in names]
+        providers = [other for other in others if other.name in names]
     else:
-        found = [other for other in others if other.spec.stage_index < job.spec.stage_index]
+        providers = [other for other in others if other.spec.stage_index < job.spec.stage_index]
     dependencies = job.spec.config.get("dependencies")
-    return found if dependencies is None else [other for other in found if other.name in dependencies]
+    return providers if dependencies is None else [other for other in providers if other.name in dependencies]

@@ -22,14 +22,14 @@ class MergeRequestWishes(NamedTuple):
     remove_source_branch: bool = False
 
 
-class Asked(NamedTuple):
+class Options(NamedTuple):
     """All of a push's options; `merge_request` is None where none is asked for."""
 
     pipeline: PushOptions
     merge_request: MergeRequestWishes | None
 
 
-def parse(options: Iterable[str]) -> Asked:
+def parse(options: Iterable[str]) -> Options:
     """Raises UnknownOption."""
     skip, create = False, False
     variables: dict[str, str] = {}
@@ -53,4 +53,4 @@ def parse(options: Iterable[str]) -> Asked:
     if wishes and not create:
         raise UnknownOption("the sandbox does not have options of merge requests without merge_request.create")
     request = MergeRequestWishes(**wishes) if create else None  # type: ignore[arg-type]
-    return Asked(PushOptions(skip, variables, inputs), request)
+    return Options(PushOptions(skip, variables, inputs), request)

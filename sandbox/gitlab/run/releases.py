@@ -26,23 +26,23 @@ class ReleaseRefused(Exception):
         self.status = status
 
 
-def create(project: Project, author: User, wanted: Mapping[str, Any]) -> Release:
+def create(project: Project, author: User, settings: Mapping[str, Any]) -> Release:
     """Make a release of an existing tag, or of `ref`, which gets the tag. Raises ReleaseRefused."""
-    tag = wanted["tag_name"]
+    tag = settings["tag_name"]
     if any(release.tag == tag for release in project.releases):
         raise ReleaseRefused(409, "Release already exists")
     if tag not in project.repository.names("tags"):
-        if not wanted.get("ref"):
+        if not settings.get("ref"):
             raise ReleaseRefused(422, "Ref is not specified")
-        sha = project.repository.resolve(wanted["ref"])
+        sha = project.repository.resolve(settings["ref"])
         if sha is None:
-            raise ReleaseRefused(422, f"Target {wanted['ref']} is invalid")
+            raise ReleaseRefused(422, f"Target {settings['ref']} is invalid")
         project.repository.set_ref(f"refs/tags/{tag}", sha)
-    links = list((wanted.get("assets") or {}).get("links") or [])
+    links = list((settings.get("assets") or {}).get("links") or [])
     for field in ("name", "url"):
         if len({link[field] for link in links}) < len(links):
             raise ReleaseRefused(400, f"Validation failed: Links {field} has already been taken")
-    release = Release(tag, wanted.get("name") or tag, wanted.get("description") or "", author, links)
+    release = Release(tag, settings.get("name") or tag, settings.get("description") or "", author, links)
     project.releases.append(release)
     return release
 
@@ -57,11 +57,11 @@ def create_by_job(job: Job, folder: Path, environment: Mapping[str, str]) -> Rel
             return [expanded(inner) for inner in value]
         return expand(str(value), environment)
 
-    wanted = {"ref": job.pipeline.sha, **expanded(job.spec.config["release"])}
-    text = folder / wanted["description"]
-    if len(wanted["description"]) < 256 and text.is_file():
-        wanted["description"] = text.read_text()
-    release = create(job.project, job.user, wanted)
+    settings = {"ref": job.pipeline.sha, **expanded(job.spec.config["release"])}
+    text = folder / settings["description"]
+    if len(settings["description"]) < 256 and text.is_file():
+        settings["description"] = text.read_text()
+    release = create(job.project, job.user, settings)
     if job.project.catalog:  # only a release that a job makes is published there
         # `glab release create --publish-to-catalog` tells of the components it finds in the job's checkout.
         if not any((folder / "templates").rglob("*.yml")):

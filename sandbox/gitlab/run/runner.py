@@ -240,8 +240,8 @@ class Execution:
         ready = expand_all(plain, literal)
         for name, details in (job.spec.config.get("id_tokens") or {}).items():
             audience = details["aud"]
-            wanted = [expand(a, ready) for a in audience] if isinstance(audience, list) else expand(audience, ready)
-            ready[name] = self.issuer.id_token(job, wanted, variables.own_timeout(job))
+            audiences = [expand(a, ready) for a in audience] if isinstance(audience, list) else expand(audience, ready)
+            ready[name] = self.issuer.id_token(job, audiences, variables.own_timeout(job))
             trace.secrets.add(ready[name])
         temporary = self.home / "tmp"
         temporary.mkdir()
@@ -304,11 +304,11 @@ class Execution:
     # --- artifacts --------------------------------------------------------------------------------------------------
 
     def _upload(self, outcome: Outcome, environment: Mapping[str, str], trace: Trace) -> Outcome:
-        wanted: dict[str, Any] = self.job.spec.config.get("artifacts") or {}
-        when = wanted.get("when", "on_success")
+        settings: dict[str, Any] = self.job.spec.config.get("artifacts") or {}
+        when = settings.get("when", "on_success")
         if when == "always" or when == ("on_success" if outcome.status == "success" else "on_failure"):
-            patterns = [expand(pattern, environment) for pattern in wanted.get("paths", [])]
-            excluded = artifacts.matching(self.folder, (expand(p, environment) for p in wanted.get("exclude", [])))
+            patterns = [expand(pattern, environment) for pattern in settings.get("paths", [])]
+            excluded = artifacts.matching(self.folder, (expand(p, environment) for p in settings.get("exclude", [])))
             for pattern in patterns:
                 count = len(artifacts.matching(self.folder, [pattern]))
                 trace.say(
@@ -319,7 +319,7 @@ class Execution:
             names = sorted(set(artifacts.matching(self.folder, patterns)) - set(excluded))
             if names:
                 artifacts.pack(self.folder, names, self.job.archive)
-        for kind, patterns in artifacts.report_paths(wanted.get("reports", {})).items():
+        for kind, patterns in artifacts.report_paths(settings.get("reports", {})).items():
             names = artifacts.matching(self.folder, (expand(pattern, environment) for pattern in patterns))
             self.job.reports[kind] = [(self.folder / name).read_bytes() for name in names]
         try:

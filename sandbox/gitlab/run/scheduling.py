@@ -79,12 +79,12 @@ def next_status(job: JobState, jobs: Sequence[JobState]) -> str | None:
         before = composite((other for other in jobs if other.name in job.needs), needed=True)
     if before not in COMPLETED:
         return None
-    if before not in _wanted(job):
+    if before not in _runs_after(job):
         return "skipped"
     return "manual" if job.when == "manual" else "pending"
 
 
-def _wanted(job: JobState) -> set[str]:
+def _runs_after(job: JobState) -> set[str]:
     if job.when == "on_failure":
         return {"failed"}
     if job.when == "always":
@@ -97,15 +97,15 @@ def changes(jobs: Sequence[JobState]) -> dict[str, str]:
     current = {job.name: job for job in jobs}
     decided: dict[str, str] = {}
     for _ in jobs:  # a job may need one of its own stage: repeat until nothing changes any more
-        found = {
+        next_statuses = {
             job.name: status
             for job in sorted(current.values(), key=lambda job: job.stage)
             if job.status == "created" and (status := next_status(job, list(current.values())))
         }
-        if not found:
+        if not next_statuses:
             break
-        decided |= found
-        current |= {name: current[name]._replace(status=status) for name, status in found.items()}
+        decided |= next_statuses
+        current |= {name: current[name]._replace(status=status) for name, status in next_statuses.items()}
     return decided
 
 
@@ -113,12 +113,12 @@ def revived(jobs: Sequence[JobState], name: str) -> set[str]:
     """The skipped jobs that get another chance when `name` runs again: those after it, by stage or by needs."""
     by_name = {job.name: job for job in jobs}
     start = by_name[name]
-    found: set[str] = set()
+    names: set[str] = set()
     for job in sorted(jobs, key=lambda job: job.stage):
         after = job.stage > start.stage if job.needs is None else _leads_to(job, name, by_name)
         if job.status == "skipped" and after:
-            found.add(job.name)
-    return found
+            names.add(job.name)
+    return names
 
 
 def _leads_to(job: JobState, name: str, jobs: Mapping[str, JobState]) -> bool:

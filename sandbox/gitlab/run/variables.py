@@ -220,11 +220,11 @@ def of_settings(project: Project, *, protected: bool, environment: str | None) -
     A protected variable needs a protected ref; of several scopes that match, the most specific one wins.
     """
     groups = reversed(project.group.lineage() if project.group else [])
-    found: list[Variable] = []
+    result: list[Variable] = []
     for variables in [*(group.variables for group in groups), project.variables]:
         visible = [v for v in variables if (protected or not v.protected) and _in_scope(v, environment)]
-        found += sorted(visible, key=lambda variable: len(variable.environment_scope.replace("*", "")))
-    return found
+        result += sorted(visible, key=lambda variable: len(variable.environment_scope.replace("*", "")))
+    return result
 
 
 def _in_scope(variable: Variable, environment: str | None) -> bool:

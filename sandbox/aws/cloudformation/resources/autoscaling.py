@@ -6,7 +6,7 @@ from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Gone,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     handles,
     names,
@@ -26,14 +26,14 @@ class ScalableTarget(Handler):
         "MaxCapacity MinCapacity ResourceId RoleARN ScalableDimension ServiceNamespace SuspendedState Tags"
     )
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         own = tags(properties)
         request = without(properties, "Tags") | ({"Tags": own} if own else {})
         call.client("application-autoscaling").register_scalable_target(**request)
         name = "|".join(properties[key] for key in _KEY)
-        return Made(name, {"Id": name})
+        return PhysicalResource(name, {"Id": name})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         client = call.client("application-autoscaling")
         arn = client.register_scalable_target(**without(new, "Tags"))["ScalableTargetARN"]
         retag(
@@ -42,25 +42,25 @@ class ScalableTarget(Handler):
             lambda keys: client.untag_resource(ResourceARN=arn, TagKeys=keys),
             lambda pairs: client.tag_resource(ResourceARN=arn, Tags=pairs),
         )
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         key = {name: properties[name] for name in _KEY}
         call.client("application-autoscaling").deregister_scalable_target(**key)
 
-    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
+    def read(self, call: Call, physical: PhysicalResource, properties: Properties) -> Properties:
         client = call.client("application-autoscaling")
-        found = client.describe_scalable_targets(
+        targets = client.describe_scalable_targets(
             ServiceNamespace=properties["ServiceNamespace"],
             ResourceIds=[properties["ResourceId"]],
             ScalableDimension=properties["ScalableDimension"],
         )["ScalableTargets"]
-        if not found:
+        if not targets:
             raise Gone
         key = {name: properties[name] for name in _KEY}
         actions = client.describe_scheduled_actions(**key)["ScheduledActions"]
-        own = client.list_tags_for_resource(ResourceARN=found[0]["ScalableTargetARN"])["Tags"]
-        return dict(found[0]) | {"ScheduledActions": actions, "Tags": tag_list(own)}
+        own = client.list_tags_for_resource(ResourceARN=targets[0]["ScalableTargetARN"])["Tags"]
+        return dict(targets[0]) | {"ScheduledActions": actions, "Tags": tag_list(own)}
 
 
 @handles("AWS::ApplicationAutoScaling::ScalingPolicy")
@@ -70,15 +70,15 @@ class ScalingPolicy(Handler):
         "StepScalingPolicyConfiguration TargetTrackingScalingPolicyConfiguration"
     )
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         request = without(properties, "ScalingTargetId") | self._key(properties)
         arn = call.client("application-autoscaling").put_scaling_policy(**request)["PolicyARN"]
-        return Made(arn, {"Arn": arn})
+        return PhysicalResource(arn, {"Arn": arn})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         return self.create(call, new)
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         client = call.client("application-autoscaling")
         client.delete_scaling_policy(PolicyName=properties["PolicyName"], **self._key(properties))
 

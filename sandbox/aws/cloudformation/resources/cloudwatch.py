@@ -6,7 +6,7 @@ from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Gone,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     handles,
     names,
@@ -25,31 +25,31 @@ class Alarm(Handler):
         "Metrics Namespace OKActions Period Statistic Tags Threshold ThresholdMetricId TreatMissingData Unit"
     )
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         name = properties.get("AlarmName") or call.name(255)
         cloudwatch = call.client("cloudwatch")
         cloudwatch.put_metric_alarm(**properties | {"AlarmName": name})
         [alarm] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
-        return Made(name, {"Arn": alarm["AlarmArn"]})
+        return PhysicalResource(name, {"Arn": alarm["AlarmArn"]})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        call.client("cloudwatch").put_metric_alarm(**without(new, "Tags") | {"AlarmName": made.physical_id})
-        cloudwatch, arn = call.client("cloudwatch"), made.attributes["Arn"]
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        call.client("cloudwatch").put_metric_alarm(**without(new, "Tags") | {"AlarmName": physical.id})
+        cloudwatch, arn = call.client("cloudwatch"), physical.attributes["Arn"]
         retag(
             old,
             new,
             lambda keys: cloudwatch.untag_resource(ResourceARN=arn, TagKeys=keys),
             lambda pairs: cloudwatch.tag_resource(ResourceARN=arn, Tags=tag_list(pairs)),
         )
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("cloudwatch").delete_alarms(AlarmNames=[made.physical_id])
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("cloudwatch").delete_alarms(AlarmNames=[physical.id])
 
-    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
+    def read(self, call: Call, physical: PhysicalResource, properties: Properties) -> Properties:
         cloudwatch = call.client("cloudwatch")
-        found = cloudwatch.describe_alarms(AlarmNames=[made.physical_id])["MetricAlarms"]
-        if not found:
+        alarms = cloudwatch.describe_alarms(AlarmNames=[physical.id])["MetricAlarms"]
+        if not alarms:
             raise Gone
-        own = cloudwatch.list_tags_for_resource(ResourceARN=made.attributes["Arn"])["Tags"]
-        return dict(found[0]) | {"Tags": own}
+        own = cloudwatch.list_tags_for_resource(ResourceARN=physical.attributes["Arn"])["Tags"]
+        return dict(alarms[0]) | {"Tags": own}

@@ -19,7 +19,7 @@ from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Failed,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     handles,
     without,
@@ -37,18 +37,18 @@ class CustomResource(Handler):
 
     sends = True
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         return _ask(call, properties, "Create", {})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        more = {"PhysicalResourceId": made.physical_id, "OldResourceProperties": _texts(_own(old))}
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        more = {"PhysicalResourceId": physical.id, "OldResourceProperties": _texts(_own(old))}
         return _ask(call, new, "Update", more)
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        _ask(call, properties, "Delete", {"PhysicalResourceId": made.physical_id})
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        _ask(call, properties, "Delete", {"PhysicalResourceId": physical.id})
 
 
-def _ask(call: Call, properties: Properties, kind: str, more: Properties) -> Made:
+def _ask(call: Call, properties: Properties, kind: str, more: Properties) -> PhysicalResource:
     """Send one request and wait for its answer. Raises Failed, with the physical id that a roll-back has to delete."""
     request_id = str(uuid.uuid4())
     key = f"{call.stack_id}|{call.logical_id}|{request_id}"
@@ -66,38 +66,38 @@ def _ask(call: Call, properties: Properties, kind: str, more: Properties) -> Mad
     call.client("lambda").invoke(
         FunctionName=properties["ServiceToken"], InvocationType="Event", Payload=json.dumps(event).encode()
     )
-    known = Made(more.get("PhysicalResourceId") or call.name())
+    before = PhysicalResource(more.get("PhysicalResourceId") or call.name())
     answer = _wait(key, float(properties.get("ServiceTimeout", _DEFAULT_SECONDS)))
     if answer is None:
         raise Failed(
             "CloudFormation did not receive a response from your Custom Resource. Please check your logs for requestId "
             f"[{request_id}].",
-            made=known,
+            physical=before,
             verbatim=True,
         )
-    made = Made(answer.get("PhysicalResourceId") or known.physical_id, answer.get("Data") or {})
+    physical = PhysicalResource(answer.get("PhysicalResourceId") or before.id, answer.get("Data") or {})
     if answer["Status"] != "SUCCESS":
         raise Failed(
             f"Received response status [{answer['Status']}] from custom resource. Message returned: "
             f"{answer.get('Reason', '')} (RequestId: {request_id})",
-            made=made if kind == "Create" else None,
+            physical=physical if kind == "Create" else None,
             verbatim=True,
         )
-    return made
+    return physical
 
 
 def _wait(key: str, seconds: float) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            found = _service().get_object(Bucket=_BUCKET, Key=key)["Body"].read()
+            content = _service().get_object(Bucket=_BUCKET, Key=key)["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchKey":
                 raise
             time.sleep(_POLL_SECONDS)
             continue
         _service().delete_object(Bucket=_BUCKET, Key=key)
-        return json.loads(found)
+        return json.loads(content)
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     handles,
     names,
@@ -27,34 +27,34 @@ class Table(Handler):
     )
     _APART = ("TableName", "PointInTimeRecoverySpecification", "SSESpecification")
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         name = properties.get("TableName") or call.name(255)
-        given = without(properties, *self._APART)
+        request = without(properties, *self._APART)
         if "SSESpecification" in properties:
             encryption = dict(properties["SSESpecification"])
-            given["SSESpecification"] = {"Enabled": encryption.pop("SSEEnabled"), **encryption}
+            request["SSESpecification"] = {"Enabled": encryption.pop("SSEEnabled"), **encryption}
         dynamodb = call.client("dynamodb")
-        table = dynamodb.create_table(TableName=name, **given)["TableDescription"]
+        table = dynamodb.create_table(TableName=name, **request)["TableDescription"]
         dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
         self._protect(call, name, properties)
-        return Made(name, {"Arn": table["TableArn"]})
+        return PhysicalResource(name, {"Arn": table["TableArn"]})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        dynamodb, arn = call.client("dynamodb"), made.attributes["Arn"]
-        wanted = ("BillingMode", "DeletionProtectionEnabled", "ProvisionedThroughput")
-        if given := {key: new[key] for key in wanted if key in new and new[key] != old.get(key)}:
-            dynamodb.update_table(TableName=made.physical_id, **given)
-        self._protect(call, made.physical_id, new)
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        dynamodb, arn = call.client("dynamodb"), physical.attributes["Arn"]
+        updatable = ("BillingMode", "DeletionProtectionEnabled", "ProvisionedThroughput")
+        if request := {key: new[key] for key in updatable if key in new and new[key] != old.get(key)}:
+            dynamodb.update_table(TableName=physical.id, **request)
+        self._protect(call, physical.id, new)
         retag(
             old,
             new,
             lambda keys: dynamodb.untag_resource(ResourceArn=arn, TagKeys=keys),
             lambda pairs: dynamodb.tag_resource(ResourceArn=arn, Tags=tag_list(pairs)),
         )
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("dynamodb").delete_table(TableName=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("dynamodb").delete_table(TableName=physical.id)
 
     @staticmethod
     def _protect(call: Call, name: str, properties: Properties) -> None:

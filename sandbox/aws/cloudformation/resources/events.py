@@ -6,7 +6,7 @@ from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Failed,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     document,
     handles,
@@ -18,7 +18,7 @@ from sandbox.aws.cloudformation.resources.handler import (
 
 @handles("AWS::Events::Rule")
 class Rule(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         name = properties.get("Name") or call.name()
         events = call.client("events")
         rule = without(properties, "Name", "Targets")
@@ -29,24 +29,26 @@ class Rule(Handler):
             answer = events.put_targets(Rule=name, Targets=properties["Targets"])
             if answer["FailedEntryCount"]:
                 raise Failed(answer["FailedEntries"][0]["ErrorMessage"])
-        return Made(name, {"Arn": arn, "RuleName": name})
+        return PhysicalResource(name, {"Arn": arn, "RuleName": name})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        kept = {target["Id"] for target in new.get("Targets", [])}
-        self._remove(call, made, old, [target["Id"] for target in old.get("Targets", []) if target["Id"] not in kept])
-        events, arn = call.client("events"), made.attributes["Arn"]
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        target_ids = {target["Id"] for target in new.get("Targets", [])}
+        self._remove(
+            call, physical, old, [target["Id"] for target in old.get("Targets", []) if target["Id"] not in target_ids]
+        )
+        events, arn = call.client("events"), physical.attributes["Arn"]
         retag(
             old,
             new,
             lambda keys: events.untag_resource(ResourceARN=arn, TagKeys=keys),
             lambda pairs: events.tag_resource(ResourceARN=arn, Tags=tag_list(pairs)),
         )
-        return self.create(call, without(new, "Tags") | {"Name": made.physical_id})
+        return self.create(call, without(new, "Tags") | {"Name": physical.id})
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        self._remove(call, made, properties, [target["Id"] for target in properties.get("Targets", [])])
-        call.client("events").delete_rule(Name=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        self._remove(call, physical, properties, [target["Id"] for target in properties.get("Targets", [])])
+        call.client("events").delete_rule(Name=physical.id)
 
-    def _remove(self, call: Call, made: Made, properties: Properties, ids: list[str]) -> None:
+    def _remove(self, call: Call, physical: PhysicalResource, properties: Properties, ids: list[str]) -> None:
         if ids:
-            call.client("events").remove_targets(Rule=made.physical_id, Ids=ids)
+            call.client("events").remove_targets(Rule=physical.id, Ids=ids)

@@ -9,7 +9,7 @@ from typing import Any
 from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     handles,
     names,
@@ -28,7 +28,7 @@ class Function(Handler):
     )
     _APART = ("FunctionName", "Code", "Tags")
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         name = properties.get("FunctionName") or call.name()
         arn = call.client("lambda").create_function(
             FunctionName=name,
@@ -36,20 +36,20 @@ class Function(Handler):
             Tags=tags(properties),
             **without(properties, *self._APART),
         )["FunctionArn"]
-        return Made(name, {"Arn": arn})
+        return PhysicalResource(name, {"Arn": arn})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         function = call.client("lambda")
         if (old["Code"], old.get("Architectures")) != (new["Code"], new.get("Architectures")):
             target = {"Architectures": new["Architectures"]} if "Architectures" in new else {}
-            function.update_function_code(FunctionName=made.physical_id, **self._code(new["Code"]), **target)
+            function.update_function_code(FunctionName=physical.id, **self._code(new["Code"]), **target)
         settings = without(new, *self._APART, "PackageType", "Architectures")
-        function.update_function_configuration(FunctionName=made.physical_id, **settings)
-        _retag(function, made.attributes["Arn"], old, new)
-        return made
+        function.update_function_configuration(FunctionName=physical.id, **settings)
+        _retag(function, physical.attributes["Arn"], old, new)
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("lambda").delete_function(FunctionName=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("lambda").delete_function(FunctionName=physical.id)
 
     @staticmethod
     def _code(code: Properties) -> Properties:
@@ -63,19 +63,21 @@ class Function(Handler):
 
 @handles("AWS::Lambda::EventSourceMapping")
 class EventSourceMapping(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
-        given = without(properties, "Tags") | {"Tags": tags(properties)}
-        answer = call.client("lambda").create_event_source_mapping(**given)
-        return Made(answer["UUID"], {"Id": answer["UUID"], "EventSourceMappingArn": answer["EventSourceMappingArn"]})
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
+        request = without(properties, "Tags") | {"Tags": tags(properties)}
+        answer = call.client("lambda").create_event_source_mapping(**request)
+        return PhysicalResource(
+            answer["UUID"], {"Id": answer["UUID"], "EventSourceMappingArn": answer["EventSourceMappingArn"]}
+        )
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        given = without(new, "Tags", "EventSourceArn")
-        call.client("lambda").update_event_source_mapping(UUID=made.physical_id, **given)
-        _retag(call.client("lambda"), made.attributes["EventSourceMappingArn"], old, new)
-        return made
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        request = without(new, "Tags", "EventSourceArn")
+        call.client("lambda").update_event_source_mapping(UUID=physical.id, **request)
+        _retag(call.client("lambda"), physical.attributes["EventSourceMappingArn"], old, new)
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("lambda").delete_event_source_mapping(UUID=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("lambda").delete_event_source_mapping(UUID=physical.id)
 
 
 def _retag(function: Any, arn: str, old: Properties, new: Properties) -> None:

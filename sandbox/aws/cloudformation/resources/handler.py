@@ -18,10 +18,10 @@ from botocore.exceptions import ClientError
 Properties = dict[str, Any]
 
 
-class Made(NamedTuple):
+class PhysicalResource(NamedTuple):
     """A physical resource: what Ref returns, and what Fn::GetAtt can ask for."""
 
-    physical_id: str
+    id: str
     attributes: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -65,19 +65,19 @@ class Handler:
         """The properties whose update the sandbox does not have, of those that an update changes."""
         return [] if self.changeable is None else sorted(changed - self.changeable)
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         raise NotImplementedError
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         raise NotImplementedError
 
-    def settle(self, call: Call, made: Made, properties: Properties) -> Made | None:
-        """Most resources are ready when their call returns. What is known only now is returned as a new `Made`."""
+    def settle(self, call: Call, physical: PhysicalResource, properties: Properties) -> PhysicalResource | None:
+        """Most resources are ready when their call returns. What is known only now is returned in a new value."""
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         raise NotImplementedError
 
-    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
+    def read(self, call: Call, physical: PhysicalResource, properties: Properties) -> Properties:
         """What the resource is now, in the names of its properties. `properties` are the template's."""
         raise NotImplementedError
 
@@ -89,12 +89,12 @@ class Gone(Exception):
 class Failed(Exception):
     """A resource did not reach the asked state; the text is the service's reason.
 
-    `made`: what there is to delete all the same. `verbatim`: the text is CloudFormation's own, shown as it is.
+    `physical`: what there is to delete all the same. `verbatim`: the text is CloudFormation's own, shown as it is.
     """
 
-    def __init__(self, reason: str, made: Made | None = None, verbatim: bool = False) -> None:
+    def __init__(self, reason: str, physical: PhysicalResource | None = None, verbatim: bool = False) -> None:
         super().__init__(reason)
-        self.made, self.verbatim = made, verbatim
+        self.physical, self.verbatim = physical, verbatim
 
 
 HANDLERS: dict[str, Handler] = {}

@@ -12,7 +12,7 @@ from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Failed,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     document,
     handles,
@@ -39,16 +39,16 @@ def _ask(iam: Any, verb: str, kind: str, name: str, **request: Any) -> None:
 class Role(Handler):
     changeable = names("AssumeRolePolicyDocument Description ManagedPolicyArns MaxSessionDuration Policies Tags")
 
-    def create(self, call: Call, properties: Properties) -> Made:
-        given = without(properties, "Policies", "ManagedPolicyArns")
-        given["RoleName"] = properties.get("RoleName") or call.name()
-        given["AssumeRolePolicyDocument"] = document(properties["AssumeRolePolicyDocument"])
-        role = call.client("iam").create_role(**given)["Role"]
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
+        request = without(properties, "Policies", "ManagedPolicyArns")
+        request["RoleName"] = properties.get("RoleName") or call.name()
+        request["AssumeRolePolicyDocument"] = document(properties["AssumeRolePolicyDocument"])
+        role = call.client("iam").create_role(**request)["Role"]
         self._set_policies(call, role["RoleName"], {}, properties)
-        return Made(role["RoleName"], {"Arn": role["Arn"], "RoleId": role["RoleId"]})
+        return PhysicalResource(role["RoleName"], {"Arn": role["Arn"], "RoleId": role["RoleId"]})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        iam, name = call.client("iam"), made.physical_id
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        iam, name = call.client("iam"), physical.id
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=document(new["AssumeRolePolicyDocument"]))
         settings = {key: new[key] for key in ("Description", "MaxSessionDuration") if key in new}
         iam.update_role(RoleName=name, **settings)
@@ -59,20 +59,20 @@ class Role(Handler):
             lambda keys: iam.untag_role(RoleName=name, TagKeys=keys),
             lambda pairs: iam.tag_role(RoleName=name, Tags=tag_list(pairs)),
         )
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        self._set_policies(call, made.physical_id, properties, {})
-        call.client("iam").delete_role(RoleName=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        self._set_policies(call, physical.id, properties, {})
+        call.client("iam").delete_role(RoleName=physical.id)
 
     @staticmethod
     def _set_policies(call: Call, name: str, old: Properties, new: Properties) -> None:
         iam = call.client("iam")
-        wanted = {policy["PolicyName"]: policy["PolicyDocument"] for policy in new.get("Policies", [])}
+        documents = {policy["PolicyName"]: policy["PolicyDocument"] for policy in new.get("Policies", [])}
         for policy in old.get("Policies", []):
-            if policy["PolicyName"] not in wanted:
+            if policy["PolicyName"] not in documents:
                 iam.delete_role_policy(RoleName=name, PolicyName=policy["PolicyName"])
-        for policy_name, content in wanted.items():
+        for policy_name, content in documents.items():
             iam.put_role_policy(RoleName=name, PolicyName=policy_name, PolicyDocument=document(content))
         before, after = set(old.get("ManagedPolicyArns", [])), set(new.get("ManagedPolicyArns", []))
         for arn in before - after:
@@ -85,21 +85,21 @@ class Role(Handler):
 class InlinePolicy(Handler):
     """A policy document put into roles, users and groups."""
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         self._put(call, properties)
         name = call.name()
-        return Made(name, {"Id": name})
+        return PhysicalResource(name, {"Id": name})
 
-    def settle(self, call: Call, made: Made, properties: Properties) -> None:
+    def settle(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         _require_holders(properties)
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         renamed = old["PolicyName"] != new["PolicyName"]
         self._remove(call, old["PolicyName"], _holders(old) if renamed else _holders(old) - _holders(new))
         self._put(call, new)
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         _require_holders(properties)
         self._remove(call, properties["PolicyName"], _holders(properties))
 
@@ -122,32 +122,32 @@ def _require_holders(properties: Properties) -> None:
 
 @handles("AWS::IAM::ManagedPolicy")
 class ManagedPolicy(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
-        given = {key: properties[key] for key in ("Description", "Path") if key in properties}
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
+        request = {key: properties[key] for key in ("Description", "Path") if key in properties}
         policy = call.client("iam").create_policy(
             PolicyName=properties.get("ManagedPolicyName") or call.name(128),
             PolicyDocument=document(properties["PolicyDocument"]),
-            **given,
+            **request,
         )["Policy"]
         arn = policy["Arn"]
         self._attach(call, arn, set(), _holders(properties))
-        return Made(arn, {"PolicyArn": arn, "PolicyId": policy["PolicyId"]})
+        return PhysicalResource(arn, {"PolicyArn": arn, "PolicyId": policy["PolicyId"]})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         iam = call.client("iam")
         if old["PolicyDocument"] != new["PolicyDocument"]:
-            versions = iam.list_policy_versions(PolicyArn=made.physical_id)["Versions"]
+            versions = iam.list_policy_versions(PolicyArn=physical.id)["Versions"]
             iam.create_policy_version(
-                PolicyArn=made.physical_id, PolicyDocument=document(new["PolicyDocument"]), SetAsDefault=True
+                PolicyArn=physical.id, PolicyDocument=document(new["PolicyDocument"]), SetAsDefault=True
             )
             for version in versions:
-                iam.delete_policy_version(PolicyArn=made.physical_id, VersionId=version["VersionId"])
-        self._attach(call, made.physical_id, _holders(old), _holders(new))
-        return made
+                iam.delete_policy_version(PolicyArn=physical.id, VersionId=version["VersionId"])
+        self._attach(call, physical.id, _holders(old), _holders(new))
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         """Detaches it wherever it is attached, as far as the role may; IAM refuses to delete an attached policy."""
-        iam, arn = call.client("iam"), made.physical_id
+        iam, arn = call.client("iam"), physical.id
         with _as_far_as_allowed():
             for kind, name in list(_attached(iam, arn)):
                 with _as_far_as_allowed():
@@ -181,38 +181,34 @@ def _attached(iam: Any, arn: str) -> Iterator[tuple[str, str]]:
 
 @handles("AWS::IAM::OIDCProvider")
 class OidcProvider(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
-        given = {"Tags": properties["Tags"]} if "Tags" in properties else {}
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
+        tagging = {"Tags": properties["Tags"]} if "Tags" in properties else {}
         arn = call.client("iam").create_open_id_connect_provider(
             Url=properties["Url"],
             ClientIDList=properties.get("ClientIdList", []),
             ThumbprintList=properties.get("ThumbprintList", []),
-            **given,
+            **tagging,
         )["OpenIDConnectProviderArn"]
-        return Made(arn, {"Arn": arn})
+        return PhysicalResource(arn, {"Arn": arn})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         iam = call.client("iam")
         before, after = set(old.get("ClientIdList", [])), set(new.get("ClientIdList", []))
         for client in after - before:
-            iam.add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=made.physical_id, ClientID=client)
+            iam.add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=physical.id, ClientID=client)
         for client in before - after:
-            iam.remove_client_id_from_open_id_connect_provider(
-                OpenIDConnectProviderArn=made.physical_id, ClientID=client
-            )
+            iam.remove_client_id_from_open_id_connect_provider(OpenIDConnectProviderArn=physical.id, ClientID=client)
         if (thumbprints := new.get("ThumbprintList", [])) != old.get("ThumbprintList", []):
             iam.update_open_id_connect_provider_thumbprint(
-                OpenIDConnectProviderArn=made.physical_id, ThumbprintList=thumbprints
+                OpenIDConnectProviderArn=physical.id, ThumbprintList=thumbprints
             )
         retag(
             old,
             new,
-            lambda keys: iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=made.physical_id, TagKeys=keys),
-            lambda pairs: iam.tag_open_id_connect_provider(
-                OpenIDConnectProviderArn=made.physical_id, Tags=tag_list(pairs)
-            ),
+            lambda keys: iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=physical.id, TagKeys=keys),
+            lambda pairs: iam.tag_open_id_connect_provider(OpenIDConnectProviderArn=physical.id, Tags=tag_list(pairs)),
         )
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("iam").delete_open_id_connect_provider(OpenIDConnectProviderArn=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("iam").delete_open_id_connect_provider(OpenIDConnectProviderArn=physical.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     handles,
     names,
@@ -20,25 +20,25 @@ from sandbox.aws.ground import ACCOUNT
 class LogGroup(Handler):
     properties = names("LogGroupName RetentionInDays Tags")
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         name = properties.get("LogGroupName") or call.name(512)
         call.client("logs").create_log_group(logGroupName=name, **({"tags": own} if (own := tags(properties)) else {}))
-        made = Made(name, {"Arn": f"arn:aws:logs:{call.region}:{ACCOUNT}:log-group:{name}:*"})
-        return self.update(call, made, without(properties, "RetentionInDays"), properties)
+        physical = PhysicalResource(name, {"Arn": f"arn:aws:logs:{call.region}:{ACCOUNT}:log-group:{name}:*"})
+        return self.update(call, physical, without(properties, "RetentionInDays"), properties)
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         if days := new.get("RetentionInDays"):
-            call.client("logs").put_retention_policy(logGroupName=made.physical_id, retentionInDays=days)
+            call.client("logs").put_retention_policy(logGroupName=physical.id, retentionInDays=days)
         elif "RetentionInDays" in old:
-            call.client("logs").delete_retention_policy(logGroupName=made.physical_id)
-        logs, arn = call.client("logs"), made.attributes["Arn"].removesuffix(":*")
+            call.client("logs").delete_retention_policy(logGroupName=physical.id)
+        logs, arn = call.client("logs"), physical.attributes["Arn"].removesuffix(":*")
         retag(
             old,
             new,
             lambda keys: logs.untag_resource(resourceArn=arn, tagKeys=keys),
             lambda pairs: logs.tag_resource(resourceArn=arn, tags=pairs),
         )
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("logs").delete_log_group(logGroupName=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("logs").delete_log_group(logGroupName=physical.id)

@@ -9,7 +9,15 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from sandbox.aws.cloudformation.resources.handler import Call, Failed, Handler, Made, Properties, handles, names
+from sandbox.aws.cloudformation.resources.handler import (
+    Call,
+    Failed,
+    Handler,
+    PhysicalResource,
+    Properties,
+    handles,
+    names,
+)
 
 _POLL_SECONDS = 0.2
 # Whoever acknowledged the outer stack's capabilities has acknowledged these.
@@ -20,36 +28,36 @@ _CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 class NestedStack(Handler):
     properties = names("Parameters Tags TemplateURL")
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         suffix = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(13))
         name = f"{call.stack}-{call.logical_id}-{suffix}"
         stack_id = call.client("cloudformation").create_stack(StackName=name, **_request(properties))["StackId"]
-        return Made(stack_id)
+        return PhysicalResource(stack_id)
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         try:
-            call.client("cloudformation").update_stack(StackName=made.physical_id, **_request(new))
+            call.client("cloudformation").update_stack(StackName=physical.id, **_request(new))
         except ClientError as error:
             if "No updates are to be performed" not in error.response["Error"]["Message"]:
                 raise
-        return made
+        return physical
 
-    def settle(self, call: Call, made: Made, properties: Properties) -> Made:
-        stack = _wait(call, made.physical_id)
+    def settle(self, call: Call, physical: PhysicalResource, properties: Properties) -> PhysicalResource:
+        stack = _wait(call, physical.id)
         if stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             verb = "created" if stack["StackStatus"].startswith(("CREATE", "ROLLBACK")) else "updated"
             raise Failed(
-                f"Embedded stack {made.physical_id} was not successfully {verb}: {_first_failure(call, stack)}",
+                f"Embedded stack {physical.id} was not successfully {verb}: {_first_failure(call, stack)}",
                 verbatim=True,
             )
         outputs = {f"Outputs.{each['OutputKey']}": each["OutputValue"] for each in stack.get("Outputs", [])}
-        return Made(made.physical_id, outputs)
+        return PhysicalResource(physical.id, outputs)
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("cloudformation").delete_stack(StackName=made.physical_id)
-        stack = _wait(call, made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("cloudformation").delete_stack(StackName=physical.id)
+        stack = _wait(call, physical.id)
         if stack["StackStatus"] != "DELETE_COMPLETE":
-            reason = f"Embedded stack {made.physical_id} was not successfully deleted: {stack.get('StackStatusReason')}"
+            reason = f"Embedded stack {physical.id} was not successfully deleted: {stack.get('StackStatusReason')}"
             raise Failed(reason, verbatim=True)
 
 

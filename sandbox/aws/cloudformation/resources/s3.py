@@ -7,7 +7,7 @@ from typing import Any
 from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     document,
     handles,
@@ -23,7 +23,7 @@ class Bucket(Handler):
         "VersioningConfiguration"
     )
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         name = properties.get("BucketName") or call.name(63).lower()
         s3 = call.client("s3")
         s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
@@ -33,10 +33,10 @@ class Bucket(Handler):
             "DualStackDomainName": f"{name}.s3.dualstack.{call.region}.amazonaws.com",
             "RegionalDomainName": f"{name}.s3.{call.region}.amazonaws.com",
         }
-        return Made(name, {"Arn": f"arn:aws:s3:::{name}", **domains})
+        return PhysicalResource(name, {"Arn": f"arn:aws:s3:::{name}", **domains})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        s3, name = call.client("s3"), made.physical_id
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        s3, name = call.client("s3"), physical.id
         self._configure(s3, name, new)
         for key, delete in (
             ("BucketEncryption", s3.delete_bucket_encryption),
@@ -47,10 +47,10 @@ class Bucket(Handler):
         ):
             if old.get(key) and not new.get(key):
                 delete(Bucket=name)
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("s3").delete_bucket(Bucket=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("s3").delete_bucket(Bucket=physical.id)
 
     @staticmethod
     def _configure(s3: Any, name: str, properties: Properties) -> None:
@@ -83,13 +83,13 @@ def _lifecycle(configuration: Properties) -> Properties:
 
 @handles("AWS::S3::BucketPolicy")
 class BucketPolicy(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         bucket = properties["Bucket"]
         call.client("s3").put_bucket_policy(Bucket=bucket, Policy=document(properties["PolicyDocument"]))
-        return Made(bucket)
+        return PhysicalResource(bucket)
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         return self.create(call, new)
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("s3").delete_bucket_policy(Bucket=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("s3").delete_bucket_policy(Bucket=physical.id)

@@ -16,7 +16,7 @@ from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Failed,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     handles,
     names,
@@ -45,8 +45,8 @@ def _retag(sagemaker: Any, arn: str, old: Properties, new: Properties) -> None:
     )
 
 
-def _with_tags(call: Call, made: Made, description: Properties) -> Properties:
-    tags = call.client("sagemaker").list_tags(ResourceArn=made.physical_id)["Tags"]
+def _with_tags(call: Call, physical: PhysicalResource, description: Properties) -> Properties:
+    tags = call.client("sagemaker").list_tags(ResourceArn=physical.id)["Tags"]
     return description | {"Tags": tags}
 
 
@@ -63,24 +63,24 @@ class Named(Handler):
         self.properties = properties
         self.changeable = names(changeable)
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         name = properties.get(f"{self.kind}Name") or call.name(63, stack=False)
         create = getattr(call.client("sagemaker"), f"create_{self.operation}")
         arn = create(**properties | {f"{self.kind}Name": name})[f"{self.kind}Arn"]
-        return Made(arn, {f"{self.kind}Name": name, f"{self.kind}Arn": arn})
+        return PhysicalResource(arn, {f"{self.kind}Name": name, f"{self.kind}Arn": arn})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        _retag(call.client("sagemaker"), made.physical_id, old, new)
-        return made
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        _retag(call.client("sagemaker"), physical.id, old, new)
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         name = f"{self.kind}Name"
-        getattr(call.client("sagemaker"), f"delete_{self.operation}")(**{name: made.attributes[name]})
+        getattr(call.client("sagemaker"), f"delete_{self.operation}")(**{name: physical.attributes[name]})
 
-    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
+    def read(self, call: Call, physical: PhysicalResource, properties: Properties) -> Properties:
         name = f"{self.kind}Name"
         describe = getattr(call.client("sagemaker"), f"describe_{self.operation}")
-        return _with_tags(call, made, describe(**{name: made.attributes[name]}))
+        return _with_tags(call, physical, describe(**{name: physical.attributes[name]}))
 
 
 for named in (
@@ -102,26 +102,26 @@ class Pipeline(Handler):
 
     reads = True
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         call.client("sagemaker").create_pipeline(**self._request(properties))
-        return Made(properties["PipelineName"])
+        return PhysicalResource(properties["PipelineName"])
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         sagemaker = call.client("sagemaker")
         arn = sagemaker.update_pipeline(**without(self._request(new), "Tags"))["PipelineArn"]
         _retag(sagemaker, arn, old, new)
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("sagemaker").delete_pipeline(PipelineName=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("sagemaker").delete_pipeline(PipelineName=physical.id)
 
-    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
+    def read(self, call: Call, physical: PhysicalResource, properties: Properties) -> Properties:
         """The service shows the text of a definition whose place in S3 was given: that place cannot be read."""
         sagemaker = call.client("sagemaker")
-        found = sagemaker.describe_pipeline(PipelineName=made.physical_id)
-        tags = sagemaker.list_tags(ResourceArn=found["PipelineArn"])["Tags"]
-        definition = {"PipelineDefinitionBody": found["PipelineDefinition"]}
-        return dict(found) | {"PipelineDefinition": definition, "Tags": tags}
+        description = sagemaker.describe_pipeline(PipelineName=physical.id)
+        tags = sagemaker.list_tags(ResourceArn=description["PipelineArn"])["Tags"]
+        definition = {"PipelineDefinitionBody": description["PipelineDefinition"]}
+        return dict(description) | {"PipelineDefinition": definition, "Tags": tags}
 
     @staticmethod
     def _request(properties: Properties) -> Properties:
@@ -147,29 +147,29 @@ class Endpoint(Handler):
     reads = True
     _UPDATE = ("DeploymentConfig", "RetainAllVariantProperties", "ExcludeRetainedVariantProperties")
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         name = properties.get("EndpointName") or call.name(63)
-        given = {
+        request = {
             key: properties[key] for key in ("EndpointConfigName", "DeploymentConfig", "Tags") if key in properties
         }
-        arn = call.client("sagemaker").create_endpoint(EndpointName=name, **given)["EndpointArn"]
-        return Made(arn, {"EndpointName": name, "EndpointArn": arn})
+        arn = call.client("sagemaker").create_endpoint(EndpointName=name, **request)["EndpointArn"]
+        return PhysicalResource(arn, {"EndpointName": name, "EndpointArn": arn})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         sagemaker = call.client("sagemaker")
-        _retag(sagemaker, made.physical_id, old, new)
-        name = made.attributes["EndpointName"]
+        _retag(sagemaker, physical.id, old, new)
+        name = physical.attributes["EndpointName"]
         serving = sagemaker.describe_endpoint(EndpointName=name)
         if serving["EndpointConfigName"] == new["EndpointConfigName"] and serving["EndpointStatus"] == "InService":
-            return made  # only tags or the way to deploy changed, or a refused update is being rolled back
-        given = {key: new[key] for key in (*self._UPDATE, "RetainDeploymentConfig") if key in new}
-        sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=new["EndpointConfigName"], **given)
-        return made
+            return physical  # only tags or the way to deploy changed, or a refused update is being rolled back
+        request = {key: new[key] for key in (*self._UPDATE, "RetainDeploymentConfig") if key in new}
+        sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=new["EndpointConfigName"], **request)
+        return physical
 
-    def settle(self, call: Call, made: Made, properties: Properties) -> None:
+    def settle(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         sagemaker, reason = call.client("sagemaker"), ""
         while True:
-            answer = sagemaker.describe_endpoint(EndpointName=made.attributes["EndpointName"])
+            answer = sagemaker.describe_endpoint(EndpointName=physical.attributes["EndpointName"])
             status = answer["EndpointStatus"]
             if status == "InService":
                 went_back = answer["EndpointConfigName"] != properties["EndpointConfigName"]
@@ -183,8 +183,8 @@ class Endpoint(Handler):
                 raise Failed("Resource update cancelled")
             time.sleep(_POLL_SECONDS)
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        sagemaker, name = call.client("sagemaker"), made.attributes["EndpointName"]
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        sagemaker, name = call.client("sagemaker"), physical.attributes["EndpointName"]
         sagemaker.delete_endpoint(EndpointName=name)
         while True:
             try:
@@ -195,7 +195,7 @@ class Endpoint(Handler):
                 raise
             time.sleep(_POLL_SECONDS)
 
-    def read(self, call: Call, made: Made, properties: Properties) -> Properties:
-        description = call.client("sagemaker").describe_endpoint(EndpointName=made.attributes["EndpointName"])
+    def read(self, call: Call, physical: PhysicalResource, properties: Properties) -> Properties:
+        description = call.client("sagemaker").describe_endpoint(EndpointName=physical.attributes["EndpointName"])
         last = description.get("LastDeploymentConfig")
-        return _with_tags(call, made, description | ({"DeploymentConfig": last} if last else {}))
+        return _with_tags(call, physical, description | ({"DeploymentConfig": last} if last else {}))

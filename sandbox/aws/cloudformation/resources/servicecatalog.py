@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import json
 
-from sandbox.aws.cloudformation.resources.handler import Call, Handler, Made, Properties, handles, names, without
+from sandbox.aws.cloudformation.resources.handler import (
+    Call,
+    Handler,
+    PhysicalResource,
+    Properties,
+    handles,
+    names,
+    without,
+)
 
 _SERVICE = "servicecatalog"
 
@@ -13,12 +21,12 @@ _SERVICE = "servicecatalog"
 class Portfolio(Handler):
     changeable = names("")  # moto has no UpdatePortfolio
 
-    def create(self, call: Call, properties: Properties) -> Made:
-        found = call.client(_SERVICE).create_portfolio(**properties)["PortfolioDetail"]
-        return Made(found["Id"], {"PortfolioName": found["DisplayName"], "Id": found["Id"]})
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
+        portfolio = call.client(_SERVICE).create_portfolio(**properties)["PortfolioDetail"]
+        return PhysicalResource(portfolio["Id"], {"PortfolioName": portfolio["DisplayName"], "Id": portfolio["Id"]})
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client(_SERVICE).delete_portfolio(Id=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client(_SERVICE).delete_portfolio(Id=physical.id)
 
 
 @handles("AWS::ServiceCatalog::CloudFormationProduct")
@@ -30,61 +38,61 @@ class Product(Handler):
 
     changeable = names("ProvisioningArtifactParameters")
 
-    def create(self, call: Call, properties: Properties) -> Made:
-        given = without(properties, "ProvisioningArtifactParameters")
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
+        request = without(properties, "ProvisioningArtifactParameters")
         [first] = properties["ProvisioningArtifactParameters"]
         answer = call.client(_SERVICE).create_product(
-            ProductType="CLOUD_FORMATION_TEMPLATE", ProvisioningArtifactParameters=first, **given
+            ProductType="CLOUD_FORMATION_TEMPLATE", ProvisioningArtifactParameters=first, **request
         )
         summary = answer["ProductViewDetail"]["ProductViewSummary"]
-        return Made(summary["ProductId"], {"ProductName": summary["Name"]})
+        return PhysicalResource(summary["ProductId"], {"ProductName": summary["Name"]})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        service, product = call.client(_SERVICE), made.physical_id
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        service, product = call.client(_SERVICE), physical.id
         before = service.describe_product(Id=product)["ProvisioningArtifacts"]
-        wanted = [(each.get("Name"), each["Info"]) for each in new["ProvisioningArtifactParameters"]]
+        artifacts = [(each.get("Name"), each["Info"]) for each in new["ProvisioningArtifactParameters"]]
         had = [(each.get("Name"), each["Info"]) for each in old["ProvisioningArtifactParameters"]]
         for each in new["ProvisioningArtifactParameters"]:
             if (each.get("Name"), each["Info"]) not in had:
                 service.create_provisioning_artifact(ProductId=product, Parameters=each)
-        gone = {name for name, info in had if (name, info) not in wanted}
+        gone = {name for name, info in had if (name, info) not in artifacts}
         for each in before:
             if each["Name"] in gone:
                 service.delete_provisioning_artifact(ProductId=product, ProvisioningArtifactId=each["Id"])
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client(_SERVICE).delete_product(Id=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client(_SERVICE).delete_product(Id=physical.id)
 
 
 @handles("AWS::ServiceCatalog::PortfolioProductAssociation")
 class ProductInPortfolio(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         call.client(_SERVICE).associate_product_with_portfolio(**properties)
-        return Made(f"{properties['ProductId']}|{properties['PortfolioId']}")
+        return PhysicalResource(f"{properties['ProductId']}|{properties['PortfolioId']}")
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         call.client(_SERVICE).disassociate_product_from_portfolio(**properties)
 
 
 @handles("AWS::ServiceCatalog::LaunchRoleConstraint")
 class LaunchRole(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         role = json.dumps({"RoleArn": properties["RoleArn"]})
         answer = call.client(_SERVICE).create_constraint(
             Type="LAUNCH", Parameters=role, **without(properties, "RoleArn")
         )
-        return Made(answer["ConstraintDetail"]["ConstraintId"])
+        return PhysicalResource(answer["ConstraintDetail"]["ConstraintId"])
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client(_SERVICE).delete_constraint(Id=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client(_SERVICE).delete_constraint(Id=physical.id)
 
 
 @handles("AWS::ServiceCatalog::PortfolioPrincipalAssociation")
 class PrincipalOfPortfolio(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         call.client(_SERVICE).associate_principal_with_portfolio(**properties)
-        return Made(f"{properties['PrincipalARN']}|{properties['PortfolioId']}")
+        return PhysicalResource(f"{properties['PrincipalARN']}|{properties['PortfolioId']}")
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         call.client(_SERVICE).disassociate_principal_from_portfolio(**without(properties, "PrincipalType"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     document,
     handles,
@@ -22,17 +22,17 @@ class Topic(Handler):
     properties = names("DisplayName KmsMasterKeyId Subscription Tags TopicName")
     changeable = names("DisplayName KmsMasterKeyId Tags")
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         name = properties.get("TopicName") or call.name(256)
         sns = call.client("sns")
         attributes = self._attributes(properties)
         arn = sns.create_topic(Name=name, Attributes=attributes, Tags=tag_list(tags(properties)))["TopicArn"]
         for each in properties.get("Subscription", []):
             sns.subscribe(TopicArn=arn, Protocol=each["Protocol"], Endpoint=each["Endpoint"])
-        return Made(arn, {"TopicArn": arn, "TopicName": name})
+        return PhysicalResource(arn, {"TopicArn": arn, "TopicName": name})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        sns, arn = call.client("sns"), made.physical_id
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        sns, arn = call.client("sns"), physical.id
         before = self._attributes(old)
         for name, value in self._attributes(new).items():
             if before.get(name) != value:
@@ -43,10 +43,10 @@ class Topic(Handler):
             lambda keys: sns.untag_resource(ResourceArn=arn, TagKeys=keys),
             lambda pairs: sns.tag_resource(ResourceArn=arn, Tags=tag_list(pairs)),
         )
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("sns").delete_topic(TopicArn=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("sns").delete_topic(TopicArn=physical.id)
 
     @staticmethod
     def _attributes(properties: Properties) -> dict[str, str]:
@@ -58,23 +58,23 @@ class Subscription(Handler):
     properties = names("Endpoint FilterPolicy Protocol RawMessageDelivery TopicArn")
     changeable = names("FilterPolicy RawMessageDelivery")
 
-    def create(self, call: Call, properties: Properties) -> Made:
-        given = {name: properties[name] for name in ("TopicArn", "Protocol", "Endpoint") if name in properties}
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
+        request = {name: properties[name] for name in ("TopicArn", "Protocol", "Endpoint") if name in properties}
         attributes = self._attributes(properties)
-        arn = call.client("sns").subscribe(**given, Attributes=attributes, ReturnSubscriptionArn=True)[
+        arn = call.client("sns").subscribe(**request, Attributes=attributes, ReturnSubscriptionArn=True)[
             "SubscriptionArn"
         ]
-        return Made(arn, {"Arn": arn})
+        return PhysicalResource(arn, {"Arn": arn})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         for name, value in self._attributes(new).items():
             call.client("sns").set_subscription_attributes(
-                SubscriptionArn=made.physical_id, AttributeName=name, AttributeValue=value
+                SubscriptionArn=physical.id, AttributeName=name, AttributeValue=value
             )
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("sns").unsubscribe(SubscriptionArn=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("sns").unsubscribe(SubscriptionArn=physical.id)
 
     @staticmethod
     def _attributes(properties: Properties) -> dict[str, str]:
@@ -86,17 +86,17 @@ class Subscription(Handler):
 
 @handles("AWS::SNS::TopicPolicy")
 class TopicPolicy(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         self._set(call, properties["Topics"], document(properties["PolicyDocument"]))
         name = call.name()
-        return Made(name, {"Id": name})
+        return PhysicalResource(name, {"Id": name})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         self._reset(call, [topic for topic in old["Topics"] if topic not in new["Topics"]])
         self._set(call, new["Topics"], document(new["PolicyDocument"]))
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         self._reset(call, properties["Topics"])
 
     @staticmethod

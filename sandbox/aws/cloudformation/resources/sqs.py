@@ -5,7 +5,7 @@ from __future__ import annotations
 from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     document,
     handles,
@@ -17,16 +17,16 @@ from sandbox.aws.cloudformation.resources.handler import (
 
 @handles("AWS::SQS::Queue")
 class Queue(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         sqs = call.client("sqs")
         name = properties.get("QueueName") or call.name(80)
         attributes = self._attributes(properties)
         url = sqs.create_queue(QueueName=name, Attributes=attributes, tags=tags(properties))["QueueUrl"]
         arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        return Made(url, {"Arn": arn, "QueueName": name, "QueueUrl": url})
+        return PhysicalResource(url, {"Arn": arn, "QueueName": name, "QueueUrl": url})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        sqs, url = call.client("sqs"), made.physical_id
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        sqs, url = call.client("sqs"), physical.id
         sqs.set_queue_attributes(QueueUrl=url, Attributes=self._attributes(new))
         retag(
             old,
@@ -34,10 +34,10 @@ class Queue(Handler):
             lambda keys: sqs.untag_queue(QueueUrl=url, TagKeys=keys),
             lambda pairs: sqs.tag_queue(QueueUrl=url, Tags=pairs),
         )
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("sqs").delete_queue(QueueUrl=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("sqs").delete_queue(QueueUrl=physical.id)
 
     @staticmethod
     def _attributes(properties: Properties) -> dict[str, str]:
@@ -49,17 +49,17 @@ class Queue(Handler):
 
 @handles("AWS::SQS::QueuePolicy")
 class QueuePolicy(Handler):
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         self._set(call, properties["Queues"], document(properties["PolicyDocument"]))
         name = call.name()
-        return Made(name, {"Id": name})
+        return PhysicalResource(name, {"Id": name})
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
         self._set(call, [queue for queue in old["Queues"] if queue not in new["Queues"]], "")
         self._set(call, new["Queues"], document(new["PolicyDocument"]))
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
         self._set(call, properties["Queues"], "")
 
     @staticmethod

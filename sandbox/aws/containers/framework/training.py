@@ -74,7 +74,7 @@ class Environment:
         """The SM_* variables."""
         name = self.program.removesuffix(".py")
         hosts = self.resources["hosts"]
-        known: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "HOSTS": hosts,
             "NETWORK_INTERFACE_NAME": self.resources["network_interface_name"],
             "HPS": self.values,
@@ -104,7 +104,7 @@ class Environment:
             **{f"CHANNEL_{channel.upper()}": self.input / "data" / channel for channel in self.channels},
             **{f"HP_{key.upper()}": value for key, value in self.values.items()},
         }
-        return {f"SM_{key}": _text(value) for key, value in known.items()}
+        return {f"SM_{key}": _text(value) for key, value in facts.items()}
 
 
 def _text(value: Any) -> str:

@@ -28,10 +28,10 @@ _REGRESSION = ("mae", "mse", "r2", "rmse")
 Custom = Callable[[Any, Any], list[tuple[str, float]]]
 
 
-def split(tuning: str | None, asked: list[str] | None) -> tuple[list[str], Custom | None, list[str] | None]:
+def split(tuning: str | None, evaluated: list[str] | None) -> tuple[list[str], Custom | None, list[str] | None]:
     """XGBoost's own metrics, the function for the image's, and the metric that a tuning job optimises."""
     objective = None if tuning is None else tuning.split(":")[1].split(",")
-    union = asked if objective is None else objective if asked is None else sorted({*objective, *asked})
+    union = evaluated if objective is None else objective if evaluated is None else sorted({*objective, *evaluated})
     own = [name for name in union or [] if name in _CLASSIFICATION or name in _REGRESSION]
     native = [name for name in union or [] if name not in own]
     return native, _function(own) if own else None, objective

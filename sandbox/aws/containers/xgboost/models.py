@@ -40,16 +40,16 @@ class Models(NamedTuple):
             return values[counts.argmax()]
         return numpy.mean(predictions, axis=0)
 
-    def _check_columns(self, found: int, data_format: str) -> None:
+    def _check_columns(self, columns: int, data_format: str) -> None:
         expected = self.boosters[0].num_features()
-        if data_format == formats.LIBSVM and found > expected + 1:
+        if data_format == formats.LIBSVM and columns > expected + 1:
             raise ValueError(
-                f"Feature size of libsvm inference data {found} is larger than feature size of trained model "
+                f"Feature size of libsvm inference data {columns} is larger than feature size of trained model "
                 f"{expected}."
             )
-        if data_format == formats.CSV and found not in (expected, expected - 1):
+        if data_format == formats.CSV and columns not in (expected, expected - 1):
             raise ValueError(
-                f"Feature size of csv inference data {found} is not consistent with feature size of trained model "
+                f"Feature size of csv inference data {columns} is not consistent with feature size of trained model "
                 f"{expected}."
             )
 

@@ -39,13 +39,13 @@ def keys(setting: str) -> list[str]:
     return setting.replace(" ", "").lower().split(",")
 
 
-def select(predictions: Any, asked: list[str], objective: str, classes: int) -> list[dict[str, Any]]:
+def select(predictions: Any, keys: list[str], objective: str, classes: int) -> list[dict[str, Any]]:
     """One mapping for each row; a key that the objective lacks is not a number. Raises ValueError, TypeError."""
     if objective not in _OBJECTIVES:
         raise ValueError(f"Objective `{objective}` unsupported for selectable inference predictions.")
     valid = _OBJECTIVES[objective]
-    first = [key for key in _KEYS if key in asked and key in valid]
-    others = [key for key in dict.fromkeys(asked) if key not in valid]
+    first = [key for key in _KEYS if key in keys and key in valid]
+    others = [key for key in dict.fromkeys(keys) if key not in valid]
     return [
         {key: _value(key, row, objective, classes) for key in first} | dict.fromkeys(others, numpy.nan)
         for row in predictions
@@ -69,14 +69,14 @@ def _value(key: str, row: Any, objective: str, classes: int) -> Any:
     return max(row).item() if objective == "multi:softprob" else row.item()
 
 
-def encode(rows: list[dict[str, Any]], asked: list[str], accept: str, batch: bool) -> str:
+def encode(rows: list[dict[str, Any]], keys: list[str], accept: str, batch: bool) -> str:
     """The body. Raises Lacking, and RuntimeError for a type that this form cannot have."""
     if accept == JSON:
         return json.dumps({"predictions": rows})
     if accept == JSON_LINES:
         return "".join(f"{json.dumps(row)}\n" for row in rows)
     if accept == CSV:
-        lines = [",".join(_field(row[key]) for key in asked) for row in rows]
+        lines = [",".join(_field(row[key]) for key in keys) for row in rows]
         return "\n".join(lines) + ("\n" if batch else "")
     if accept == "application/x-recordio-protobuf":
         raise Lacking(f"RecordIO answers ({accept})")

@@ -72,8 +72,8 @@ class Application:
             accept = self._accept(request.accept or "")
         except NotAcceptable as error:
             return _refusal(406, str(error))
-        if (asked := self._environment.get("SAGEMAKER_INFERENCE_OUTPUT")) is not None:
-            return self._selected(predictions, selection.keys(asked), accept)
+        if (output := self._environment.get("SAGEMAKER_INFERENCE_OUTPUT")) is not None:
+            return self._selected(predictions, selection.keys(output), accept)
         values = predictions.tolist()
         if self._batch:
             return reply("\n".join(map(str, values)) + "\n", mimetype=accept)
@@ -85,10 +85,10 @@ class Application:
     def _batch(self) -> bool:
         return bool(self._environment.get("SAGEMAKER_BATCH"))
 
-    def _selected(self, predictions: Any, asked: list[str], accept: str) -> Reply:
+    def _selected(self, predictions: Any, keys: list[str], accept: str) -> Reply:
         try:
-            rows = selection.select(predictions, asked, self._models.objective, self._models.classes)
-            return reply(selection.encode(rows, asked, accept, self._batch), mimetype=accept)
+            rows = selection.select(predictions, keys, self._models.objective, self._models.classes)
+            return reply(selection.encode(rows, keys, accept, self._batch), mimetype=accept)
         except (ValueError, TypeError, RuntimeError) as error:
             return _refusal(500, str(error))
 

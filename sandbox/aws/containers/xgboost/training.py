@@ -127,12 +127,12 @@ def _boost(parameters: dict[str, Any], matrices: Any, folders: Folders, settings
     """The trained boosters by file name: one, or one for each fold of a cross-validation."""
     rounds = parameters.pop("num_round")
     keep = parameters.pop("save_model_on_termination", "false") == "true"
-    asked = parameters.pop("eval_metric", None)
-    native, custom, objective = metrics.split(parameters.pop("_tuning_objective_metric", None), asked)
+    evaluated = parameters.pop("eval_metric", None)
+    native, custom, objective = metrics.split(parameters.pop("_tuning_objective_metric", None), evaluated)
     if native:
         parameters["eval_metric"] = native
     patience = parameters.pop("early_stopping_rounds", None)
-    watched = objective or asked
+    watched = objective or evaluated
     train, validation, together = matrices
     log(f"Train matrix has {train.num_row()} rows and {train.num_col()} columns")
     if validation is not None:

@@ -92,7 +92,7 @@ class Ci(Code):
 
     def _expiry(self, job: Job) -> str | None:
         expiry = (job.spec.config.get("artifacts") or {}).get("expire_in")
-        if not (job.finished_at and expiry) or expiry == "never" or job.kept:
+        if not (job.finished_at and expiry) or expiry == "never" or job.keeps_artifacts:
             return None
         return stamp(job.finished_at + timedelta(seconds=durations.seconds(str(expiry))))
 
@@ -115,7 +115,7 @@ class Ci(Code):
         }
 
     def _artifacts(self, job: Job) -> list[Json]:
-        found = [("archive", job.archive.name, job.archive), ("trace", "job.log", job.trace)]
+        files = [("archive", job.archive.name, job.archive), ("trace", "job.log", job.trace)]
         shown = [
             {
                 "file_type": kind,
@@ -123,7 +123,7 @@ class Ci(Code):
                 "filename": name,
                 "file_format": _ARCHIVES[kind],
             }
-            for kind, name, path in found
+            for kind, name, path in files
             if path.exists()
         ]
         return shown + [
