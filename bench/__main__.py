@@ -35,7 +35,7 @@ class Measure(NamedTuple):
     detail: str
 
     @property
-    def kept(self) -> bool:
+    def is_met(self) -> bool:
         return self.value <= self.limit
 
 
@@ -59,12 +59,12 @@ def main() -> int:
         measures += measure()
     table = Table("promise", "measured", "at most", "", "detail")
     for row in measures:
-        mark = "[green]kept[/green]" if row.kept else "[red]broken[/red]"
+        mark = "[green]kept[/green]" if row.is_met else "[red]broken[/red]"
         table.add_row(row.name, f"{row.value:.2f} {row.unit}", f"{row.limit:g} {row.unit}", mark, row.detail)
     console.print(table)
-    RESULTS.write_text(json.dumps([row._asdict() | {"kept": row.kept} for row in measures], indent=2) + "\n")
+    RESULTS.write_text(json.dumps([row._asdict() | {"kept": row.is_met} for row in measures], indent=2) + "\n")
     console.print(f"[dim]written to {RESULTS.relative_to(ROOT)}[/dim]")
-    return 0 if all(row.kept for row in measures) else 1
+    return 0 if all(row.is_met for row in measures) else 1
 
 
 def start_up() -> list[Measure]:
@@ -153,12 +153,14 @@ def loop() -> list[Measure]:
 
 def approvals() -> list[Measure]:
     """1,000 approvals at once: every one starts its pipeline, once, in its project; and what that costs GitLab."""
-    found = burst.run(approvals=1000, groups=20)
+    result = burst.run(approvals=1000, groups=20)
     lossy = burst.run(approvals=1000, groups=20, limit=1200, lossy=True)
     events = f"{lossy.kills} functions killed, {lossy.started} pipelines started for {lossy.approvals} approvals"
-    calls = f"{found.calls} calls to GitLab, of which {found.failures} failed"
+    calls = f"{result.calls} calls to GitLab, of which {result.failures} failed"
     return [
-        Measure("no approval is lost, doubled or misled", found.lost + found.double + found.wrong, 0, "times", calls),
+        Measure(
+            "no approval is lost, doubled or misled", result.lost + result.double + result.wrong, 0, "times", calls
+        ),
         Measure(
             "nor when functions are killed and answers lost",
             lossy.lost + lossy.double + lossy.wrong,
@@ -169,66 +171,68 @@ def approvals() -> list[Measure]:
         # Every failed call has to be made again; nothing else should.
         Measure(
             "GitLab is asked no more often than it fails",
-            found.calls / found.approvals,
-            1 + found.failures / found.approvals,
+            result.calls / result.approvals,
+            1 + result.failures / result.approvals,
             "calls",
-            f"per approval; {found.started} pipelines for {found.approvals} approvals in {found.seconds:.0f} s",
+            f"per approval; {result.started} pipelines for {result.approvals} approvals in {result.seconds:.0f} s",
         ),
     ]
 
 
 def training_again() -> list[Measure]:
     """The seed twice from one commit: nothing is uploaded again; and how often AWS is asked while a run is followed."""
-    found = training.measure()
+    result = training.measure()
     return [
         Measure(
             "an unchanged commit uploads nothing",
-            found.unchanged_bytes,
+            result.unchanged_bytes,
             0,
             "bytes",
-            f"{found.first_bytes:,} bytes of code and definitions the first time",
+            f"{result.first_bytes:,} bytes of code and definitions the first time",
         ),
         Measure(
             "calls while a run is followed",
-            found.calls_a_minute,
+            result.calls_a_minute,
             2 * 60 / training.DEFAULT_POLL,
             "calls",
-            f"a minute, with a look every {training.DEFAULT_POLL} s; from {found.looks} looks",
+            f"a minute, with a look every {training.DEFAULT_POLL} s; from {result.looks} looks",
         ),
     ]
 
 
 def guarded() -> list[Measure]:
     """What the guard costs beyond the service's own waits: one call a poll as before, and the next sees the end."""
-    found = shifts.measure()
-    calls = f"{found.plain_calls:.0f} calls of AWS without, {found.guarded_calls:.0f} with a watch of three seconds"
+    result = shifts.measure()
+    calls = f"{result.plain_calls:.0f} calls of AWS without, {result.guarded_calls:.0f} with a watch of three seconds"
     return [
         Measure(
-            "calls that the guard adds", found.calls, 6, "calls", f"{calls}, one for each poll of the time not counted"
+            "calls that the guard adds", result.calls, 6, "calls", f"{calls}, one for each poll of the time not counted"
         ),
-        Measure("seconds beyond the watch", found.seconds, 4 * shifts.POLL, "s", f"polls every {shifts.POLL} s"),
+        Measure("seconds beyond the watch", result.seconds, 4 * shifts.POLL, "s", f"polls every {shifts.POLL} s"),
     ]
 
 
 def shared() -> list[Measure]:
     """10,000 requests through the API of an endpoint whose variants have the weights 90 and 10."""
-    found = weights.measure()
-    answered = f"{found.answered:.2f} % of {weights.REQUESTS:,} requests"
-    detail = f"the challenger answered {answered}, its weight is {found.asked:g} %"
-    return [Measure("weights are kept", abs(found.answered - found.asked), 1, "points", detail)]
+    shares = weights.measure()
+    answered = f"{shares.answered:.2f} % of {weights.REQUESTS:,} requests"
+    detail = f"the challenger answered {answered}, its weight is {shares.configured:g} %"
+    return [Measure("weights are kept", abs(shares.answered - shares.configured), 1, "points", detail)]
 
 
 def watched() -> list[Measure]:
     """The sandbox's page, open while pipelines come one after the other: what it keeps, and how far it is behind."""
-    found = watching.measure()
-    kept = found.heap_after - found.heap_before
-    heap = f"from {found.heap_before / MEGABYTE:.1f} to {found.heap_after / MEGABYTE:.1f} MB"
-    server = f"from {found.server_before / MEGABYTE:.0f} to {found.server_after / MEGABYTE:.0f} MB"
-    usually = f"usually {statistics.median(found.behind):.1f} s, {len(found.behind)} pipelines"
+    result = watching.measure()
+    heap_growth = result.heap_after - result.heap_before
+    heap = f"from {result.heap_before / MEGABYTE:.1f} to {result.heap_after / MEGABYTE:.1f} MB"
+    server = f"from {result.server_before / MEGABYTE:.0f} to {result.server_after / MEGABYTE:.0f} MB"
+    usually = f"usually {statistics.median(result.behind):.1f} s, {len(result.behind)} pipelines"
     return [
-        Measure("what an open page keeps", kept / MEGABYTE, 100, "MB", heap),
-        Measure("and what its server keeps", (found.server_after - found.server_before) / MEGABYTE, 100, "MB", server),
-        Measure("how far it is behind", max(found.behind), 2, "s", usually),
+        Measure("what an open page keeps", heap_growth / MEGABYTE, 100, "MB", heap),
+        Measure(
+            "and what its server keeps", (result.server_after - result.server_before) / MEGABYTE, 100, "MB", server
+        ),
+        Measure("how far it is behind", max(result.behind), 2, "s", usually),
     ]
 
 

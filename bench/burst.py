@@ -274,7 +274,7 @@ def _wait(sqs: Any, urls: list[str], deadline: float) -> None:
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     for url in urls:
         while time.monotonic() < deadline:
-            found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-            if not any(int(number) for number in found.values()):
+            counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+            if not any(int(number) for number in counts.values()):
                 break
             time.sleep(0.5)

@@ -169,9 +169,9 @@ def _forward(
     """Ask the target; status, headers and body of its answer."""
     connection = HTTPConnection(target, timeout=_ANSWER_SECONDS)
     dropped = ("transfer-encoding", "expect", "connection", "content-length")
-    kept = {name: content for name, content in headers.items() if name.lower() not in dropped}
+    passed_on = {name: content for name, content in headers.items() if name.lower() not in dropped}
     try:
-        connection.request(method, path, body, kept | {"Content-Length": str(len(body))})
+        connection.request(method, path, body, passed_on | {"Content-Length": str(len(body))})
         answer = connection.getresponse()
         return answer.status, answer.getheaders(), answer.read()
     finally:

@@ -52,10 +52,10 @@ def _run(scenario: Scenario, proxy: FaultProxy, number: int) -> tuple[int, float
     """The calls and the seconds of one update."""
     scenario.reset()
     began = time.monotonic()
-    found = faults.run(scenario, proxy, number, 1)
-    if found.code:
-        raise RuntimeError(found.errors)
-    return len(found.calls), time.monotonic() - began
+    outcome = faults.run(scenario, proxy, number, 1)
+    if outcome.code:
+        raise RuntimeError(outcome.errors)
+    return len(outcome.calls), time.monotonic() - began
 
 
 if __name__ == "__main__":

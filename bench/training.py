@@ -61,7 +61,7 @@ class _Job:
 
     def run(self, number: int) -> int:
         """The bytes that the job itself has uploaded: what its steps wrote is not its own."""
-        before = self._kept()
+        before = self._uploaded_sizes()
         environ = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
         environ |= {"POLL_SECONDS": str(POLL), "NO_COLOR": "1", "CI_PIPELINE_SOURCE": "push"}
         environ |= self._project.environ | gitlab_job(number, 1, "training") | {"AWS_ENDPOINT_URL": self._proxy.url}
@@ -79,9 +79,9 @@ class _Job:
         )
         if done.returncode:
             raise RuntimeError(done.stdout + done.stderr)
-        return sum(size for key, size in self._kept().items() if key not in before)
+        return sum(size for key, size in self._uploaded_sizes().items() if key not in before)
 
-    def _kept(self) -> dict[str, int]:
+    def _uploaded_sizes(self) -> dict[str, int]:
         """The size of every version that is no output of a step."""
         pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self._project.bucket)
         outputs = tuple(f"{self._project.group}/{folder}/" for folder in ("executions", "models"))

@@ -97,7 +97,7 @@ def _server(world: World) -> float:
 
 
 if __name__ == "__main__":
-    found = measure()
-    print(f"heap {found.heap_before / MEGABYTE:.1f} MB, then {found.heap_after / MEGABYTE:.1f} MB")
-    print(f"server {found.server_before / MEGABYTE:.1f} MB, then {found.server_after / MEGABYTE:.1f} MB")
-    print(f"behind {max(found.behind):.2f} s at most, {sorted(found.behind)[len(found.behind) // 2]:.2f} s usually")
+    result = measure()
+    print(f"heap {result.heap_before / MEGABYTE:.1f} MB, then {result.heap_after / MEGABYTE:.1f} MB")
+    print(f"server {result.server_before / MEGABYTE:.1f} MB, then {result.server_after / MEGABYTE:.1f} MB")
+    print(f"behind {max(result.behind):.2f} s at most, {sorted(result.behind)[len(result.behind) // 2]:.2f} s usually")

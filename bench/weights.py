@@ -23,7 +23,7 @@ _AT_ONCE = 8
 class Shares(NamedTuple):
     """Of all requests, in percent."""
 
-    asked: float
+    configured: float
     """By its weight, the challenger's."""
     answered: float
 

@@ -97,17 +97,17 @@ class Pipeline:
                 if _is_own(name) or name in _NAMES_OF_JOBS:
                     continue
                 spec = {key: value for key, value in part.inputs[name].items() if key != "description"}
-                first, known = specs.setdefault(name, (part.name, spec))
-                if spec != known:
-                    raise ComponentError(f"{first} and {part.name} differ in the input {name}: {known} and {spec}")
+                first, first_spec = specs.setdefault(name, (part.name, spec))
+                if spec != first_spec:
+                    raise ComponentError(f"{first} and {part.name} differ in the input {name}: {first_spec} and {spec}")
                 shared.setdefault(name, lines)
         return shared
 
 
 def _beside(inputs: dict[str, str]) -> dict[str, str]:
     """What a job beside a single one receives: the same but for rules and time, and names made of that one's."""
-    kept = {name: value for name, value in inputs.items() if name not in LEFT_OUT_BESIDE}
-    return kept | {name: value for name, value in NAMES_BESIDE.items() if name in kept}
+    remaining = {name: value for name, value in inputs.items() if name not in LEFT_OUT_BESIDE}
+    return remaining | {name: value for name, value in NAMES_BESIDE.items() if name in remaining}
 
 
 def _is_own(name: str) -> bool:

@@ -48,16 +48,16 @@ def check(root: Path, version: str) -> None:
 
 def refuse(root: Path, version: str) -> None:
     """Raise ReleaseError if `version` cannot follow what has been released, or the tree is dirty."""
-    wanted, now = versions.key(version), versions.current(root)
+    requested, now = versions.key(version), versions.current(root)
     if changes := git(root, "status", "--porcelain").rstrip():
         raise ReleaseError(f"the tree has changes that are not committed\n{changes}")
     released = [tag for tag in git(root, "tag", "--list").split() if _is_version(tag)]
     if version in released:
         raise ReleaseError(f"version {version} exists: there is a tag of this name")
     newest = max(released, key=versions.key, default=None)
-    if newest and wanted < versions.key(newest):
+    if newest and requested < versions.key(newest):
         raise ReleaseError(f"version {version} is not newer than {newest}, the newest release")
-    if wanted < versions.key(now):
+    if requested < versions.key(now):
         raise ReleaseError(f"version {version} is not newer than {now}, the version in {versions.SOURCE}")
 
 

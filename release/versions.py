@@ -78,7 +78,7 @@ def mentions_in(text: str) -> list[tuple[int, str]]:
 def mentions(root: Path) -> list[Mention]:
     """Every place that names the version."""
     texts = {path: _text(root / path) for path in files(root)}
-    return [Mention(path, *found) for path, text in texts.items() for found in mentions_in(text)]
+    return [Mention(path, *place) for path, text in texts.items() for place in mentions_in(text)]
 
 
 def replaced(text: str, version: str) -> str:

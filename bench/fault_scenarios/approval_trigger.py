@@ -75,7 +75,7 @@ class Trigger(FunctionScenario):
     def play(self, fault: Fault | None, follow_up: str = "retry") -> Played:
         self.versions += 1
         arn = f"arn:aws:sagemaker:eu-west-1:123456789012:model-package/{self.project.group}/{self.versions}"
-        known = {pipeline.id for pipeline in self._pipelines()}
+        earlier_ids = {pipeline.id for pipeline in self._pipelines()}
         self.begin()
         self.proxy.watch(None, fault)
         first, log = self._invoke(arn)
@@ -83,13 +83,13 @@ class Trigger(FunctionScenario):
         self.proxy.watch(None)
         problems = []
         if first == 0:
-            problems += [f"reported success, but {each}" for each in self._wrong(arn, known)]
+            problems += [f"reported success, but {each}" for each in self._wrong(arn, earlier_ids)]
         self._let_time_pass()
         self.between()
         second, more = self._invoke(arn)
         if second:
             problems.append(f"the next try failed: {more.strip().splitlines()[-1][:300]}")
-        problems += [f"after the next try {each}" for each in self._wrong(arn, known)]
+        problems += [f"after the next try {each}" for each in self._wrong(arn, earlier_ids)]
         if self.token in log + more:
             problems.append("the trigger token stands in the log")
         if fault is None and (first != 0) != self.red:
@@ -149,9 +149,9 @@ class Trigger(FunctionScenario):
     def _pipelines(self) -> list[Any]:
         return list(self.repository.pipelines.list(source="trigger", get_all=True))
 
-    def _wrong(self, arn: str, known: set[int]) -> list[str]:
+    def _wrong(self, arn: str, earlier_ids: set[int]) -> list[str]:
         """What is not as it should be: pipelines started for the approval, those that deploy, the record."""
-        started = [pipeline for pipeline in self._pipelines() if pipeline.id not in known]
+        started = [pipeline for pipeline in self._pipelines() if pipeline.id not in earlier_ids]
         owners = [
             approval_claim.claim(
                 self.dynamodb, self.settings, arn, "1", job.current({"CI_PIPELINE_ID": str(pipeline.id)})

@@ -130,5 +130,5 @@ class Cleanup(MergeRequestTraining):
         groups = self.sagemaker.list_model_package_groups(NameContains=self.name)["ModelPackageGroupSummaryList"]
         s3 = self.aws.client("s3")
         files = s3.list_object_versions(Bucket=self.project.bucket, Prefix=f"{self.name}/").get("Versions", [])
-        found = {"pipelines": pipelines, "groups": groups, "files": files}
-        return [f"{len(each)} {what} are left" for what, each in found.items() if each]
+        leftovers = {"pipelines": pipelines, "groups": groups, "files": files}
+        return [f"{len(each)} {what} are left" for what, each in leftovers.items() if each]

@@ -98,8 +98,8 @@ class Deploy(ModelDeploy):
         )
         if abs(float(body) - self.answer) >= 0.01:
             problems.append(f"the endpoint answers {body!r}")
-        if (told := self._newest_record().get("ModelPackageArn")) != self.arns[self.answer]:
-            problems.append(f"the newest record tells of {told}")
+        if (recorded := self._newest_record().get("ModelPackageArn")) != self.arns[self.answer]:
+            problems.append(f"the newest record tells of {recorded}")
         return problems
 
     def _newest_record(self) -> dict[str, Any]:
@@ -112,8 +112,8 @@ class Deploy(ModelDeploy):
 
     def leftovers(self) -> list[str]:
         left = unexecuted(self.cloudformation, self.stack_name)
-        made = [now - before for now, before in zip(self._things(), self.before, strict=True)]
-        return [*left, f"{made} models and configurations were made"] if max(made) > 1 else left
+        growth = [now - before for now, before in zip(self._things(), self.before, strict=True)]
+        return [*left, f"{growth} models and configurations were made"] if max(growth) > 1 else left
 
 
 class DeployCreate(Deploy):
@@ -152,8 +152,8 @@ class DeployTidy(DeployUpdate):
         super().reset()
 
     def leftovers(self) -> list[str]:
-        made = [now - before for now, before in zip(self._things(), self.before, strict=True)]
-        left = [f"{made} models and configurations are more than before"] if max(made) > 0 else []
+        growth = [now - before for now, before in zip(self._things(), self.before, strict=True)]
+        left = [f"{growth} models and configurations are more than before"] if max(growth) > 0 else []
         return [*unexecuted(self.cloudformation, self.stack_name), *left]
 
 
@@ -192,9 +192,9 @@ class Drift(Deploy):
 
     def problems(self) -> list[str]:
         report = self.folder / "sagemaker-ci-reports" / "drift.json"
-        found = json.loads(report.read_text()) if report.exists() else None
-        told = [] if found and not found["Configuration"]["Differences"] else [f"drift.json says {found}"]
-        return [*super().problems(), *told]
+        content = json.loads(report.read_text()) if report.exists() else None
+        differences = [] if content and not content["Configuration"]["Differences"] else [f"drift.json says {content}"]
+        return [*super().problems(), *differences]
 
 
 class Teardown(Deploy):
@@ -208,13 +208,13 @@ class Teardown(Deploy):
 
     def problems(self) -> list[str]:
         problems = [f"the stack is {each['StackStatus']}" for each in self.stacks()]
-        if (told := self._newest_record().get("Event")) != "torn down":
-            problems.append(f"the newest record says {told}")
+        if (event := self._newest_record().get("Event")) != "torn down":
+            problems.append(f"the newest record says {event}")
         return problems
 
     def leftovers(self) -> list[str]:
-        found = self.sagemaker.list_endpoints(NameContains=self.endpoint)["Endpoints"]
-        return [f"the endpoint {each['EndpointName']} is left" for each in found]
+        endpoints = self.sagemaker.list_endpoints(NameContains=self.endpoint)["Endpoints"]
+        return [f"the endpoint {each['EndpointName']} is left" for each in endpoints]
 
 
 class Build(ModelDeploy):

@@ -55,8 +55,10 @@ class Bootstrap(Scenario):
         statuses = [each["StackStatus"] for each in stacks]
         if statuses not in (["CREATE_COMPLETE"], ["UPDATE_COMPLETE"]):
             return [f"the stack is {statuses}"]
-        found = s3.list_objects_v2(Bucket=self.bucket, Prefix="sagemaker-ci/studio/")["Contents"]
-        shown = [each["Key"] for each in found if s3.get_object_tagging(Bucket=self.bucket, Key=each["Key"])["TagSet"]]
+        objects = s3.list_objects_v2(Bucket=self.bucket, Prefix="sagemaker-ci/studio/")["Contents"]
+        shown = [
+            each["Key"] for each in objects if s3.get_object_tagging(Bucket=self.bucket, Key=each["Key"])["TagSet"]
+        ]
         texts = [s3.get_object(Bucket=self.bucket, Key=key)["Body"].read().decode() for key in shown]
         problems = [] if len(texts) == 1 and f"version {self.number}." in texts[0] else [f"Studio shows {shown}"]
         if len(s3.get_bucket_cors(Bucket=self.bucket)["CORSRules"]) != 1:

@@ -86,11 +86,11 @@ class SeedCheckin(FunctionScenario):
         for resource in (CHECKIN, PROJECTS) if kind == "Delete" else (PROJECTS, CHECKIN):
             if kind == "Delete" and resource not in self.stack.physical_ids:
                 continue
-            known = self.stack.known.get(resource)
+            earlier = self.stack.properties_of.get(resource)
             if kind == "Update":
                 event = self.stack.event(resource, kind)
-                self.stack.known[resource] = known or {}
-                if event["ResourceProperties"] == known:
+                self.stack.properties_of[resource] = earlier or {}
+                if event["ResourceProperties"] == earlier:
                     continue
             status = self.carry_out(resource, kind)["Status"]
             if status == "FAILED":

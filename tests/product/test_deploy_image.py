@@ -16,7 +16,7 @@ def images() -> None:
 
 
 def test_it_is_slim() -> None:
-    assert [measure for measure in size() if not measure.kept] == []
+    assert [measure for measure in size() if not measure.is_met] == []
 
 
 def test_it_has_a_library_for_what_is_not_ours_and_not_what_compiles_pipelines() -> None:

@@ -37,13 +37,13 @@ def chromium() -> str:
     if named := os.environ.get("CHROMIUM"):
         return named
     applications = [f"/Applications/{name}.app/Contents/MacOS/{name}" for name in _APPLICATIONS]
-    found = [path for path in map(shutil.which, _PROGRAMS) if path] + [
+    programs = [path for path in map(shutil.which, _PROGRAMS) if path] + [
         path for path in applications if Path(path).exists()
     ]
-    if not found:
+    if not programs:
         bring = "brew install --cask chromium" if sys.platform == "darwin" else "sudo apt-get install chromium"
         pytest.fail(f"no Chromium here: `{bring}`, or name one by the variable CHROMIUM", pytrace=False)
-    return found[0]
+    return programs[0]
 
 
 class Sandbox(NamedTuple):
@@ -89,8 +89,10 @@ def open_tab(browser: Browser, sandbox: Sandbox, width: int = 1280, scheme: str 
     tab = Tab(context.new_page(), [], [])
     own = urlsplit(sandbox.address).netloc
     tab.page.on("pageerror", lambda error: tab.errors.append(str(error)))
-    tab.page.on("console", lambda said: tab.errors.append(said.text) if said.type == "error" else None)
-    tab.page.on("request", lambda asked: tab.elsewhere.append(asked.url) if urlsplit(asked.url).netloc != own else None)
+    tab.page.on("console", lambda message: tab.errors.append(message.text) if message.type == "error" else None)
+    tab.page.on(
+        "request", lambda request: tab.elsewhere.append(request.url) if urlsplit(request.url).netloc != own else None
+    )
     tab.page.goto(sandbox.address)
     return tab
 
@@ -103,14 +105,14 @@ def tab(browser: Browser, sandbox: Sandbox) -> Tab:
 def barriers(page: Page) -> list[str]:
     """What axe-core finds on the page as it is loaded, light and dark, at 1280 and 390 px, and where it is too wide."""
     page.evaluate(_AXE)
-    found = []
+    result = []
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 800})
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-            found.append(f"at {width} px: wider than its window")
+            result.append(f"at {width} px: wider than its window")
         schemes: list[tuple[Literal["light", "dark"], list[str]]] = [("light", []), ("dark", _COLOURS)]
         for scheme, rules in schemes:
             page.emulate_media(color_scheme=scheme)
             problems: list[Any] = page.evaluate(_RUN, rules)
-            found += [f"at {width} px, {scheme}: {each}" for each in problems]
-    return found
+            result += [f"at {width} px, {scheme}: {each}" for each in problems]
+    return result

@@ -161,8 +161,8 @@ def register_predicting(aws: Aws, project: Project, predicts: float, status: str
 
 def build(repository: Any, files: dict[str, str]) -> tuple[Any, str]:
     """Commit, and the job `build` of the pipeline with its log."""
-    made = commit(repository, files)
-    pipeline = settled(repository, pipeline_of(repository, made.id))
+    pushed = commit(repository, files)
+    pipeline = settled(repository, pipeline_of(repository, pushed.id))
     assert pipeline.yaml_errors is None
     return job_of(repository, pipeline, "build"), log_of(repository, pipeline, "build")
 

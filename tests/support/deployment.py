@@ -76,12 +76,14 @@ class Deployment(NamedTuple):
         """`STATUS LogicalId` of every event of the staging stack."""
         if self.stack() is None:
             return []
-        found = self.aws.client("cloudformation").describe_stack_events(StackName=self.stack_name())["StackEvents"]
-        return [f"{each['ResourceStatus']} {each['LogicalResourceId']}" for each in found]
+        stack_events = self.aws.client("cloudformation").describe_stack_events(StackName=self.stack_name())[
+            "StackEvents"
+        ]
+        return [f"{each['ResourceStatus']} {each['LogicalResourceId']}" for each in stack_events]
 
     def endpoint_status(self) -> str:
-        found = endpoint.describe(self.aws.client("sagemaker"), f"{self.project.name}-staging")
-        return str(found["EndpointStatus"]) if found else ""
+        description = endpoint.describe(self.aws.client("sagemaker"), f"{self.project.name}-staging")
+        return str(description["EndpointStatus"]) if description else ""
 
     def prediction(self, stage: str = "staging") -> float:
         runtime = self.aws.client("sagemaker-runtime")

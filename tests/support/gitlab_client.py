@@ -36,11 +36,11 @@ class GitLab(NamedTuple):
 
 def commit(project: Any, files: dict[str, str], branch: str = "main", **more: Any) -> Any:
     """Commit files (created or updated) to a branch."""
-    known = set()
+    existing = set()
     if project.branches.list(search=branch):
-        known = {entry["path"] for entry in project.repository_tree(ref=branch, recursive=True, get_all=True)}
+        existing = {entry["path"] for entry in project.repository_tree(ref=branch, recursive=True, get_all=True)}
     actions = [
-        {"action": "update" if path in known else "create", "file_path": path, "content": content}
+        {"action": "update" if path in existing else "create", "file_path": path, "content": content}
         for path, content in files.items()
     ]
     return project.commits.create({"branch": branch, "commit_message": "Change", "actions": actions, **more})
@@ -53,19 +53,19 @@ def pipeline_of(project: Any, sha: str, **filters: str) -> Any:
 
 def settled(project: Any, pipeline: Any, *statuses: str, seconds: float = _SECONDS) -> Any:
     """The pipeline when it has come to rest, or to one of `statuses`."""
-    wanted = statuses or ("success", "failed", "canceled", "skipped", "manual")
+    expected = statuses or ("success", "failed", "canceled", "skipped", "manual")
 
     def look() -> Any:
-        found = project.pipelines.get(pipeline.id)
-        return found if found.status in wanted else None
+        current = project.pipelines.get(pipeline.id)
+        return current if current.status in expected else None
 
-    return wait_for(look, f"pipeline in {wanted}", seconds)
+    return wait_for(look, f"pipeline in {expected}", seconds)
 
 
 def run(project: Any, configuration: str, **files: str) -> Any:
     """Commit a configuration and wait until its pipeline has come to rest."""
-    made = commit(project, {".gitlab-ci.yml": configuration, **files})
-    return settled(project, pipeline_of(project, made.id))
+    pushed = commit(project, {".gitlab-ci.yml": configuration, **files})
+    return settled(project, pipeline_of(project, pushed.id))
 
 
 def job_of(project: Any, pipeline: Any, name: str) -> Any:
@@ -76,12 +76,12 @@ def statuses(pipeline: Any) -> dict[str, str]:
     return {job.name: job.status for job in pipeline.jobs.list(get_all=True)}
 
 
-def reached(project: Any, job: Any, *wanted: str) -> Any:
+def reached(project: Any, job: Any, *expected: str) -> Any:
     def look() -> Any:
-        found = project.jobs.get(job.id)
-        return found if found.status in wanted else None
+        current = project.jobs.get(job.id)
+        return current if current.status in expected else None
 
-    return wait_for(look, f"job in {wanted}")
+    return wait_for(look, f"job in {expected}")
 
 
 def log_of(project: Any, pipeline: Any, name: str) -> str:
@@ -107,9 +107,9 @@ def first_pipeline(project: Any, seconds: float = 120) -> str:
     """How the pipeline of the seed's commit ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = [each.status for each in project.pipelines.list(get_all=True)]
-        if found and set(found) <= {"success", "failed", "canceled", "skipped"}:
+        statuses = [each.status for each in project.pipelines.list(get_all=True)]
+        if statuses and set(statuses) <= {"success", "failed", "canceled", "skipped"}:
             break
         time.sleep(0.3)
-    [status] = found
+    [status] = statuses
     return str(status)

@@ -39,13 +39,13 @@ PUSH = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_COMMIT_REF
 def compiled(
     text: str,
     predefined: Mapping[str, str] = PUSH,
-    given: Sequence[Variable] = (),
+    stronger_variables: Sequence[Variable] = (),
     inputs: Mapping[str, Any] | None = None,
     **more: Any,
 ) -> Compiled:
     files = {".gitlab-ci.yml": text, **more.pop("files", {})}
     source = Source("group/project", Texts(files), "0" * 40)
-    around = Surroundings(predefined, source, stronger_variables=lambda environment: given, **more)
+    around = Surroundings(predefined, source, stronger_variables=lambda environment: stronger_variables, **more)
     return compile_pipeline(merged(source, ".gitlab-ci.yml", inputs or {}, around), around)
 
 

@@ -97,11 +97,11 @@ class Hosting(NamedTuple):
         """DescribeEndpoint once nothing is under way any more."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            found: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=name)
-            if found["EndpointStatus"] in ("InService", "Failed"):
-                return found
+            description: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=name)
+            if description["EndpointStatus"] in ("InService", "Failed"):
+                return description
             time.sleep(0.1)
-        raise AssertionError(f"{name} is still {found['EndpointStatus']}")
+        raise AssertionError(f"{name} is still {description['EndpointStatus']}")
 
     def ask(self, name: str, body: str = "1,2,3", **settings: Any) -> Any:
         return self.aws.client("sagemaker-runtime").invoke_endpoint(

@@ -50,8 +50,8 @@ class Issuer:
 
     def token(self, key: Any = None, **claims: Any) -> str:
         now = int(time.time())
-        given = {"iss": self.url, "sub": SUBJECT, "aud": AUDIENCE, "iat": now, "nbf": now, "exp": now + 60} | claims
-        return jwt.encode(given, key or self.key, algorithm="RS256", headers={"kid": "one"})
+        payload = {"iss": self.url, "sub": SUBJECT, "aud": AUDIENCE, "iat": now, "nbf": now, "exp": now + 60} | claims
+        return jwt.encode(payload, key or self.key, algorithm="RS256", headers={"kid": "one"})
 
 
 @pytest.fixture

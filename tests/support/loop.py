@@ -14,9 +14,9 @@ def finished(project: Any, which: Callable[[Any], bool], status: set[str] = FINI
     """The project's newest pipeline that is meant, once it has come to rest."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        found = next((each for each in project.pipelines.list(get_all=True) if which(each)), None)
-        if found is not None and found.status in status:
-            return found
+        pipeline = next((each for each in project.pipelines.list(get_all=True) if which(each)), None)
+        if pipeline is not None and pipeline.status in status:
+            return pipeline
         time.sleep(0.3)
     raise AssertionError(f"no such pipeline came to rest: {project.pipelines.list(get_all=True)}")
 

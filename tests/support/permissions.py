@@ -39,13 +39,13 @@ def shipped_roles(cloudformation: Any, iam: Any, without: str = "") -> list[Role
     """Every role that a stack made, without the policies and roles of the template that is named."""
     policies = policies_of(without) if without else set()
     roles = set(cfn_yaml.load(str(INFRA / without))["Resources"]) if without else set()
-    found = []
+    shipped = []
     for stack in cloudformation.describe_stacks()["Stacks"]:
         for row in cloudformation.list_stack_resources(StackName=stack["StackName"])["StackResourceSummaries"]:
             if row["ResourceType"] == "AWS::IAM::Role" and row["LogicalResourceId"] not in roles:
                 name = row["PhysicalResourceId"]
-                found.append(Role(row["LogicalResourceId"], name, _statements(iam, name, policies)))
-    return found
+                shipped.append(Role(row["LogicalResourceId"], name, _statements(iam, name, policies)))
+    return shipped
 
 
 def _statements(iam: Any, role: str, without: set[str]) -> list[dict[str, Any]]:
@@ -70,10 +70,10 @@ def used(requests: Path, role: Role) -> set[str]:
 
 def explained(section: str = "unused") -> dict[str, dict[str, str]]:
     """Role, action: why it is granted though the loop, or what the section is about, does not use it."""
-    found: dict[str, dict[str, str]] = {}
+    reasons: dict[str, dict[str, str]] = {}
     for entry in yaml.safe_load(EXCEPTIONS.read_text())[section]:
-        found.setdefault(entry["role"], {}).update(dict.fromkeys(entry["actions"], entry["reason"]))
-    return found
+        reasons.setdefault(entry["role"], {}).update(dict.fromkeys(entry["actions"], entry["reason"]))
+    return reasons
 
 
 def report(roles: list[Role], requests: Path) -> str:

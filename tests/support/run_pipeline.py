@@ -121,8 +121,8 @@ class Repository(NamedTuple):
 
     def packages(self) -> list[dict[str, Any]]:
         sagemaker = self.aws.client("sagemaker")
-        found = sagemaker.list_model_packages(ModelPackageGroupName=self.project.group)["ModelPackageSummaryList"]
-        return [sagemaker.describe_model_package(ModelPackageName=each["ModelPackageArn"]) for each in found]
+        summaries = sagemaker.list_model_packages(ModelPackageGroupName=self.project.group)["ModelPackageSummaryList"]
+        return [sagemaker.describe_model_package(ModelPackageName=each["ModelPackageArn"]) for each in summaries]
 
     def report(self, name: str) -> str:
         return (self.path / "sagemaker-ci-reports" / name).read_text()

@@ -85,9 +85,9 @@ class World(NamedTuple):
     def end(self, arn: str, seconds: float = 60) -> Json:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            found: Json = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-            if found["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
-                return found
+            execution: Json = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+            if execution["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
+                return execution
             time.sleep(0.05)
         raise AssertionError("the execution did not end")
 

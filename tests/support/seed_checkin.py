@@ -162,7 +162,7 @@ class Stack:
         self.id = f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{project.name}/{uuid.uuid4()}"
         self.name = project.name
         self.physical_ids: dict[str, str] = {}
-        self.known: dict[str, dict[str, Any]] = {}
+        self.properties_of: dict[str, dict[str, Any]] = {}
         self.data: dict[str, str] = {}
         self.log = ""
         self.put_seed("build.zip", {".gitlab-ci.yml": JOB.encode(), "README.md": b"Build\n"})
@@ -193,8 +193,8 @@ class Stack:
         }
 
     def secret(self, name: str, value: str) -> str:
-        made = self.aws.client("secretsmanager").create_secret(Name=f"{self.name}/{name}", SecretString=value)
-        return str(made["ARN"])
+        secret = self.aws.client("secretsmanager").create_secret(Name=f"{self.name}/{name}", SecretString=value)
+        return str(secret["ARN"])
 
     def secret_value(self, arn: str) -> str:
         return str(self.aws.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"])
@@ -222,8 +222,8 @@ class Stack:
         if kind != "Create":
             event["PhysicalResourceId"] = self.physical_ids[resource]
         if kind == "Update":
-            event["OldResourceProperties"] = self.known[resource]
-        self.known[resource] = properties
+            event["OldResourceProperties"] = self.properties_of[resource]
+        self.properties_of[resource] = properties
         return event
 
     def start(self, event: dict[str, Any], seconds: float = 120) -> subprocess.Popen[str]:
@@ -249,9 +249,9 @@ class Stack:
         for resource in (CHECKIN, PROJECTS) if kind == "Delete" else (PROJECTS, CHECKIN):
             if kind == "Delete" and resource not in self.physical_ids:
                 continue
-            known = self.known.get(resource)
+            earlier = self.properties_of.get(resource)
             event = self.event(resource, kind)
-            if kind == "Update" and event["ResourceProperties"] == known:
+            if kind == "Update" and event["ResourceProperties"] == earlier:
                 continue
             answer = self.ask(event, seconds)
             if answer["Status"] == "FAILED":
@@ -282,14 +282,14 @@ class Stack:
     def start_over(self) -> None:
         """As a person does who creates the project again: another stack."""
         self.id = f"{self.id}-again"
-        self.physical_ids, self.known, self.data = {}, {}, {}
+        self.physical_ids, self.properties_of, self.data = {}, {}, {}
 
     def check_secrecy(self, answer: Answer) -> None:
-        told = self.log + json.dumps(answer)
+        output = self.log + json.dumps(answer)
         secrets = {self.server.token, "secret$access/key", "X-Amz-Signature", self.secret_value(self.trigger)}
-        assert not [secret for secret in secrets if secret in told]
-        assert "glpat-" not in told
-        assert "glptt-" not in told
+        assert not [secret for secret in secrets if secret in output]
+        assert "glpat-" not in output
+        assert "glptt-" not in output
 
     def project(self, name: str) -> Any:
         return self.server.client.projects.get(f"{self.group.full_path}/{name}")
@@ -301,9 +301,9 @@ class Stack:
 
 @pytest.fixture
 def stack(aws: Aws, project: Project, gitlab_server: GitLab, group: Any) -> Iterator[Stack]:
-    made = Stack(aws, project, gitlab_server, group)
-    yield made
-    made.cloudformation.close()
+    checkin_stack = Stack(aws, project, gitlab_server, group)
+    yield checkin_stack
+    checkin_stack.cloudformation.close()
 
 
 def at(url: str, group: Any) -> dict[str, Any]:
@@ -359,5 +359,5 @@ def token(stack: Stack, level: int = 50, **settings: Any) -> dict[str, Any]:
         {"username": f"u-{uuid.uuid4().hex[:8]}", "name": "U", "email": "u@example.com", "reset_password": True}
     )
     stack.group.members.create({"user_id": user.id, "access_level": level})
-    made = user.personal_access_tokens.create({"name": "t", "scopes": ["api"]} | settings)
-    return {"GitLabSecretName": stack.secret("other", made.token)}
+    access_token = user.personal_access_tokens.create({"name": "t", "scopes": ["api"]} | settings)
+    return {"GitLabSecretName": stack.secret("other", access_token.token)}

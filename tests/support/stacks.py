@@ -72,24 +72,24 @@ class Stacks:
         )
         return self._until(
             lambda: self.client.describe_change_set(ChangeSetName=answer["Id"]),
-            lambda found: found["Status"] in ("CREATE_COMPLETE", "FAILED"),
+            lambda description: description["Status"] in ("CREATE_COMPLETE", "FAILED"),
         )
 
     def events(self) -> list[str]:
         """`LogicalId STATUS` of every event, oldest first."""
-        found = self.client.describe_stack_events(StackName=self.describe()["StackId"])["StackEvents"]
+        stack_events = self.client.describe_stack_events(StackName=self.describe()["StackId"])["StackEvents"]
         return [
             f"{'stack' if one['LogicalResourceId'] == self.name else one['LogicalResourceId']} {one['ResourceStatus']}"
-            for one in reversed(found)
+            for one in reversed(stack_events)
         ]
 
     @staticmethod
     def _until(look: Callable[[], dict[str, Any]], done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         deadline = time.monotonic() + 60
-        while not done(found := look()):
-            assert time.monotonic() < deadline, found
+        while not done(description := look()):
+            assert time.monotonic() < deadline, description
             time.sleep(0.05)
-        return found
+        return description
 
 
 class Deployed(NamedTuple):

@@ -74,8 +74,8 @@ class Stage(Deployment):
     def resources(self) -> dict[str, str]:
         """The resources of the stack: logical id → status."""
         cloudformation = self.aws.client("cloudformation")
-        found = cloudformation.list_stack_resources(StackName=self.stack_name())["StackResourceSummaries"]
-        return {each["LogicalResourceId"]: each["ResourceStatus"] for each in found}
+        summaries = cloudformation.list_stack_resources(StackName=self.stack_name())["StackResourceSummaries"]
+        return {each["LogicalResourceId"]: each["ResourceStatus"] for each in summaries}
 
 
 @pytest.fixture

@@ -43,8 +43,8 @@ def stage(aws: Aws) -> Stage:
     s3.put_object(Bucket=project.bucket, Key="model.tar.gz", Body=trained(train))
 
     model = f"s3://{project.bucket}/model.tar.gz"
-    known = {"HeldOutDataUri": f"s3://{project.bucket}/test.csv", "Gone": f"s3://{project.bucket}/gone.csv"}
-    package = register(aws, project.group, model=model, CustomerMetadataProperties=known)
+    properties = {"HeldOutDataUri": f"s3://{project.bucket}/test.csv", "Gone": f"s3://{project.bucket}/gone.csv"}
+    package = register(aws, project.group, model=model, CustomerMetadataProperties=properties)
     other = register(aws, project.group, model=model, CustomerMetadataProperties={"Some": "thing"})
     stage = Stage(project, package, other)
     name = f"{project.name}-staging"

@@ -77,11 +77,11 @@ def by_s3(hosting: Hosting, name: str) -> Callable[[], float]:
         return str(s3.get_object(Bucket=bucket, Key=listed[0]["Key"])["Body"].read().decode()) if listed else None
 
     def ask() -> float:
-        asked = runtime.invoke_endpoint_async(EndpointName=name, Body=b"1,2,3", ContentType="text/csv")
-        both = (asked["OutputLocation"], asked["FailureLocation"])
+        answer = runtime.invoke_endpoint_async(EndpointName=name, Body=b"1,2,3", ContentType="text/csv")
+        both = (answer["OutputLocation"], answer["FailureLocation"])
         wait_for(lambda: any(object_at(uri) for uri in both), "an answer or a failure", seconds=20)
-        failure = object_at(asked["FailureLocation"])
+        failure = object_at(answer["FailureLocation"])
         assert failure is None, failure
-        return float(object_at(asked["OutputLocation"]) or "nan")
+        return float(object_at(answer["OutputLocation"]) or "nan")
 
     return ask

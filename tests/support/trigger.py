@@ -111,11 +111,11 @@ class Trigger(NamedTuple):
         """Update the stack with other values of some parameters."""
         cloudformation = self.aws.client("cloudformation")
         stack = cloudformation.describe_stacks(StackName=self.stack)["Stacks"][0]
-        kept = [each["ParameterKey"] for each in stack["Parameters"] if each["ParameterKey"] not in parameters]
+        unchanged = [each["ParameterKey"] for each in stack["Parameters"] if each["ParameterKey"] not in parameters]
         cloudformation.update_stack(
             StackName=self.stack,
             UsePreviousTemplate=True,
-            Parameters=[{"ParameterKey": name, "UsePreviousValue": True} for name in kept]
+            Parameters=[{"ParameterKey": name, "UsePreviousValue": True} for name in unchanged]
             + [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM"],
         )
@@ -132,8 +132,8 @@ class Trigger(NamedTuple):
         """Whether no event is waiting or being worked on."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         queue = {"QueueUrl": self.outputs["QueueUrl"], "AttributeNames": names}
-        found = self.aws.client("sqs").get_queue_attributes(**queue)["Attributes"]
-        return sum(int(number) for number in found.values()) == 0
+        counts = self.aws.client("sqs").get_queue_attributes(**queue)["Attributes"]
+        return sum(int(number) for number in counts.values()) == 0
 
     def metric(self, name: str, namespace: str = "SageMakerCI", dimensions: dict[str, str] | None = None) -> float:
         """The sum of a metric as CloudWatch reads it from the function's log; of all dimensions if none are given."""
@@ -150,9 +150,9 @@ class Trigger(NamedTuple):
         """The sum of what an alarm of the stack looks at."""
         rows = self.aws.client("cloudformation").list_stack_resources(StackName=self.stack)["StackResourceSummaries"]
         [name] = [row["PhysicalResourceId"] for row in rows if row["LogicalResourceId"] == alarm]
-        [found] = self.aws.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
-        dimensions = {each["Name"]: each["Value"] for each in found["Dimensions"]}
-        return self.metric(found["MetricName"], found["Namespace"], dimensions)
+        [description] = self.aws.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        dimensions = {each["Name"]: each["Value"] for each in description["Dimensions"]}
+        return self.metric(description["MetricName"], description["Namespace"], dimensions)
 
     def pipelines(self) -> list[str]:
         """The model packages for which pipelines were started, once every event has been worked off."""

@@ -78,8 +78,8 @@ class Watched(NamedTuple):
 
     def facts(self) -> dict[str, Any]:
         """drift.json."""
-        found: dict[str, Any] = json.loads((self.folder / REPORTS / "drift.json").read_text())
-        return found
+        report: dict[str, Any] = json.loads((self.folder / REPORTS / "drift.json").read_text())
+        return report
 
     def report(self, name: str) -> str:
         return (self.folder / REPORTS / name).read_text()
@@ -93,9 +93,9 @@ def watched(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Watched:
     held_out = others[:HELD_OUT].to_csv(header=False, index=False)
     s3.put_object(Bucket=project.bucket, Key="test.csv", Body=held_out.encode())
     s3.put_object(Bucket=project.bucket, Key="model.tar.gz", Body=trained(train))
-    known = {"HeldOutDataUri": f"s3://{project.bucket}/test.csv"}
+    properties = {"HeldOutDataUri": f"s3://{project.bucket}/test.csv"}
     model = f"s3://{project.bucket}/model.tar.gz"
-    package = register(aws, project.group, model=model, CustomerMetadataProperties=known)
+    package = register(aws, project.group, model=model, CustomerMetadataProperties=properties)
     folder = Path(shutil.copytree(ROOT / "seed-deploy", tmp_path_factory.mktemp("watched") / "model-deploy"))
     (folder / "prod-config.json").write_text(json.dumps({"Parameters": {"EnableDataCapture": "true"}}))
     assert (folder / FILE).exists()

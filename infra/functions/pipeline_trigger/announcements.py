@@ -68,7 +68,7 @@ def read(event: Mapping[str, Any]) -> Announcement | None:
 
 def _lines(detail: Mapping[str, Any], region: str, group: str, version: str) -> list[str]:
     properties = detail.get("CustomerMetadataProperties") or {}
-    told = {
+    facts = {
         "Model package group": group,
         "Version": version,
         "Description": detail.get("ModelPackageDescription"),
@@ -80,9 +80,9 @@ def _lines(detail: Mapping[str, Any], region: str, group: str, version: str) -> 
     }
     if not any(properties.get(key) for key in _STAMP):
         generator = (detail.get("MetadataProperties") or {}).get("GeneratedBy")
-        told["Registered by"] = generator or "unknown: the version does not tell which job or pipeline it comes from"
+        facts["Registered by"] = generator or "unknown: the version does not tell which job or pipeline it comes from"
     title = f"Version {version} of the model package group {group} waits for approval."
-    return [title, "", *(f"{label}: {value}" for label, value in told.items() if value)]
+    return [title, "", *(f"{label}: {value}" for label, value in facts.items() if value)]
 
 
 def _reports(metrics: Mapping[str, Any]) -> dict[str, Any]:

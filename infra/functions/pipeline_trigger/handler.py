@@ -87,12 +87,12 @@ def start(record: SQSRecord) -> None:
     if about.group != GROUP:
         logger.warning("ignored: the model package belongs to another group", model_package_group=about.group)
         return
-    known = remember(change) if change else set()
-    for ordinal in range(1, approvals.count_runs(known) + 1):
+    transitions = remember(change) if change else set()
+    for ordinal in range(1, approvals.count_runs(transitions) + 1):
         start_pipeline(approval={"model_package_arn": arn, "ordinal": ordinal})
     if change:
-        take_back(change, known)
-    if waiting and (not known or approvals.latest_status(known) == announcements.WAITING):
+        take_back(change, transitions)
+    if waiting and (not transitions or approvals.latest_status(transitions) == announcements.WAITING):
         if not waiting.stamped and int(record.attributes.approximate_receive_count) == 1:
             raise OriginUnknown(
                 f"{arn} waits for approval; it is announced when it tells where it comes from, or later"
@@ -100,16 +100,16 @@ def start(record: SQSRecord) -> None:
         announce(announcement={"model_package_arn": arn}, waiting=waiting)
 
 
-def take_back(change: approvals.StatusChange, known: set[str]) -> None:
+def take_back(change: approvals.StatusChange, transitions: set[str]) -> None:
     """Start the rollback of a version that was approved and is rejected, or tell the alarm of one in production."""
     if not ROLLS_BACK:
         if change.status == approvals.REJECTED and change.stage == "Production":
             metrics.add_metric("ProductionVersionsRejected", MetricUnit.Count, 1)
             logger.warning("a version that was deployed to production is rejected, and nobody asked for a rollback")
         return
-    ordinal = approvals.count_rejections(known)
+    ordinal = approvals.count_rejections(transitions)
     # Somebody who has approved it again meanwhile wants it. Of several rejections the newest stands for all.
-    if ordinal and approvals.latest_status(known) == approvals.REJECTED:
+    if ordinal and approvals.latest_status(transitions) == approvals.REJECTED:
         start_rollback(rejection={"model_package_arn": change.model_package_arn, "ordinal": ordinal})
 
 
@@ -121,8 +121,8 @@ def remember(change: approvals.StatusChange) -> set[str]:
         ExpressionAttributeValues={":transition": {change.transition}},
         ReturnValues="ALL_NEW",
     )
-    known: Any = answer["Attributes"]["transitions"]
-    return set(known)
+    transitions: Any = answer["Attributes"]["transitions"]
+    return set(transitions)
 
 
 # The prefix is part of the key: it must not change, or every approval of old would be a new one.

@@ -135,20 +135,20 @@ def attributes(properties: request.Projects, path: str, current: Identity) -> di
 
     It follows from the request alone, so that it can be told again while GitLab is away.
     """
-    told = {"SubjectComponents": ",".join(subject(DEPLOY, by_path=current.by_path)[1:])}
+    result = {"SubjectComponents": ",".join(subject(DEPLOY, by_path=current.by_path)[1:])}
     projects = (
         ("ModelBuild", properties.build_name, current.build),
         ("ModelDeploy", properties.deploy_name, current.deploy),
     )
     for prefix, name, number in projects:
         url = f"{properties.server_url}/{path}/{name}"
-        told |= {
+        result |= {
             f"{prefix}ProjectId": str(number),
             f"{prefix}ProjectUrl": url,
             f"{prefix}CloneUrl": f"{url}.git",
             f"{prefix}Subject": f"project_path:{path}/{name}" if current.by_path else f"project_id:{number}",
         }
-    return told
+    return result
 
 
 def require_base_url(properties: request.Projects, path: str) -> None:

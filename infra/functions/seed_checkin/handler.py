@@ -49,8 +49,8 @@ def handle(event: dict[str, Any], context: LambdaContext) -> None:
     """The Lambda's entry point. Raises only when CloudFormation itself cannot be told: Lambda then invokes it again."""
     seconds = context.get_remaining_time_in_millis() / 1000
     # A function that has died is invoked again minutes later: it must not create what nobody waits for any more.
-    if asked := answer.asked_at(event["ResponseURL"]):
-        seconds = min(seconds, asked + PATIENCE_SECONDS - time.time())
+    if request_time := answer.asked_at(event["ResponseURL"]):
+        seconds = min(seconds, request_time + PATIENCE_SECONDS - time.time())
     outcome = carry_out(event, seconds - answer.SECONDS)
     logger.info("done", succeeded=outcome.succeeded, reason=outcome.reason, request_type=event.get("RequestType"))
     answer.send(event["ResponseURL"], answer.body(event, outcome))

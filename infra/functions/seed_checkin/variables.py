@@ -39,14 +39,14 @@ def plan(existing: Iterable[Mapping[str, Any]], requested: Iterable[Attributes],
 
     `withdrawn` are those that the stack requested before: they are removed unless it still does.
     """
-    known = {name_of(variable): variable for variable in existing}
+    by_name = {name_of(variable): variable for variable in existing}
     named = {name_of(variable): variable for variable in requested}
     return Plan(
-        create=[variable for name, variable in named.items() if name not in known],
+        create=[variable for name, variable in named.items() if name not in by_name],
         update=[
             variable
             for name, variable in named.items()
-            if name in known and any(known[name].get(key) != value for key, value in variable.items())
+            if name in by_name and any(by_name[name].get(key) != value for key, value in variable.items())
         ],
-        delete=[name for name in withdrawn if name in known and name not in named],
+        delete=[name for name in withdrawn if name in by_name and name not in named],
     )
