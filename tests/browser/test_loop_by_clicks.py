@@ -213,9 +213,9 @@ def allow_drift(world: World, deploy: Any) -> None:
 def test_every_address_that_gitlab_hands_out_leads_to_the_page(tab: Tab, sandbox: Sandbox) -> None:
     world = sandbox.world
     request = tab.page.context.request
-    found = addresses(world)
-    assert len(found) > 20
-    lost = [address for address in found if not request.get(address, headers={"Accept": "text/html"}).ok]
+    handed_out = addresses(world)
+    assert len(handed_out) > 20
+    lost = [address for address in handed_out if not request.get(address, headers={"Accept": "text/html"}).ok]
     assert lost == []
 
 
@@ -249,12 +249,12 @@ def addresses(world: World) -> list[str]:
             project.deployments,
         )
         answers += [project.attributes, *(each.attributes for kind in kinds for each in kind.list(get_all=False))]
-    found: set[str] = set()
+    result: set[str] = set()
 
     def look(value: object) -> None:
         if isinstance(value, dict):
             if isinstance(value.get("web_url"), str):
-                found.add(value["web_url"])
+                result.add(value["web_url"])
             for each in value.values():
                 look(each)
         elif isinstance(value, list):
@@ -262,7 +262,7 @@ def addresses(world: World) -> list[str]:
                 look(each)
 
     look(answers)
-    return sorted(found)
+    return sorted(result)
 
 
 def test_no_script_failed_and_nothing_was_asked_of_another_machine(tab: Tab) -> None:

@@ -66,11 +66,11 @@ def configuration(*components: Include, stages: Sequence[str] = ("test",), compl
 
 def _completed(component: str, inputs: Config) -> Sequence[Include]:
     """The component whose job this one completes, if it does that to one."""
-    known = parsed(component).completes
-    if known is None:
+    completed = parsed(component).completes
+    if completed is None:
         return ()
     same = {name: inputs[name] for name in ("environment", "stage") if name in inputs}
-    return [(known, same | {"job_name": inputs.get("deploy_job_name", known)})]
+    return [(completed, same | {"job_name": inputs.get("deploy_job_name", completed)})]
 
 
 def render(
@@ -86,7 +86,7 @@ def render(
 
 def _around(
     predefined: Mapping[str, str],
-    given: Mapping[str, str],
+    settings: Mapping[str, str],
     text: str = "",
     masked: frozenset[str] = frozenset(),
     changed: Sequence[str] | None = None,
@@ -96,7 +96,7 @@ def _around(
         predefined,
         Source("data-science/abalone", _Files(text, paths), SHA),
         changed=lambda compare_to: None if changed is None else list(changed),
-        stronger_variables=lambda environment: [Variable(key, value) for key, value in given.items()],
+        stronger_variables=lambda environment: [Variable(key, value) for key, value in settings.items()],
         masked=masked,
         find_project=lambda path: _Files() if path == COMPONENTS else None,
     )
@@ -108,7 +108,7 @@ def jobs_of(rendered: Config) -> dict[str, Config]:
 
 def pipeline(
     rendered: Config,
-    given: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
     *,
     changed: Sequence[str] | None = None,
     paths: Sequence[str] = (),
@@ -119,7 +119,7 @@ def pipeline(
     `given` are CI/CD variables of the settings. `changed` are the paths that differ, None where GitLab cannot tell,
     `paths` those of the repository.
     """
-    around = _around(SERVER | variables, given or {}, changed=changed, paths=paths)
+    around = _around(SERVER | variables, settings or {}, changed=changed, paths=paths)
     try:
         return {job.name: job for job in compile_pipeline(rendered, around).jobs}
     except NoPipeline:

@@ -116,13 +116,13 @@ def test_a_file_that_a_page_or_a_module_names_is_there() -> None:
 
 def _examples(language: str) -> list[Any]:
     fence = re.compile(rf"^( *)```{language}\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-    found = []
+    examples = []
     for page in PAGES:
         for indent, text in fence.findall(page.read_text()):
-            found.append(
+            examples.append(
                 pytest.param(re.sub(rf"^{indent}", "", text, flags=re.MULTILINE), id=f"{page.parent.name}/{page.name}")
             )
-    return found
+    return examples
 
 
 @pytest.mark.parametrize("text", _examples("yaml"))
@@ -173,8 +173,8 @@ def test_renovate_finds_every_component_of_the_seeds_by_the_pattern_that_the_gui
     pattern = dependency.replace("(?<", "(?P<")  # as JavaScript writes names of groups
     for seed in ROOT.glob("seed-*/.gitlab-ci.yml"):
         text = seed.read_text()
-        found = [(match["depName"], match["currentValue"]) for match in re.finditer(pattern, text)]
-        assert found == [("mlops/sagemaker-components", __version__)] * text.count("component: ")
+        matches = [(match["depName"], match["currentValue"]) for match in re.finditer(pattern, text)]
+        assert matches == [("mlops/sagemaker-components", __version__)] * text.count("component: ")
 
 
 def test_the_seeds_configurations_are_valid_and_lead_editors_to_their_schemas() -> None:

@@ -56,8 +56,8 @@ def test_a_command_block_that_needs_nothing_else_runs(block: Block, tmp_path: Pa
 def invocations(program: str) -> list[object]:
     """Every command of the documentation that runs this program, from its name on."""
     start = re.compile(rf"^\s*(?:- )?(?:\S*bin/)?({program} .*)$", re.MULTILINE)
-    found = [(page, line) for page in PAGES for block in blocks(page) for line in start.findall(_joined(block.text))]
-    return [pytest.param(line, id=f"{page.parent.name}/{page.name}: {line}") for page, line in dict.fromkeys(found)]
+    lines = [(page, line) for page in PAGES for block in blocks(page) for line in start.findall(_joined(block.text))]
+    return [pytest.param(line, id=f"{page.parent.name}/{page.name}: {line}") for page, line in dict.fromkeys(lines)]
 
 
 def _joined(text: str) -> str:
@@ -102,6 +102,6 @@ def test_a_stack_is_deployed_with_parameters_that_its_template_has(command: str)
     words = shlex.split(command)
     template = yaml.safe_load(re.sub(r"!\w+", "", (ROOT / words[words.index("--template-file") + 1]).read_text()))
     overrides = words[words.index("--parameter-overrides") + 1 :]
-    given = {word.partition("=")[0] for word in overrides if "=" in word}
+    names = {word.partition("=")[0] for word in overrides if "=" in word}
     needed = {name for name, details in template["Parameters"].items() if "Default" not in details}
-    assert needed <= given <= template["Parameters"].keys()
+    assert needed <= names <= template["Parameters"].keys()

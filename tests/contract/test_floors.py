@@ -43,9 +43,9 @@ def _name(path: Path) -> str:
     return ".".join(parts).removeprefix("infra.functions.")
 
 
-def imports(root: Path, known: Mapping[str, Path]) -> Iterator[Import]:
+def imports(root: Path, by_name: Mapping[str, Path]) -> Iterator[Import]:
     """All imports, those inside of functions and those for types alone included."""
-    for module, path in known.items():
+    for module, path in by_name.items():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for_types = set(_nodes_for_types(tree))
         for node in ast.walk(tree):
@@ -56,7 +56,7 @@ def imports(root: Path, known: Mapping[str, Path]) -> Iterator[Import]:
                 source = _source(node, module, is_folder=path.name == "__init__.py")
                 names = (f"{source}.{each.name}" for each in node.names)
                 yield from (
-                    Import(module, name if name in known else source, where, node in for_types) for name in names
+                    Import(module, name if name in by_name else source, where, node in for_types) for name in names
                 )
 
 
@@ -86,10 +86,10 @@ def room(name: str, floors: Sequence[Sequence[str]]) -> tuple[int, str] | None:
     return None
 
 
-def faults(found: Iterable[Import], floors: Sequence[Sequence[str]]) -> list[str]:
+def faults(all_imports: Iterable[Import], floors: Sequence[Sequence[str]]) -> list[str]:
     """Imports from above or from beside, each as one line."""
     lines = []
-    for each in found:
+    for each in all_imports:
         user, used = room(each.module, floors), room(each.name, floors)
         if user and used and user[1] != used[1] and used[0] >= user[0]:
             place = "above" if used[0] > user[0] else "beside it"
@@ -97,10 +97,10 @@ def faults(found: Iterable[Import], floors: Sequence[Sequence[str]]) -> list[str
     return lines
 
 
-def circle(found: Iterable[Import], known: Mapping[str, Path]) -> list[str]:
-    graph: dict[str, set[str]] = {name: set() for name in known}
-    for each in found:
-        if each.name in known and each.name != each.module:
+def circle(all_imports: Iterable[Import], by_name: Mapping[str, Path]) -> list[str]:
+    graph: dict[str, set[str]] = {name: set() for name in by_name}
+    for each in all_imports:
+        if each.name in by_name and each.name != each.module:
             graph[each.module].add(each.name)
     try:
         TopologicalSorter(graph).prepare()
@@ -110,10 +110,10 @@ def circle(found: Iterable[Import], known: Mapping[str, Path]) -> list[str]:
     return []
 
 
-def giants(root: Path, known: Mapping[str, Path]) -> dict[str, int]:
+def giants(root: Path, by_name: Mapping[str, Path]) -> dict[str, int]:
     """Lines of every module and function that is too long: `path`, or `path:function`."""
     lengths = {}
-    for path in known.values():
+    for path in by_name.values():
         name, text = str(path.relative_to(root)), path.read_text(encoding="utf-8")
         if (lines := text.count("\n")) > MODULE_LINES:
             lengths[name] = lines
@@ -127,8 +127,8 @@ def giants(root: Path, known: Mapping[str, Path]) -> dict[str, int]:
 
 @cache
 def house() -> tuple[dict[str, Path], list[Import]]:
-    known = modules(ROOT)
-    return known, list(imports(ROOT, known))
+    by_name = modules(ROOT)
+    return by_name, list(imports(ROOT, by_name))
 
 
 @pytest.mark.parametrize("name", HOUSES)
@@ -137,13 +137,13 @@ def test_nothing_imports_from_above_or_from_beside(name: str) -> None:
 
 
 def test_no_import_leads_back_to_where_it_began() -> None:
-    known, found = house()
-    assert circle(found, known) == []
+    by_name, all_imports = house()
+    assert circle(all_imports, by_name) == []
 
 
 def test_what_tests_share_is_in_no_file_of_tests() -> None:
-    known = modules(ROOT, CHECKS)
-    shared = [each.where for each in imports(ROOT, known) if each.name.rpartition(".")[2].startswith("test_")]
+    by_name = modules(ROOT, CHECKS)
+    shared = [each.where for each in imports(ROOT, by_name) if each.name.rpartition(".")[2].startswith("test_")]
     assert shared == []
 
 
@@ -153,17 +153,17 @@ def test_every_module_has_its_place_in_the_table() -> None:
 
 
 def test_every_place_of_the_table_has_a_module() -> None:
-    known = house()[0]
+    by_name = house()[0]
     entries = {entry for floors in HOUSES.values() for floor in floors for entry in floor}
     assert {
-        entry for entry in entries if not any(name == entry or name.startswith(f"{entry}.") for name in known)
+        entry for entry in entries if not any(name == entry or name.startswith(f"{entry}.") for name in by_name)
     } == set()
 
 
 def test_what_users_install_knows_nothing_of_the_sandbox_the_tests_and_the_bench() -> None:
     inner = ("sandbox", "bench", "tests")
-    found = [each for each in house()[1] if each.name.split(".")[0] in inner]
-    product = [each.where for each in found if each.module.split(".")[0] not in (*inner, "release")]
+    inward = [each for each in house()[1] if each.name.split(".")[0] in inner]
+    product = [each.where for each in inward if each.module.split(".")[0] not in (*inner, "release")]
     assert product == []
 
 
@@ -181,9 +181,9 @@ def test_nothing_is_a_giant_without_a_reason() -> None:
     written_here = {
         name: path for name, path in modules(ROOT, (*FOLDERS, *CHECKS)).items() if "fixtures" not in path.parts
     }
-    found = giants(ROOT, written_here)
-    assert {name: lines for name, lines in found.items() if name not in LONGER} == {}
-    assert {name for name in LONGER if name not in found} == set(), "no longer needed in floors.yml"
+    longer = giants(ROOT, written_here)
+    assert {name: lines for name, lines in longer.items() if name not in LONGER} == {}
+    assert {name for name in LONGER if name not in longer} == set(), "no longer needed in floors.yml"
 
 
 # --- the checks themselves -----------------------------------------------------------------------------------------
@@ -196,8 +196,8 @@ def built(root: Path, **files: str) -> tuple[dict[str, Path], list[Import]]:
         path = root / "shop" / f"{name.replace('__', '/')}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    known = modules(root, ["shop"])
-    return known, list(imports(root, known))
+    by_name = modules(root, ["shop"])
+    return by_name, list(imports(root, by_name))
 
 
 UP = "shop/ground.py:1: shop.ground imports shop.roof, which stands above"
@@ -205,7 +205,7 @@ SIDEWAYS = "shop/left/a.py:3: shop.left.a imports shop.right.b, which stands bes
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "expected"),
     [
         ({"ground": "from shop import roof\n", "roof": ""}, [UP]),
         ({"left__a": "\ndef f():\n    import shop.right.b\n", "right__b": ""}, [SIDEWAYS]),
@@ -214,17 +214,17 @@ SIDEWAYS = "shop/left/a.py:3: shop.left.a imports shop.right.b, which stands bes
     ],
     ids=["up", "sideways", "sideways, relative", "down and within"],
 )
-def test_the_check_tells_where_an_import_leads(tmp_path: Path, files: dict[str, str], told: list[str]) -> None:
-    assert faults(built(tmp_path, **files)[1], FLOORS) == told
+def test_the_check_tells_where_an_import_leads(tmp_path: Path, files: dict[str, str], expected: list[str]) -> None:
+    assert faults(built(tmp_path, **files)[1], FLOORS) == expected
 
 
 def test_the_check_sees_a_circle_that_types_alone_close(tmp_path: Path) -> None:
     lazy = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from shop import left\n"
-    known, found = built(tmp_path, left="from shop import right\n", right=lazy)
-    assert set(circle(found, known)) == {"shop.left", "shop.right"}
+    by_name, all_imports = built(tmp_path, left="from shop import right\n", right=lazy)
+    assert set(circle(all_imports, by_name)) == {"shop.left", "shop.right"}
 
 
 def test_the_check_sees_giants(tmp_path: Path) -> None:
     function = "def long():\n" + "    pass\n" * FUNCTION_LINES
-    known, _ = built(tmp_path, left=function, right="x = 1\n" * (MODULE_LINES + 1))
-    assert giants(tmp_path, known) == {"shop/left.py:long": 61, "shop/right.py": 401}
+    by_name, _ = built(tmp_path, left=function, right="x = 1\n" * (MODULE_LINES + 1))
+    assert giants(tmp_path, by_name) == {"shop/left.py:long": 61, "shop/right.py": 401}

@@ -72,14 +72,14 @@ def test_no_statement_has_actions_by_pattern_or_grants_all_but_some(template: st
 
 
 def test_every_resource_is_named_or_the_exception_has_a_reason() -> None:
-    found = {
+    without_name = {
         (template, statement["Sid"])
         for template in TEMPLATES
         for _, statement in statements(template)
         if any(map(unnamed, as_list(statement["Resource"])))
     }
     excused = {(each["template"], each["statement"]): each["reason"] for each in EXCEPTIONS["unnamed_resources"]}
-    assert found == set(excused)
+    assert without_name == set(excused)
     assert all(excused.values())
 
 

@@ -25,8 +25,8 @@ def template() -> dict[str, Any]:
 
 
 def resource(template: dict[str, Any], kind: str) -> dict[str, Any]:
-    (found,) = (each["Properties"] for each in template["Resources"].values() if each["Type"] == kind)
-    properties: dict[str, Any] = found
+    (only,) = (each["Properties"] for each in template["Resources"].values() if each["Type"] == kind)
+    properties: dict[str, Any] = only
     return properties
 
 

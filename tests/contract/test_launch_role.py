@@ -42,15 +42,15 @@ def statements(node: Any) -> Iterator[dict[str, Any]]:
 
 def granted() -> set[str]:
     resources = cfn_yaml.load(str(INFRA / "product.yml"))["Resources"]
-    found = set()
+    allowed = set()
     for name in ("LaunchPolicy", "LaunchCodePolicy"):
         for statement in statements(resources[name]["Properties"]["PolicyDocument"]):
             actions = statement["Action"]
-            found |= {actions.lower()} if isinstance(actions, str) else {action.lower() for action in actions}
-    return found
+            allowed |= {actions.lower()} if isinstance(actions, str) else {action.lower() for action in actions}
+    return allowed
 
 
-def asked(kind: str) -> set[str]:
+def permissions_of(kind: str) -> set[str]:
     """What the handlers of a resource type may ask for; listing all resources of a type is not our business."""
     handlers = (schemas.schema(kind) or {}).get("handlers", {})
     return {
@@ -63,7 +63,7 @@ def asked(kind: str) -> set[str]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_launch_role_has_every_permission_of_a_resource_type_or_a_reason_to_lack_it(kind: str) -> None:
     excused = {action for entry in LACKED if entry["resource"] == kind for action in entry["actions"]}
-    assert {action for action in asked(kind) if action.lower() not in granted()} == excused
+    assert {action for action in permissions_of(kind) if action.lower() not in granted()} == excused
 
 
 def test_every_reason_is_for_a_resource_type_that_is_used() -> None:

@@ -108,7 +108,7 @@ def test_a_parameter_that_stands_in_several_templates_has_one_rule() -> None:
         for name, parameter in content["Parameters"].items():
             if "AllowedPattern" in parameter and (template, name) not in OTHERWISE:
                 rules.setdefault(name, {})[template] = parameter["AllowedPattern"]
-    assert {name: found for name, found in rules.items() if len(set(found.values())) > 1} == {}
+    assert {name: of_templates for name, of_templates in rules.items() if len(set(of_templates.values())) > 1} == {}
 
 
 def listed(one: str) -> str:

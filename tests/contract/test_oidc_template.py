@@ -44,8 +44,8 @@ def actions(template: dict[str, Any], name: str) -> set[str]:
 def trust(template: dict[str, Any], name: str) -> dict[str, Any]:
     text, _ = template["Resources"][name]["Properties"]["AssumeRolePolicyDocument"]["Fn::Sub"]
     [statement] = json.loads(text)["Statement"]
-    found: dict[str, Any] = statement
-    return found
+    result: dict[str, Any] = statement
+    return result
 
 
 def test_cfn_lint_has_nothing_to_say() -> None:

@@ -180,8 +180,8 @@ def test_the_artifact_bucket_is_encrypted_versioned_private_and_kept(project: di
 
 
 def test_what_people_made_stays_and_nothing_else_blocks_the_deletion(project: dict[str, Any]) -> None:
-    kept = {name for name, each in project["Resources"].items() if "Retain" in each.get("DeletionPolicy", "")}
-    assert kept == {"ArtifactBucket", "ArtifactBucketPolicy", "ModelPackageGroup"}
+    retained = {name for name, each in project["Resources"].items() if "Retain" in each.get("DeletionPolicy", "")}
+    assert retained == {"ArtifactBucket", "ArtifactBucketPolicy", "ModelPackageGroup"}
 
 
 def test_the_check_in_may_take_no_longer_than_its_custom_resources_wait(project: dict[str, Any]) -> None:
@@ -207,9 +207,11 @@ def test_the_first_commits_come_after_everything_else(project: dict[str, Any]) -
 def test_a_secret_goes_only_to_the_gitlab_that_its_tag_names(project: dict[str, Any]) -> None:
     policies = project["Resources"]["CheckinRole"]["Properties"]["Policies"]
     policies = [each["Fn::If"][1] if "Fn::If" in each else each for each in policies]
-    found = [one for each in policies for one in each["PolicyDocument"]["Statement"] if "Secret" in str(one["Action"])]
+    statements = [
+        one for each in policies for one in each["PolicyDocument"]["Statement"] if "Secret" in str(one["Action"])
+    ]
     tag = {"StringEquals": {f"secretsmanager:ResourceTag/{aws.TAG}": {"Ref": "GitLabServerUrl"}}}
-    assert {each["Sid"]: each.get("Condition") for each in found} == {
+    assert {each["Sid"]: each.get("Condition") for each in statements} == {
         "ReadAccessToken": tag, "ReadAuthorities": tag, "ReadStaticKeys": tag, "StoreTriggerToken": None,
     }  # fmt: skip
 

@@ -19,9 +19,9 @@ NEXT = "98.7.6"
 
 
 def test_every_place_that_names_the_version_names_the_same() -> None:
-    found = versions.mentions(ROOT)
-    assert [mention for mention in found if mention.version != __version__] == []
-    named = {str(mention.path) for mention in found}
+    mentions = versions.mentions(ROOT)
+    assert [mention for mention in mentions if mention.version != __version__] == []
+    named = {str(mention.path) for mention in mentions}
     assert {"ci_scripts/__init__.py", "README.md", "seed-build/.gitlab-ci.yml", "seed-deploy/.gitlab-ci.yml"} <= named
     assert {str(table.template(job)) for job in table.JOBS} <= named
 
@@ -121,10 +121,10 @@ def test_a_release_is_one_commit_that_leaves_no_old_version_behind(clone: Path) 
     assert make_check(clone, "98.7.7").returncode == 1, "a tag of another name is no release"
     # Whatever still says the old version in the product's own files was not told to be a mention.
     files = [str(path) for path in versions.files(clone)]
-    found = subprocess.run(
+    search = subprocess.run(
         ["git", "grep", "-nwF", __version__, "--", *files], cwd=clone, capture_output=True, text=True
     )
-    assert found.stdout == ""
+    assert search.stdout == ""
 
 
 def make_check(clone: Path, version: str) -> subprocess.CompletedProcess[str]:

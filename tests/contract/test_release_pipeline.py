@@ -71,7 +71,7 @@ def pipeline(repository: Repository, variables: dict[str, str], change: tuple[st
 @cache
 def _pipeline(repository: Repository, variables: tuple[tuple[str, str], ...], change: tuple[str, str] | None) -> Jobs:
     sha = repository.resolve("main") or ""
-    known = {
+    predefined = {
         "CI_SERVER_FQDN": "gitlab.example.com",
         "CI_PROJECT_PATH": PATH,
         "CI_DEFAULT_BRANCH": "main",
@@ -82,11 +82,11 @@ def _pipeline(repository: Repository, variables: tuple[tuple[str, str], ...], ch
         "CI_PROJECT_VISIBILITY": "public",
         **dict(variables),
     }
-    settings = {name: known.pop(name) for name in ("BUILD_IMAGES", "COSIGN_PRIVATE_KEY") if name in known}
+    settings = {name: predefined.pop(name) for name in ("BUILD_IMAGES", "COSIGN_PRIVATE_KEY") if name in predefined}
     files = Changed(repository, *change) if change else repository
     source = Source(PATH, files, sha)
     around = Surroundings(
-        known,
+        predefined,
         source,
         stronger_variables=lambda environment: [Variable(*item) for item in settings.items()],
         find_project={PATH: files}.get,
@@ -246,12 +246,12 @@ def stages() -> dict[str, list[str]]:
     """The Dockerfile's stages: name → instructions, continued lines joined."""
     text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    found: dict[str, list[str]] = {"": []}
+    lines_by_stage: dict[str, list[str]] = {"": []}
     for line in lines:
         if line.startswith("FROM "):
-            found[line.split(" AS ")[1]] = []
-        list(found.values())[-1].append(line)
-    return found
+            lines_by_stage[line.split(" AS ")[1]] = []
+        list(lines_by_stage.values())[-1].append(line)
+    return lines_by_stage
 
 
 def test_the_images_hold_hash_checked_packages_and_run_as_nobody_special() -> None:
@@ -288,10 +288,10 @@ def test_the_base_of_the_images_is_pinned_and_the_pipeline_pins_the_same() -> No
 
 def test_the_build_context_holds_what_the_dockerfile_copies_and_nothing_else() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
-    kept = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    in_context = {line.removeprefix("!") for line in lines if line.startswith("!")}
     copied = [line.split()[1:-1] for stage in stages().values() for line in stage if re.match(r"COPY (?!--from)", line)]
     assert "*" in lines
-    assert kept == {re.sub(r"/[\w-]+\.txt$", "/*.txt", name) for names in copied for name in names}
+    assert in_context == {re.sub(r"/[\w-]+\.txt$", "/*.txt", name) for names in copied for name in names}
 
 
 # --- what the scripts do, with stand-ins for docker and cosign --------------------------------------------------------

@@ -88,8 +88,8 @@ def test_the_search_finds_an_error_by_its_code(site: Path) -> None:
 
 def search_index(site: Path) -> dict[str, Any]:
     text = (site / "searchindex.js").read_text()
-    found: dict[str, Any] = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
-    return found
+    index: dict[str, Any] = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+    return index
 
 
 def test_the_front_page_is_where_the_address_of_the_site_leads(site: Path) -> None:

@@ -42,18 +42,18 @@ def test_every_step_type_of_the_sagemaker_sdk_has_its_kind() -> None:
 
 
 def test_every_parameter_that_grants_a_type_is_one_of_the_stack_that_is_named() -> None:
-    known = {each for kind in KINDS.values() for each in kind.types}
+    types = {each for kind in KINDS.values() for each in kind.types}
     for kind, words in GRANTED_BY.items():
         name, _, template = words.partition(" of infra/")
         parameters = cfn_yaml.load(str(ROOT / "infra" / template.split(" ")[0]))["Parameters"]
         assert name in parameters, words
-        assert kind in known
+        assert kind in types
 
 
 def test_the_output_that_allows_types_names_those_of_the_table_alone() -> None:
     output = cfn_yaml.load(str(ROOT / "infra" / "steps.yml"))["Outputs"]["AllowedSteps"]["Value"]
     always, *granted = output["Fn::Join"][1]
-    known = {each for kind in KINDS.values() for each in kind.types}
-    assert set(always.split(",")) < known
+    types = {each for kind in KINDS.values() for each in kind.types}
+    assert set(always.split(",")) < types
     assert [each["Fn::If"][1] for each in granted] == list(GRANTED_BY)
     assert not set(always.split(",")) & set(GRANTED_BY)

@@ -46,9 +46,9 @@ def test_two_models_in_one_repository_share_nothing() -> None:
         lambda job: job["variables"]["SMCI_SAGEMAKER_PROJECT_NAME"],
         lambda job: tuple(job["artifacts"]["paths"]),
     ):
-        found = [{get(job) for name, job in jobs.items() if name.startswith(model)} - {None} for model in MODELS]
-        assert found[0]
-        assert found[0].isdisjoint(found[1])
+        values = [{get(job) for name, job in jobs.items() if name.startswith(model)} - {None} for model in MODELS]
+        assert values[0]
+        assert values[0].isdisjoint(values[1])
     for name, job in jobs.items():
         model = name.partition("-")[0]
         assert job.get("dependencies", [f"{model}-build"]) == [f"{model}-build"]
@@ -67,8 +67,8 @@ def test_a_pipeline_for_one_models_version_leaves_the_others_alone() -> None:
         together |= {f"{number} {name}": job | {"dependencies": []} for name, job in jobs_of(deploying(arn)).items()}
     jobs = pipeline(together, **KINDS["trigger"])
     for number, models in enumerate(expected.values()):
-        found = [name.partition(" ")[2] for name in jobs if name.startswith(f"{number} ")]
-        assert sorted(found) == sorted(f"{model}-{job}" for model in models for job in DEPLOY_JOBS)
+        names = [name.partition(" ")[2] for name in jobs if name.startswith(f"{number} ")]
+        assert sorted(names) == sorted(f"{model}-{job}" for model in models for job in DEPLOY_JOBS)
 
 
 @pytest.mark.parametrize("arn", [VERSION_OF.format("abalone-p-abc123def456"), "no ARN at all"])

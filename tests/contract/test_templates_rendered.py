@@ -170,12 +170,14 @@ def test_defaults_every_option_and_every_changed_input_make_a_valid_pipeline_and
     (as_it_comes, *changed) = [list(jobs.values())[i : i + count] for i in range(0, len(jobs), count)]
     assert len(changed) == len(changes)
     usual = [json.dumps(job) for job in as_it_comes]
-    for number, ((name, value), found) in enumerate(zip(changes, changed, strict=True), start=1):
+    for number, ((name, value), changed_jobs) in enumerate(zip(changes, changed, strict=True), start=1):
         if name in ("job_name", "deploy_job_name", "prefix"):
             assert any(each.startswith(value) for each in jobs)
             continue
         # What tells the inclusions apart is not what is looked for.
-        texts = [re.sub(rf"\bjob-{number}\b", "job-0", json.dumps(job).replace(f'"{number}-', '"0-')) for job in found]
+        texts = [
+            re.sub(rf"\bjob-{number}\b", "job-0", json.dumps(job).replace(f'"{number}-', '"0-')) for job in changed_jobs
+        ]
         differing = [text for text, before in zip(texts, usual, strict=True) if text != before]
         assert differing, f"{name} changes nothing"
         assert all(json.dumps(value)[1:-1] in text for text in differing), name

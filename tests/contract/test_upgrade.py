@@ -45,22 +45,22 @@ RELEASES = list(releases())
 
 def broken(old: Inputs, new: Inputs) -> list[str]:
     """What somebody who wrote down these old inputs would trip over."""
-    found = [f"{component} is gone" for component in old if component not in new]
+    breaks = [f"{component} is gone" for component in old if component not in new]
     for component, name in [(each, name) for each in old if each in new for name in old[each]]:
         was, now = old[component][name], new[component].get(name)
         where = f"{component}: {name}"
         if now is None:
-            found.append(f"{where} is gone")
+            breaks.append(f"{where} is gone")
             continue
         if now.get("type", "string") != was.get("type", "string"):
-            found.append(f"{where} has another type")
+            breaks.append(f"{where} has another type")
         if now.get("default") != was.get("default"):
-            found.append(f"{where} has another default")
+            breaks.append(f"{where} has another default")
         if "options" in now and not set(was.get("options", [None])) <= set(now["options"]):
-            found.append(f"{where} has fewer options")
+            breaks.append(f"{where} has fewer options")
         if now.get("regex") not in (was.get("regex"), None):
-            found.append(f"{where} has another pattern")
-    return found
+            breaks.append(f"{where} has another pattern")
+    return breaks
 
 
 def current() -> Inputs:

@@ -29,8 +29,8 @@ class Platform(NamedTuple):
     stack: str
 
     def bootstrap(self, *options: str) -> subprocess.CompletedProcess[str]:
-        given = ("--bucket", self.bucket, "--stack-name", self.stack, "--source", str(self.source))
-        return sagemaker_ci("bootstrap", *given, *options, environ=self.aws.environ, cwd=self.source)
+        required = ("--bucket", self.bucket, "--stack-name", self.stack, "--source", str(self.source))
+        return sagemaker_ci("bootstrap", *required, *options, environ=self.aws.environ, cwd=self.source)
 
     def operations(self) -> list[str]:
         rows = map(json.loads, (self.aws.state / "requests.jsonl").read_text().splitlines())
@@ -44,10 +44,12 @@ class Platform(NamedTuple):
 
     def visible(self) -> list[str]:
         s3 = self.aws.client("s3")
-        found = s3.list_objects_v2(Bucket=self.bucket, Prefix="sagemaker-ci/studio/").get("Contents", [])
+        objects = s3.list_objects_v2(Bucket=self.bucket, Prefix="sagemaker-ci/studio/").get("Contents", [])
         tag = {"Key": "sagemaker:studio-visibility", "Value": "true"}
         return [
-            each["Key"] for each in found if tag in s3.get_object_tagging(Bucket=self.bucket, Key=each["Key"])["TagSet"]
+            each["Key"]
+            for each in objects
+            if tag in s3.get_object_tagging(Bucket=self.bucket, Key=each["Key"])["TagSet"]
         ]
 
     def outputs(self) -> dict[str, str]:
@@ -228,8 +230,8 @@ def test_an_offer_stays_and_the_other_one_gets_a_stack_of_its_own(platform: Plat
 def test_an_identity_provider_that_the_account_has_is_left_alone(platform: Platform) -> None:
     iam, other = platform.aws.client("iam"), platform._replace(stack=f"{platform.stack}-other")
     url = f"https://{uuid.uuid4().hex[:8]}.example.com"
-    made = iam.create_open_id_connect_provider(Url=url, ClientIDList=["sts.amazonaws.com"])
-    arn, before = made["OpenIDConnectProviderArn"], platform.calls()
+    provider = iam.create_open_id_connect_provider(Url=url, ClientIDList=["sts.amazonaws.com"])
+    arn, before = provider["OpenIDConnectProviderArn"], platform.calls()
     refused = other.bootstrap("--gitlab-url", url)
     assert refused.returncode == 1
     assert f"error SMCI-805: {arn} does not accept ID tokens for the audience {url}" in refused.stderr

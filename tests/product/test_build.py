@@ -61,10 +61,10 @@ def test_the_newest_approved_version_is_exported_for_both_stages(aws: Aws, proje
 def test_the_version_named_by_the_trigger_is_exported_although_a_newer_one_is_approved(
     aws: Aws, project: Project, repository: Path
 ) -> None:
-    asked = register(aws, project.group)
+    named = register(aws, project.group)
     register(aws, project.group)
-    assert build(project, repository, SMCI_MODEL_PACKAGE_ARN=asked).returncode == 0
-    assert {export["ModelPackageArn"] for export in exported(repository).values()} == {asked}
+    assert build(project, repository, SMCI_MODEL_PACKAGE_ARN=named).returncode == 0
+    assert {export["ModelPackageArn"] for export in exported(repository).values()} == {named}
 
 
 def test_a_second_build_gives_the_same_bytes(aws: Aws, project: Project, repository: Path) -> None:

@@ -55,6 +55,6 @@ def test_checkov_finds_nothing_that_has_no_reason(checkov: str) -> None:
 
     assert report["summary"]["parsing_errors"] == 0
     assert report["summary"]["passed"] > 100
-    found = [f"{row['check_id']} {row['file_path']} {row['resource']}" for row in report["results"]["failed_checks"]]
-    assert found == []
+    failures = [f"{row['check_id']} {row['file_path']} {row['resource']}" for row in report["results"]["failed_checks"]]
+    assert failures == []
     assert all(row["check_result"]["suppress_comment"] for row in report["results"]["skipped_checks"])

@@ -57,11 +57,11 @@ $[[ inputs.job_name ]]:
 def small(project: Any, content: str, branch: str = "main") -> str:
     """Commit a component that says `content`; the commit."""
     files = {"README.md": "Small\n", "templates/small.yml": SMALL.format(content=content)}
-    made = commit(project, files, branch)
-    return str(made.id)
+    pushed = commit(project, files, branch)
+    return str(pushed.id)
 
 
-def said(repository: Any, pins: dict[str, str], path: str) -> dict[str, str]:
+def content_by_pin(repository: Any, pins: dict[str, str], path: str) -> dict[str, str]:
     """What the small component says for each pin."""
     include = [
         {"component": f"$CI_SERVER_FQDN/{path}/small@{pin}", "inputs": {"job_name": j}} for j, pin in pins.items()
@@ -95,7 +95,7 @@ def test_pins_resolve_as_gitlab_documents_and_a_new_release_touches_only_who_ask
         "exact": "1.0.0", "minor": "1.0", "major": "1", "latest": "~latest", "candidate": "2.0.0-rc.1",
         "tag": "1.9.0", "branch": "feature", "head": "main", "sha": sha,
     }  # fmt: skip
-    before = said(consumer, pins, path)
+    before = content_by_pin(consumer, pins, path)
     assert before == {
         "exact": "1.0.0, version <v1.0.0>",
         "minor": "1.0.2, version <v1.0.2>",
@@ -110,7 +110,7 @@ def test_pins_resolve_as_gitlab_documents_and_a_new_release_touches_only_who_ask
     small(project, "1.0.3")
     project.tags.create({"tag_name": "1.0.3", "ref": "main"})
     publish(released.server, project, "1.0.3")
-    after = said(consumer, pins, path)
+    after = content_by_pin(consumer, pins, path)
     assert {name for name in pins if after[name] != before[name]} == {"minor", "head"}
     assert after["minor"] == "1.0.3, version <v1.0.3>"
     assert after["latest"] == before["latest"], "the highest version, not the last one made"
@@ -147,7 +147,7 @@ other: {rules: [{if: $CI_COMMIT_BRANCH}], script: ['true']}
     sha = small(project, "by the API")
     commit(project, {".gitlab-ci.yml": "other: {script: ['true']}\n"})
     project.releases.create({"tag_name": "0.2.0", "ref": sha, "description": "Changes"})
-    assert said(consumer, {"latest": "~latest"}, path) == {"latest": "by a job, version <v0.1.0>"}
+    assert content_by_pin(consumer, {"latest": "~latest"}, path) == {"latest": "by a job, version <v0.1.0>"}
 
 
 def test_a_consumer_upgrades_when_it_says_so_and_gets_the_same_result(
@@ -171,8 +171,8 @@ def test_a_consumer_upgrades_when_it_says_so_and_gets_the_same_result(
 
 def _later(template: str) -> str:
     """The template of the next release, which one can tell from the log."""
-    said = f"    - echo This is the component of {NEXT}\n"
-    return template.replace(f'"{__version__}"', f'"{NEXT}"').replace("  script:\n", f"  script:\n{said}", 1)
+    line = f"    - echo This is the component of {NEXT}\n"
+    return template.replace(f'"{__version__}"', f'"{NEXT}"').replace("  script:\n", f"  script:\n{line}", 1)
 
 
 def test_a_package_of_another_version_than_the_component_fails_with_one_clear_line(

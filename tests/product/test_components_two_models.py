@@ -75,8 +75,8 @@ def test_one_repository_deploys_two_models_and_an_approval_concerns_one_of_them(
         models[name] = Model(project, register_predicting(aws, project, predicts), predicts)
     names = {f"{name.upper()}_NAME": model.project.name for name, model in models.items()}
     repository = released.consumer("models", deploy_variables(aws) | names)
-    made = commit(repository, two_models(models))
-    pipeline = settled(repository, pipeline_of(repository, made.id))
+    pushed = commit(repository, two_models(models))
+    pipeline = settled(repository, pipeline_of(repository, pushed.id))
     assert pipeline.yaml_errors is None
     jobs = {"build": "success", "staging-deploy": "success", "test-staging": "success", "prod-deploy": "manual"}
     logs = {

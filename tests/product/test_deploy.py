@@ -217,9 +217,9 @@ def test_whatever_a_template_expands_to_is_acknowledged(deployment: Deployment) 
     deployment.register(model_predicting(4.0))
     deployment.build()
     succeeded(deployment.deploy())
-    found = deployment.stack()
-    assert found is not None
-    assert set(found["Capabilities"]) == {"CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"}
+    stack = deployment.stack()
+    assert stack is not None
+    assert set(stack["Capabilities"]) == {"CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"}
 
 
 def test_an_endpoint_with_another_name_than_the_jobs_expect_is_an_error(deployment: Deployment) -> None:

@@ -29,7 +29,7 @@ def test_a_change_set_that_cannot_be_made_is_refused_and_leaves_nothing_behind(d
 
 
 @pytest.mark.parametrize(
-    ("change", "variables", "said", "advised"),
+    ("change", "variables", "message", "advised"),
     [
         (("Ref ModelPackageName", "Ref NoSuchThing"), {}, "NoSuchThing", "correct the template"),
         (
@@ -42,14 +42,14 @@ def test_a_change_set_that_cannot_be_made_is_refused_and_leaves_nothing_behind(d
     ids=["template", "role"],
 )
 def test_what_cloudformation_refuses_at_once_has_a_code_and_the_hint_for_its_cause(
-    deployment: Deployment, change: tuple[str, str] | None, variables: dict[str, str], said: str, advised: str
+    deployment: Deployment, change: tuple[str, str] | None, variables: dict[str, str], message: str, advised: str
 ) -> None:
     deployment.register(model_predicting(4.0))
     if change:
         deployment.edit_template(*change)
     deployment.build()
     result = deployment.deploy(**variables)
-    assert said in failed(result, "SMCI-502")
+    assert message in failed(result, "SMCI-502")
     assert advised in result.stderr.splitlines()[1]
     assert deployment.stack() is None
 

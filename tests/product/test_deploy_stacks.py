@@ -61,11 +61,11 @@ def test_a_cancelled_job_says_what_the_stack_is_doing_and_the_next_run_takes_ove
     job = start(deployment)
     wait_for(lambda: (deployment.stack() or {}).get("StackStatus") == "CREATE_IN_PROGRESS")
     job.send_signal(signal.SIGTERM)
-    _, said = job.communicate(timeout=30)
+    _, errors = job.communicate(timeout=30)
     assert job.returncode == 1
-    assert said.startswith("error SMCI-103: cancelled by SIGTERM; the stack sagemaker-")
-    assert "CREATE_IN_PROGRESS" in said
-    assert "Traceback" not in said
+    assert errors.startswith("error SMCI-103: cancelled by SIGTERM; the stack sagemaker-")
+    assert "CREATE_IN_PROGRESS" in errors
+    assert "Traceback" not in errors
     succeeded(deployment.deploy())
     assert deployment.prediction() == pytest.approx(4.0)
 

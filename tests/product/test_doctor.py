@@ -49,14 +49,14 @@ def create_trigger(aws: Aws, project: Project) -> Trigger:
 def lines_of(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     """Check → status of every line; fails on a traceback or on anything that is not a verdict."""
     assert "Traceback" not in done.stderr
-    found = {}
+    statuses = {}
     *lines, tally = done.stdout.splitlines()
     assert tally.startswith(f"{len(lines)} checks: "), tally
     for line in lines:
         status, check = line[:8].strip(), line[9:37].strip()
         assert status in ("ok", "hint", "FAILED", "skipped"), line
-        found[check] = status
-    return found
+        statuses[check] = status
+    return statuses
 
 
 def fill_with_seeds(folder: Path) -> None:
@@ -100,26 +100,26 @@ def test_a_healthy_project_is_ok_line_by_line(
     (tmp_path / ".gitlab-ci.yml").write_text(pinned)
     environ = project.environ | {"GITLAB_TOKEN": gitlab_server.token}
     options = ["--gitlab-api", f"{gitlab_server.url}/api/v4", "--gitlab-project", repository.path_with_namespace]
-    found, done = doctor(environ, tmp_path, *options)
+    checks, done = doctor(environ, tmp_path, *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert found.pop("credentials") == "hint"  # the test's own keys are static
-    assert set(found.values()) == {"ok"}, done.stdout
-    assert {"quota processing job", "quota training job", "quota endpoint", "trigger's variables"} <= set(found)
+    assert checks.pop("credentials") == "hint"  # the test's own keys are static
+    assert set(checks.values()) == {"ok"}, done.stdout
+    assert {"quota processing job", "quota training job", "quota endpoint", "trigger's variables"} <= set(checks)
     assert {"region", "bucket", "model package group", "approved version", "trigger rule", "trigger queue"} <= set(
-        found
+        checks
     )
     assert {"dead-letter queue", "GitLab project", "default branch", "CI/CD variables", "outdated deployments"} <= set(
-        found
+        checks
     )
-    assert {"SAGEMAKER_PIPELINE_ROLE_ARN", "MODEL_EXECUTION_ROLE_ARN", "component model-deploy"} <= set(found)
+    assert {"SAGEMAKER_PIPELINE_ROLE_ARN", "MODEL_EXECUTION_ROLE_ARN", "component model-deploy"} <= set(checks)
 
 
 def test_a_new_account_is_told_which_quota_to_ask_for(project: Project, tmp_path: Path) -> None:
     fill_with_seeds(tmp_path)
     for path in (tmp_path / "staging-config.json", tmp_path / "prod-config.json"):
         path.write_text(path.read_text().replace("ml.t2.medium", "ml.c5.9xlarge"))
-    found, done = doctor(project.environ, tmp_path)
-    assert (found["quota endpoint"], found["quota processing job"]) == ("FAILED", "ok")
+    checks, done = doctor(project.environ, tmp_path)
+    assert (checks["quota endpoint"], checks["quota processing job"]) == ("FAILED", "ok")
     name = "ml.c5.9xlarge for endpoint usage"
     assert f"{name} ({code(name)}) is 0, needed: 2; ask for 3: https://eu-west-1.console.aws.amazon.com" in done.stdout
     assert done.returncode == 1
@@ -130,8 +130,8 @@ def test_a_project_in_which_nobody_sets_pipeline_variables_is_told(
 ) -> None:
     assert repository.ci_pipeline_variables_minimum_override_role == "no_one_allowed"
     options = ["--gitlab-api", f"{gitlab_server.url}/api/v4", "--gitlab-project", str(repository.id)]
-    found, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
-    assert found["trigger's variables"] == "hint"
+    checks, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
+    assert checks["trigger's variables"] == "hint"
     assert "Minimum role to use pipeline variables > Maintainer" in done.stdout
 
 
@@ -152,8 +152,8 @@ def test_who_may_not_deploy_to_a_protected_environment_is_told_before_a_job_fail
     for name, level in (("staging", {"user_id": somebody.id}), ("prod", {"access_level": 40})):
         repository.protected_environments.create({"name": name, "deploy_access_levels": [level]})
     options = ["--gitlab-api", f"{gitlab_server.url}/api/v4", "--gitlab-project", str(repository.id)]
-    found, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
-    assert (found["environment staging"], found["environment prod"]) == ("FAILED", "ok")
+    checks, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
+    assert (checks["environment staging"], checks["environment prod"]) == ("FAILED", "ok")
     assert re.search(
         r"user-\w+, who owns the trigger token, may not deploy to it: the job of an approval's", done.stdout
     )
@@ -161,13 +161,13 @@ def test_who_may_not_deploy_to_a_protected_environment_is_told_before_a_job_fail
 
 
 def test_a_project_without_trigger_group_and_approval_is_told_what_to_do(project: Project, tmp_path: Path) -> None:
-    found, done = doctor(project.environ | {"SAGEMAKER_PROJECT_ID": "p-another1"}, tmp_path)
+    checks, done = doctor(project.environ | {"SAGEMAKER_PROJECT_ID": "p-another1"}, tmp_path)
     assert done.returncode == 1
     assert "error SMCI-110" in done.stderr
-    assert found["trigger rule"] == "FAILED"
-    assert found["model package group"] == found["approved version"] == "hint"
-    assert found["bucket public access"] == found["bucket versioning"] == "hint"
-    assert found["GitLab project"] == found["component"] == "skipped"
+    assert checks["trigger rule"] == "FAILED"
+    assert checks["model package group"] == checks["approved version"] == "hint"
+    assert checks["bucket public access"] == checks["bucket versioning"] == "hint"
+    assert checks["GitLab project"] == checks["component"] == "skipped"
 
 
 def test_a_disabled_rule_and_dead_letters_fail(aws: Aws, project: Project, tmp_path: Path) -> None:
@@ -175,9 +175,9 @@ def test_a_disabled_rule_and_dead_letters_fail(aws: Aws, project: Project, tmp_p
     aws.client("events").disable_rule(Name=trigger.rule)
     aws.client("sqs").send_message(QueueUrl=trigger.dead_letter_url, MessageBody="{}")
     aws.client("sqs").send_message(QueueUrl=trigger.queue_url, MessageBody="{}")
-    found, done = doctor(project.environ, tmp_path)
-    assert found["trigger rule"] == found["dead-letter queue"] == "FAILED"
-    assert found["trigger queue"] == "hint"
+    checks, done = doctor(project.environ, tmp_path)
+    assert checks["trigger rule"] == checks["dead-letter queue"] == "FAILED"
+    assert checks["trigger queue"] == "hint"
     assert f"aws events enable-rule --name {trigger.rule}" in done.stdout
 
 
@@ -189,23 +189,23 @@ def test_roles_and_buckets_that_do_not_fit_fail(aws: Aws, project: Project, tmp_
         "CLOUDFORMATION_ROLE_ARN": "my-role",
         "ARTIFACT_BUCKET": f"no-such-{project.bucket}",
     }
-    found, done = doctor(environ, tmp_path)
+    checks, done = doctor(environ, tmp_path)
     for check in ("SAGEMAKER_PIPELINE_ROLE_ARN", "MODEL_EXECUTION_ROLE_ARN", "CLOUDFORMATION_ROLE_ARN", "bucket"):
-        assert found[check] == "FAILED", done.stdout
+        assert checks[check] == "FAILED", done.stdout
 
 
 def test_missing_variables_and_refused_credentials_end_the_examination_of_aws(project: Project, tmp_path: Path) -> None:
-    found, done = doctor({}, tmp_path)
-    assert (found["variables"], found["AWS"], done.returncode) == ("FAILED", "skipped", 1)
+    checks, done = doctor({}, tmp_path)
+    assert (checks["variables"], checks["AWS"], done.returncode) == ("FAILED", "skipped", 1)
     environ = {key: text for key, text in project.environ.items() if "KEY" not in key}
-    found, done = doctor(environ | {"AWS_EC2_METADATA_DISABLED": "true"}, tmp_path)
-    assert (found["credentials"], found["AWS"], done.returncode) == ("FAILED", "skipped", 1)
+    checks, done = doctor(environ | {"AWS_EC2_METADATA_DISABLED": "true"}, tmp_path)
+    assert (checks["credentials"], checks["AWS"], done.returncode) == ("FAILED", "skipped", 1)
 
 
 def test_a_job_without_an_id_token_for_its_role_is_told_so(project: Project, tmp_path: Path) -> None:
     environ = {key: text for key, text in project.environ.items() if "KEY" not in key}
-    found, done = doctor(environ | {"CI_JOB_ID": "7", "AWS_ROLE_ARN": project.pipeline_role}, tmp_path)
-    assert (found["credentials"], done.returncode) == ("FAILED", 1)
+    checks, done = doctor(environ | {"CI_JOB_ID": "7", "AWS_ROLE_ARN": project.pipeline_role}, tmp_path)
+    assert (checks["credentials"], done.returncode) == ("FAILED", 1)
     assert "no AWS_ID_TOKEN to assume the role" in done.stdout
 
 
@@ -214,9 +214,9 @@ def test_a_job_that_may_not_look_says_so_check_by_check_and_at_the_end(
 ) -> None:
     environ = {key: text for key, text in project.environ.items() if "KEY" not in key}
     token = {"CI_JOB_ID": "7", "AWS_ROLE_ARN": role(aws, issuer, EXACT), "AWS_ID_TOKEN": issuer.token()}
-    found, done = doctor(environ | token, tmp_path)
+    checks, done = doctor(environ | token, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert {check for check, status in found.items() if status == "ok"} == {"variables", "region", "credentials"}
+    assert {check for check, status in checks.items() if status == "ok"} == {"variables", "region", "credentials"}
     assert f"{project.bucket} is another account's, or we are not allowed to look" in done.stdout
     assert re.search(r"^\d+ checks: 3 ok, \d+ skipped: the lines say what looking takes", done.stdout, re.MULTILINE)
 
@@ -251,19 +251,19 @@ def test_the_doctor_policy_shows_everything_of_aws(
             "AWS_MERGE_REQUEST_ROLE_ARN": stack.outputs["MergeRequestRoleArn"],
             "MERGE_REQUEST_PIPELINE_ROLE_ARN": stack.outputs["MergeRequestPipelineRoleArn"],
         }
-        found, done = doctor(project.environ | environ, tmp_path)
-        assert {check for check, status in found.items() if status == "skipped"} == {
+        checks, done = doctor(project.environ | environ, tmp_path)
+        assert {check for check, status in checks.items() if status == "skipped"} == {
             *(name[:28] for name in list(environ)[-2:]),  # as far as the column is wide
             "GitLab project",
         }
         assert "iam:GetRole (MergeRequestDoctorPolicy of infra/merge-requests.yml)" in done.stdout
         iam.attach_user_policy(UserName=name, PolicyArn=stack.outputs["MergeRequestDoctorPolicyArn"])
-        found, _ = doctor(project.environ | environ, tmp_path)
+        checks, _ = doctor(project.environ | environ, tmp_path)
         iam.detach_user_policy(UserName=name, PolicyArn=stack.outputs["MergeRequestDoctorPolicyArn"])
         iam.detach_user_policy(UserName=name, PolicyArn=roles.outputs["DoctorPolicyArn"])
-    assert {check for check, status in found.items() if status == "skipped"} == {"GitLab project"}
-    assert {check for check, status in found.items() if status == "FAILED"} <= {"quota training job"}  # a new account
-    assert found["dead-letter queue"] == found["approved version"] == found["CLOUDFORMATION_ROLE_ARN"] == "ok"
+    assert {check for check, status in checks.items() if status == "skipped"} == {"GitLab project"}
+    assert {check for check, status in checks.items() if status == "FAILED"} <= {"quota training job"}  # a new account
+    assert checks["dead-letter queue"] == checks["approved version"] == checks["CLOUDFORMATION_ROLE_ARN"] == "ok"
 
 
 def test_a_project_that_lets_outdated_deployments_run_is_told_where_to_stop_them(
@@ -273,8 +273,8 @@ def test_a_project_that_lets_outdated_deployments_run_is_told_where_to_stop_them
     repository.save()
     (tmp_path / ".gitlab-ci.yml").write_text(f"include:\n  - component: {COMPONENT}@{__version__}\n")
     options = ["--gitlab-api", f"{gitlab_server.url}/api/v4", "--gitlab-project", str(repository.id)]
-    found, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
-    assert found["outdated deployments"] == "hint"
+    checks, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
+    assert checks["outdated deployments"] == "hint"
     assert "not prevented: Settings > CI/CD > General pipelines" in done.stdout
 
 
@@ -286,8 +286,8 @@ def test_an_unprotected_branch_an_open_secret_and_a_wrong_token_are_seen(
         branch.delete()
     repository.variables.create({"key": "AWS_SECRET_ACCESS_KEY", "value": "wJalrXUtnFEMIK7MDENG"})
     options = ["--gitlab-api", f"{gitlab_server.url}/api/v4", "--gitlab-project", str(repository.id)]
-    found, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
-    assert found["default branch"] == found["CI/CD variables"] == "FAILED", done.stdout
+    checks, done = doctor(project.environ | {"GITLAB_TOKEN": gitlab_server.token}, tmp_path, *options)
+    assert checks["default branch"] == checks["CI/CD variables"] == "FAILED", done.stdout
     assert "wJalr" not in done.stdout
-    found, _ = doctor(project.environ | {"GITLAB_TOKEN": "glpat-wrong"}, tmp_path, *options)
-    assert found["GitLab project"] == "skipped"
+    checks, _ = doctor(project.environ | {"GITLAB_TOKEN": "glpat-wrong"}, tmp_path, *options)
+    assert checks["GitLab project"] == "skipped"

@@ -11,8 +11,8 @@ from tests.support.watched_stage import Watched, watched  # noqa: F401 - the fix
 
 def test_too_few_rows_are_not_judged_and_pass(watched: Watched) -> None:
     watched.forget()
-    told = succeeded(watched.drift())
-    assert "0 rows are too few to judge: at least 100" in told
+    log = succeeded(watched.drift())
+    assert "0 rows are too few to judge: at least 100" in log
     assert watched.facts()["Data"]["Judged"] is False
     assert "Not judged: 0 rows are too few" in watched.report("drift.html")
 
@@ -20,8 +20,8 @@ def test_too_few_rows_are_not_judged_and_pass(watched: Watched) -> None:
 def test_rows_like_those_of_training_are_no_drift(watched: Watched) -> None:
     watched.forget()
     watched.send(watched.callers)
-    told = succeeded(watched.drift())
-    assert "no drift in 11 columns" in told
+    log = succeeded(watched.drift())
+    assert "no drift in 11 columns" in log
     data = watched.facts()["Data"]
     assert (data["Rows"], data["Judged"], data["Findings"]) == (len(watched.callers), True, [])
     assert [each["Name"] for each in data["Features"]][-1] == "prediction"
@@ -69,5 +69,5 @@ def test_an_endpoint_that_somebody_deleted_by_hand_is_told(watched: Watched) -> 
 def test_nonsense_is_refused_before_anything_is_asked_of_aws(watched: Watched) -> None:
     wrong = ("--window", "yesterday", "--minimum-rows", "1", "--confidence", "95", "--retrain-project", "mlops/build")
     error = failed(watched.run("drift", *wrong, SMCI_WATCH="production"), "SMCI-102")
-    for told in ("--stage is 'production'", "--window is", "--minimum-rows is", "--confidence is '95'", "RETRAIN_"):
-        assert told in error
+    for problem in ("--stage is 'production'", "--window is", "--minimum-rows is", "--confidence is '95'", "RETRAIN_"):
+        assert problem in error

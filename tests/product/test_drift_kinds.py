@@ -19,16 +19,16 @@ GUARDED = {
 
 
 def differences(stage: Stage) -> dict[str, str]:
-    found = json.loads((stage.folder / "sagemaker-ci-reports" / "drift.json").read_text())
-    return {each["Where"]: each["What"] for each in found["Configuration"]["Differences"]}
+    report = json.loads((stage.folder / "sagemaker-ci-reports" / "drift.json").read_text())
+    return {each["Where"]: each["What"] for each in report["Configuration"]["Differences"]}
 
 
 def test_what_was_changed_by_hand_in_an_autoscaled_guarded_stage_is_told(stage: Stage) -> None:
     stage.version(5)
     succeeded(stage.host(GUARDED))
-    told = succeeded(stage.run("drift", "--stage", "staging"))
-    assert "as it was deployed; CloudFormation looked at 5 resources" in told
-    assert "did not look at ScalingPolicy (AWS::ApplicationAutoScaling::ScalingPolicy)" in told
+    log = succeeded(stage.run("drift", "--stage", "staging"))
+    assert "as it was deployed; CloudFormation looked at 5 resources" in log
+    assert "did not look at ScalingPolicy (AWS::ApplicationAutoScaling::ScalingPolicy)" in log
     key: Any = {
         "ServiceNamespace": "sagemaker",
         "ResourceId": f"endpoint/{stage.endpoint_name}/variant/AllTraffic",
@@ -39,9 +39,9 @@ def test_what_was_changed_by_hand_in_an_autoscaled_guarded_stage_is_told(stage: 
     [alarm] = cloudwatch.describe_alarms(AlarmNamePrefix=stage.stack_name())["MetricAlarms"]
     cloudwatch.delete_alarms(AlarmNames=[alarm["AlarmName"]])
     assert "staging is not as it was deployed" in failed(stage.run("drift", "--stage", "staging"), "SMCI-711")
-    found = differences(stage)
-    assert found.pop("ScalableTarget (AWS::ApplicationAutoScaling::ScalableTarget) /MaxCapacity") == "9 instead of 4"
-    assert list(found.values()) == [f"{alarm['AlarmName']} was deleted"]
+    changed = differences(stage)
+    assert changed.pop("ScalableTarget (AWS::ApplicationAutoScaling::ScalableTarget) /MaxCapacity") == "9 instead of 4"
+    assert list(changed.values()) == [f"{alarm['AlarmName']} was deleted"]
 
 
 @pytest.mark.parametrize("content", [SERVERLESS, ASYNCHRONOUS | {"Parameters": {"MaxInstanceCount": 2}}])
@@ -60,13 +60,13 @@ def test_a_changed_schedule_of_a_batch_transform_is_told(stage: Stage) -> None:
     stage.configure({"Hosting": "batch-transform", "Parameters": parameters})
     succeeded(stage.run("build", SCHEDULE_ROLE_ARN=role))
     succeeded(stage.deploy())
-    told = succeeded(stage.run("drift", "--stage", "staging"))
-    assert "as it was deployed; CloudFormation looked at 3 resources" in told
+    log = succeeded(stage.run("drift", "--stage", "staging"))
+    assert "as it was deployed; CloudFormation looked at 3 resources" in log
     scheduler = stage.aws.client("scheduler")
     schedule = scheduler.get_schedule(Name=stage.endpoint_name)
-    known = ("Name", "Description", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "Target")
-    kept = {name: schedule[name] for name in known}
-    scheduler.update_schedule(**kept, ScheduleExpression="rate(2 days)")
+    names = ("Name", "Description", "ScheduleExpressionTimezone", "FlexibleTimeWindow", "Target")
+    settings = {name: schedule[name] for name in names}
+    scheduler.update_schedule(**settings, ScheduleExpression="rate(2 days)")
     failed(stage.run("drift", "--stage", "staging"), "SMCI-711")
     assert differences(stage) == {
         "Schedule (AWS::Scheduler::Schedule) /ScheduleExpression": "rate(2 days) instead of rate(1 day)"

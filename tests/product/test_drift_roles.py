@@ -86,8 +86,8 @@ def place(aws: Aws, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) 
         s3.put_object(Bucket=BUCKET, Key=f"{GROUP}/models/model.tar.gz", Body=trained(train))
         s3.put_object(Bucket=BUCKET, Key=HELD_OUT, Body=others[:300].to_csv(header=False, index=False).encode())
         aws.client("sagemaker").create_model_package_group(ModelPackageGroupName=GROUP)
-        known = {"HeldOutDataUri": f"s3://{BUCKET}/{HELD_OUT}"}
-        register(aws, GROUP, model=f"s3://{BUCKET}/{GROUP}/models/model.tar.gz", CustomerMetadataProperties=known)
+        properties = {"HeldOutDataUri": f"s3://{BUCKET}/{HELD_OUT}"}
+        register(aws, GROUP, model=f"s3://{BUCKET}/{GROUP}/models/model.tar.gz", CustomerMetadataProperties=properties)
         folder = Path(shutil.copytree(ROOT / "seed-deploy", tmp_path_factory.mktemp("roles") / "model-deploy"))
         rows = others[:20].drop(columns="rings").to_csv(header=False, index=False)
         s3.put_object(Bucket=BUCKET, Key=f"{GROUP}/rows/today.csv", Body=rows.encode())
@@ -119,9 +119,9 @@ def test_without_its_stack_the_job_says_which_rights_it_lacks(place: Place) -> N
 @pytest.mark.usefixtures("rights")
 def test_both_stages_are_looked_at_with_their_roles_and_no_right_is_granted_in_vain(place: Place) -> None:
     for role in ("Staging", "Prod"):
-        told = succeeded(place.drift(role))
-        assert "as it was deployed; CloudFormation looked at 5 resources" in told
-        assert "no drift in 11 columns" in told, "the predictions, too"
+        log = succeeded(place.drift(role))
+        assert "as it was deployed; CloudFormation looked at 5 resources" in log
+        assert "no drift in 11 columns" in log, "the predictions, too"
     place.deploy(NIGHTLY)
     for role in ("Staging", "Prod"):
         assert "as it was deployed; CloudFormation looked at 3 resources" in succeeded(place.drift(role))

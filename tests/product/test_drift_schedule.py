@@ -65,8 +65,8 @@ def scheduled(repository: Any, schedule: int) -> tuple[Any, str]:
     repository.pipelineschedules.get(schedule).play()
 
     def newest() -> Any:
-        found = repository.pipelines.list(source="schedule", get_all=True)
-        return next((each for each in found if each.id not in before), None)
+        pipelines = repository.pipelines.list(source="schedule", get_all=True)
+        return next((each for each in pipelines if each.id not in before), None)
 
     pipeline = settled(repository, wait_for(newest, "the schedule's pipeline"), "success", "failed", seconds=120)
     assert list(statuses(pipeline)) == ["drift"], "it looks for drift, and does nothing else"
@@ -81,8 +81,8 @@ def test_a_schedule_finds_drift_shows_it_and_has_the_model_trained_once(
     s3 = aws.client("s3")
     s3.put_object(Bucket=project.bucket, Key="model.tar.gz", Body=trained(train))
     s3.put_object(Bucket=project.bucket, Key="test.csv", Body=others[:300].to_csv(header=False, index=False).encode())
-    known = {"HeldOutDataUri": f"s3://{project.bucket}/test.csv"}
-    register(aws, project.group, model=f"s3://{project.bucket}/model.tar.gz", CustomerMetadataProperties=known)
+    properties = {"HeldOutDataUri": f"s3://{project.bucket}/test.csv"}
+    register(aws, project.group, model=f"s3://{project.bucket}/model.tar.gz", CustomerMetadataProperties=properties)
     build, token = model_build(released)
     repository = model_deploy(released, aws, project, build.path_with_namespace, token)
     schedule = repository.pipelineschedules.create({"description": "drift", "ref": "main", "cron": "0 6 * * *"}).id
@@ -118,10 +118,10 @@ def test_a_schedule_finds_drift_shows_it_and_has_the_model_trained_once(
     assert token not in log + page
     build.ci_pipeline_variables_minimum_override_role = "maintainer"
     build.save()
-    for told in ("retraining: http", "no retraining: one was started on "):
+    for line in ("retraining: http", "no retraining: one was started on "):
         job, log = scheduled(repository, schedule)
         assert job.status == "failed"
-        assert told in log
+        assert line in log
 
     (pipeline,) = build.pipelines.list(source="trigger", get_all=True)
     assert statuses(settled(build, pipeline)) == {"train": "success"}

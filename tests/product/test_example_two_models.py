@@ -19,17 +19,17 @@ IDS = {"north": "p-abc123def456", "south": "p-def456abc123"}
 
 def files(folder: Path, projects: dict[str, Project]) -> dict[str, str]:
     """The example's files, for these projects."""
-    found = {
+    contents = {
         str(path.relative_to(folder)): path.read_text()
         for path in sorted(folder.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     }
     for name, project in projects.items():
-        own = found[".gitlab-ci.yml"].replace(IDS[name], project.id)
-        found[".gitlab-ci.yml"] = own.replace(
+        own = contents[".gitlab-ci.yml"].replace(IDS[name], project.id)
+        contents[".gitlab-ci.yml"] = own.replace(
             f"sagemaker_project_name: {name}", f"sagemaker_project_name: {project.name}"
         )
-    return found
+    return contents
 
 
 def register_trained(aws: Aws, project: Project) -> str:
@@ -45,27 +45,27 @@ def register_trained(aws: Aws, project: Project) -> str:
 
 def variables(projects: dict[str, Project]) -> dict[str, str]:
     """The CI/CD variables that the example's page names."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name, project in projects.items():
-        found |= {
+        values |= {
             f"{name.upper()}_ARTIFACT_BUCKET": project.bucket,
             f"{name.upper()}_MODEL_EXECUTION_ROLE_ARN": project.model_role,
             f"{name.upper()}_PIPELINE_ROLE_ARN": project.model_role,
         }
-    return found
+    return values
 
 
 def test_each_model_has_jobs_and_stages_of_its_own(released: Released, aws: Aws) -> None:
     projects = {name: create_project(aws) for name in IDS}
     arns = {name: register_trained(aws, project) for name, project in projects.items()}
     repository = released.consumer("two", deploy_variables(aws) | variables(projects))
-    made = commit(repository, files(EXAMPLE / "model-deploy", projects))
-    pipeline = settled(repository, pipeline_of(repository, made.id), seconds=240)
+    pushed = commit(repository, files(EXAMPLE / "model-deploy", projects))
+    pipeline = settled(repository, pipeline_of(repository, pushed.id), seconds=240)
     assert pipeline.yaml_errors is None
     jobs = dict.fromkeys(table.PIPELINES["model-deploy"], "success") | {"prod-deploy": "manual"}
-    found = statuses(pipeline)
-    logs = {name: log_of(repository, pipeline, name) for name, status in found.items() if status == "failed"}
-    assert found == {f"{model}-{job}": status for model in IDS for job, status in jobs.items()}, logs
+    by_job = statuses(pipeline)
+    logs = {name: log_of(repository, pipeline, name) for name, status in by_job.items() if status == "failed"}
+    assert by_job == {f"{model}-{job}": status for model in IDS for job, status in jobs.items()}, logs
     for name in IDS:
         assert "2 passed" in log_of(repository, pipeline, f"{name}-test-staging")
     assert variant(aws, projects["north"]).keys() >= {"ServerlessConfig"}

@@ -26,12 +26,12 @@ def proxy(aws: Aws) -> Iterator[FaultProxy]:
 @pytest.fixture(scope="module")
 def scenario(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Scenario]:
     """A scenario by its name, the same one for all cases."""
-    known: dict[str, Scenario] = {}
+    scenarios: dict[str, Scenario] = {}
 
     def get(name: str) -> Scenario:
-        if name not in known:
-            known[name] = SCENARIOS[name](aws, tmp_path_factory.mktemp("faults") / "repository")
-        return known[name]
+        if name not in scenarios:
+            scenarios[name] = SCENARIOS[name](aws, tmp_path_factory.mktemp("faults") / "repository")
+        return scenarios[name]
 
     return get
 
@@ -101,15 +101,15 @@ def function(
     aws: Aws, proxy: FaultProxy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], FunctionScenario]]:
     """A function's scenario by its name, the same one for all cases."""
-    known: dict[str, FunctionScenario] = {}
+    scenarios: dict[str, FunctionScenario] = {}
 
     def get(name: str) -> FunctionScenario:
-        if name not in known:
-            known[name] = FUNCTIONS[name](aws, tmp_path_factory.mktemp("functions"), proxy)
-        return known[name]
+        if name not in scenarios:
+            scenarios[name] = FUNCTIONS[name](aws, tmp_path_factory.mktemp("functions"), proxy)
+        return scenarios[name]
 
     yield get
-    for scenario in known.values():
+    for scenario in scenarios.values():
         scenario.close()
 
 
@@ -152,14 +152,14 @@ def test_the_record_of_a_started_pipeline_is_tried_until_the_invocation_is_nearl
 
 def test_what_is_done_after_a_signal_is_noticed(scenario: Callable[[str], Scenario], proxy: FaultProxy) -> None:
     fault = Fault("sagemaker.ListModelPackages", 0, "cancel")
-    told = run(scenario("build"), proxy, 1, 1, fault)
-    assert list(misconduct(told, fault)) == []
+    outcome = run(scenario("build"), proxy, 1, 1, fault)
+    assert list(misconduct(outcome, fault)) == []
     late = Call("cloudformation.ExecuteChangeSet", 0, after_signal=True)
-    assert list(misconduct(told._replace(calls=[*told.calls, late]), fault)) == [
+    assert list(misconduct(outcome._replace(calls=[*outcome.calls, late]), fault)) == [
         "did cloudformation.ExecuteChangeSet after it was cancelled"
     ]
-    assert list(misconduct(told._replace(code=0), fault)) == ["was cancelled and ended as a success"]
-    assert list(misconduct(told._replace(errors="error SMCI-206: no"), fault)) == [
+    assert list(misconduct(outcome._replace(code=0), fault)) == ["was cancelled and ended as a success"]
+    assert list(misconduct(outcome._replace(errors="error SMCI-206: no"), fault)) == [
         "was cancelled and does not say so: error SMCI-206: no"
     ]
 

@@ -93,8 +93,8 @@ def test_a_rejection_in_the_registry_takes_the_version_back_from_production(
         """The pipeline that the trigger has started as its `number`th, when it stands still."""
 
         def look() -> Any:
-            found = repository.pipelines.list(source="trigger", order_by="id", sort="asc", get_all=True)
-            return found[number - 1] if len(found) >= number else None
+            pipelines = repository.pipelines.list(source="trigger", order_by="id", sort="asc", get_all=True)
+            return pipelines[number - 1] if len(pipelines) >= number else None
 
         pipeline = wait_for(look, "a pipeline of the trigger")
         return settled(repository, pipeline, "success", "failed", "manual", seconds=120)

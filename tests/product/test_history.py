@@ -18,7 +18,7 @@ from ci_scripts.deployment_history import History
 from tests.support.deployment import Deployment, create_user, deployment, failed, forbid, succeeded  # noqa: F401
 from tests.support.hosting import model_predicting
 from tests.support.job_roles import PREFIX, Job
-from tests.support.records import deploy_version, of_pipeline, records, told, two_versions
+from tests.support.records import deploy_version, events_of, of_pipeline, records, two_versions
 from tests.support.roles import Roles, artifacts
 
 # --- what is recorded ------------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def test_a_record_that_could_not_be_written_is_written_by_the_next_attempt(deplo
     forbid(deployment.aws, user)
     log = succeeded(deployment.deploy(**of_pipeline(7, attempt=2), **keys))
     assert "no change" in log
-    assert told(deployment) == ["deployed 1 of 7"]
+    assert events_of(deployment) == ["deployed 1 of 7"]
 
 
 def test_two_records_at_once_have_a_place_each(deployment: Deployment) -> None:
@@ -109,7 +109,7 @@ def test_a_deployment_that_was_recorded_meanwhile_goes_before(deployment: Deploy
 
         proxy.before = record_another
         succeeded(deployment.deploy(**of_pipeline(9), AWS_ENDPOINT_URL=proxy.url))
-    assert told(deployment) == ["deployed 1 of 8", "deployed 1 of 9"]
+    assert events_of(deployment) == ["deployed 1 of 8", "deployed 1 of 9"]
 
 
 def client_of(deployment: Deployment) -> tuple[Aws, settings.Project]:
@@ -144,7 +144,7 @@ def test_a_retried_job_whose_export_has_served_before_rolls_back(deployment: Dep
     log = succeeded(deploy_version(deployment, older, **of_pipeline(7, attempt=2, person="bob")))
     assert f"rollback: this pipeline's export has served before, and {newer} since (record 2, " in log
     assert deployment.prediction() == pytest.approx(4.0)
-    assert told(deployment)[2:] == ["rolled back 1 of 7"]
+    assert events_of(deployment)[2:] == ["rolled back 1 of 7"]
     last = records(deployment)[-1]
     assert last["Deployment"]["Person"] == "bob"
     assert last["TakenBack"] == {newer: {"Number": 3, "Time": last["Time"]}}
@@ -157,7 +157,7 @@ def test_a_retried_job_whose_export_has_served_before_rolls_back(deployment: Dep
     log = succeeded(deploy_version(deployment, newer, **of_pipeline(8, attempt=2)))
     assert "staging was rolled back from this version on " in log
     assert deployment.prediction() == pytest.approx(9.0)
-    assert told(deployment)[3:] == ["rolled back 2 of 8"]
+    assert events_of(deployment)[3:] == ["rolled back 2 of 8"]
     assert records(deployment)[-1]["TakenBack"] == {}
 
 
@@ -205,7 +205,7 @@ def test_what_was_replaced_before_it_could_be_recorded_is_told_and_not_recorded(
         result = deployment.deploy(**of_pipeline(8), AWS_ENDPOINT_URL=proxy.url)
     error = failed(result, "SMCI-514")
     assert f"while this job was under way, {newer} (" in error
-    assert told(deployment) == ["deployed 2 of 9"]
+    assert events_of(deployment) == ["deployed 2 of 9"]
     assert deployment.prediction() == pytest.approx(9.0)
 
 

@@ -42,9 +42,9 @@ def test_a_stage_is_hosted_as_it_says_and_then_serves_the_next_version(stage: St
 def test_serverless_in_staging_and_real_time_in_production_are_one_build(stage: Stage) -> None:
     arn = stage.version(5)
     stage.configure(SERVERLESS)
-    told = succeeded(stage.run("build"))
-    assert "staging-config.json: serverless, 2 parameters" in told
-    assert "prod-config.json: real-time, no parameters" in told
+    log = succeeded(stage.run("build"))
+    assert "staging-config.json: serverless, 2 parameters" in log
+    assert "prod-config.json: real-time, no parameters" in log
     exports = [json.loads((stage.folder / f"{each}-config-export.json").read_text()) for each in ("staging", "prod")]
     assert [each["Hosting"] for each in exports] == ["serverless", "real-time"]
     assert {each["Parameters"]["ModelPackageName"] for each in exports} == {arn}
@@ -96,8 +96,8 @@ def test_what_cannot_be_changed_in_place_is_said_before_anything_happens(stage: 
     assert stage.config()["EndpointConfigName"] == before
     assert set(stage.resources().values()) == {"CREATE_COMPLETE"}
 
-    told = succeeded(stage.host(SERVERLESS, REPLACE_ENDPOINT="true"))
-    assert "is deleted and made anew" in told
+    log = succeeded(stage.host(SERVERLESS, REPLACE_ENDPOINT="true"))
+    assert "is deleted and made anew" in log
     assert stage.variant()["ServerlessConfig"]["MaxConcurrency"] == 5
     assert stage.prediction() == pytest.approx(5, abs=0.5)
     pages = stage.aws.client("sagemaker").get_paginator("list_endpoint_configs").paginate()
@@ -143,9 +143,9 @@ def batch(stage: Stage, **parameters: Any) -> dict[str, Any]:
 
 def test_a_batch_transform_is_proven_by_a_run_on_its_first_rows_and_then_runs_the_next_version(stage: Stage) -> None:
     stage.version(5)
-    told = succeeded(stage.host(batch(stage)))
-    assert f"a run on the first 5 rows of s3://{stage.project.bucket}/" in told
-    assert f"batch transform {stage.endpoint_name} runs {stage.project.group} version 1" in told
+    log = succeeded(stage.host(batch(stage)))
+    assert f"a run on the first 5 rows of s3://{stage.project.bucket}/" in log
+    assert f"batch transform {stage.endpoint_name} runs {stage.project.group} version 1" in log
     stage.version(8)
     assert "version 2" in succeeded(stage.host(batch(stage)))
     assert set(stage.resources()) == {"Model", "Pipeline"}
@@ -172,16 +172,16 @@ def test_a_cancelled_job_stops_the_run_that_was_to_prove_it(stage: Stage) -> Non
 
     def states() -> list[str]:
         try:
-            found = sagemaker.list_pipeline_executions(PipelineName=stage.endpoint_name)
+            executions = sagemaker.list_pipeline_executions(PipelineName=stage.endpoint_name)
         except sagemaker.exceptions.ResourceNotFound:
             return []
-        return [each["PipelineExecutionStatus"] for each in found["PipelineExecutionSummaries"]]
+        return [each["PipelineExecutionStatus"] for each in executions["PipelineExecutionSummaries"]]
 
     job = start(stage)
     wait_for(lambda: states() == ["Executing"])
     job.send_signal(signal.SIGTERM)
-    _, said = job.communicate(timeout=60)
-    assert said.startswith("error SMCI-103: cancelled by SIGTERM; ")
+    _, errors = job.communicate(timeout=60)
+    assert errors.startswith("error SMCI-103: cancelled by SIGTERM; ")
     wait_for(lambda: states() == ["Stopped"])
 
 
@@ -238,8 +238,8 @@ def test_the_same_tests_and_thresholds_measure_every_kind(stage: Stage, kind: st
     (stage.folder / "tests" / "test_it.py").write_text(
         f"def test_it({fixture}):\n    assert [round(each) for each in {fixture}.predict([[1, 2, 3]] * 2)] == [5, 5]\n"
     )
-    told = succeeded(stage.run("test", "--stage", "staging"))
-    assert "2 passed" in told
+    log = succeeded(stage.run("test", "--stage", "staging"))
+    assert "2 passed" in log
 
 
 def test_what_an_asynchronous_endpoint_could_not_answer_fails_the_test_with_the_containers_words(stage: Stage) -> None:
@@ -270,9 +270,9 @@ def counts(stage: Stage) -> tuple[int, int]:
 def scale(stage: Stage, count: int) -> None:
     """What Application Auto Scaling does under load."""
     sagemaker = stage.aws.client("sagemaker")
-    wanted = [{"VariantName": "AllTraffic", "DesiredInstanceCount": count}]
+    desired = [{"VariantName": "AllTraffic", "DesiredInstanceCount": count}]
     sagemaker.update_endpoint_weights_and_capacities(
-        EndpointName=stage.endpoint_name, DesiredWeightsAndCapacities=wanted
+        EndpointName=stage.endpoint_name, DesiredWeightsAndCapacities=desired
     )
     wait_for(lambda: counts(stage)[0] == count)
 

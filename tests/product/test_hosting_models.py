@@ -20,8 +20,8 @@ def hosted(**parameters: Any) -> dict[str, Any]:
 def test_a_challenger_answers_its_share_of_the_requests(stage: Stage) -> None:
     challenger = stage.version(8)
     stage.version(5)
-    told = succeeded(stage.host(hosted(ChallengerModelPackageName=challenger, ChampionWeight=90, ChallengerWeight=10)))
-    assert "serves" in told
+    log = succeeded(stage.host(hosted(ChallengerModelPackageName=challenger, ChampionWeight=90, ChallengerWeight=10)))
+    assert "serves" in log
     answers = Counter(round(stage.prediction()) for _ in range(400))
     assert set(answers) == {5, 8}
     assert answers[8] / 400 == pytest.approx(0.1, abs=0.06)  # four standard deviations
@@ -38,12 +38,12 @@ def test_a_shadow_is_captured_and_answers_nobody(stage: Stage) -> None:
 
     def captured() -> dict[str, set[int]] | None:
         """What each variant answered, as the captured lines tell."""
-        found: dict[str, set[int]] = {}
+        by_variant: dict[str, set[int]] = {}
         for each in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []):
             variant = each["Key"].removeprefix(prefix).partition("/")[0]
             for line in s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read().splitlines():
-                said = json.loads(line)["captureData"]["endpointOutput"]["data"]
-                found.setdefault(variant, set()).add(round(float(said)))
-        return found if len(found) == 2 else None
+                answer = json.loads(line)["captureData"]["endpointOutput"]["data"]
+                by_variant.setdefault(variant, set()).add(round(float(answer)))
+        return by_variant if len(by_variant) == 2 else None
 
     assert wait_for(captured) == {"AllTraffic": {5}, "Shadow": {8}}

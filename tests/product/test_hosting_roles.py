@@ -155,6 +155,6 @@ def test_a_kind_that_the_platform_team_switched_off_is_refused_by_build(place: P
     place.configure({"Hosting": "serverless"})
     result = place.run("build", "build", ALLOWED_HOSTING="real-time,batch-transform")
     assert "2 problems" in failed(result, "SMCI-406")
-    told = "Hosting: serverless is not allowed here: the platform team allows real-time, batch-transform"
-    assert f"staging-config.json: {told}" in result.stdout
-    assert f"prod-config.json: {told}" in result.stdout
+    message = "Hosting: serverless is not allowed here: the platform team allows real-time, batch-transform"
+    assert f"staging-config.json: {message}" in result.stdout
+    assert f"prod-config.json: {message}" in result.stdout

@@ -64,21 +64,21 @@ def test_a_role_that_does_not_deploy_cannot(roles: Roles, role: str) -> None:
 @pytest.mark.parametrize(("role", "own", "other"), [("Staging", "staging", "prod"), ("Prod", "prod", "staging")])
 def test_a_stage_cannot_touch_the_other_ones_stack(roles: Roles, role: str, own: str, other: str) -> None:
     job = Job(roles, role)
-    given = {"RoleARN": roles.outputs[f"{role}CloudFormationRoleArn"]}
+    role_argument = {"RoleARN": roles.outputs[f"{role}CloudFormationRoleArn"]}
     change_set = {"ChangeSetName": "one", "ChangeSetType": "CREATE", "TemplateBody": TEMPLATE}
 
     def create(stage: str, **more: str) -> str:
         return job.refusal("cloudformation", "create_change_set", StackName=f"{PREFIX}-{stage}", **change_set, **more)
 
-    assert create(other, **given) == "AccessDenied"
+    assert create(other, **role_argument) == "AccessDenied"
     for operation in ("delete_stack", "describe_stacks", "describe_stack_events"):
-        request = given if operation == "delete_stack" else {}
+        request = role_argument if operation == "delete_stack" else {}
         refusal = job.refusal("cloudformation", operation, StackName=f"{PREFIX}-{other}", **request)
         assert refusal == "AccessDenied", operation
     assert create(own) == "AccessDenied", "with its own permissions instead of CloudFormation's role"
     assert create(own, RoleARN=roles.outputs["ModelExecutionRoleArn"]) == "AccessDenied"
     assert create(own, RoleARN=roles.outputs[f"{other.title()}CloudFormationRoleArn"]) == "AccessDenied"
-    assert create(own, **given) == ""
+    assert create(own, **role_argument) == ""
 
 
 @pytest.mark.parametrize(("role", "own", "other"), [("Staging", "staging", "prod"), ("Prod", "prod", "staging")])
@@ -94,8 +94,8 @@ def test_a_stage_cannot_reach_the_other_ones_endpoint_through_a_template(
         endpoint = {"Type": "AWS::SageMaker::Endpoint", "Properties": properties}
         template = json.dumps({"Resources": {"Endpoint": endpoint}})
         role_arn = roles.outputs[f"{role}CloudFormationRoleArn"]
-        asked = {"StackName": name, "ChangeSetName": change_set, "ChangeSetType": "CREATE", "TemplateBody": template}
-        cloudformation.create_change_set(**asked, RoleARN=role_arn)
+        request = {"StackName": name, "ChangeSetName": change_set, "ChangeSetType": "CREATE", "TemplateBody": template}
+        cloudformation.create_change_set(**request, RoleARN=role_arn)
         waiter = {"Delay": 1, "MaxAttempts": 30}
         created = cloudformation.get_waiter("change_set_create_complete")
         created.wait(StackName=name, ChangeSetName=change_set, WaiterConfig=waiter)
@@ -105,8 +105,8 @@ def test_a_stage_cannot_reach_the_other_ones_endpoint_through_a_template(
         events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
         cloudformation.delete_stack(StackName=name, RoleARN=role_arn)
         cloudformation.get_waiter("stack_delete_complete").wait(StackName=events[0]["StackId"], WaiterConfig=waiter)
-        [found] = [event for event in events if event["ResourceStatus"] == "CREATE_FAILED"]
-        return str(found["ResourceStatusReason"])
+        [failure] = [event for event in events if event["ResourceStatus"] == "CREATE_FAILED"]
+        return str(failure["ResourceStatusReason"])
 
     assert f"not authorized to perform: sagemaker:CreateEndpoint on resource: {ENDPOINT}-{other}" in reason(other)
     assert "Could not find" in reason(own)

@@ -142,8 +142,8 @@ def test_quality_below_the_threshold_stops_before_production(loop: Loop) -> None
     change(loop.deploy, "quality.yml", "max: 6.0", "max: 0.5")
     loop.world.aws("sagemaker").update_model_package(ModelPackageArn=loop.packages()[0], ModelApprovalStatus="Approved")
     pipeline = finished(loop.deploy, lambda each: each.source == "trigger")
-    found = statuses(pipeline)
-    assert found == {
+    by_job = statuses(pipeline)
+    assert by_job == {
         "build": "success",
         "staging-deploy": "success",
         "test-staging": "failed",
@@ -247,17 +247,17 @@ def test_no_secret_stands_in_a_log_an_event_an_output_or_a_parameter(loop: Loop)
     assert {"access token", "trigger token"} <= set(secrets)
     texts = written(loop)
     assert len(texts) > 30
-    found = [(place, kind) for place, text in texts.items() for kind, secret in secrets.items() if secret in text]
-    found += [(place, "ID token") for place, text in texts.items() if re.search(r"eyJ[\w-]+\.eyJ[\w-]+\.", text)]
-    assert found == []
+    leaks = [(place, kind) for place, text in texts.items() for kind, secret in secrets.items() if secret in text]
+    leaks += [(place, "ID token") for place, text in texts.items() if re.search(r"eyJ[\w-]+\.eyJ[\w-]+\.", text)]
+    assert leaks == []
 
 
 def secrets_of(loop: Loop) -> dict[str, str]:
     """What must be nowhere but in its own place, by what it is."""
     manager = loop.world.aws("secretsmanager")
     names = {"access token": installed.TOKEN_SECRET, "trigger token": f"sagemaker/{GROUP}/trigger-token"}
-    found = {kind: manager.get_secret_value(SecretId=name)["SecretString"] for kind, name in names.items()}
-    return found | {"root key": "sandbox-root-secret"}
+    values = {kind: manager.get_secret_value(SecretId=name)["SecretString"] for kind, name in names.items()}
+    return values | {"root key": "sandbox-root-secret"}
 
 
 def written(loop: Loop) -> dict[str, str]:

@@ -130,8 +130,8 @@ def test_a_training_that_failed_is_told_before_the_removal_of_a_closed_merge_req
     done = sagemaker_ci("run-pipeline", "--merge-request", "--kwargs", kwargs, environ=environ, cwd=repository.path)
     assert done.returncode == 1
     assert "it was closed meanwhile" in done.stdout
-    told = [line.partition(":")[0] for line in done.stderr.splitlines()]
-    assert told == ["error SMCI-310", "hint", "docs", "error SMCI-204", "hint", "docs"], done.stderr
+    lines = [line.partition(":")[0] for line in done.stderr.splitlines()]
+    assert lines == ["error SMCI-310", "hint", "docs", "error SMCI-204", "hint", "docs"], done.stderr
     assert "sagemaker:DeletePipeline" in done.stderr
 
 
@@ -202,8 +202,8 @@ def test_the_newest_training_of_the_default_branch_is_told_beside_the_new_thresh
         ],
         "artifacts": {"paths": [f"{folder}/"], "access": "all"},
     }
-    made = commit(request_of.project, {".gitlab-ci.yml": json.dumps({"training": job})})
-    assert settled(request_of.project, pipeline_of(request_of.project, made.id)).status == "success"
+    pushed = commit(request_of.project, {".gitlab-ci.yml": json.dumps({"training": job})})
+    assert settled(request_of.project, pipeline_of(request_of.project, pushed.id)).status == "success"
     set_threshold(repository, "6.0", "0.9")
     done = check(repository, request_of, 200)
     assert done.returncode == 0, done.stderr
@@ -217,9 +217,9 @@ def test_the_newest_training_of_the_default_branch_is_told_beside_the_new_thresh
 
 def in_merge_request(project: Any, files: dict[str, str], branch: str) -> tuple[Any, str]:
     """Commit to the branch of a merge request; its job `build` and the log."""
-    made = commit(project, files, branch)
+    pushed = commit(project, files, branch)
     [request] = project.mergerequests.list(source_branch=branch) or [open_request(project, branch)]
-    pipeline = settled(project, pipeline_of(project, made.id, ref=f"refs/merge-requests/{request.iid}/head"))
+    pipeline = settled(project, pipeline_of(project, pushed.id, ref=f"refs/merge-requests/{request.iid}/head"))
     assert pipeline.yaml_errors is None
     return job_of(project, pipeline, "build"), log_of(project, pipeline, "build")
 
@@ -238,8 +238,8 @@ def test_a_merge_request_of_model_deploy_previews_what_differs_from_the_default_
     repository = released.consumer(f"preview-{uuid.uuid4().hex[:6]}", project.environ | deploy_variables(aws))
     token = reporter_token(repository)
     repository.variables.create({"key": "MERGE_REQUEST_TOKEN", "value": token, "masked": True})
-    made = commit(repository, files)
-    assert settled(repository, pipeline_of(repository, made.id)).status == "success"
+    pushed = commit(repository, files)
+    assert settled(repository, pipeline_of(repository, pushed.id)).status == "success"
     repository.branches.create({"branch": "bigger", "ref": "main"})
     for count in ("2", "3"):
         done, log = in_merge_request(repository, with_count(files, count), "bigger")

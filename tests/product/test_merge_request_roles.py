@@ -97,8 +97,8 @@ def test_a_merge_request_trains_and_is_cleaned_up_with_its_roles_alone(request_o
     again = request_of.train(pipeline=101)
     assert again.returncode == 0, again.stderr
     sagemaker = request_of.repository.aws.client("sagemaker")
-    found = sagemaker.list_model_packages(ModelPackageGroupName=request_of.repository.project.group)
-    assert found["ModelPackageSummaryList"] == []
+    packages = sagemaker.list_model_packages(ModelPackageGroupName=request_of.repository.project.group)
+    assert packages["ModelPackageSummaryList"] == []
 
     done = request_of.job("cleanup")
     assert done.returncode == 0, done.stdout + done.stderr

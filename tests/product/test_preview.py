@@ -41,10 +41,10 @@ def test_a_person_sees_what_a_deployment_would_change_and_cost_before_anything_i
     assert "prices.json: prices of 2026-09-01, 2 of eu-west-1" in prices(deployment, deployment.folder)
     (deployment.folder / "prod-config.json").write_text('{"Parameters": {"EndpointInstanceCount": 2}}')
     before = {operation: deployment.calls(operation) for operation in WRITES}
-    told = succeeded(deployment.run("build", "--preview"))
+    log = succeeded(deployment.run("build", "--preview"))
     assert {operation: deployment.calls(operation) for operation in WRITES} == before
     assert not [name for name in EXPORTS if (deployment.folder / name).exists()]
-    lines = told.splitlines()
+    lines = log.splitlines()
     assert "- version `1` → `2`" in lines
     assert "| metric | version 1 | version 2 |" in lines
     assert "| mse | 4.6 | 4.4 |" in lines
@@ -56,15 +56,15 @@ def test_a_person_sees_what_a_deployment_would_change_and_cost_before_anything_i
     assert f"- price: 43.80 USD a month {cost.format(count=1)}" in lines
     assert f"- price: 87.60 USD a month {cost.format(count=2)}" in lines
     deployment.build()
-    told = succeeded(deployment.deploy())
-    assert f"price:         43.80 USD a month {cost.format(count=1)}" in told
-    assert told.index("mse: 4.6 → 4.4") < told.index("== Change set")
+    log = succeeded(deployment.deploy())
+    assert f"price:         43.80 USD a month {cost.format(count=1)}" in log
+    assert log.index("mse: 4.6 → 4.4") < log.index("== Change set")
     report = (deployment.folder / "sagemaker-ci-reports" / "summary.md").read_text()
     assert "- in place of version 1, deployed on " in report
     assert "- mse: 4.6 → 4.4" in report
 
 
 def test_a_price_list_that_is_none_is_told(tmp_path: Path) -> None:
-    for said in ("<html>", "{}", "[]"):
-        failed(sagemaker_ci("prices", environ={}, cwd=tmp_path, said=said), "SMCI-418")
+    for content in ("<html>", "{}", "[]"):
+        failed(sagemaker_ci("prices", environ={}, cwd=tmp_path, said=content), "SMCI-418")
     assert not (tmp_path / "prices.json").exists()

@@ -176,10 +176,10 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     build, deploy = (server.projects.get(f"{installed.GROUP}/{name}-{round_number}") for name in ("build", "deploy"))
     assert outputs["ModelBuildRepositoryUrl"] == f"{GITLAB_URL}/{build.path_with_namespace}"
     assert {protected.name for protected in build.protectedbranches.list(get_all=True)} == {"main"}
-    found = variables(build)
-    assert found["AWS_ROLE_ARN", "*"].protected
-    assert not found["AWS_CHECK_ROLE_ARN", "*"].protected
-    assert ("MERGE_REQUEST_PIPELINE_ROLE_ARN", "*") not in found
+    by_key = variables(build)
+    assert by_key["AWS_ROLE_ARN", "*"].protected
+    assert not by_key["AWS_CHECK_ROLE_ARN", "*"].protected
+    assert ("MERGE_REQUEST_PIPELINE_ROLE_ARN", "*") not in by_key
     assert {scope for key, scope in variables(deploy) if key == "AWS_ROLE_ARN"} == {"*", "staging", "prod"}
     assert len(build.commits.list(get_all=True)) == 1
     assert first_pipeline(build) == "success"
@@ -197,15 +197,15 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     namespace = new["GitLabBaseUrl"].rpartition("/")[2]
     assert build.path_with_namespace == f"{namespace}/renamed-build"
     assert deploy.path_with_namespace == f"{namespace}/renamed-deploy"
-    found = variables(build)
-    assert ("AWS_ROLE_ARN", "*") not in found
-    assert ("AWS_MERGE_REQUEST_ROLE_ARN", "*") not in found
-    role = found["MERGE_REQUEST_PIPELINE_ROLE_ARN", "*"]
+    by_key = variables(build)
+    assert ("AWS_ROLE_ARN", "*") not in by_key
+    assert ("AWS_MERGE_REQUEST_ROLE_ARN", "*") not in by_key
+    role = by_key["MERGE_REQUEST_PIPELINE_ROLE_ARN", "*"]
     assert "-MergeRequests-" in role.value
     assert not role.protected
-    assert found["MERGE_REQUEST_ALLOWED_STEPS", "*"].value.startswith("Processing,Training,RegisterModel,")
-    assert found["ALLOWED_STEPS", "*"].value.endswith("Tuning,Lambda,Callback,EMR,AutoML")
-    key = found["AWS_SECRET_ACCESS_KEY", "*"]
+    assert by_key["MERGE_REQUEST_ALLOWED_STEPS", "*"].value.startswith("Processing,Training,RegisterModel,")
+    assert by_key["ALLOWED_STEPS", "*"].value.endswith("Tuning,Lambda,Callback,EMR,AutoML")
+    key = by_key["AWS_SECRET_ACCESS_KEY", "*"]
     assert (key.masked, key.protected) == (True, True)
     assert len(build.commits.list(get_all=True)) == 1  # what is in a repository is its owners'
     [token] = [each.token for each in deploy.triggers.list(get_all=True)]
@@ -345,8 +345,8 @@ show:
 
 def id_token(project: Any, configuration: str) -> str:
     """The ID token of a job that a commit to the default branch starts."""
-    made = commit(project, {".gitlab-ci.yml": configuration})
-    pipeline = settled(project, pipeline_of(project, made.id))
+    pushed = commit(project, {".gitlab-ci.yml": configuration})
+    pipeline = settled(project, pipeline_of(project, pushed.id))
     return str(job_of(project, pipeline, "show").artifact("token.txt").decode())
 
 

@@ -64,8 +64,8 @@ class Place(NamedTuple):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with empty_account(tmp_path_factory.mktemp("quick-start"), "platform/ml-components") as found:
-        yield found
+    with empty_account(tmp_path_factory.mktemp("quick-start"), "platform/ml-components") as account:
+        yield account
 
 
 @contextmanager
@@ -108,8 +108,8 @@ def wait_for_job(project: Any, name: str, status: str, after: int = 0) -> Any:
             if pipeline.id > after:
                 jobs = pipeline.jobs.list(get_all=True)
                 assert pipeline.status != "failed", _why(project, pipeline, jobs)
-                if found := [job for job in jobs if (job.name, job.status) == (name, status)]:
-                    return found[0]
+                if matching := [job for job in jobs if (job.name, job.status) == (name, status)]:
+                    return matching[0]
         return None
 
     return wait_for(look, f"{name} with the status {status}", SECONDS)
@@ -125,13 +125,13 @@ def _why(project: Any, pipeline: Any, jobs: list[Any]) -> str:
 
 def sections(page: Path) -> dict[str, list[Block]]:
     """The blocks of a page that run here, by the number of their section."""
-    found: dict[str, list[Block]] = {}
+    by_number: dict[str, list[Block]] = {}
     lines = page.read_text().splitlines()
     for block in blocks(page):
         if block.where == "sandbox":
             title = next(line for line in reversed(lines[: block.line]) if line.startswith("## "))
-            found.setdefault(title.removeprefix("## ").partition(".")[0], []).append(block)
-    return found
+            by_number.setdefault(title.removeprefix("## ").partition(".")[0], []).append(block)
+    return by_number
 
 
 def test_every_command_of_get_started_in_its_order_ends_in_production(place: Place) -> None:
@@ -181,8 +181,8 @@ def _filled_in(text: str, place: Place) -> str:
 def test_doctor_in_a_job_says_who_it_is_and_what_it_may_not_see(place: Place) -> None:
     deploy = place.gitlab_project("model-deploy")
     text = deploy.files.get(file_path=".gitlab-ci.yml", ref="main").decode().decode()
-    made = commit(deploy, {".gitlab-ci.yml": text + DOCTOR}, "Look", branch="doctor")
-    pipeline = wait_for(lambda: deploy.pipelines.list(sha=made.id, get_all=True), "the pipeline")[0]
+    pushed = commit(deploy, {".gitlab-ci.yml": text + DOCTOR}, "Look", branch="doctor")
+    pipeline = wait_for(lambda: deploy.pipelines.list(sha=pushed.id, get_all=True), "the pipeline")[0]
     job = wait_for_job(deploy, "look", "success", pipeline.id - 1)
     seen = re.sub(r"\x1b\[\d*m", "", deploy.jobs.get(job.id).trace().decode())  # without colours
     assert re.search(r"ok +credentials +arn:aws:sts::\d+:assumed-role/.*BuildRole.*, by OIDC", seen), seen
@@ -207,19 +207,19 @@ def quick_start() -> str:
 
 def pipeline_files() -> dict[str, str]:
     """Repository → its `.gitlab-ci.yml`, whose first line names it."""
-    found = re.findall(r"```yaml\n# (model-\w+)/\.gitlab-ci\.yml\n(.*?)```", quick_start(), re.DOTALL)
-    return dict(found)
+    files = re.findall(r"```yaml\n# (model-\w+)/\.gitlab-ci\.yml\n(.*?)```", quick_start(), re.DOTALL)
+    return dict(files)
 
 
 def variable_table() -> dict[str, set[str]]:
     """Repository → names of its variables, as the README's table has them."""
     rows = [line.split("|")[1:3] for line in quick_start().splitlines() if line.startswith("| `")]
-    found: dict[str, set[str]] = {"model-build": set(), "model-deploy": set()}
+    by_repository: dict[str, set[str]] = {"model-build": set(), "model-deploy": set()}
     for names, text in rows:
         only = text.strip().partition(":")[0]
-        for repository in [only] if only in found else found:
-            found[repository] |= set(re.findall(r"`(\w+)`", names))
-    return found
+        for repository in [only] if only in by_repository else by_repository:
+            by_repository[repository] |= set(re.findall(r"`(\w+)`", names))
+    return by_repository
 
 
 def set_variables(place: Place, repository: str, names: set[str]) -> None:

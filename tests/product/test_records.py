@@ -120,8 +120,8 @@ def test_a_card_that_the_pipeline_brings_along_and_packages_of_another_group_sta
     other = repository.run(pipeline=101, job=2)
     assert other.returncode == 0, other.stderr
     assert f"is in the group {group}-else, approvals are watched in {group} alone: it is not stamped" in other.stdout
-    [found] = sagemaker.list_model_packages(ModelPackageGroupName=f"{group}-else")["ModelPackageSummaryList"]
-    described = sagemaker.describe_model_package(ModelPackageName=found["ModelPackageArn"])
+    [summary] = sagemaker.list_model_packages(ModelPackageGroupName=f"{group}-else")["ModelPackageSummaryList"]
+    described = sagemaker.describe_model_package(ModelPackageName=summary["ModelPackageArn"])
     assert "GitLabCommit" not in described["CustomerMetadataProperties"]
     assert len(repository.packages()) == 1
 

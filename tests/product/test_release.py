@@ -88,14 +88,14 @@ def images(folder: Path, checkout: Path) -> list[dict[str, Any]]:
     program.write_text(f'#!/bin/sh\nPYTHONPATH={checkout} exec {sys.executable} -m ci_scripts.cli "$@"\n')
     program.chmod(0o755)
     consumers = folder.with_name("python") / "bin"
-    found = {
+    paths_by_pattern = {
         "^python:": [BIN],
         r"/(deploy|training-sdk-v3):\d+$": [folder, BIN],
         "/gitlab-org/cli:": [],
         "^docker:|^alpine:": [folder.with_name("programs")],
         "^mirror/python:": [consumers],
     }
-    return [{"match": match, "path": [str(path) for path in paths]} for match, paths in found.items()]
+    return [{"match": match, "path": [str(path) for path in paths]} for match, paths in paths_by_pattern.items()]
 
 
 def cut_short(configuration: Path) -> None:
@@ -107,11 +107,11 @@ def cut_short(configuration: Path) -> None:
 
 def test_the_pipeline_of_a_tag_tests_publishes_and_releases(released: Released) -> None:
     assert released.pipeline.yaml_errors is None
-    found = statuses(released.pipeline)
-    assert {job for job, status in found.items() if status == "manual"} == PLAYED
-    logs = "".join(log_of(released.project, released.pipeline, job) for job, s in found.items() if s == "failed")
-    assert {job for job, status in found.items() if status == "success"} == found.keys() - PLAYED, logs
-    assert found.keys() == {*TESTS, *SELF_TESTS, *PLAYED, *RELEASE, "self-test"}
+    by_job = statuses(released.pipeline)
+    assert {job for job, status in by_job.items() if status == "manual"} == PLAYED
+    logs = "".join(log_of(released.project, released.pipeline, job) for job, s in by_job.items() if s == "failed")
+    assert {job for job, status in by_job.items() if status == "success"} == by_job.keys() - PLAYED, logs
+    assert by_job.keys() == {*TESTS, *SELF_TESTS, *PLAYED, *RELEASE, "self-test"}
 
 
 def test_each_components_job_arrives_whole(released: Released) -> None:

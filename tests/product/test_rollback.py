@@ -12,7 +12,7 @@ import pytest
 from bench.fault_proxy import Call, FaultProxy
 from tests.support.deployment import Deployment, create_user, deployment, failed, forbid, succeeded  # noqa: F401
 from tests.support.hosting import model_predicting
-from tests.support.records import deploy_version, of_pipeline, records, told, two_versions
+from tests.support.records import deploy_version, events_of, of_pipeline, records, two_versions
 
 
 def test_a_rollback_brings_back_what_served_before_byte_for_byte(deployment: Deployment) -> None:
@@ -24,7 +24,7 @@ def test_a_rollback_brings_back_what_served_before_byte_for_byte(deployment: Dep
     assert "staging now: version 2, deployed on " in log
     assert "back to:  version 1, deployed on " in log
     assert deployment.prediction() == pytest.approx(4.0)
-    assert told(deployment)[2:] == ["rolled back 1 of 8"]
+    assert events_of(deployment)[2:] == ["rolled back 1 of 8"]
     first, _, last = records(deployment)
     assert last["Export"] == first["Export"]
     assert newer in last["TakenBack"]
@@ -42,7 +42,7 @@ def test_a_rollback_brings_back_what_served_before_byte_for_byte(deployment: Dep
     undone = deployment.run("rollback", "--stage", "staging", SMCI_ROLLBACK_TO="2", **of_pipeline(9))
     succeeded(undone)
     assert deployment.prediction() == pytest.approx(9.0)
-    assert told(deployment)[3:] == ["rolled back 2 of 9"]
+    assert events_of(deployment)[3:] == ["rolled back 2 of 9"]
     assert records(deployment)[-1]["TakenBack"] == {}
 
 
@@ -56,7 +56,7 @@ def test_what_no_record_tells_of_is_rolled_back_to_the_newest_record(deployment:
     log = succeeded(deployment.run("rollback", "--stage", "staging", **of_pipeline(8, attempt=3)))
     assert f"staging now: the stack holds {newer}, which no record tells of" in log
     assert deployment.prediction() == pytest.approx(4.0)
-    assert told(deployment) == ["deployed 1 of 7"]
+    assert events_of(deployment) == ["deployed 1 of 7"]
 
 
 @pytest.mark.parametrize("told_from", [False, True])
@@ -70,7 +70,7 @@ def test_a_rollback_that_is_not_on_record_is_finished_by_the_next(deployment: De
     log = succeeded(deployment.run("rollback", "--stage", "staging", **of_pipeline(9), **from_newer))
     assert "What follows record 2 has begun and is not on record. This rollback finishes it." in log
     assert deployment.prediction() == pytest.approx(4.0)
-    assert told(deployment)[2:] == ["rolled back 1 of 9"]
+    assert events_of(deployment)[2:] == ["rolled back 1 of 9"]
     assert newer in records(deployment)[-1]["TakenBack"]
     assert older == records(deployment)[-1]["ModelPackageArn"]
 
@@ -114,7 +114,7 @@ def test_a_rollback_that_another_one_overtakes_is_told(deployment: Deployment, o
         proxy.before = overtake
         result = deployment.run("rollback", "--stage", "staging", **of_pipeline(8), AWS_ENDPOINT_URL=proxy.url)
     assert told_by in result.stdout + result.stderr
-    assert told(deployment)[2:] == ["rolled back 1 of 9"]
+    assert events_of(deployment)[2:] == ["rolled back 1 of 9"]
     assert deployment.prediction() == pytest.approx(4.0)
 
 

@@ -43,9 +43,9 @@ def sdk2() -> str:
 
 
 def objects(repository: Repository) -> list[str]:
-    found = repository.aws.client("s3").list_objects_v2(Bucket=repository.project.bucket)
+    listing = repository.aws.client("s3").list_objects_v2(Bucket=repository.project.bucket)
     there_before = ("data/rows.csv", "model.tar.gz")
-    return [each["Key"] for each in found["Contents"] if each["Key"] not in there_before]
+    return [each["Key"] for each in listing["Contents"] if each["Key"] not in there_before]
 
 
 # --- sessions ------------------------------------------------------------------------------------------------------
@@ -236,10 +236,10 @@ def test_a_package_for_another_group_is_told_in_check_and_job(repository: Reposi
     path = repository.path / "pipelines" / "abalone" / "pipeline.py"
     group = '"ModelPackageGroupName": model_package_group_name'
     path.write_text(PIPELINE.replace(group, f'"ModelPackageGroupName": "{other}"'))
-    told = f"warning: step Register registers to the model package group {other}; approvals are watched in "
+    warning = f"warning: step Register registers to the model package group {other}; approvals are watched in "
     checked, done = repository.run("--check"), repository.run()
-    assert told + repository.project.group in checked.stdout
-    assert told + repository.project.group in done.stdout
+    assert warning + repository.project.group in checked.stdout
+    assert warning + repository.project.group in done.stdout
     assert f"registers to the model package group {other}" in repository.report("summary.md") or done.returncode == 0
 
 

@@ -227,10 +227,10 @@ def test_a_large_seed_arrives_in_whole(stack: Stack, tmp_path: Path) -> None:
     address = answer["Data"]["ModelBuildCloneUrl"].replace("://", f"://oauth2:{stack.server.token}@")
     subprocess.run(["git", "clone", "--quiet", address, str(clone)], check=True, capture_output=True)
     expected = {info.filename: content for info, content in files.items()}
-    found = {str(path.relative_to(clone)): path for path in clone.rglob("*") if path.is_file()}
-    found = {name: path for name, path in found.items() if not name.startswith(".git/")}
-    assert {name: path.read_bytes() for name, path in found.items()} == expected
-    assert [name for name, path in found.items() if path.stat().st_mode & 0o100] == ["run.sh"]
+    checked_out = {str(path.relative_to(clone)): path for path in clone.rglob("*") if path.is_file()}
+    checked_out = {name: path for name, path in checked_out.items() if not name.startswith(".git/")}
+    assert {name: path.read_bytes() for name, path in checked_out.items()} == expected
+    assert [name for name, path in checked_out.items() if path.stat().st_mode & 0o100] == ["run.sh"]
     assert stack.project("abalone-deploy").files.get("café.txt", ref="main").decode() == b"latin"
 
 

@@ -108,8 +108,8 @@ class Refusal(NamedTuple):
 
 
 def group_token(stack: Stack) -> dict[str, Any]:
-    made = stack.group.access_tokens.create({"name": "t", "scopes": ["api"], "access_level": 40})
-    return {"GitLabSecretName": stack.secret("other", made.token), "GitLabGroupId": "None"}
+    access_token = stack.group.access_tokens.create({"name": "t", "scopes": ["api"], "access_level": 40})
+    return {"GitLabSecretName": stack.secret("other", access_token.token), "GitLabGroupId": "None"}
 
 
 def seed(stack: Stack, files: dict[str | zipfile.ZipInfo, bytes]) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def test_a_changed_script_runs_again_and_what_comes_before_it_does_not(
     second = run(folder, 101)
     assert "uploaded 1 files of code and data (" in second
     rows = {name: re.search(rf"{name} .*Succeeded.*", second) for name in JOBS}
-    assert ["cached" in found[0] for found in rows.values() if found] == [True, True, False]
+    assert ["cached" in lines[0] for lines in rows.values() if lines] == [True, True, False]
 
 
 def test_script_mode_names_its_code_by_content_too(repository: Repository, run: Run, tmp_path: Path) -> None:

@@ -124,12 +124,12 @@ def test_the_stack_of_steps_lets_the_roles_do_what_its_parameters_say_and_no_mor
             if role == "Training":
                 return Job(roles, role).refusal(service, operation, **request) == "AccessDenied"
             keys = aws.client("sts").assume_role(RoleArn=roles.outputs["PipelineRoleArn"], RoleSessionName="service")
-            found = keys["Credentials"]
+            credentials = keys["Credentials"]
             client = aws.client(
                 service,
-                aws_access_key_id=found["AccessKeyId"],
-                aws_secret_access_key=found["SecretAccessKey"],
-                aws_session_token=found["SessionToken"],
+                aws_access_key_id=credentials["AccessKeyId"],
+                aws_secret_access_key=credentials["SecretAccessKey"],
+                aws_session_token=credentials["SessionToken"],
             )
             try:
                 getattr(client, operation)(**request)

@@ -15,11 +15,11 @@ def test_what_no_rollback_needs_is_deleted_and_a_rollback_needs_none_of_it(deplo
     def deploy(answer: float, **variables: str) -> str:
         deployment.register(model_predicting(answer))
         deployment.build()
-        told = succeeded(deployment.deploy(KEEP_SUPERSEDED="1", **variables))
+        output = succeeded(deployment.deploy(KEEP_SUPERSEDED="1", **variables))
         name = sagemaker.describe_endpoint(EndpointName=f"{deployment.project.name}-staging")["EndpointConfigName"]
         config = sagemaker.describe_endpoint_config(EndpointConfigName=name)
         seen.append((name, config["ProductionVariants"][0]["ModelName"]))
-        return told
+        return output
 
     def present() -> list[int]:
         """Which of the deployments still have both."""

@@ -17,7 +17,7 @@ from tests.support.component_project import (  # noqa: F401 - the fixture
 from tests.support.deployment import Deployment, create_user, deployment, failed, forbid, succeeded  # noqa: F401
 from tests.support.gitlab_client import job_of, log_of, settled, statuses
 from tests.support.hosting import model_predicting
-from tests.support.records import deploy_version, of_pipeline, records, told, two_versions
+from tests.support.records import deploy_version, events_of, of_pipeline, records, two_versions
 from tests.support.servers import Aws, Project
 from tests.support.waiting import wait_for
 
@@ -52,7 +52,7 @@ def test_a_stage_is_deleted_and_comes_back_byte_for_byte(deployment: Deployment)
     log = succeeded(deployment.run("rollback", "--stage", "staging", **of_pipeline(9)))
     assert "back to:  version 2, deployed on " in log
     assert deployment.prediction() == pytest.approx(9.0)
-    assert told(deployment)[2:] == ["torn down 2 of 8", "deployed 2 of 9"]
+    assert events_of(deployment)[2:] == ["torn down 2 of 8", "deployed 2 of 9"]
     assert records(deployment)[3]["Export"] == records(deployment)[1]["Export"]
     assert records(deployment)[3]["TakenBack"] == {}
 
@@ -68,7 +68,7 @@ def test_the_next_deployment_brings_a_stage_back_and_so_does_the_same_job_again(
     newer = deployment.register(model_predicting(9.0))
     succeeded(deploy_version(deployment, newer, **of_pipeline(8)))
     assert deployment.prediction() == pytest.approx(9.0)
-    assert [each.rpartition(" of ")[0] for each in told(deployment)] == [
+    assert [each.rpartition(" of ")[0] for each in events_of(deployment)] == [
         "deployed 1", "torn down 1", "deployed 1", "torn down 1", "deployed 2",
     ]  # fmt: skip
 
@@ -99,9 +99,9 @@ def test_a_teardown_that_could_not_be_recorded_is_recorded_by_the_next(deploymen
     error = failed(tear_down(deployment, **of_pipeline(7), **keys), "SMCI-509")
     assert "staging is torn down, but s3://" in error
     assert left_over(deployment) == []
-    assert told(deployment) == ["deployed 1 of 7"]
+    assert events_of(deployment) == ["deployed 1 of 7"]
     succeeded(tear_down(deployment, **of_pipeline(7)))
-    assert told(deployment) == ["deployed 1 of 7", "torn down 1 of 7"]
+    assert events_of(deployment) == ["deployed 1 of 7", "torn down 1 of 7"]
 
 
 def test_a_stack_that_is_protected_stays_and_the_job_says_why(deployment: Deployment) -> None:
@@ -113,7 +113,7 @@ def test_a_stack_that_is_protected_stays_and_the_job_says_why(deployment: Deploy
     cloudformation.update_termination_protection(**protection)
     assert "TerminationProtection is enabled" in failed(tear_down(deployment, **of_pipeline(7)), "SMCI-504")
     assert deployment.prediction() == pytest.approx(4.0)
-    assert told(deployment) == ["deployed 1 of 7"]
+    assert events_of(deployment) == ["deployed 1 of 7"]
 
 
 @pytest.mark.parametrize("stage", ["staging", "prod"])
@@ -144,8 +144,8 @@ def test_gitlab_stops_staging_when_a_person_asks_and_when_its_time_is_over(
         return repository.environments.list(name="staging", get_all=True)[0]
 
     def endpoints() -> list[Any]:
-        found: list[Any] = aws.client("sagemaker").list_endpoints(NameContains=project.name)["Endpoints"]
-        return found
+        listed: list[Any] = aws.client("sagemaker").list_endpoints(NameContains=project.name)["Endpoints"]
+        return listed
 
     pipeline = deployed()
     assert statuses(pipeline) == {

@@ -86,8 +86,8 @@ def test_a_cancelled_job_stops_its_tests_and_reports_those_that_ran(stage: Stage
         assert process.poll() is None
         time.sleep(0.05)
     process.terminate()
-    _, told = process.communicate(timeout=60)
-    assert told.startswith("error SMCI-103: the tests were interrupted\n")
+    _, errors = process.communicate(timeout=60)
+    assert errors.startswith("error SMCI-103: the tests were interrupted\n")
     assert process.returncode == 1
     assert 'name="test_quick"' in (tmp_path / REPORTS / "junit.xml").read_text()
     assert "staging: failed" in (tmp_path / REPORTS / "summary.md").read_text()
@@ -164,7 +164,7 @@ def test_held_out_without_quality_yml_says_what_is_missing(run_test: Run) -> Non
 
 
 @pytest.mark.parametrize(
-    ("test", "quality", "told"),
+    ("test", "quality", "message"),
     [
         ("", "", "there are neither tests in tests nor checks in quality.yml"),
         ("", "data: {path: a.csv}\n", "there are neither tests in tests nor checks in quality.yml"),
@@ -173,11 +173,11 @@ def test_held_out_without_quality_yml_says_what_is_missing(run_test: Run) -> Non
     ],
     ids=["nothing", "no checks", "no tests", "all skipped"],
 )
-def test_a_run_that_tests_nothing_is_not_green(run_test: Run, test: str, quality: str, told: str) -> None:
+def test_a_run_that_tests_nothing_is_not_green(run_test: Run, test: str, quality: str, message: str) -> None:
     done = run_test(quality, test)
     assert done.returncode == 1
     assert "error SMCI-707: " in done.stderr
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_threshold_that_is_expected_to_fail_is_red(run_test: Run, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("quality", "code", "told"),
+    ("quality", "code", "message"),
     [
         ("data: {from_model_package: Typo}\n", "SMCI-702", "no S3 URI under Typo"),
         ("data: {from_model_package: Gone}\n", "SMCI-702", "there is no held-out data at s3://"),
@@ -217,11 +217,11 @@ def test_a_threshold_that_is_expected_to_fail_is_red(run_test: Run, tmp_path: Pa
     ],
     ids=["unknown key", "no object", "no file", "no such column", "invalid"],
 )
-def test_data_that_cannot_be_had_is_one_clear_error(run_test: Run, quality: str, code: str, told: str) -> None:
+def test_data_that_cannot_be_had_is_one_clear_error(run_test: Run, quality: str, code: str, message: str) -> None:
     done = run_test(quality + "checks: [{metric: mse, max: 6.0}]\n")
     assert done.returncode == 1
     assert f"error {code}: " in done.stderr
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -235,17 +235,19 @@ def test_data_in_a_bucket_that_may_not_be_listed_is_missing_or_forbidden(aws: Aw
         AWS_SECRET_ACCESS_KEY=keys["SecretAccessKey"],
         AWS_SESSION_TOKEN=keys["SessionToken"],
     )
-    told = f"error SMCI-702: the held-out data at s3://{stage.project.bucket}/gone.csv is not there, or may not be read"
-    assert told in done.stderr
+    message = (
+        f"error SMCI-702: the held-out data at s3://{stage.project.bucket}/gone.csv is not there, or may not be read"
+    )
+    assert message in done.stderr
     assert "s3:ListBucket" in done.stderr
 
 
 def test_an_endpoint_that_fails_is_asked_twice_and_named_as_the_cause(run_test: Run) -> None:
-    asked: list[str] = []
+    paths: list[str] = []
 
     class Unavailable(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked.append(self.path)
+            paths.append(self.path)
             self.send_response(503)
             self.end_headers()
 
@@ -260,7 +262,7 @@ def test_an_endpoint_that_fails_is_asked_twice_and_named_as_the_cause(run_test: 
         )
         server.shutdown()
     assert "error SMCI-606: " in done.stderr
-    assert len(asked) == 2
+    assert len(paths) == 2
 
 
 def test_a_model_that_refuses_the_held_out_rows_is_asked_once_and_named_as_the_cause(
@@ -276,17 +278,17 @@ def test_a_model_that_refuses_the_held_out_rows_is_asked_once_and_named_as_the_c
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--tests", "checks"), "error SMCI-707: there are no tests at checks"),
         (("--quality", "strict.yml"), "error SMCI-701: strict.yml is missing"),
     ],
     ids=["tests", "quality"],
 )
-def test_a_path_that_was_asked_for_must_exist(run_test: Run, options: tuple[str, ...], told: str) -> None:
+def test_a_path_that_was_asked_for_must_exist(run_test: Run, options: tuple[str, ...], message: str) -> None:
     done = run_test(test="def test_nothing():\n    pass\n", options=options)
     assert done.returncode == 1
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_a_missing_export_is_one_clear_error(stage: Stage, tmp_path: Path) -> None:

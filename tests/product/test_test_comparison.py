@@ -105,10 +105,10 @@ def test_a_version_that_is_worse_than_production_s_fails_with_the_numbers(
     done = run_test(COMPARE, PYTEST_ADDOPTS=options)
     assert done.returncode == 1
     assert "error SMCI-708: 2 of 2 tests failed" in done.stderr
-    said = (
+    pattern = (
         r"mse is [\d.]+, that of prod is [\d.]+: worse by [\d.]+ \(0.95 interval [\d.]+ to [\d.]+\), and it may be by"
     )
-    assert re.search(f"{said} at most 0.1", done.stdout)
+    assert re.search(f"{pattern} at most 0.1", done.stdout)
     measured = metrics(tmp_path)
     worse_by = measured["staging_mse_worse_than_prod_by"]
     assert worse_by == pytest.approx(measured["staging_mse"] - measured["staging_mse_of_prod"], abs=0.001)

@@ -63,9 +63,9 @@ def test_a_prediction_is_read_in_the_format_of_its_container(
     run_test: Run, tmp_path: Path, name: str, right: bool
 ) -> None:
     answer, classes = FORMATS[name]
-    known = classes.split(",")
-    labels = known if right else [*known[1:], known[0]]
-    rows = [f"{label},{number},0.5" for label, number in zip(labels, known, strict=True)]
+    declared = classes.split(",")
+    labels = declared if right else [*declared[1:], declared[0]]
+    rows = [f"{label},{number},0.5" for label, number in zip(labels, declared, strict=True)]
     (tmp_path / "held.csv").write_text("\n".join(rows * 4) + "\n")
     with container(answer) as model:
         done = run_test(quality("", ACCURATE), **model.environ)
@@ -118,19 +118,19 @@ def test_a_threshold_of_another_kind_than_the_labels_is_warned_of(run_test: Run,
     with container(per_row(lambda _: 0.4, lines)) as model:
         done = run_test(quality("", "{metric: mse, max: 6.0}"), **model.environ)
     assert done.returncode == 0, done.stderr
-    told = "warning: mse measures numbers, and the labels are the classes 0 and 1; as no error is larger than 1, mse"
-    assert told in done.stdout
+    warning = "warning: mse measures numbers, and the labels are the classes 0 and 1; as no error is larger than 1, mse"
+    assert warning in done.stdout
     assert "mse measures numbers" in (tmp_path / REPORTS / "summary.md").read_text()
     assert "mse measures numbers" in (tmp_path / REPORTS / "report.html").read_text()
 
 
 def failing_first(status: int, content: bytes = b"") -> Answer:
     """The first request fails, the others are answered with a number for each row."""
-    asked: list[bytes] = []
+    bodies: list[bytes] = []
 
     def answer(body: bytes, _: str) -> tuple[int, bytes]:
-        asked.append(body)
-        return (status, content) if len(asked) == 1 else (200, b"9\n" * len(body.splitlines()))
+        bodies.append(body)
+        return (status, content) if len(bodies) == 1 else (200, b"9\n" * len(body.splitlines()))
 
     return answer
 

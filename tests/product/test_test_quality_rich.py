@@ -76,11 +76,11 @@ def test_a_metric_without_sense_is_refused_before_the_endpoint_is_asked(run_test
 
 def test_throttled_requests_of_a_load_are_errors_and_not_sent_again(run_test: Run, tmp_path: Path) -> None:
     (tmp_path / "held.csv").write_text("9,1\n")
-    asked: list[bytes] = []
+    bodies: list[bytes] = []
 
     def answer(body: bytes, _: str) -> tuple[int, bytes]:
-        asked.append(body)
-        return (400, THROTTLED) if len(asked) > 1 and len(asked) % 2 else (200, b"9\n")
+        bodies.append(body)
+        return (400, THROTTLED) if len(bodies) > 1 and len(bodies) % 2 else (200, b"9\n")
 
     load = "load: {requests_per_second: 20, duration_seconds: 1}\n"
     with container(answer) as model:

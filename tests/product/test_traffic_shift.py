@@ -95,15 +95,13 @@ def asking(stage: Stage) -> Iterator[Traffic]:
 
 def test_a_good_version_takes_the_requests_over_and_the_log_says_how_far_it_is(stage: Stage) -> None:
     stage.version(5)
-    told = succeeded(stage.host(shifted(CANARY)))
-    assert "is new: nothing is shifted, canary is for its updates" in told
+    log = succeeded(stage.host(shifted(CANARY)))
+    assert "is new: nothing is shifted, canary is for its updates" in log
     stage.version(8)
     with asking(stage) as traffic:
-        told = succeeded(stage.host(shifted(CANARY), POLL_SECONDS="0.3"))
-    assert "10 % Baking (Baking for 300 seconds (WaitIntervalInSeconds) with traffic enabled on canary capacity" in told
-    assert (
-        "100 % Baking (Baking for 60 seconds (TerminationWaitInSeconds) with traffic enabled on full capacity" in told
-    )
+        log = succeeded(stage.host(shifted(CANARY), POLL_SECONDS="0.3"))
+    assert "10 % Baking (Baking for 300 seconds (WaitIntervalInSeconds) with traffic enabled on canary capacity" in log
+    assert "100 % Baking (Baking for 60 seconds (TerminationWaitInSeconds) with traffic enabled on full capacity" in log
     assert traffic.failures == []
     assert {round(answer) for answer in traffic.answers} == {5, 8}
     assert stage.prediction() == pytest.approx(8, abs=0.5)
@@ -188,16 +186,16 @@ def test_what_autoscaling_made_of_the_instances_is_what_the_new_version_begins_w
     stage.version(5)
     succeeded(stage.host(content))
     sagemaker = stage.aws.client("sagemaker")
-    wanted = [{"VariantName": "AllTraffic", "DesiredInstanceCount": 5}]
+    desired = [{"VariantName": "AllTraffic", "DesiredInstanceCount": 5}]
     sagemaker.update_endpoint_weights_and_capacities(
-        EndpointName=stage.endpoint_name, DesiredWeightsAndCapacities=wanted
+        EndpointName=stage.endpoint_name, DesiredWeightsAndCapacities=desired
     )
     wait_for(lambda: stage.endpoint_status() == "InService")
     stage.version(8)
-    told = succeeded(stage.host(content, POLL_SECONDS="0.3"))
+    log = succeeded(stage.host(content, POLL_SECONDS="0.3"))
     assert (
         "20 % Baking (Baking for 300 seconds (WaitIntervalInSeconds) with traffic enabled on canary capacity of 1"
-        in told
+        in log
     )
     [variant] = sagemaker.describe_endpoint(EndpointName=stage.endpoint_name)["ProductionVariants"]
     assert variant["CurrentInstanceCount"] == 5
@@ -209,8 +207,8 @@ def test_rolling_and_an_asynchronous_endpoint_are_guarded_as_well(stage: Stage) 
     stage.version(5)
     succeeded(stage.host(content))
     stage.version(8)
-    told = succeeded(stage.host(content, POLL_SECONDS="0.3"))
-    assert all(f"{share} % Baking" in told for share in (30, 60, 90, 100)), told
+    log = succeeded(stage.host(content, POLL_SECONDS="0.3"))
+    assert all(f"{share} % Baking" in log for share in (30, 60, 90, 100)), log
     assert stage.answer() == pytest.approx(8, abs=0.5)
 
 
@@ -269,9 +267,9 @@ def test_going_back_is_guarded_in_the_same_way_and_then_the_version_can_be_tried
         result = stage.host(shifted(CANARY), POLL_SECONDS="0.3")
     failed(result, "SMCI-413")
     assert "run `sagemaker-ci rollback --stage staging`" in result.stderr
-    told = succeeded(stage.run("rollback", "--stage", "staging", POLL_SECONDS="0.3"))
-    assert "shift:         canary, guarded by" in told
-    assert "10 % Baking" in told
+    log = succeeded(stage.run("rollback", "--stage", "staging", POLL_SECONDS="0.3"))
+    assert "shift:         canary, guarded by" in log
+    assert "10 % Baking" in log
     with asking(stage):
         failed(stage.deploy(POLL_SECONDS="0.3"), "SMCI-413")
     assert {round(stage.prediction()) for _ in range(10)} == {5}

@@ -77,8 +77,8 @@ class Training(NamedTuple):
 
     def packages(self, group: str) -> list[dict[str, Any]]:
         sagemaker = self.aws.client("sagemaker")
-        found = sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"]
-        return [sagemaker.describe_model_package(ModelPackageName=each["ModelPackageArn"]) for each in found]
+        summaries = sagemaker.list_model_packages(ModelPackageGroupName=group)["ModelPackageSummaryList"]
+        return [sagemaker.describe_model_package(ModelPackageName=each["ModelPackageArn"]) for each in summaries]
 
 
 def stopped(repository: Any) -> set[str]:
@@ -96,11 +96,11 @@ def training(released: Released, aws: Aws, project: Project) -> Training:
     token = {"name": "comments", "scopes": ["api"], "access_level": DEVELOPER, "expires_at": "2027-06-01"}
     value = repository.access_tokens.create(token).token
     repository.variables.create({"key": "MERGE_REQUEST_TOKEN", "value": value, "masked": True})
-    found = Training(repository, aws, project)
+    result = Training(repository, aws, project)
     files = {".gitlab-ci.yml": configuration(4.5), "pipelines/abalone/pipeline.py": PIPELINE}
     first = settled(repository, pipeline_of(repository, commit(repository, files).id), seconds=120)
-    assert statuses(first) == {TRAINING: "success"}, found.logs(first)
-    return found
+    assert statuses(first) == {TRAINING: "success"}, result.logs(first)
+    return result
 
 
 def test_two_merge_requests_and_the_default_branch_train_at_once_and_do_not_meet(training: Training) -> None:
@@ -109,24 +109,24 @@ def test_two_merge_requests_and_the_default_branch_train_at_once_and_do_not_meet
     main = pipeline_of(repository, commit(repository, {"notes.txt": "Once more\n"}).id)
     for request in (better, worse):
         pipeline = training.done(request)
-        found = statuses(pipeline)
-        assert found == {TRAINING: "success", IN_MERGE_REQUEST: "success", CLEANUP: "manual"}, training.logs(pipeline)
+        by_job = statuses(pipeline)
+        assert by_job == {TRAINING: "success", IN_MERGE_REQUEST: "success", CLEANUP: "manual"}, training.logs(pipeline)
     assert settled(repository, main, seconds=120).status == "success"
 
     names = [f"{group}-mr-{request.iid}" for request in (better, worse)]
     assert training.left()["pipelines"] == training.left()["groups"] == [group, *names]
     versions = {name: training.packages(name) for name in (group, *names)}
-    assert {name: len(found) for name, found in versions.items()} == {group: 2, names[0]: 1, names[1]: 1}
+    assert {name: len(by_job) for name, by_job in versions.items()} == {group: 2, names[0]: 1, names[1]: 1}
     for request, name in zip((better, worse), names, strict=True):
         [package] = versions[name]
         assert package["CustomerMetadataProperties"]["GitLabRef"] == request.source_branch
         assert package["CustomerMetadataProperties"]["Parameter.MseThreshold"] == "5.5"
 
-    told = training.comment(better, "Trained in this merge request")
-    assert f"`{names[0]}`" in told
-    assert "| metrics.mse | 4.5 | 4 | -0.5 (-11.1 %), better | <= 5.5 |" in told
-    told = training.comment(worse, "Trained in this merge request")
-    assert "| metrics.mse | 4.5 | 5 | +0.5 (+11.1 %), worse | <= 5.5 |" in told
+    comment = training.comment(better, "Trained in this merge request")
+    assert f"`{names[0]}`" in comment
+    assert "| metrics.mse | 4.5 | 4 | -0.5 (-11.1 %), better | <= 5.5 |" in comment
+    comment = training.comment(worse, "Trained in this merge request")
+    assert "| metrics.mse | 4.5 | 5 | +0.5 (+11.1 %), worse | <= 5.5 |" in comment
 
     # One is closed, the other merged: GitLab stops their environments.
     better.state_event = "close"

@@ -90,7 +90,7 @@ def test_a_pipeline_counts_as_started_whatever_the_body_of_the_answer_is(
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "advice"),
     [
         ("Insufficient permissions to set pipeline variables", "Minimum role to use pipeline variables to Maintainer"),
         ("Insufficient permissions to create a new pipeline", "let a Maintainer make a new token"),
@@ -98,10 +98,10 @@ def test_a_pipeline_counts_as_started_whatever_the_body_of_the_answer_is(
         ("Pipeline will not run for the selected trigger. The rules configuration ...", "sagemaker_project_name"),
     ],
 )
-def test_the_log_says_what_to_do_about_a_refusal(trigger: Trigger, message: str, told: str) -> None:
+def test_the_log_says_what_to_do_about_a_refusal(trigger: Trigger, message: str, advice: str) -> None:
     trigger.gitlab.refusal = message
     trigger.register("Approved")
-    wait_for(lambda: any(message in line and told in line for line in log_lines(trigger)))
+    wait_for(lambda: any(message in line and advice in line for line in log_lines(trigger)))
 
 
 def test_the_alarm_says_what_to_do_where_nobody_may_set_pipeline_variables(trigger: Trigger) -> None:

@@ -36,12 +36,12 @@ def announced(trigger: Trigger) -> Callable[[], list[dict[str, str]]]:
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     trigger.update(AnnouncementTopicArn=topic)
-    told: list[dict[str, str]] = []
+    messages: list[dict[str, str]] = []
 
     def read() -> list[dict[str, str]]:
-        found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
-        told.extend(json.loads(message["Body"]) for message in found)
-        return told
+        received = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        messages.extend(json.loads(message["Body"]) for message in received)
+        return messages
 
     return read
 
@@ -105,7 +105,7 @@ def test_without_a_rollback_the_rejection_of_what_stands_in_production_raises_th
 
 
 @pytest.mark.parametrize(
-    ("declared", "refusal", "told"),
+    ("declared", "refusal", "advice"),
     [
         ({"model_package_arn", "approval_number"}, "", "Declare the input rollback_from"),
         (
@@ -116,7 +116,7 @@ def test_without_a_rollback_the_rejection_of_what_stands_in_production_raises_th
     ],
 )
 def test_the_log_says_what_keeps_a_version_from_being_taken_back(
-    trigger: Trigger, declared: set[str], refusal: str, told: str
+    trigger: Trigger, declared: set[str], refusal: str, advice: str
 ) -> None:
     trigger.update(RollbackOnRejection="true")
     arn = trigger.register("Approved")
@@ -126,36 +126,36 @@ def test_the_log_says_what_keeps_a_version_from_being_taken_back(
 
     trigger.set(arn, "Rejected")
 
-    wait_for(lambda: any(told in line for line in log_lines(trigger)))
+    wait_for(lambda: any(advice in line for line in log_lines(trigger)))
     wait_for(lambda: trigger.alarmed("ErrorAlarm") >= 1)
 
 
 def test_a_version_that_waits_is_announced_once_with_what_it_comes_from(trigger: Trigger) -> None:
-    told, sagemaker = announced(trigger), trigger.aws.client("sagemaker")
+    messages, sagemaker = announced(trigger), trigger.aws.client("sagemaker")
     trigger.retry_every(30)  # the stamp is here before a look without it gives up
     arn = trigger.register("PendingManualApproval")
     sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties=STAMP)
     sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties={"note": "again"})
 
     assert trigger.pipelines() == []
-    wait_for(lambda: bool(told()))
-    assert [each["Subject"] for each in told()] == [f"Version 1 of {trigger.project.group} waits for approval"]
-    assert "Commit: 0a1b2c3d4e5f" in told()[0]["Message"]
-    assert f"GitLab job: {STAMP['GitLabJob']}" in told()[0]["Message"]
-    assert "mse.value: 4.43" in told()[0]["Message"]
+    wait_for(lambda: bool(messages()))
+    assert [each["Subject"] for each in messages()] == [f"Version 1 of {trigger.project.group} waits for approval"]
+    assert "Commit: 0a1b2c3d4e5f" in messages()[0]["Message"]
+    assert f"GitLab job: {STAMP['GitLabJob']}" in messages()[0]["Message"]
+    assert "mse.value: 4.43" in messages()[0]["Message"]
     assert trigger.metric("EventsFailed") == 0
 
 
 def test_a_version_without_origin_is_announced_after_a_pause_and_one_that_was_decided_on_is_not(
     trigger: Trigger,
 ) -> None:
-    told = announced(trigger)
+    messages = announced(trigger)
     trigger.retry_every(10)  # long enough for all events of the second version to have been seen once
     trigger.register("PendingManualApproval")
     decided = trigger.register("PendingManualApproval")
     trigger.set(decided, "Rejected")
 
     assert trigger.pipelines() == []
-    wait_for(lambda: bool(told()))
-    assert [each["Subject"] for each in told()] == [f"Version 1 of {trigger.project.group} waits for approval"]
+    wait_for(lambda: bool(messages()))
+    assert [each["Subject"] for each in messages()] == [f"Version 1 of {trigger.project.group} waits for approval"]
     assert trigger.metric("EventsFailed") == 0

@@ -44,20 +44,20 @@ class Models(NamedTuple):
     def of(self, pipeline: Any) -> set[str]:
         done = settled(self.repository, pipeline)
         assert done.yaml_errors is None
-        found = statuses(done)
-        logs = {name: log_of(self.repository, done, name) for name, status in found.items() if status != "success"}
+        by_job = statuses(done)
+        logs = {name: log_of(self.repository, done, name) for name, status in by_job.items() if status != "success"}
         assert not logs
-        return set(found)
+        return set(by_job)
 
     def parameters(self, model: str) -> list[list[dict[str, str]]]:
         """Of the model's executions, the newest first."""
         sagemaker = self.aws.client("sagemaker")
-        found = sagemaker.list_pipeline_executions(PipelineName=self.projects[model].group, SortOrder="Descending")
+        executions = sagemaker.list_pipeline_executions(PipelineName=self.projects[model].group, SortOrder="Descending")
         return [
             sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=each["PipelineExecutionArn"])[
                 "PipelineParameters"
             ]
-            for each in found["PipelineExecutionSummaries"]
+            for each in executions["PipelineExecutionSummaries"]
         ]
 
 
@@ -93,10 +93,10 @@ def files(projects: dict[str, Project]) -> dict[str, str]:
 def models(released: Released, aws: Aws) -> Models:
     projects = {name: create_project(aws) for name in ("ants", "bees")}
     repository = released.consumer(f"models-{uuid.uuid4().hex[:6]}", deploy_variables(aws))
-    made = commit(repository, files(projects))
-    found = Models(repository, aws, projects)
-    assert found.trained_by(made.id) == {"train-ants", "train-bees"}, "a new branch trains everything"
-    return found
+    pushed = commit(repository, files(projects))
+    result = Models(repository, aws, projects)
+    assert result.trained_by(pushed.id) == {"train-ants", "train-bees"}, "a new branch trains everything"
+    return result
 
 
 def test_a_commit_trains_the_models_that_it_changes_and_a_readme_none(models: Models) -> None:

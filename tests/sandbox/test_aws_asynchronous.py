@@ -70,10 +70,10 @@ class Asynchronous:
 
     def text(self, uri: str) -> str | None:
         try:
-            found = self.s3.get_object(Bucket=self.bucket, Key=uri.removeprefix(f"s3://{self.bucket}/"))
+            content = self.s3.get_object(Bucket=self.bucket, Key=uri.removeprefix(f"s3://{self.bucket}/"))
         except ClientError:
             return None
-        return str(found["Body"].read().decode())
+        return str(content["Body"].read().decode())
 
     def heard(self) -> dict[str, Any]:
         """The next message of either topic."""
@@ -82,9 +82,9 @@ class Asynchronous:
             lambda: sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=1).get("Messages"), "a message"
         )
         sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
-        told = json.loads(message["Body"])
-        text: dict[str, Any] = json.loads(told["Message"])
-        return text | {"Topic": told["TopicArn"]}
+        notification = json.loads(message["Body"])
+        text: dict[str, Any] = json.loads(notification["Message"])
+        return text | {"Topic": notification["TopicArn"]}
 
 
 @pytest.fixture
@@ -94,28 +94,28 @@ def asynchronous(hosting: Hosting) -> Asynchronous:
 
 def test_an_answer_comes_to_s3_and_the_success_topic_tells_of_it(asynchronous: Asynchronous) -> None:
     name = asynchronous.endpoint()
-    asked = asynchronous.ask(name, Accept="text/plain", InferenceId="mine")
+    answer = asynchronous.ask(name, Accept="text/plain", InferenceId="mine")
 
-    assert (asked["ResponseMetadata"]["HTTPStatusCode"], asked["InferenceId"]) == (202, "mine")
-    assert asked["OutputLocation"].startswith(f"s3://{asynchronous.bucket}/out/")
-    assert asked["OutputLocation"].endswith(".out")
-    assert asked["FailureLocation"].startswith(f"s3://{asynchronous.bucket}/failed/")
+    assert (answer["ResponseMetadata"]["HTTPStatusCode"], answer["InferenceId"]) == (202, "mine")
+    assert answer["OutputLocation"].startswith(f"s3://{asynchronous.bucket}/out/")
+    assert answer["OutputLocation"].endswith(".out")
+    assert answer["FailureLocation"].startswith(f"s3://{asynchronous.bucket}/failed/")
     # The object's own type goes to the container, where the call names none.
-    assert wait_for(lambda: asynchronous.text(asked["OutputLocation"]), "the answer") == "1,2,3|text/csv|text/plain"
-    told = asynchronous.heard()
-    assert told.pop("eventTime") >= told.pop("receivedTime")
-    assert told == {
+    assert wait_for(lambda: asynchronous.text(answer["OutputLocation"]), "the answer") == "1,2,3|text/csv|text/plain"
+    notification = asynchronous.heard()
+    assert notification.pop("eventTime") >= notification.pop("receivedTime")
+    assert notification == {
         "Topic": asynchronous.topics["SuccessTopic"],
         "awsRegion": REGION,
         "invocationStatus": "Completed",
         "requestParameters": {
             "accept": "text/plain",
             "endpointName": name,
-            "inputLocation": asked["InputLocation"],
+            "inputLocation": answer["InputLocation"],
         },
         "responseParameters": {
             "contentType": "text/plain; charset=utf-8",
-            "outputLocation": asked["OutputLocation"],
+            "outputLocation": answer["OutputLocation"],
         },
         "inferenceId": "mine",
         "eventVersion": "1.0",
@@ -134,14 +134,14 @@ def test_a_failure_comes_to_s3_and_the_error_topic_tells_of_it(asynchronous: Asy
     text = wait_for(lambda: asynchronous.text(failed["FailureLocation"]), "the failure")
     assert text.startswith("Received server error (500) from primary with message")
     assert asynchronous.text(failed["OutputLocation"]) is None
-    told = asynchronous.heard()
-    assert (told["Topic"], told["invocationStatus"]) == (asynchronous.topics["ErrorTopic"], "Failed")
-    assert told["failureReason"] == (
+    notification = asynchronous.heard()
+    assert (notification["Topic"], notification["invocationStatus"]) == (asynchronous.topics["ErrorTopic"], "Failed")
+    assert notification["failureReason"] == (
         "ClientError: Received server error (500) from model. See the SageMaker Endpoint logs in your account for more "
         "information."
     )
-    assert told["responseBody"]["content"] == text
-    assert "responseParameters" not in told
+    assert notification["responseBody"]["content"] == text
+    assert "responseParameters" not in notification
     asynchronous.ask(name, "fine")
     body = asynchronous.heard()["responseBody"]
     assert base64.b64decode(body["content"]).decode().startswith("fine|")
@@ -164,10 +164,10 @@ def test_as_many_are_under_way_as_the_instances_take_and_none_while_there_is_no_
     sagemaker = asynchronous.hosting.sagemaker
 
     def scale(count: int) -> None:
-        wanted = [{"VariantName": "AllTraffic", "DesiredInstanceCount": count}]
-        sagemaker.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=wanted)
-        found = asynchronous.hosting.settled(name)["ProductionVariants"][0]
-        assert found["CurrentInstanceCount"] == count
+        desired = [{"VariantName": "AllTraffic", "DesiredInstanceCount": count}]
+        sagemaker.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=desired)
+        variant = asynchronous.hosting.settled(name)["ProductionVariants"][0]
+        assert variant["CurrentInstanceCount"] == count
 
     scale(0)
     first = asynchronous.ask(name, "1.0")

@@ -96,8 +96,8 @@ def test_patterns_of_javas_kind_are_understood() -> None:
     ],
 )
 def test_a_demand_is_held_to_the_definition(action: str, resources: list[str], keys: set[str], problem: str) -> None:
-    found = iam_definition.problems(action, resources, keys)
-    assert any(problem in each for each in found) if problem else found == []
+    problems = iam_definition.problems(action, resources, keys)
+    assert any(problem in each for each in problems) if problem else problems == []
 
 
 def test_an_exception_covers_its_call_and_its_text_alone() -> None:

@@ -48,17 +48,17 @@ class Scaling:
         }
 
     def scale(self, endpoint: str, count: int, **settings: Any) -> None:
-        wanted = {"VariantName": "AllTraffic", "DesiredInstanceCount": count} | settings
+        desired = {"VariantName": "AllTraffic", "DesiredInstanceCount": count} | settings
         self.hosting.sagemaker.update_endpoint_weights_and_capacities(
-            EndpointName=endpoint, DesiredWeightsAndCapacities=[wanted]
+            EndpointName=endpoint, DesiredWeightsAndCapacities=[desired]
         )
         self.hosting.settled(endpoint)
 
     def state(self, endpoint: str) -> tuple[int, float]:
         """Count and weight of the variant that takes all traffic."""
-        [found] = self.hosting.settled(endpoint)["ProductionVariants"]
-        assert found["CurrentInstanceCount"] == found["DesiredInstanceCount"]
-        return found["CurrentInstanceCount"], found["CurrentWeight"]
+        [variant] = self.hosting.settled(endpoint)["ProductionVariants"]
+        assert variant["CurrentInstanceCount"] == variant["DesiredInstanceCount"]
+        return variant["CurrentInstanceCount"], variant["CurrentWeight"]
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def test_a_variant_is_registered_scaled_by_a_policy_with_alarms_and_let_go(scali
     cloudwatch = scaling.hosting.aws.client("cloudwatch")
     [high, _] = cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"]
     assert (high["Namespace"], high["MetricName"]) == ("AWS/SageMaker", "InvocationsPerInstance")
-    [found] = client.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=key["ResourceId"])[
+    [described] = client.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=key["ResourceId"])[
         "ScalingPolicies"
     ]
-    assert (found["PolicyARN"], found["Alarms"]) == (policy["PolicyARN"], policy["Alarms"])
+    assert (described["PolicyARN"], described["Alarms"]) == (policy["PolicyARN"], policy["Alarms"])
 
     client.deregister_scalable_target(**key)
     assert cloudwatch.describe_alarms(AlarmNames=names)["MetricAlarms"] == []
@@ -154,8 +154,8 @@ def test_weights_and_counts_are_refused_for_variants_that_are_not_there(scaling:
     change = scaling.hosting.sagemaker.update_endpoint_weights_and_capacities
 
     def refused(*names: str) -> str:
-        wanted = [{"VariantName": each, "DesiredWeight": 1.0} for each in names]
-        return refusal(change, EndpointName=name, DesiredWeightsAndCapacities=wanted)
+        desired = [{"VariantName": each, "DesiredWeight": 1.0} for each in names]
+        return refusal(change, EndpointName=name, DesiredWeightsAndCapacities=desired)
 
     assert 'The variant name(s) "Other" is/are not present' in refused("Other")
     assert 'The variant name "AllTraffic" was non-unique' in refused("AllTraffic", "AllTraffic")
@@ -177,10 +177,10 @@ def test_a_registered_variant_keeps_its_instance_type_until_it_is_deregistered(s
     scaling.hosting.settled(name)
     scaling.register(name)
     scaling.hosting.sagemaker.delete_endpoint(EndpointName=name)
-    found = scaling.client.describe_scalable_targets(
+    targets = scaling.client.describe_scalable_targets(
         ServiceNamespace="sagemaker", ResourceIds=[scaling.key(name)["ResourceId"]]
     )
-    assert found["ScalableTargets"] == []
+    assert targets["ScalableTargets"] == []
 
 
 def test_a_role_is_asked_for_the_dimension_that_it_scales(scaling: Scaling) -> None:
@@ -246,7 +246,7 @@ def test_a_stack_scales_a_variant_and_its_update_keeps_the_count(scaling: Scalin
     assert hosting.predictions(name) == pytest.approx([2])
     stacks.client.delete_stack(StackName=stacks.name)
     stacks.settle(created["StackId"])
-    found = scaling.client.describe_scalable_targets(
+    targets = scaling.client.describe_scalable_targets(
         ServiceNamespace="sagemaker", ResourceIds=[scaling.key(name)["ResourceId"]]
     )
-    assert found["ScalableTargets"] == []
+    assert targets["ScalableTargets"] == []

@@ -228,10 +228,10 @@ def pipeline(batch: Batch, rows: str = ROWS) -> tuple[str, str]:
 
 
 def executions(batch: Batch, name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = batch.sagemaker.list_pipeline_executions(PipelineName=name)[
+    summaries: list[dict[str, Any]] = batch.sagemaker.list_pipeline_executions(PipelineName=name)[
         "PipelineExecutionSummaries"
     ]
-    return found
+    return summaries
 
 
 def ended(batch: Batch, name: str, count: int = 1) -> list[str] | None:
@@ -353,5 +353,5 @@ def test_a_role_that_the_scheduler_may_not_assume_is_refused(batch: Batch) -> No
 def test_expressions_are_due_when_they_say(expression: str, zone: str, due: str | None) -> None:
     start, moment = datetime(2026, 3, 9, tzinfo=UTC), datetime(2026, 3, 9, 22, 30, tzinfo=UTC)
     expressions.check(expression, zone)
-    found = expressions.first_after(expression, zone, moment, start)
-    assert found == (datetime.fromisoformat(due) if due else None)
+    first = expressions.first_after(expression, zone, moment, start)
+    assert first == (datetime.fromisoformat(due) if due else None)

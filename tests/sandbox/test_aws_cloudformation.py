@@ -223,7 +223,7 @@ def test_properties_that_do_not_exist_are_told_by_describe_events(stacks: Stacks
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("parameters", "message"),
     [
         ({"Delay": "901"}, "Parameter 'Delay' must be a number not greater than 900"),
         ({"Delay": "soon"}, "Parameter 'Delay' must be a number"),
@@ -233,10 +233,10 @@ def test_properties_that_do_not_exist_are_told_by_describe_events(stacks: Stacks
     ],
 )
 def test_parameters_are_refused_in_the_words_of_the_service(
-    stacks: Stacks, given: dict[str, str], message: str
+    stacks: Stacks, parameters: dict[str, str], message: str
 ) -> None:
     with pytest.raises(ClientError, match=message):
-        stacks.change_set("CREATE", QUEUES, **given)
+        stacks.change_set("CREATE", QUEUES, **parameters)
     with pytest.raises(ClientError, match="does not exist"):
         stacks.describe()
 

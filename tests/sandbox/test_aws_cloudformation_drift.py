@@ -30,8 +30,8 @@ def detected(client: Any, stack: str) -> dict[str, Any]:
 
 def drifts(client: Any, stack: str, *statuses: str) -> dict[str, dict[str, Any]]:
     filters = {"StackResourceDriftStatusFilters": list(statuses)} if statuses else {}
-    found = client.describe_stack_resource_drifts(StackName=stack, **filters)["StackResourceDrifts"]
-    return {each["LogicalResourceId"]: each for each in found}
+    answer = client.describe_stack_resource_drifts(StackName=stack, **filters)["StackResourceDrifts"]
+    return {each["LogicalResourceId"]: each for each in answer}
 
 
 def test_what_somebody_changed_or_deleted_is_found_and_nothing_else(hosted: Hosted) -> None:
@@ -78,9 +78,9 @@ def test_resources_are_read_with_the_rights_of_who_asks(aws: Aws, hosted: Hosted
     forbid(aws, user, "sagemaker:ListTags")
     answer = detected(client, hosted.stacks.name)
     assert answer["DetectionStatus"] == "DETECTION_FAILED"
-    told = json.loads(answer["DetectionStatusReason"])
-    assert told["Summary"] == "Failed to detect drift on resources [Model, EndpointConfig, Endpoint]"
-    assert "sagemaker:ListTags" in told["Failures"][0]["FailureReason"]
+    reason = json.loads(answer["DetectionStatusReason"])
+    assert reason["Summary"] == "Failed to detect drift on resources [Model, EndpointConfig, Endpoint]"
+    assert "sagemaker:ListTags" in reason["Failures"][0]["FailureReason"]
     assert drifts(client, hosted.stacks.name) == {}
 
 

@@ -164,8 +164,8 @@ class Tried:
         aws.client("s3").create_bucket(
             Bucket=self.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
         )
-        made = self.stack("Function")
-        made.create(
+        execution_role = self.stack("Function")
+        execution_role.create(
             json.dumps(
                 {
                     "Resources": {
@@ -190,16 +190,16 @@ class Tried:
         return stacks
 
     def case(self, resource_type: str) -> Case:
-        found = cases(self.unique, self.role, self.queue, f"f-{self.unique}", self.bucket)
-        return next(case for case in found if case.type == resource_type)
+        all_cases = cases(self.unique, self.role, self.queue, f"f-{self.unique}", self.bucket)
+        return next(case for case in all_cases if case.type == resource_type)
 
-    def asked(self) -> set[str]:
+    def actions_asked(self) -> set[str]:
         """The actions that the stacks' role has asked for since the last time."""
         lines = (self.aws.state / "requests.jsonl").read_text().splitlines()
         mine = [json.loads(line) for line in lines if f"stacks-{self.unique}/" in line]
-        asked = {action for line in mine[self._seen :] for action, _ in line["asked"]}
+        actions = {action for line in mine[self._seen :] for action, _ in line["asked"]}
         self._seen = len(mine)
-        return asked
+        return actions
 
     _seen = 0
 
@@ -227,10 +227,10 @@ def test_a_handler_asks_no_more_than_that_of_aws(tried: Tried, resource_type: st
         events = stacks.client.describe_stack_events(StackName=stack["StackId"])["StackEvents"]
         reasons = [each["ResourceStatusReason"] for each in events if each["ResourceStatus"].endswith("_FAILED")]
         assert stack["StackStatus"] == status, reasons
-        more = tried.asked() - set(schemas.permissions(case.type)[verb])
+        more = tried.actions_asked() - set(schemas.permissions(case.type)[verb])
         assert more == ASKS_MORE.get((case.type, verb), set()), f"{verb} asks {sorted(more)}"
 
-    tried.asked()
+    tried.actions_asked()
     tags = [{"Key": "team", "Value": "risk"}]
     stacks.client.create_stack(TemplateBody=json.dumps(template), Tags=tags, **request)
     stack = stacks.settle()
@@ -254,9 +254,9 @@ def test_every_type_is_tried() -> None:
 def test_every_type_is_one_of_aws_and_no_property_is_one_that_aws_has_not() -> None:
     for resource_type, handler in HANDLERS.items():
         assert schemas.exists(resource_type, "eu-west-1")
-        known = set(schemas.schema(resource_type)["properties"])
-        assert (handler.properties or set()) <= known
-        assert (handler.changeable or set()) <= known
+        properties = set(schemas.schema(resource_type)["properties"])
+        assert (handler.properties or set()) <= properties
+        assert (handler.changeable or set()) <= properties
 
 
 # --- properties judged by their schema ------------------------------------------------------------------------------

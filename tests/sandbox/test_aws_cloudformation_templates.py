@@ -24,22 +24,22 @@ assert api  # registers the handlers
 QUEUE = "Resources:\n  Queue: {Type: AWS::SQS::Queue}\n"
 
 
-def plan(text: str, capabilities: Sequence[str] = (), ssm: Mapping[str, str] | None = None, **given: Any) -> Plan:
+def plan(text: str, capabilities: Sequence[str] = (), ssm: Mapping[str, str] | None = None, **parameters: Any) -> Plan:
     """A plan as a request would make it, checked against a stack of its own."""
-    found = Plan.make(text, given, {}, "eu-west-1", capabilities, lambda names: ssm or {})
-    evaluation.check(stack(), found)
-    return found
+    result = Plan.make(text, parameters, {}, "eu-west-1", capabilities, lambda names: ssm or {})
+    evaluation.check(stack(), result)
+    return result
 
 
 def stack() -> Stack:
     return Stack("unit", "eu-west-1", lambda credentials, service: None)
 
 
-def properties(text: str, resource: str = "Queue", **given: Any) -> dict[str, Any]:
+def properties(text: str, resource: str = "Queue", **parameters: Any) -> dict[str, Any]:
     """The properties that a resource would be made with."""
-    found = plan(text, **given)
-    evaluate = evaluation.evaluator(stack(), found, lambda _: None)
-    return evaluation.properties_of(evaluate, found.template["Resources"][resource], found)
+    planned = plan(text, **parameters)
+    evaluate = evaluation.evaluator(stack(), planned, lambda _: None)
+    return evaluation.properties_of(evaluate, planned.template["Resources"][resource], planned)
 
 
 def tagged(value: str) -> str:
@@ -184,14 +184,14 @@ def test_what_is_switched_off_cannot_be_referred_to_but_by_a_branch_that_is_off_
     ],
 )  # fmt: skip
 def test_a_parameter_that_breaks_a_rule_is_refused(rule: str, value: str | None, message: str) -> None:
-    given: dict[str, Any] = {} if value is None else {"P": value}
+    parameters: dict[str, Any] = {} if value is None else {"P": value}
     with pytest.raises(CloudFormationError) as refused:
-        plan(f"Parameters: {{P: {rule}}}\n{QUEUE}", **given)
+        plan(f"Parameters: {{P: {rule}}}\n{QUEUE}", **parameters)
     assert refused.value.message.startswith(message)
 
 
 @pytest.mark.parametrize(
-    ("rule", "given", "value"),
+    ("rule", "parameters", "value"),
     [
         ("{Type: String, Default: true, AllowedValues: [true, false]}", {}, "true"),
         ("{Type: Number, Default: 3}", {}, "3"),
@@ -199,8 +199,8 @@ def test_a_parameter_that_breaks_a_rule_is_refused(rule: str, value: str | None,
         ("{Type: String, Default: x}", {"P": ""}, ""),
     ],
 )
-def test_defaults_are_text_whatever_they_look_like_in_yaml(rule: str, given: dict[str, str], value: str) -> None:
-    [tag] = properties(f"Parameters: {{P: {rule}}}\n{tagged('!Ref P')}", **given)["Tags"]
+def test_defaults_are_text_whatever_they_look_like_in_yaml(rule: str, parameters: dict[str, str], value: str) -> None:
+    [tag] = properties(f"Parameters: {{P: {rule}}}\n{tagged('!Ref P')}", **parameters)["Tags"]
     assert tag["Value"] == value
 
 
@@ -208,11 +208,11 @@ def test_a_parameter_of_an_ssm_list_type_is_the_list_that_is_stored() -> None:
     template = (
         f"Parameters: {{P: {{Type: 'AWS::SSM::Parameter::Value<List<String>>'}}}}\n{tagged('!Select [1, !Ref P]')}"
     )
-    found = plan(template, ssm={"/sizes": "small, large"}, P="/sizes")
-    evaluate = evaluation.evaluator(stack(), found, lambda _: None)
-    definition = found.template["Resources"]["Queue"]
-    assert evaluation.properties_of(evaluate, definition, found)["Tags"][0]["Value"] == "large"
-    assert (found.parameters, found.resolved) == ({"P": "/sizes"}, {"P": "small, large"})
+    planned = plan(template, ssm={"/sizes": "small, large"}, P="/sizes")
+    evaluate = evaluation.evaluator(stack(), planned, lambda _: None)
+    definition = planned.template["Resources"]["Queue"]
+    assert evaluation.properties_of(evaluate, definition, planned)["Tags"][0]["Value"] == "large"
+    assert (planned.parameters, planned.resolved) == ({"P": "/sizes"}, {"P": "small, large"})
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ def test_the_host_does_not_see_a_containers_opt_ml(tmp_path: Path) -> None:
 def test_nothing_of_the_hosts_environment_gets_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOST_SECRET", "hunter2")
     _, lines = run(tmp_path, "python3", "-c", "import json, os; print(json.dumps(dict(os.environ)))", MINE="yes")
-    found = json.loads(lines[0])
-    assert found["MINE"] == "yes"
+    environment = json.loads(lines[0])
+    assert environment["MINE"] == "yes"
     assert "hunter2" not in lines[0]
 
 
@@ -141,7 +141,7 @@ def test_an_image_that_the_sandbox_lacks_is_refused_as_lacking(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("given", "problem"),
+    ("values", "problem"),
     [
         ({}, "Missing required hyperparameter: num_round"),
         ({"num_round": "ten"}, "Hyperparameter num_round: could not parse value"),
@@ -152,15 +152,15 @@ def test_an_image_that_the_sandbox_lacks_is_refused_as_lacking(tmp_path: Path) -
         ({"num_round": "1", "depth": "3"}, "Extraneous hyperparameter found: depth"),
     ],
 )
-def test_hyperparameters_are_checked_as_the_xgboost_container_does(given: dict[str, str], problem: str) -> None:
+def test_hyperparameters_are_checked_as_the_xgboost_container_does(values: dict[str, str], problem: str) -> None:
     with pytest.raises(formats.UserError, match=problem):
-        hyperparameters.validate(given)
+        hyperparameters.validate(values)
 
 
 def test_hyperparameters_get_their_types() -> None:
-    given = {"num_round": "50", "eta": "0.2", "objective": "reg:squarederror", "eval_metric": "rmse,mae"}
+    values = {"num_round": "50", "eta": "0.2", "objective": "reg:squarederror", "eval_metric": "rmse,mae"}
     expected = {"num_round": 50, "eta": 0.2, "objective": "reg:squarederror", "eval_metric": ["rmse", "mae"]}
-    assert hyperparameters.validate(given) == expected
+    assert hyperparameters.validate(values) == expected
 
 
 @pytest.mark.parametrize(("version", "pickled"), [("1.2-2", True), ("1.3-1", False)])

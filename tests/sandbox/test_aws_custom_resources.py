@@ -65,13 +65,13 @@ class Stack:
         self.wait("stack_update_complete")
 
     def outputs(self) -> dict[str, str]:
-        found = self.cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]["Outputs"]
-        return {output["OutputKey"]: output["OutputValue"] for output in found}
+        listed = self.cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]["Outputs"]
+        return {output["OutputKey"]: output["OutputValue"] for output in listed}
 
     def requests(self) -> list[str]:
         group = f"/aws/lambda/{self.name}"
         events = self.aws.client("logs").filter_log_events(logGroupName=group)["events"]
-        return [found[1] for event in events if (found := re.search(r"REQUEST (.*)", event["message"]))]
+        return [match[1] for event in events if (match := re.search(r"REQUEST (.*)", event["message"]))]
 
     def reason(self) -> str:
         events = self.cloudformation.describe_stack_events(StackName=self.name)["StackEvents"]

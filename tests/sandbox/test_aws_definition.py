@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.aws.sagemaker import definition
 
-KNOWN = {
+CONTEXT = {
     "Parameters": {"Count": 2, "Flag": True},
     "Execution": {"PipelineExecutionId": "abc"},
     "Steps": {
@@ -23,7 +23,7 @@ REPORT = {"metrics": {"mse": {"value": 4.5}}, "folds": [1, 2]}
 
 
 def resolve(value: Any) -> Any:
-    return definition.resolve(value, KNOWN, lambda get: REPORT)
+    return definition.resolve(value, CONTEXT, lambda get: REPORT)
 
 
 def step(name: str, **more: Any) -> dict[str, Any]:
@@ -135,12 +135,12 @@ PARAMETERS = {
 
 
 def test_parameters_are_typed_and_fall_back_to_their_defaults() -> None:
-    given = {"Rate": "6.0", "Flag": "true", "Kind": "b"}
-    assert definition.parameters(PARAMETERS, given) == {"Count": 1, "Rate": 6.0, "Flag": True, "Kind": "b"}
+    values = {"Rate": "6.0", "Flag": "true", "Kind": "b"}
+    assert definition.parameters(PARAMETERS, values) == {"Count": 1, "Rate": 6.0, "Flag": True, "Kind": "b"}
 
 
 @pytest.mark.parametrize(
-    ("given", "problem"),
+    ("values", "problem"),
     [
         ({}, r"Missing values for parameters \['Rate'\]"),
         ({"Rate": "1", "Speed": "2"}, r"Unknown parameters \['Speed'\]"),
@@ -151,6 +151,6 @@ def test_parameters_are_typed_and_fall_back_to_their_defaults() -> None:
         ({"Rate": ""}, "too short"),
     ],
 )
-def test_parameters_that_do_not_fit_are_refused(given: dict[str, str], problem: str) -> None:
+def test_parameters_that_do_not_fit_are_refused(values: dict[str, str], problem: str) -> None:
     with pytest.raises(definition.InvalidDefinition, match=problem):
-        definition.parameters(PARAMETERS, given)
+        definition.parameters(PARAMETERS, values)

@@ -21,11 +21,11 @@ def test_an_endpoint_answers_with_its_models_predictions(hosting: Hosting) -> No
     name = hosting.endpoint(config)
     assert hosting.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating"
 
-    found = hosting.settled(name)
+    description = hosting.settled(name)
 
-    assert found["EndpointStatus"] == "InService"
-    assert found["EndpointConfigName"] == config
-    assert found["ProductionVariants"][0]["DeployedImages"][0]["SpecifiedImage"] == IMAGE
+    assert description["EndpointStatus"] == "InService"
+    assert description["EndpointConfigName"] == config
+    assert description["ProductionVariants"][0]["DeployedImages"][0]["SpecifiedImage"] == IMAGE
     answer = hosting.ask(name, "1,2,3\n4,5,\n")
     assert (answer["ContentType"], answer["InvokedProductionVariant"]) == ("text/csv; charset=utf-8", "AllTraffic")
     assert [float(number) for number in answer["Body"].read().split()] == pytest.approx([9.5, 9.5])
@@ -55,10 +55,10 @@ def test_a_model_package_brings_image_and_archive(hosting: Hosting) -> None:
 def test_an_endpoint_without_a_model_in_its_archive_fails_with_the_services_reason_and_a_log(hosting: Hosting) -> None:
     name = hosting.endpoint(hosting.config(AllTraffic=(hosting.model(archive({"notes.txt": b"no model"})), 1.0)))
 
-    found = hosting.settled(name)
+    description = hosting.settled(name)
 
-    assert found["EndpointStatus"] == "Failed"
-    assert found["FailureReason"] == (
+    assert description["EndpointStatus"] == "Failed"
+    assert description["FailureReason"] == (
         "The primary container for production variant AllTraffic did not pass the ping health check. "
         "Please check CloudWatch logs for this endpoint."
     )
@@ -81,8 +81,8 @@ def test_an_endpoint_without_a_model_in_its_archive_fails_with_the_services_reas
 
 def test_an_endpoint_that_breaks_the_sandbox_fails(hosting: Hosting) -> None:
     name = hosting.endpoint(hosting.config(A=(hosting.model(model_predicting(1), Environment={"NUL": "\0"}), 1.0)))
-    found = hosting.settled(name)
-    assert (found["EndpointStatus"], found["FailureReason"].partition(".")[0]) == (
+    description = hosting.settled(name)
+    assert (description["EndpointStatus"], description["FailureReason"].partition(".")[0]) == (
         "Failed",
         "Request to service failed",
     )
@@ -98,8 +98,8 @@ def test_a_model_whose_second_container_cannot_start_leaves_none_behind(
 ) -> None:
     started = []
 
-    def start(*given: Any) -> container.Process:
-        started.append(real_start(*given))
+    def start(*arguments: Any) -> container.Process:
+        started.append(real_start(*arguments))
         return started[-1]
 
     real_start = container.start
@@ -126,8 +126,8 @@ def test_a_container_that_ended_is_not_healthy_whoever_answers_on_its_port(
 
 def test_an_archive_that_leads_out_of_its_folder_is_not_extracted(hosting: Hosting) -> None:
     name = hosting.endpoint(hosting.config(AllTraffic=(hosting.model(archive({"../../escaped": b"!"})), 1.0)))
-    found = hosting.settled(name)
-    assert found["FailureReason"].startswith("Failed to extract model data archive from URL")
+    description = hosting.settled(name)
+    assert description["FailureReason"].startswith("Failed to extract model data archive from URL")
     assert not list(hosting.aws.state.rglob("escaped"))
 
 
@@ -165,9 +165,9 @@ def test_an_update_that_does_not_come_up_is_rolled_back_silently(hosting: Hostin
         seen.append(status)
         time.sleep(0.1)
 
-    found = hosting.settled(name)
+    description = hosting.settled(name)
     assert list(dict.fromkeys(seen)) == ["Updating", "RollingBack"]
-    assert (found["EndpointConfigName"], "FailureReason" in found) == (old, False)
+    assert (description["EndpointConfigName"], "FailureReason" in description) == (old, False)
     assert hosting.predictions(name) == pytest.approx([1])
 
 

@@ -185,9 +185,13 @@ def test_a_bucket_that_sends_its_events_tells_of_new_objects_in_aws_published_sh
     s3.delete_object(Bucket=project.bucket, Key="a b.csv")  # other kinds of events are not imitated
 
     [message] = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
-    told = S3EventNotificationEventBridgeModel.model_validate_json(message["Body"])
-    assert (told.detail_type, told.resources) == ("Object Created", [f"arn:aws:s3:::{project.bucket}"])
-    assert (told.detail.bucket.name, told.detail.object.key, told.detail.object.size) == (project.bucket, "a b.csv", 3)
-    assert told.detail.reason == "PutObject"
+    notification = S3EventNotificationEventBridgeModel.model_validate_json(message["Body"])
+    assert (notification.detail_type, notification.resources) == ("Object Created", [f"arn:aws:s3:::{project.bucket}"])
+    assert (notification.detail.bucket.name, notification.detail.object.key, notification.detail.object.size) == (
+        project.bucket,
+        "a b.csv",
+        3,
+    )
+    assert notification.detail.reason == "PutObject"
     events.remove_targets(Rule=rule, Ids=["queue"])
     events.delete_rule(Name=rule)

@@ -33,14 +33,19 @@ class Functions:
     def __init__(self, aws: Aws) -> None:
         self.aws = aws
         self.client, self.sqs = aws.client("lambda"), aws.client("sqs")
-        self.made: list[str] = []
+        self.names: list[str] = []
         self.role = create_role(aws, f"function-{uuid.uuid4().hex[:8]}", "lambda.amazonaws.com")
 
     def create(self, source: str, **settings: Any) -> str:
         name = f"function-{uuid.uuid4().hex[:8]}"
-        given = {"Timeout": 10, "Handler": "app.handler", "Runtime": "python3.13", "Role": self.role} | settings
-        self.client.create_function(FunctionName=name, Code={"ZipFile": archive(app=source)}, **given)
-        self.made.append(name)
+        settings_of_function = {
+            "Timeout": 10,
+            "Handler": "app.handler",
+            "Runtime": "python3.13",
+            "Role": self.role,
+        } | settings
+        self.client.create_function(FunctionName=name, Code={"ZipFile": archive(app=source)}, **settings_of_function)
+        self.names.append(name)
         return name
 
     def invoke(self, name: str, event: Any = None) -> tuple[Any, dict[str, Any]]:
@@ -48,17 +53,17 @@ class Functions:
         return json.loads(answer["Payload"].read()), answer
 
     def queue(self, **attributes: str) -> str:
-        given = {"VisibilityTimeout": "30"} | attributes
-        return str(self.sqs.create_queue(QueueName=f"q-{uuid.uuid4().hex[:8]}", Attributes=given)["QueueUrl"])
+        all_attributes = {"VisibilityTimeout": "30"} | attributes
+        return str(self.sqs.create_queue(QueueName=f"q-{uuid.uuid4().hex[:8]}", Attributes=all_attributes)["QueueUrl"])
 
     def arn(self, queue: str) -> str:
-        found = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-        return str(found["Attributes"]["QueueArn"])
+        answer = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+        return str(answer["Attributes"]["QueueArn"])
 
     def count(self, queue: str) -> int:
         """Messages in the queue, visible or in flight."""
-        found = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
-        return int(found["ApproximateNumberOfMessages"]) + int(found["ApproximateNumberOfMessagesNotVisible"])
+        numbers = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+        return int(numbers["ApproximateNumberOfMessages"]) + int(numbers["ApproximateNumberOfMessagesNotVisible"])
 
     def log(self, name: str) -> list[str]:
         logs, group = self.aws.client("logs"), f"/aws/lambda/{name}"
@@ -77,16 +82,16 @@ class Functions:
 def functions(aws: Aws) -> Iterator[Functions]:
     functions = Functions(aws)
     yield functions
-    for name in functions.made:
+    for name in functions.names:
         functions.client.delete_function(FunctionName=name)  # ends its warm processes
 
 
 def wait(done: Callable[[], Any], seconds: float = 30) -> Any:
     deadline = time.monotonic() + seconds
-    while not (found := done()):
+    while not (result := done()):
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.1)
-    return found
+    return result
 
 
 # --- invocations ----------------------------------------------------------------------------------------------------
@@ -226,9 +231,9 @@ def test_a_queue_that_shows_messages_again_too_soon_is_refused(functions: Functi
 
 def test_a_function_whose_role_may_not_write_logs_runs_and_leaves_none(functions: Functions) -> None:
     create, put = "logs:CreateLogStream", "logs:PutLogEvents"
-    made = {"Effect": "Allow", "Action": "logs:CreateLogGroup", "Resource": "*"}
+    creation = {"Effect": "Allow", "Action": "logs:CreateLogGroup", "Resource": "*"}
     for allowed in ([create], [put], [create, put]):
-        statements: list[dict[str, Any]] = [made, {"Effect": "Allow", "Action": allowed, "Resource": "*"}]
+        statements: list[dict[str, Any]] = [creation, {"Effect": "Allow", "Action": allowed, "Resource": "*"}]
         role = create_role(functions.aws, f"logs-{uuid.uuid4().hex[:8]}", "lambda.amazonaws.com", statements)
         name = functions.create(ECHO, Role=role)
         assert functions.invoke(name, {"a": 1})[1]["StatusCode"] == 200

@@ -17,9 +17,9 @@ from tests.support.identity import AUDIENCE, EXACT, SUBJECT, Issuer, role
 from tests.support.servers import ACCOUNT, Aws
 
 
-def assume(aws: Aws, arn: str, token: str, **given: Any) -> dict[str, Any]:
+def assume(aws: Aws, arn: str, token: str, **more: Any) -> dict[str, Any]:
     answer: dict[str, Any] = aws.client("sts").assume_role_with_web_identity(
-        RoleArn=arn, RoleSessionName="gitlab-job-1", WebIdentityToken=token, **given
+        RoleArn=arn, RoleSessionName="gitlab-job-1", WebIdentityToken=token, **more
     )
     return answer
 

@@ -21,10 +21,10 @@ def test_a_good_model_is_registered(world: World) -> None:
     assert {step["StepStatus"] for step in steps.values()} == {"Succeeded"}
     assert steps["Gate"]["Metadata"] == {"Condition": {"Outcome": "True"}}
     package = steps["Register"]["Metadata"]["RegisterModel"]["Arn"]
-    found = world.sagemaker.describe_model_package(ModelPackageName=package)
-    assert found["ModelApprovalStatus"] == "PendingManualApproval"
+    description = world.sagemaker.describe_model_package(ModelPackageName=package)
+    assert description["ModelApprovalStatus"] == "PendingManualApproval"
     report = f"s3://{world.project.bucket}/out/evaluation"
-    assert found["CustomerMetadataProperties"] == {"Execution": arn.rpartition("/")[2], "Report": report}
+    assert description["CustomerMetadataProperties"] == {"Execution": arn.rpartition("/")[2], "Report": report}
     assert json.loads(world.object("out/evaluation/evaluation.json"))["metrics"]["mse"]["value"] == 4.5
 
 
@@ -47,8 +47,8 @@ def test_a_failing_step_fails_the_execution_and_its_log_tells_why(world: World) 
     broken = world.processing("Broken", "print('reading'); raise ValueError('no such column')")
     after = world.processing("After", "print('never')", DependsOn=["Broken"])
     arn = world.start(broken, after)
-    found = world.end(arn)
-    assert (found["PipelineExecutionStatus"], found["FailureReason"]) == (
+    execution = world.end(arn)
+    assert (execution["PipelineExecutionStatus"], execution["FailureReason"]) == (
         "Failed",
         "Step failure: One or multiple steps failed.",
     )
@@ -75,9 +75,9 @@ def test_stopping_an_execution_stops_its_job(world: World) -> None:
     world.sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
     assert world.end(arn)["PipelineExecutionStatus"] == "Stopped"
     assert world.steps(arn)["Sleep"]["StepStatus"] == "Stopped"
-    found = world.sagemaker.describe_processing_job(ProcessingJobName=job)
-    assert found["ProcessingJobStatus"] == "Stopped"
-    assert (found["ProcessingEndTime"] - found["ProcessingStartTime"]).total_seconds() < 20
+    description = world.sagemaker.describe_processing_job(ProcessingJobName=job)
+    assert description["ProcessingJobStatus"] == "Stopped"
+    assert (description["ProcessingEndTime"] - description["ProcessingStartTime"]).total_seconds() < 20
     with pytest.raises(ClientError, match="Only an Executing execution can be stopped"):
         world.sagemaker.stop_pipeline_execution(PipelineExecutionArn=arn)
 
@@ -255,9 +255,9 @@ def test_every_update_makes_a_version_and_any_version_can_be_described_and_start
     assert listed(SortOrder="Descending", MaxResults=1) == [2]
     assert listed(SortOrder="Ascending", MaxResults=1) == [1]
     for version, text in ((None, texts[1]), (1, texts[0]), (2, texts[1])):
-        asked = {"PipelineName": name} | ({"PipelineVersionId": version} if version else {})
-        assert client.describe_pipeline(**asked)["PipelineDefinition"] == text
-        arn = client.start_pipeline_execution(**asked)["PipelineExecutionArn"]
+        which = {"PipelineName": name} | ({"PipelineVersionId": version} if version else {})
+        assert client.describe_pipeline(**which)["PipelineDefinition"] == text
+        arn = client.start_pipeline_execution(**which)["PipelineExecutionArn"]
         ran = client.describe_pipeline_definition_for_execution(PipelineExecutionArn=arn)["PipelineDefinition"]
         assert ran == text
         execution = client.describe_pipeline_execution(PipelineExecutionArn=arn)

@@ -45,17 +45,17 @@ def test_traffic_follows_the_weights_and_their_change(hosting: Hosting) -> None:
     )
     name = in_service(hosting, config)
 
-    def asked(count: int) -> Counter[tuple[str, int]]:
+    def answers_by_variant(count: int) -> Counter[tuple[str, int]]:
         answers = [hosting.ask(name) for _ in range(count)]
         return Counter((each["InvokedProductionVariant"], round(float(each["Body"].read()))) for each in answers)
 
-    found = asked(150)
-    assert set(found) == {("Champion", 1), ("Challenger", 2)}
-    assert found["Champion", 1] > found["Challenger", 2]
-    wanted = [{"VariantName": "Champion", "DesiredWeight": 0.0}, {"VariantName": "Challenger", "DesiredWeight": 1.0}]
-    hosting.sagemaker.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=wanted)
+    counts = answers_by_variant(150)
+    assert set(counts) == {("Champion", 1), ("Challenger", 2)}
+    assert counts["Champion", 1] > counts["Challenger", 2]
+    desired = [{"VariantName": "Champion", "DesiredWeight": 0.0}, {"VariantName": "Challenger", "DesiredWeight": 1.0}]
+    hosting.sagemaker.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=desired)
     hosting.settled(name)
-    assert asked(10) == {("Challenger", 2): 10}
+    assert answers_by_variant(10) == {("Challenger", 2): 10}
     assert hosting.predictions(name, TargetVariant="Champion") == pytest.approx([1])
 
 
@@ -83,7 +83,7 @@ def lines(hosting: Hosting, count: int, of: str) -> list[dict[str, Any]]:
     def read() -> list[dict[str, Any]] | None:
         listed = s3.list_objects_v2(Bucket=bucket, Prefix="captured/").get("Contents", [])
         keys = [each["Key"] for each in listed]
-        places = [found.groups() for key in keys if (found := CAPTURED.fullmatch(key))]
+        places = [match.groups() for key in keys if (match := CAPTURED.fullmatch(key))]
         assert len(places) == len(keys), keys
         own = [key for key, place in zip(keys, places, strict=True) if place[1] == of]
         texts = [s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in own]
@@ -144,8 +144,8 @@ def test_some_of_the_requests_are_captured_and_none_where_it_is_off(hosting: Hos
     )
     hosting.settled(name)
     hosting.ask(name)
-    found = lines(hosting, 1, "Some")
-    assert len(found) < 40
+    captured = lines(hosting, 1, "Some")
+    assert len(captured) < 40
     s3 = hosting.aws.client("s3")
     assert "Contents" not in s3.list_objects_v2(Bucket=hosting.project.bucket, Prefix=f"captured/{name}/None/")
 
@@ -169,8 +169,10 @@ def test_a_shadow_gets_copies_the_client_sees_the_champion_and_capture_shows_bot
     assert {each["InvokedProductionVariant"] for each in answers} == {"Champion"}
     assert [float(each["Body"].read()) for each in answers] == pytest.approx([1] * 10)
     for of, number in (("Champion", 1), ("Shadow", 2)):
-        found = lines(hosting, 10, of)
-        assert [float(each["captureData"]["endpointOutput"]["data"]) for each in found] == pytest.approx([number] * 10)
+        captured = lines(hosting, 10, of)
+        assert [float(each["captureData"]["endpointOutput"]["data"]) for each in captured] == pytest.approx(
+            [number] * 10
+        )
     assert refusal(hosting.ask, name, TargetVariant="Shadow").startswith("ValidationError: Variant Shadow")
 
 
@@ -201,8 +203,8 @@ def pooled(model: str, pools: list[dict[str, Any]], **settings: Any) -> dict[str
 def test_instances_come_from_the_pool_of_the_first_priority(hosting: Hosting) -> None:
     model = hosting.model(model_predicting(1))
     name = in_service(hosting, hosting.configured(pooled(model, POOLS, VariantInstanceProvisionTimeoutInSeconds=600)))
-    [found] = hosting.sagemaker.describe_endpoint(EndpointName=name)["ProductionVariants"]
-    assert found["InstancePools"] == [
+    [described] = hosting.sagemaker.describe_endpoint(EndpointName=name)["ProductionVariants"]
+    assert described["InstancePools"] == [
         {"InstanceType": "ml.m5.xlarge", "CurrentInstanceCount": 0},
         {"InstanceType": "ml.m5.large", "CurrentInstanceCount": 2},
     ]

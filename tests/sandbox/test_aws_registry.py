@@ -61,10 +61,10 @@ def events(aws: Aws, project: Project) -> Callable[[], list[dict[str, Any]]]:
     rules.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
 
     def delivered() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        bodies: list[dict[str, Any]] = []
         while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-            found += [json.loads(message["Body"]) for message in messages]
-        return found
+            bodies += [json.loads(message["Body"]) for message in messages]
+        return bodies
 
     return delivered
 
@@ -232,6 +232,6 @@ def test_the_stage_of_the_life_cycle_is_kept_and_its_event_names_it_alone(
     stage = {"Stage": "Production", "StageStatus": "Deployed"}
     sagemaker.update_model_package(ModelPackageArn=arn, ModelLifeCycle=stage)
     assert sagemaker.describe_model_package(ModelPackageName=arn)["ModelLifeCycle"] == stage
-    told = [(each["detail"]["UpdatedModelPackageFields"], each["detail"]["ModelLifeCycle"]) for each in events()]
-    assert told
-    assert all(each == (["ModelLifeCycle"], stage) for each in told)
+    changes = [(each["detail"]["UpdatedModelPackageFields"], each["detail"]["ModelLifeCycle"]) for each in events()]
+    assert changes
+    assert all(each == (["ModelLifeCycle"], stage) for each in changes)

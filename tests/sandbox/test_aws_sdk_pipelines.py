@@ -109,12 +109,14 @@ def run(world: World, steps: list[Json]) -> dict[str, Json]:
     put(world, "train/train.csv", rows.encode())
     arn = world.start(*steps)
     outcome = world.end(arn, seconds=300)  # the SDK takes its time
-    found = world.steps(arn)
+    by_name = world.steps(arn)
     if outcome["PipelineExecutionStatus"] != "Succeeded":
-        jobs = [step["Metadata"]["TrainingJob"]["Arn"] for step in found.values() if "TrainingJob" in step["Metadata"]]
+        jobs = [
+            step["Metadata"]["TrainingJob"]["Arn"] for step in by_name.values() if "TrainingJob" in step["Metadata"]
+        ]
         logs = [line for job in jobs for line in world.log(job.rpartition("/")[2], "Training")[-40:]]
-        raise AssertionError("\n".join([str(found), *logs]))
-    return found
+        raise AssertionError("\n".join([str(by_name), *logs]))
+    return by_name
 
 
 def test_sdk_v3_trains_a_source_directory(world: World, tmp_path: Path) -> None:
@@ -128,8 +130,8 @@ def test_sdk_v3_trains_a_source_directory(world: World, tmp_path: Path) -> None:
 
 def test_sdk_v2_trains_repacks_and_serves_a_source_directory(world: World, tmp_path: Path) -> None:
     steps = run(world, compiled(world, job_images.SDK2, V2, tmp_path))
-    [made] = [step for step in steps.values() if "Model" in step["Metadata"]]
-    model = world.sagemaker.describe_model(ModelName=made["Metadata"]["Model"]["Arn"].rpartition("/")[2])
+    [model_step] = [step for step in steps.values() if "Model" in step["Metadata"]]
+    model = world.sagemaker.describe_model(ModelName=model_step["Metadata"]["Model"]["Arn"].rpartition("/")[2])
     ask = endpoint(world, model["PrimaryContainer"])
     assert ask(b"[[1, 2], [3, 4]]", "application/json")[1] == "[103.0, 107.0]"
 

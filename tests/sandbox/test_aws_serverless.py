@@ -41,12 +41,12 @@ def test_a_serverless_endpoint_is_described_with_its_limits_and_answers_as_any_o
     described = hosting.settled(name)
     limits = {"MemorySizeInMB": 2048, "MaxConcurrency": 5}
     config = hosting.sagemaker.describe_endpoint_config(EndpointConfigName=described["EndpointConfigName"])
-    [found] = described["ProductionVariants"]
+    [variant_summary] = described["ProductionVariants"]
 
     assert described["EndpointStatus"] == "InService"
     assert config["ProductionVariants"][0]["ServerlessConfig"] == limits
-    assert (found["CurrentServerlessConfig"], found["DesiredServerlessConfig"]) == (limits, limits)
-    assert "CurrentInstanceCount" not in found
+    assert (variant_summary["CurrentServerlessConfig"], variant_summary["DesiredServerlessConfig"]) == (limits, limits)
+    assert "CurrentInstanceCount" not in variant_summary
     assert hosting.predictions(name) == pytest.approx([4])
 
 
@@ -126,9 +126,9 @@ def test_more_requests_at_a_time_than_the_limit_are_throttled(hosting: Hosting) 
 
 def test_a_model_that_does_not_come_up_fails_in_the_words_of_serverless(hosting: Hosting) -> None:
     name = hosting.endpoint(hosting.configured(variant(hosting.model(archive({"notes.txt": b"no model"})))))
-    found = hosting.settled(name)
-    assert found["EndpointStatus"] == "Failed"
-    assert found["FailureReason"].startswith(
+    description = hosting.settled(name)
+    assert description["EndpointStatus"] == "Failed"
+    assert description["FailureReason"].startswith(
         "Unable to successfully stand up your model within the allotted 180 second timeout."
     )
 
@@ -142,9 +142,12 @@ def test_a_real_time_endpoint_cannot_become_serverless_and_a_serverless_one_can_
     hosting.settled(name)
 
     hosting.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=instances)
-    found = hosting.settled(name)
-    assert (found["EndpointConfigName"], found["ProductionVariants"][0]["CurrentInstanceCount"]) == (instances, 1)
-    assert "CurrentServerlessConfig" not in found["ProductionVariants"][0]
+    description = hosting.settled(name)
+    assert (description["EndpointConfigName"], description["ProductionVariants"][0]["CurrentInstanceCount"]) == (
+        instances,
+        1,
+    )
+    assert "CurrentServerlessConfig" not in description["ProductionVariants"][0]
     assert "cannot be converted to a serverless endpoint" in refusal(
         hosting.sagemaker.update_endpoint, EndpointName=name, EndpointConfigName=lambdas
     )
@@ -225,10 +228,13 @@ def test_limits_of_serverless_are_held_to_their_ranges(hosting: Hosting, limits:
 def test_the_limits_can_be_changed_while_it_serves(hosting: Hosting) -> None:
     name = hosting.endpoint(hosting.configured(variant(hosting.model(model_predicting(4)))))
     hosting.settled(name)
-    wanted = {"VariantName": "AllTraffic", "ServerlessUpdateConfig": {"MaxConcurrency": 9, "ProvisionedConcurrency": 1}}
-    hosting.sagemaker.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=[wanted])
-    [found] = hosting.settled(name)["ProductionVariants"]
-    assert found["CurrentServerlessConfig"] == {
+    desired = {
+        "VariantName": "AllTraffic",
+        "ServerlessUpdateConfig": {"MaxConcurrency": 9, "ProvisionedConcurrency": 1},
+    }
+    hosting.sagemaker.update_endpoint_weights_and_capacities(EndpointName=name, DesiredWeightsAndCapacities=[desired])
+    [variant_summary] = hosting.settled(name)["ProductionVariants"]
+    assert variant_summary["CurrentServerlessConfig"] == {
         "MemorySizeInMB": 2048,
         "MaxConcurrency": 9,
         "ProvisionedConcurrency": 1,

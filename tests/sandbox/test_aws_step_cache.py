@@ -42,8 +42,8 @@ class Pipeline(NamedTuple):
 
 
 def source(step: Json) -> str | None:
-    found: str | None = step.get("CacheHitResult", {}).get("SourcePipelineExecutionArn")
-    return found
+    arn: str | None = step.get("CacheHitResult", {}).get("SourcePipelineExecutionArn")
+    return arn
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_step_that_does_not_ask_for_it_runs(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "taken"),
+    ("arguments", "is_reused"),
     [
         ({"Environment": {"COLOUR": "red"}}, False),
         ({"ProcessingInputs": []}, False),
@@ -88,9 +88,9 @@ def test_a_step_that_does_not_ask_for_it_runs(pipeline: Pipeline) -> None:
     ],
     ids=["environment", "inputs", "instances", "time limit"],
 )
-def test_what_makes_another_step_of_it_is_what_aws_lists(pipeline: Pipeline, arguments: Json, taken: bool) -> None:
+def test_what_makes_another_step_of_it_is_what_aws_lists(pipeline: Pipeline, arguments: Json, is_reused: bool) -> None:
     pipeline.run(say(pipeline.world))
-    assert bool(source(pipeline.run(say(pipeline.world, **arguments))["Say"])) is taken
+    assert bool(source(pipeline.run(say(pipeline.world, **arguments))["Say"])) is is_reused
 
 
 def test_a_run_that_failed_is_not_taken(pipeline: Pipeline) -> None:

@@ -53,9 +53,9 @@ class Shifting:
         """DescribeEndpoint, again and again until nothing is under way."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            found: dict[str, Any] = self.hosting.sagemaker.describe_endpoint(EndpointName=self.name)
-            yield found
-            if found["EndpointStatus"] == "InService":
+            description: dict[str, Any] = self.hosting.sagemaker.describe_endpoint(EndpointName=self.name)
+            yield description
+            if description["EndpointStatus"] == "InService":
                 return
             time.sleep(0.05)
         raise AssertionError("the update does not end")
@@ -63,8 +63,8 @@ class Shifting:
     def messages(self) -> list[str]:
         """The statuses of the new fleet, one after the other."""
         seen: dict[str, None] = {}
-        for found in self.looks():
-            for variant in found.get("PendingDeploymentSummary", {}).get("ProductionVariants", []):
+        for description in self.looks():
+            for variant in description.get("PendingDeploymentSummary", {}).get("ProductionVariants", []):
                 assert (variant["VariantName"], variant["DesiredInstanceCount"]) == ("AllTraffic", 10)
                 seen[variant["VariantStatus"][0]["StatusMessage"]] = None
         return list(seen)
@@ -85,8 +85,8 @@ class Shifting:
         self.cloudwatch.put_metric_data(Namespace="Shop", MetricData=data)
 
     def state(self) -> dict[str, Any]:
-        [found] = self.cloudwatch.describe_alarms(AlarmNames=[self.alarm])["MetricAlarms"]
-        return dict(found)
+        [described] = self.cloudwatch.describe_alarms(AlarmNames=[self.alarm])["MetricAlarms"]
+        return dict(described)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_an_inf1_endpoint_changes_over_at_once(shifting: Shifting) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deployment", "told"),
+    ("deployment", "message"),
     [
         (
             policy("CANARY", CanarySize=60),
@@ -149,8 +149,8 @@ def test_an_inf1_endpoint_changes_over_at_once(shifting: Shifting) -> None:
         (policy("ALL_AT_ONCE") | rolling(50), "Only one update policy"),
     ],
 )
-def test_what_the_guide_rules_out_is_refused(shifting: Shifting, deployment: dict[str, Any], told: str) -> None:
-    assert told in refusal(shifting.update, deployment)
+def test_what_the_guide_rules_out_is_refused(shifting: Shifting, deployment: dict[str, Any], message: str) -> None:
+    assert message in refusal(shifting.update, deployment)
     assert shifting.hosting.settled(shifting.name)["EndpointConfigName"] == shifting.old
 
 
@@ -160,13 +160,13 @@ def test_what_the_guide_rules_out_is_refused(shifting: Shifting, deployment: dic
 def test_an_alarm_brings_everything_back(shifting: Shifting) -> None:
     shifting.update(shifting.watched(policy("CANARY", wait=3600, CanarySize=50)))
     statuses = set()
-    for found in shifting.looks():
-        statuses.add(found["EndpointStatus"])
-        if "Baking" in str(found.get("PendingDeploymentSummary")):
+    for description in shifting.looks():
+        statuses.add(description["EndpointStatus"])
+        if "Baking" in str(description.get("PendingDeploymentSummary")):
             shifting.put(1)
     assert statuses == {"Updating", "RollingBack", "InService"}
-    assert found["EndpointConfigName"] == shifting.old
-    assert "PendingDeploymentSummary" not in found
+    assert description["EndpointConfigName"] == shifting.old
+    assert "PendingDeploymentSummary" not in description
     assert [shifting.hosting.predictions(shifting.name) for _ in range(5)] == [pytest.approx([1])] * 5
 
 
@@ -188,11 +188,11 @@ def test_an_alarm_follows_its_metric_with_reasons_and_history(shifting: Shifting
     shifting.put_alarm()
     assert shifting.state()["StateValue"] == "INSUFFICIENT_DATA"
     shifting.put(0, 1, 1)
-    found = shifting.state()
-    assert found["StateValue"] == "ALARM"
-    assert found["StateReason"].startswith("Threshold Crossed: 1 datapoint [0.666667 (")
-    assert found["StateReason"].endswith("was greater than the threshold (0.5).")
-    data = json.loads(found["StateReasonData"])
+    alarm = shifting.state()
+    assert alarm["StateValue"] == "ALARM"
+    assert alarm["StateReason"].startswith("Threshold Crossed: 1 datapoint [0.666667 (")
+    assert alarm["StateReason"].endswith("was greater than the threshold (0.5).")
+    data = json.loads(alarm["StateReasonData"])
     assert (data["recentDatapoints"], data["threshold"], data["period"]) == ([0.666667], 0.5, 60)
     wait_for(lambda: shifting.state()["StateValue"] == "INSUFFICIENT_DATA")
     items = shifting.cloudwatch.describe_alarm_history(AlarmName=shifting.alarm)["AlarmHistoryItems"]
@@ -200,7 +200,7 @@ def test_an_alarm_follows_its_metric_with_reasons_and_history(shifting: Shifting
         "Alarm updated from ALARM to INSUFFICIENT_DATA",
         "Alarm updated from INSUFFICIENT_DATA to ALARM",
     ]
-    assert json.loads(items[1]["HistoryData"])["newState"]["stateReason"] == found["StateReason"]
+    assert json.loads(items[1]["HistoryData"])["newState"]["stateReason"] == alarm["StateReason"]
 
 
 def test_missing_data_count_as_the_alarm_says_and_a_state_that_is_set_lasts_for_a_while(shifting: Shifting) -> None:

@@ -33,10 +33,10 @@ def test_an_update_fails_no_request_and_answers_by_one_version_or_the_other(host
     ask = (by_s3 if kind == "asynchronous" else at_once)(hosting, name)
     with asking(ask, 1) as client:
         hosting.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=configs[1])
-        found = hosting.settled(name)
+        description = hosting.settled(name)
         wait_for(lambda: client.has_seen(2) or client.failures, "an answer of the second version")
     assert client.failures == []
-    assert found["EndpointConfigName"] == configs[1]
+    assert description["EndpointConfigName"] == configs[1]
     versions = client.versions(1, 2)
     assert set(versions) == {1, 2}
     assert versions == sorted(versions)  # once the new version answers, the old one does not

@@ -131,19 +131,19 @@ def test_a_wrong_token_is_unauthorized(gitlab_server: GitLab) -> None:
 def test_an_access_token_works_as_bearer_until_it_is_revoked(
     gitlab_server: GitLab, group: Any, repository: Any
 ) -> None:
-    made = group.access_tokens.create({"name": "bot", "scopes": ["api"], "access_level": 40})
-    bot = gitlab.Gitlab(gitlab_server.url, oauth_token=made.token)
+    access_token = group.access_tokens.create({"name": "bot", "scopes": ["api"], "access_level": 40})
+    bot = gitlab.Gitlab(gitlab_server.url, oauth_token=access_token.token)
     assert bot.projects.get(repository.id).id == repository.id
-    made.delete()
+    access_token.delete()
     with pytest.raises(GitlabAuthenticationError):
         bot.projects.get(repository.id)
 
 
 def test_an_expired_token_says_so(gitlab_server: GitLab, repository: Any) -> None:
     yesterday = (date.today() - timedelta(days=1)).isoformat()
-    made = repository.access_tokens.create({"name": "old", "scopes": ["api"], "expires_at": yesterday})
+    access_token = repository.access_tokens.create({"name": "old", "scopes": ["api"], "expires_at": yesterday})
     with pytest.raises(GitlabAuthenticationError, match="invalid_token") as error:
-        gitlab.Gitlab(gitlab_server.url, private_token=made.token).projects.list()
+        gitlab.Gitlab(gitlab_server.url, private_token=access_token.token).projects.list()
     assert error.value.response_code == 401
     assert b"Token is expired" in (error.value.response_body or b"")
 
@@ -165,8 +165,8 @@ def test_variables_are_kept_by_key_and_scope(repository: Any) -> None:
     with pytest.raises(GitlabCreateError, match="has already been taken"):
         repository.variables.create({"key": "ROLE", "value": "again"})
     repository.variables.update("ROLE", {"value": "new", "filter": {"environment_scope": "prod"}})
-    found = repository.variables.get("ROLE", filter={"environment_scope": "prod"})
-    assert (found.value, found.protected) == ("new", True)
+    variable = repository.variables.get("ROLE", filter={"environment_scope": "prod"})
+    assert (variable.value, variable.protected) == ("new", True)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_a_variable_that_gitlab_refuses_is_refused(gitlab_server: GitLab, reposi
 
 
 def test_a_hidden_variable_never_shows_its_value(repository: Any) -> None:
-    made = repository.variables.create({"key": "SECRET", "value": "0123456789", "masked_and_hidden": True})
-    assert (made.value, made.hidden, made.masked) == (None, True, True)
+    variable = repository.variables.create({"key": "SECRET", "value": "0123456789", "masked_and_hidden": True})
+    assert (variable.value, variable.hidden, variable.masked) == (None, True, True)
 
 
 # --- commits and files ----------------------------------------------------------------------------------------------
@@ -271,12 +271,12 @@ def test_a_merge_request_is_opened_once_and_merged(repository: Any) -> None:
     commit(repository, {"a": "1"})
     commit(repository, {"b": "2"}, branch="feature", start_branch="main")
     request = {"source_branch": "feature", "target_branch": "main", "title": "Add b"}
-    made = repository.mergerequests.create(request)
+    opened = repository.mergerequests.create(request)
     with pytest.raises(GitlabCreateError, match="Another open merge request already exists") as error:
         repository.mergerequests.create(request)
     assert error.value.response_code == 409
-    made.merge()
-    assert repository.mergerequests.get(made.iid).state == "merged"
+    opened.merge()
+    assert repository.mergerequests.get(opened.iid).state == "merged"
     assert repository.files.raw("b", ref="main") == b"2"
 
 

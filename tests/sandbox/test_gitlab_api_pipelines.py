@@ -77,9 +77,9 @@ def test_wrong_inputs_of_a_trigger_leave_a_failed_pipeline(
         triggered.trigger_pipeline(**({"ref": "main", "token": token} | request_))
     assert error.value.response_code == 422
     (pipeline,) = triggered.pipelines.list()
-    kept = triggered.pipelines.get(pipeline.id)
-    assert (kept.status, kept.source) == ("failed", "trigger")
-    assert message in kept.yaml_errors
+    failed = triggered.pipelines.get(pipeline.id)
+    assert (failed.status, failed.source) == ("failed", "trigger")
+    assert message in failed.yaml_errors
 
 
 def test_a_wrong_trigger_request_starts_nothing(triggered: Any) -> None:
@@ -197,10 +197,10 @@ def test_a_developer_plays_the_jobs_of_a_branch_of_their_own(
     gitlab_server: GitLab, group: Any, repository: Any
 ) -> None:
     commit(repository, {"a": "1"})
-    made = commit(
+    pushed = commit(
         repository, {".gitlab-ci.yml": "deploy: {script: ['true'], when: manual}"}, "own", start_branch="main"
     )
-    pipeline = settled(repository, pipeline_of(repository, made.id))
+    pipeline = settled(repository, pipeline_of(repository, pushed.id))
     developer = gitlab_server.user(group, 30).projects.get(repository.id)
     job_of(developer, pipeline, "deploy").play()
     assert settled(repository, pipeline, "success").ref == "own"
@@ -215,5 +215,5 @@ def test_the_jobs_of_a_project_and_its_latest_pipeline(repository: Any) -> None:
 
 
 def test_a_push_and_its_pipeline_are_found_by_commit(repository: Any) -> None:
-    made = commit(repository, {".gitlab-ci.yml": "a:\n  script: ['true']\n"})
-    assert pipeline_of(repository, made.id, ref="main", source="push").sha == made.id
+    pushed = commit(repository, {".gitlab-ci.yml": "a:\n  script: ['true']\n"})
+    assert pipeline_of(repository, pushed.id, ref="main", source="push").sha == pushed.id

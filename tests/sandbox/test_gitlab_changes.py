@@ -29,11 +29,11 @@ a: {script: ['true']}
 
 def test_a_merge_request_opened_right_after_the_push_has_one_pipeline(repository: Any) -> None:
     commit(repository, {".gitlab-ci.yml": BOTH})
-    made = commit(repository, {"b": "1"}, branch="feature", start_branch="main")
+    pushed = commit(repository, {"b": "1"}, branch="feature", start_branch="main")
     opened = repository.mergerequests.create({"source_branch": "feature", "target_branch": "main", "title": "b"})
     wait_for(lambda: opened.pipelines.list(), "a pipeline of the merge request")
     time.sleep(1)
-    assert [each.source for each in repository.pipelines.list(sha=made.id)].count("merge_request_event") == 1
+    assert [each.source for each in repository.pipelines.list(sha=pushed.id)].count("merge_request_event") == 1
     later = commit(repository, {"c": "1"}, branch="feature")  # open merge requests leave the branch's own out
     pipeline_of(repository, later.id)
     time.sleep(1)
@@ -46,8 +46,8 @@ def test_the_merge_status_says_why(repository: Any) -> None:
         commit(repository, {branch: "1"}, branch=branch, start_branch="main")
         repository.mergerequests.create({"source_branch": branch, "target_branch": "main", "title": title})
     commit(repository, {"clash": "2"})
-    found = {each.source_branch: each.detailed_merge_status for each in repository.mergerequests.list()}
-    assert found == {"fine": "mergeable", "draft": "draft_status", "clash": "conflict"}
+    by_branch = {each.source_branch: each.detailed_merge_status for each in repository.mergerequests.list()}
+    assert by_branch == {"fine": "mergeable", "draft": "draft_status", "clash": "conflict"}
 
 
 def test_a_merge_request_has_notes(gitlab_server: GitLab, group: Any, repository: Any) -> None:
@@ -79,8 +79,8 @@ def test_a_push_can_ask_for_a_merge_request_and_skip_its_pipeline(
     (opened,) = repository.mergerequests.list()
     assert (opened.source_branch, opened.target_branch, opened.title) == ("feature", "main", "Better")
     assert f"remote:   {opened.web_url}" in pushed.stderr
-    found = wait_for(lambda: repository.pipelines.list(ref="feature"), "a skipped pipeline")
-    assert [each.status for each in found] == ["skipped"]
+    pipelines = wait_for(lambda: repository.pipelines.list(ref="feature"), "a skipped pipeline")
+    assert [each.status for each in pipelines] == ["skipped"]
 
 
 def test_a_push_option_that_the_sandbox_does_not_have_is_refused(
@@ -110,8 +110,8 @@ def test_a_schedule_starts_its_pipeline_with_inputs(repository: Any) -> None:
     assert (schedule.ref, schedule.next_run_at[11:16]) == ("refs/heads/main", "01:00")
     schedule.variables.create({"key": "A", "value": "b"})
     schedule.play()
-    (found,) = wait_for(lambda: repository.pipelines.list(source="schedule"), "the schedule's pipeline")
-    pipeline = settled(repository, found, "success")
+    (started,) = wait_for(lambda: repository.pipelines.list(source="schedule"), "the schedule's pipeline")
+    pipeline = settled(repository, started, "success")
     assert "large b" in job_of(repository, pipeline, "a").trace().decode()
     with pytest.raises(GitlabCreateError, match="syntax is invalid"):
         repository.pipelineschedules.create({"description": "x", "ref": "main", "cron": "often"})

@@ -72,14 +72,14 @@ def test_to_a_protected_environment_deploys_who_may_not_a_maintainer(gitlab_serv
         levels = [{"user_id": ada.user.id}]
         repository.protected_environments.create({"name": name, "deploy_access_levels": levels})
     maintainer = gitlab_server.user(repository, 40).projects.get(repository.id)
-    made = commit(maintainer, {".gitlab-ci.yml": GATES})
-    pipeline = settled(repository, pipeline_of(repository, made.id))
+    pushed = commit(maintainer, {".gitlab-ci.yml": GATES})
+    pipeline = settled(repository, pipeline_of(repository, pushed.id))
     assert statuses(pipeline) == {"staging": "failed", "check": "skipped", "prod": "skipped"}
     assert job_of(repository, pipeline, "staging").failure_reason == "protected_environment_failure"
 
     repository.protected_environments.delete("staging")
-    made = commit(maintainer, {"a": "1"})
-    pipeline = settled(repository, pipeline_of(repository, made.id))
+    pushed = commit(maintainer, {"a": "1"})
+    pipeline = settled(repository, pipeline_of(repository, pushed.id))
     assert statuses(pipeline) == {"staging": "success", "check": "success", "prod": "manual"}
     with pytest.raises(GitlabJobPlayError, match="403 Forbidden"):
         job_of(maintainer, pipeline, "prod").play()
@@ -89,8 +89,8 @@ def test_to_a_protected_environment_deploys_who_may_not_a_maintainer(gitlab_serv
 
 
 def test_on_a_branch_that_no_one_may_push_to_a_maintainer_plays_nothing(gitlab_server: GitLab, repository: Any) -> None:
-    made = commit(repository, {".gitlab-ci.yml": GATES})
-    pipeline = settled(repository, pipeline_of(repository, made.id))
+    pushed = commit(repository, {".gitlab-ci.yml": GATES})
+    pipeline = settled(repository, pipeline_of(repository, pushed.id))
     repository.protectedbranches.delete("main")
     repository.protectedbranches.create({"name": "main", "push_access_level": 0, "merge_access_level": 0})
     maintainer = gitlab_server.user(repository, 40).projects.get(repository.id)
@@ -190,8 +190,8 @@ def test_an_invalid_configuration_makes_a_failed_pipeline(repository: Any, confi
 
 
 def test_a_commit_that_says_so_skips_its_pipeline(repository: Any) -> None:
-    made = commit(repository, {".gitlab-ci.yml": "a: {script: ['true']}\n"}, commit_message="Release [skip ci]")
-    assert pipeline_of(repository, made.id).status == "skipped"
+    pushed = commit(repository, {".gitlab-ci.yml": "a: {script: ['true']}\n"}, commit_message="Release [skip ci]")
+    assert pipeline_of(repository, pushed.id).status == "skipped"
 
 
 # --- retry, cancel, timeout -----------------------------------------------------------------------------------------
@@ -264,8 +264,8 @@ def alive(process: str) -> bool:
 
 
 def test_a_cancelled_job_gets_sigterm_may_clean_up_and_runs_its_after_script(repository: Any) -> None:
-    made = commit(repository, {".gitlab-ci.yml": CANCELLED, "work.py": WORK})
-    pipeline = pipeline_of(repository, made.id)
+    pushed = commit(repository, {".gitlab-ci.yml": CANCELLED, "work.py": WORK})
+    pipeline = pipeline_of(repository, pushed.id)
     work = job_of(repository, pipeline, "work")
     wait_for(lambda: "\nready" in work.trace().decode(), "running script")
     work.cancel()
@@ -279,8 +279,8 @@ def test_a_cancelled_job_gets_sigterm_may_clean_up_and_runs_its_after_script(rep
 
 
 def test_a_cancelled_pipeline_starts_nothing_more(repository: Any) -> None:
-    made = commit(repository, {".gitlab-ci.yml": "a: {script: [sleep 60]}\nb: {stage: deploy, script: ['true']}\n"})
-    pipeline = pipeline_of(repository, made.id)
+    pushed = commit(repository, {".gitlab-ci.yml": "a: {script: [sleep 60]}\nb: {stage: deploy, script: ['true']}\n"})
+    pipeline = pipeline_of(repository, pushed.id)
     reached(repository, job_of(repository, pipeline, "a"), "running")
     pipeline.cancel()
     pipeline = settled(repository, pipeline)
@@ -300,13 +300,13 @@ def test_a_newer_commit_cancels_an_interruptible_pipeline_only(repository: Any) 
     configuration = "a: {{interruptible: {}, script: ['[ -e go ] || sleep 60']}}\n"
     old = pipeline_of(repository, commit(repository, {".gitlab-ci.yml": configuration.format("true")}).id)
     reached(repository, job_of(repository, old, "a"), "running")
-    kept = pipeline_of(repository, commit(repository, {".gitlab-ci.yml": configuration.format("false")}).id)
+    uninterruptible = pipeline_of(repository, commit(repository, {".gitlab-ci.yml": configuration.format("false")}).id)
     assert settled(repository, old).status == "canceled"
-    reached(repository, job_of(repository, kept, "a"), "running")
+    reached(repository, job_of(repository, uninterruptible, "a"), "running")
     newest = pipeline_of(repository, commit(repository, {"go": ""}).id)
     assert settled(repository, newest).status == "success"
-    assert repository.pipelines.get(kept.id).status == "running"
-    kept.cancel()
+    assert repository.pipelines.get(uninterruptible.id).status == "running"
+    uninterruptible.cancel()
 
 
 def test_a_pipeline_that_says_so_loses_its_interruptible_jobs_alone_to_a_newer_commit(repository: Any) -> None:
@@ -337,8 +337,8 @@ def test_jobs_end_with_the_server(tmp_path: Path) -> None:
     server = Server("sandbox.gitlab", tmp_path / "state", "--images", str(tmp_path / "images.json"))
     client = gitlab.Gitlab(server.url, private_token=(tmp_path / "state/root-token").read_text().strip())
     project = client.projects.create({"name": "demo"})
-    made = commit(project, {".gitlab-ci.yml": "a: {script: ['echo pid $$', 'sleep 300']}\n"})
-    job = job_of(project, pipeline_of(project, made.id), "a")
+    pushed = commit(project, {".gitlab-ci.yml": "a: {script: ['echo pid $$', 'sleep 300']}\n"})
+    job = job_of(project, pipeline_of(project, pushed.id), "a")
     log = wait_for(lambda: (t := job.trace().decode()).count("pid ") > 1 and t, "started script")
     started = time.monotonic()
     assert server.stop() == 0

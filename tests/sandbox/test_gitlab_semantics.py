@@ -120,8 +120,8 @@ a: {script: ['while ! test -e "$GO"; do sleep 0.1; done'], resource_group: prod}
 """
     go = Path(gitlab_server.state, f"go-{repository.id}")
     repository.variables.create({"key": "GO", "value": str(go)})
-    made = [commit(repository, {".gitlab-ci.yml": f"{configuration}# {number}\n"}) for number in range(3)]
-    pipelines = [pipeline_of(repository, each.id) for each in made]
+    commits = [commit(repository, {".gitlab-ci.yml": f"{configuration}# {number}\n"}) for number in range(3)]
+    pipelines = [pipeline_of(repository, each.id) for each in commits]
     reached(repository, job_of(repository, pipelines[0], "a"), "running")
     for pipeline in pipelines[1:]:
         reached(repository, job_of(repository, pipeline, "a"), "waiting_for_resource")
@@ -132,8 +132,8 @@ a: {script: ['while ! test -e "$GO"; do sleep 0.1; done'], resource_group: prod}
 
 
 def test_a_commit_without_a_configuration_can_be_skipped(repository: Any) -> None:
-    made = commit(repository, {"a": "1"}, commit_message="Start [skip ci]")
-    pipeline = repository.pipelines.get(pipeline_of(repository, made.id).id)
+    pushed = commit(repository, {"a": "1"}, commit_message="Start [skip ci]")
+    pipeline = repository.pipelines.get(pipeline_of(repository, pushed.id).id)
     assert (pipeline.status, pipeline.iid, pipeline.jobs.list()) == ("skipped", 1, [])
 
 
@@ -159,14 +159,16 @@ def test_a_triggered_pipeline_has_the_payload_in_a_file(repository: Any) -> None
 
 
 def test_a_token_is_told_about_itself_and_rotates(gitlab_server: GitLab, repository: Any) -> None:
-    made = repository.access_tokens.create({"name": "bot", "scopes": ["read_user", "self_rotate"], "access_level": 30})
-    told = ask(gitlab_server, "GET", "/personal_access_tokens/self", made.token).json()
-    assert (told["name"], told["active"], told["expires_at"]) == ("bot", True, made.expires_at)
-    assert ask(gitlab_server, "GET", "/user", made.token).status_code == 200
-    assert ask(gitlab_server, "GET", "/projects", made.token).status_code == 403
-    new = ask(gitlab_server, "POST", "/personal_access_tokens/self/rotate", made.token).json()
-    assert new["id"] != made.id
-    assert ask(gitlab_server, "GET", "/user", made.token).status_code == 401
+    access_token = repository.access_tokens.create(
+        {"name": "bot", "scopes": ["read_user", "self_rotate"], "access_level": 30}
+    )
+    answer = ask(gitlab_server, "GET", "/personal_access_tokens/self", access_token.token).json()
+    assert (answer["name"], answer["active"], answer["expires_at"]) == ("bot", True, access_token.expires_at)
+    assert ask(gitlab_server, "GET", "/user", access_token.token).status_code == 200
+    assert ask(gitlab_server, "GET", "/projects", access_token.token).status_code == 403
+    new = ask(gitlab_server, "POST", "/personal_access_tokens/self/rotate", access_token.token).json()
+    assert new["id"] != access_token.id
+    assert ask(gitlab_server, "GET", "/user", access_token.token).status_code == 401
     assert ask(gitlab_server, "GET", "/user", new["token"]).status_code == 200
 
 

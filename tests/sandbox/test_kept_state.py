@@ -15,7 +15,7 @@ from sandbox.aws import saved as aws
 from sandbox.world import saved
 
 
-def kept(folder: Path) -> Path:
+def kept_state(folder: Path) -> Path:
     """A folder as both servers leave it when they end in order."""
     for name in saved.SERVERS:
         (folder / name).mkdir()
@@ -26,32 +26,32 @@ def kept(folder: Path) -> Path:
 
 
 def test_a_state_that_was_kept_whole_is_taken_up_once(tmp_path: Path) -> None:
-    said: list[str] = []
-    assert saved.take_up(kept(tmp_path), said.append, fresh=False)
+    lines: list[str] = []
+    assert saved.take_up(kept_state(tmp_path), lines.append, fresh=False)
     # The servers have not ended in order since.
-    assert not saved.take_up(tmp_path, said.append, fresh=False)
-    assert said[0] == "The sandbox was not ended in order the last time: it starts anew."
-    assert said[1:] == [f"What GitLab's repositories held is in {tmp_path / 'before'}"]
+    assert not saved.take_up(tmp_path, lines.append, fresh=False)
+    assert lines[0] == "The sandbox was not ended in order the last time: it starts anew."
+    assert lines[1:] == [f"What GitLab's repositories held is in {tmp_path / 'before'}"]
     assert (tmp_path / "before" / "repositories").is_dir()
 
 
 def test_a_state_of_another_revision_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    kept(tmp_path)
+    lines: list[str] = []
+    kept_state(tmp_path)
     monkeypatch.setattr(saved, "revision", lambda: "another")
-    assert not saved.take_up(tmp_path, said.append, fresh=False)
-    assert said[0] == "The kept state is of another revision of this checkout: the sandbox starts anew."
+    assert not saved.take_up(tmp_path, lines.append, fresh=False)
+    assert lines[0] == "The kept state is of another revision of this checkout: the sandbox starts anew."
     assert not (tmp_path / "aws").exists()
 
 
 def test_a_fresh_start_asks_nobody_and_says_nothing(tmp_path: Path) -> None:
-    said: list[str] = []
-    assert not saved.take_up(kept(tmp_path), said.append, fresh=True)
-    assert said == []
+    lines: list[str] = []
+    assert not saved.take_up(kept_state(tmp_path), lines.append, fresh=True)
+    assert lines == []
 
 
 def test_half_a_state_is_none(tmp_path: Path) -> None:
-    kept(tmp_path)
+    kept_state(tmp_path)
     (tmp_path / "gitlab" / keeping.FILE).unlink()
     (tmp_path / "revision").unlink()
     assert not saved.seal(tmp_path)
@@ -79,12 +79,12 @@ def test_locks_are_made_anew_and_threads_have_ended(tmp_path: Path) -> None:
 def test_every_dictionary_of_the_sandboxs_aws_is_kept_or_has_a_reason() -> None:
     """What a module gathers at run time and nobody keeps would be missing after the next start."""
     package = Path(str(aws.__file__)).parent
-    found = {
+    dictionaries = {
         f"{'.'.join(path.relative_to(package).with_suffix('').parts)}:{name}"
         for path in package.rglob("*.py")
         for name in gathering(path.read_text(encoding="utf-8"))
     }
-    assert found == {*aws.OWN, *aws.NOT_KEPT}
+    assert dictionaries == {*aws.OWN, *aws.NOT_KEPT}
 
 
 def gathering(source: str) -> list[str]:

@@ -122,5 +122,5 @@ def test_the_next_start_goes_on_where_it_ended(up: Up) -> None:
 
 def block(guide: str, beginning: str) -> str:
     """The commands of the guide that begin so, up to the next empty line."""
-    [found] = re.findall(rf"^{beginning}.*?(?=\n\n)", guide, re.MULTILINE | re.DOTALL)
-    return str(found)
+    [text] = re.findall(rf"^{beginning}.*?(?=\n\n)", guide, re.MULTILINE | re.DOTALL)
+    return str(text)

@@ -35,7 +35,7 @@ def records(deployment: Deployment, stage: str = "staging") -> list[dict[str, An
     return [json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read()) for key in keys]
 
 
-def told(deployment: Deployment) -> list[str]:
+def events_of(deployment: Deployment) -> list[str]:
     """`EVENT VERSION of PIPELINE` of every record."""
     return [
         f"{each['Event']} {each['ModelPackageArn'].rpartition('/')[2]} of {each['Deployment'].get('PipelineId', '?')}"

@@ -116,8 +116,8 @@ def test_the_scores_of_a_single_row() -> None:
     ],
 )
 def test_a_format_that_its_shape_does_not_tell_is_named(body: bytes, name: str, values: list[float]) -> None:
-    found = decode(body, 2, name)
-    assert (found.format, found.values) == (name, values)
+    answers = decode(body, 2, name)
+    assert (answers.format, answers.values) == (name, values)
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_the_schema_lists_exactly_the_formats_there_are() -> None:
 def test_any_bytes_are_predictions_or_an_error_with_a_code(body: bytes) -> None:
     for name in ("", *FORMATS):
         try:
-            found = decode(body, 2, name)
+            answers = decode(body, 2, name)
         except InvalidPredictions:
             continue
-        assert len(found.values) == 2
+        assert len(answers.values) == 2
 
 
 # --- what the container's own code answered ------------------------------------------------------------------------
@@ -207,14 +207,14 @@ def test_every_answer_of_the_real_xgboost_container_is_read(case: dict[str, Any]
         with pytest.raises(InvalidPredictions) as caught:
             decode(body, rows)
         assert "request: {answer: scores}" in caught.value.hint
-    found = decode(body, rows, "predicted_label" if case["id"] in NEED_A_NAME else "")
-    assert len(found.values) == rows
+    answers = decode(body, rows, "predicted_label" if case["id"] in NEED_A_NAME else "")
+    assert len(answers.values) == rows
     first = case["answer"]["body"].splitlines()[0]
-    if found.format == "number":
-        assert found.values[0] == float(first)
-    elif found.format == "scores" and first[0].isdigit():
+    if answers.format == "number":
+        assert answers.values[0] == float(first)
+    elif answers.format == "scores" and first[0].isdigit():
         scores = [float(each) for each in first.split(",")]
-        assert found.values[0] == scores.index(max(scores))
+        assert answers.values[0] == scores.index(max(scores))
 
 
 def test_the_golden_answers_are_all_there() -> None:

@@ -141,9 +141,9 @@ def test_who_aws_takes_us_for_is_compared_with_who_was_announced(
 def test_a_refusal_is_told_apart_by_code_and_operation(
     code: str, operation: str, expected: type[errors.SagemakerCiError]
 ) -> None:
-    found = aws_errors.explain(botocore.ClientError({"Error": {"Code": code, "Message": "in AWS's words"}}, operation))
-    assert type(found) is expected
-    assert "in AWS's words" in found.message
+    error = aws_errors.explain(botocore.ClientError({"Error": {"Code": code, "Message": "in AWS's words"}}, operation))
+    assert type(error) is expected
+    assert "in AWS's words" in error.message
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,9 @@ def test_a_refusal_is_told_apart_by_code_and_operation(
 def test_what_keeps_a_request_from_being_answered_is_told_apart(
     error: Exception, expected: type[errors.SagemakerCiError]
 ) -> None:
-    found = aws_errors.explain(error)
-    assert type(found) is expected
-    assert "\n" not in found.message
+    explained = aws_errors.explain(error)
+    assert type(explained) is expected
+    assert "\n" not in explained.message
 
 
 def test_an_error_that_is_not_of_aws_is_left_alone() -> None:
@@ -210,6 +210,6 @@ def over(quota: str, counted: str) -> str:
     ],
 )
 def test_a_quota_is_read_from_the_services_sentence(text: str, hint: str) -> None:
-    found = aws_errors.over_quota(text, "eu-west-1")
-    assert hint in found
-    assert bool(found) is bool(hint)
+    advice = aws_errors.over_quota(text, "eu-west-1")
+    assert hint in advice
+    assert bool(advice) is bool(hint)

@@ -95,14 +95,14 @@ def test_cors_rules_that_admit_studio_already_are_left_alone(rules: list[dict[st
 
 def test_the_stack_gets_the_template_by_its_hash() -> None:
     request = REQUEST._replace(studio_role="arn:aws:iam::123456789012:role/path/Studio")
-    found = installer.parameters(installer.completed(request, {}), KEY)
-    assert found["TemplateKey"] == KEY
-    assert found["TemplateVersion"].endswith("-01234567")
-    assert found["StudioRoleName"] == "Studio"
+    parameters = installer.parameters(installer.completed(request, {}), KEY)
+    assert parameters["TemplateKey"] == KEY
+    assert parameters["TemplateVersion"].endswith("-01234567")
+    assert parameters["StudioRoleName"] == "Studio"
 
 
 @pytest.mark.parametrize(
-    ("asked", "before", "expected"),
+    ("options", "before", "expected"),
     [
         (("", "", ""), {}, ("S3Template", "", "")),
         (
@@ -118,15 +118,17 @@ def test_the_stack_gets_the_template_by_its_hash() -> None:
     ],
 )
 def test_what_is_not_asked_for_stays_as_it_is(
-    asked: tuple[str, ...], before: dict[str, str], expected: tuple[str, ...]
+    options: tuple[str, ...], before: dict[str, str], expected: tuple[str, ...]
 ) -> None:
-    offer, gitlab_url, studio_role = asked
-    found = installer.completed(REQUEST._replace(offer=offer, gitlab_url=gitlab_url, studio_role=studio_role), before)
-    assert (found.offer, found.gitlab_url, found.studio_role) == expected
+    offer, gitlab_url, studio_role = options
+    completed = installer.completed(
+        REQUEST._replace(offer=offer, gitlab_url=gitlab_url, studio_role=studio_role), before
+    )
+    assert (completed.offer, completed.gitlab_url, completed.studio_role) == expected
 
 
 @pytest.mark.parametrize(
-    ("asked", "before", "expected"),
+    ("option", "before", "expected"),
     [
         ((), {}, (SAMPLE,)),
         (("ours",), {}, (SAMPLE, "ours")),
@@ -136,9 +138,9 @@ def test_what_is_not_asked_for_stays_as_it_is(
     ],
 )
 def test_the_sample_data_may_be_read_beside_the_buckets_that_were_asked_for_last(
-    asked: tuple[str, ...], before: dict[str, str], expected: tuple[str, ...]
+    option: tuple[str, ...], before: dict[str, str], expected: tuple[str, ...]
 ) -> None:
-    completed = installer.completed(REQUEST._replace(choices={"InputDataBucket": asked}), before)
+    completed = installer.completed(REQUEST._replace(choices={"InputDataBucket": option}), before)
     assert completed.choices["InputDataBucket"] == expected
 
 
@@ -197,9 +199,9 @@ def test_every_wrong_option_is_named_at_once(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("AWS_REGION", raising=False)
     parser = ArgumentParser()
     command.add_arguments(parser)
-    given = "--bucket no.dots --input-bucket B --gitlab-url gitlab.com --studio-role Studio"
-    given += " --lambda-functions ab* --lambda-functions a*b --lambda-role R --readable-parameters /ab"
-    arguments = parser.parse_args(given.split())
+    line = "--bucket no.dots --input-bucket B --gitlab-url gitlab.com --studio-role Studio"
+    line += " --lambda-functions ab* --lambda-functions a*b --lambda-role R --readable-parameters /ab"
+    arguments = parser.parse_args(line.split())
     with pytest.raises(errors.InvalidOption) as caught:
         command.run(arguments)
     flags = ["--bucket", "--input-bucket", "--region", "--gitlab-url", "--studio-role"]

@@ -44,9 +44,9 @@ def test_without_an_earlier_export_everything_is_listed() -> None:
 
 
 def test_what_differs_from_the_earlier_export_is_told_and_nothing_else() -> None:
-    told = lines(draft(Count="2", New="x"), draft(version=6, Old="y"))
-    assert "- version `6` → `7`" in told
-    assert told[told.index("Against the newest successful pipeline of `main`:") :] == [
+    shown = lines(draft(Count="2", New="x"), draft(version=6, Old="y"))
+    assert "- version `6` → `7`" in shown
+    assert shown[shown.index("Against the newest successful pipeline of `main`:") :] == [
         "Against the newest successful pipeline of `main`:",
         "",
         "- parameter `Count`: `1` → `2`",
@@ -57,8 +57,8 @@ def test_what_differs_from_the_earlier_export_is_told_and_nothing_else() -> None
 
 def test_another_kind_of_hosting_and_another_template_are_told() -> None:
     after = draft(hosting="serverless")._replace(template=TEMPLATE + "# changed\n", tags={"team": "a"})
-    told = lines(after, draft())
-    assert told[-3:] == [
+    shown = lines(after, draft())
+    assert shown[-3:] == [
         "- hosting `real-time` → `serverless`",
         "- the CloudFormation template has changed",
         "- tag `team` added: `a`",
@@ -72,30 +72,30 @@ def test_how_the_requests_move_is_told_and_what_is_different_about_it() -> None:
 
 
 def test_what_the_template_does_not_echo_is_not_shown() -> None:
-    told = "\n".join([*lines(draft(Hidden="hunter22")), *lines(draft(Hidden="hunter22"), draft(Hidden="hunter33"))])
-    assert "hunter" not in told
-    assert "- `Hidden`: (not shown)" in told
-    assert "- parameter `Hidden`: (not shown) → (not shown)" in told
+    shown = "\n".join([*lines(draft(Hidden="hunter22")), *lines(draft(Hidden="hunter22"), draft(Hidden="hunter33"))])
+    assert "hunter" not in shown
+    assert "- `Hidden`: (not shown)" in shown
+    assert "- parameter `Hidden`: (not shown) → (not shown)" in shown
 
 
 def test_names_and_values_are_text_and_the_list_is_bounded() -> None:
     after = draft()
     many = {f"<script>{number}": "`</script>` @all" for number in range(300)}
-    told = lines(after._replace(parameters={**after.parameters, **many}))
-    assert "- `<script>0`: `'</script>' @all`" in told
-    assert told[-1] == "- ... and 241 more"
+    shown = lines(after._replace(parameters={**after.parameters, **many}))
+    assert "- `<script>0`: `'</script>' @all`" in shown
+    assert shown[-1] == "- ... and 241 more"
 
 
 def test_a_project_without_an_approved_version_is_previewed_too() -> None:
-    told = preview.lines(None, GROUP, [draft()], {})
-    assert told[0] == "## Deployment preview: no model package yet"
-    assert "No version of `abalone-p-1` is approved yet: the first approval will deploy this." in told
+    shown = preview.lines(None, GROUP, [draft()], {})
+    assert shown[0] == "## Deployment preview: no model package yet"
+    assert "No version of `abalone-p-1` is approved yet: the first approval will deploy this." in shown
 
 
 def test_problems_take_the_place_of_a_preview() -> None:
-    told = preview.problems([f"staging-config.json: <b>{number}" for number in range(100)])
-    assert told[2] == "- `staging-config.json: <b>0`"
-    assert told[-1] == "- ... and 40 more: the job's log has them"
+    shown = preview.problems([f"staging-config.json: <b>{number}" for number in range(100)])
+    assert shown[2] == "- `staging-config.json: <b>0`"
+    assert shown[-1] == "- ... and 40 more: the job's log has them"
 
 
 def test_both_versions_metrics_stand_side_by_side() -> None:
@@ -103,12 +103,12 @@ def test_both_versions_metrics_stand_side_by_side() -> None:
         stamped = {f"{registry.METRIC}{name}": value for name, value in metrics.items()}
         return {"HeldOutDataUri": rows, **stamped}
 
-    def told(new: dict[str, str], old: dict[str, str]) -> list[str]:
+    def table(new: dict[str, str], old: dict[str, str]) -> list[str]:
         package = PACKAGE._replace(description={"CustomerMetadataProperties": new})
         before = preview.Before(draft(version=6), BUILT, old)
         return preview.lines(package, GROUP, [draft()], {"staging": before})
 
-    same = told(properties("s3://rows", mse="4.4", r2="0.6"), properties("s3://rows", mse="4.6"))
+    same = table(properties("s3://rows", mse="4.4", r2="0.6"), properties("s3://rows", mse="4.6"))
     at = same.index("| metric | version 6 | version 7 |")
     assert same[at + 1 : at + 6] == [
         "|---|---|---|",
@@ -117,8 +117,8 @@ def test_both_versions_metrics_stand_side_by_side() -> None:
         "",
         "Measured in training, on the same rows.",
     ]
-    assert "Measured in training, each on its own rows." in told(properties("a", mse="1"), properties("b", mse="2"))
-    assert "| metric | version 7 |" not in told({}, {}), "nothing was measured"
+    assert "Measured in training, each on its own rows." in table(properties("a", mse="1"), properties("b", mse="2"))
+    assert "| metric | version 7 |" not in table({}, {}), "nothing was measured"
 
 
 def test_the_price_is_told() -> None:

@@ -64,8 +64,8 @@ def test_a_command_that_is_interrupted_ends_in_one_line_and_leaves_no_id_token(
     with connection:
         assert [path.read_text() for path in temporary.iterdir()] == ["a-token"]
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
-    assert told.startswith(f"error SMCI-103: cancelled by {number.name}\nhint: ")
+        _, stderr = process.communicate(timeout=60)
+    assert stderr.startswith(f"error SMCI-103: cancelled by {number.name}\nhint: ")
     assert process.returncode == 1
     assert list(temporary.iterdir()) == []
 
@@ -83,11 +83,11 @@ def test_debugging_adds_the_traceback_to_code_and_hint(
     tmp_path: Path, arguments: list[str], environ: dict[str, str], shown: bool
 ) -> None:
     process = start(*arguments, cwd=tmp_path, **environ)
-    _, told = process.communicate(timeout=60)
-    assert ("Traceback" in told) is shown
-    assert "\nerror SMCI-101: AWS_REGION is not set" in f"\n{told}"
-    assert told.splitlines()[-2].startswith("hint: ")
-    assert told.splitlines()[-1] == f"docs: {errors.PAGE}#smci-101"
+    _, stderr = process.communicate(timeout=60)
+    assert ("Traceback" in stderr) is shown
+    assert "\nerror SMCI-101: AWS_REGION is not set" in f"\n{stderr}"
+    assert stderr.splitlines()[-2].startswith("hint: ")
+    assert stderr.splitlines()[-1] == f"docs: {errors.PAGE}#smci-101"
     assert process.returncode == 1
 
 

@@ -117,7 +117,7 @@ def test_a_record_of_a_newer_schema_is_refused_as_such() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "no record of a deployment"),
         (b"\xff", "no record of a deployment"),
@@ -127,8 +127,8 @@ def test_a_record_of_a_newer_schema_is_refused_as_such() -> None:
         (changed(Colour="blue"), "there is no field 'Colour'"),
     ],
 )
-def test_what_is_no_record_is_refused_by_its_address(content: bytes, said: str) -> None:
-    with pytest.raises(errors.InvalidRecord, match=said) as caught:
+def test_what_is_no_record_is_refused_by_its_address(content: bytes, message: str) -> None:
+    with pytest.raises(errors.InvalidRecord, match=message) as caught:
         deployment_record.parse(content, PLACE, "prod", PROJECT)
     assert PLACE in caught.value.message
 
@@ -239,10 +239,10 @@ def test_where_nothing_served_before_there_is_nothing_to_go_back_to() -> None:
         deployment_record.before(first[-1], first[:1])
 
 
-@pytest.mark.parametrize(("asked", "number"), [("6", 3), (f"{GROUP}/6", 3), ("#2", 2), ("5", 1)])
-def test_a_version_or_a_record_can_be_chosen(asked: str, number: int) -> None:
+@pytest.mark.parametrize(("reference", "number"), [("6", 3), (f"{GROUP}/6", 3), ("#2", 2), ("5", 1)])
+def test_a_version_or_a_record_can_be_chosen(reference: str, number: int) -> None:
     records = [*history((1, 5), (2, 6)), deploy(history((1, 5), (2, 6))[-1], job(3), plan(6, instances=2))]
-    assert deployment_record.chosen(asked, records[::-1], "prod").number == number
+    assert deployment_record.chosen(reference, records[::-1], "prod").number == number
 
 
 def test_what_no_record_tells_of_cannot_be_chosen() -> None:

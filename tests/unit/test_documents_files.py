@@ -106,9 +106,9 @@ def test_what_is_no_readable_file_of_the_repository_is_one_problem(
     (repository / name).unlink()
     wrong(repository / name)
     assert timed(lambda: cli.main(["build"])) == 1
-    told = capsys.readouterr()
-    assert f"error {FILES[name]}: 1 problem in the configuration files, nothing is exported\n" in told.err
-    assert f"{name}: {WRONG[wrong]}" in told.out
+    output = capsys.readouterr()
+    assert f"error {FILES[name]}: 1 problem in the configuration files, nothing is exported\n" in output.err
+    assert f"{name}: {WRONG[wrong]}" in output.out
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda each: each.__name__)
@@ -131,7 +131,7 @@ def test_problems_of_shape_of_the_template_and_of_the_thresholds_are_named_toget
     thresholds = "data: {path: ../../etc/passwd, rows: many}\nchecks: [{metric: mse, min: 2, max: 1}, {metric: mce}]\n"
     (repository / "quality.yml").write_text(thresholds)
     assert cli.main(["build"]) == 1
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     for problem in (
         "staging-config.json: there is no field 'tags' (did you mean Tags?)",
         "staging-config.json: Parameters.EndpointInstanceType: null is not text, a number, true or false",
@@ -144,8 +144,8 @@ def test_problems_of_shape_of_the_template_and_of_the_thresholds_are_named_toget
         "quality.yml: checks.1.metric: mce is not one of mse, rmse",
         "quality.yml: checks.1: needs min or max",
     ):
-        assert problem in told.out, told.out
-    assert "error SMCI-406: " in told.err
+        assert problem in output.out, output.out
+    assert "error SMCI-406: " in output.err
 
 
 def test_a_million_parameters_and_long_texts_are_a_short_log(
@@ -158,11 +158,11 @@ def test_a_million_parameters_and_long_texts_are_a_short_log(
         json.dumps({"Parameters": {f"P{number}": "x" * 5 for number in range(9_000)} | {"Long": "y" * 500_000}})
     )
     assert timed(lambda: cli.main(["build"]), seconds=20) == 1
-    told = capsys.readouterr()
-    assert "staging-config.json: is larger than 1,000,000 bytes" in told.out
-    assert "prod-config.json: Parameters: has 9,001 entries, at most 200 are possible" in told.out
-    assert len(told.out) < 100_000
-    assert len(told.err) < 1_000
+    output = capsys.readouterr()
+    assert "staging-config.json: is larger than 1,000,000 bytes" in output.out
+    assert "prod-config.json: Parameters: has 9,001 entries, at most 200 are possible" in output.out
+    assert len(output.out) < 100_000
+    assert len(output.err) < 1_000
 
 
 def test_an_unquoted_value_is_text_to_whoever_does_not_ask() -> None:

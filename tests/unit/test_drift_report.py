@@ -49,11 +49,11 @@ def test_the_json_follows_its_schema_and_the_page_is_whole(look: Look) -> None:
 
 
 def test_words_of_others_are_text_on_the_page_and_in_the_summary() -> None:
-    found = reported(drifted(), Difference(ODD, ODD))
-    html = report.html(found)
+    odd = reported(drifted(), Difference(ODD, ODD))
+    html = report.html(odd)
     assert ODD not in html
     assert "&lt;script&gt;" in html
-    assert ODD not in "\n".join(report.summary(found))
+    assert ODD not in "\n".join(report.summary(odd))
     assert re.search(r"not look at:.*Queue \(T\): no", html, re.DOTALL)
 
 

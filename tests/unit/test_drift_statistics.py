@@ -60,16 +60,16 @@ def test_one_column_that_has_shifted_by_one_standard_deviation_is_found(seed: in
 def test_a_category_that_was_renamed_is_found_and_named(seed: int) -> None:
     reference, captured = drawn(seed, REFERENCE), drawn(seed + 1000, CAPTURED)
     captured[2] = ["male" if cell == "M" else cell for cell in captured[2]]
-    found = findings(reference, captured)
-    assert {(each.feature, each.test.what) for each in found} == {("2", DISTRIBUTION), ("2", NEW)}
-    assert any("'male'" in each.test.detail for each in found)
+    reported = findings(reference, captured)
+    assert {(each.feature, each.test.what) for each in reported} == {("2", DISTRIBUTION), ("2", NEW)}
+    assert any("'male'" in each.test.detail for each in reported)
 
 
 def test_a_rare_category_that_was_renamed_is_found_though_its_psi_is_small() -> None:
     reference = [["a"] * 980 + ["b"] * 20]
     captured = [["a"] * 980 + ["B"] * 20]
-    (found,) = findings(reference, captured)
-    assert (found.test.what, found.test.psi, found.test.detail) == (NEW, None, "'B' (20 rows)")
+    (finding,) = findings(reference, captured)
+    assert (finding.test.what, finding.test.psi, finding.test.detail) == (NEW, None, "'B' (20 rows)")
     assert not findings(reference, [["a"] * 998 + ["B"] * 2]), "two rows may be chance"
 
 

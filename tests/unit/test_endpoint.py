@@ -151,8 +151,8 @@ def components(aws: Stubber, *specifications: dict[str, Any]) -> None:
         }
         for name in names
     ]
-    asked = {"EndpointNameEquals": "e", "VariantNameEquals": "AllTraffic"}
-    aws.add_response("list_inference_components", {"InferenceComponents": rows}, asked)
+    request = {"EndpointNameEquals": "e", "VariantNameEquals": "AllTraffic"}
+    aws.add_response("list_inference_components", {"InferenceComponents": rows}, request)
     for row, specification in zip(rows, specifications, strict=True):
         answer = {**row, "Specification": specification, "InferenceComponentStatus": "InService"}
         aws.add_response(
@@ -196,8 +196,8 @@ def test_an_inference_component_of_the_stack_has_to_serve_what_was_deployed(aws:
 def test_what_an_inference_component_of_others_serves_is_told(aws: Stubber, capsys: pytest.CaptureFixture[str]) -> None:
     components(aws, {"ModelName": "new"}, {"ModelName": "old"})
     endpoint.verify(SAGEMAKER, "e", Expected(PACKAGE, ["c"], components=["component-0"]), 0.2)
-    told = f"inference component component-1, serves {OTHER}, which is not of this deployment"
-    assert told in capsys.readouterr().out
+    line = f"inference component component-1, serves {OTHER}, which is not of this deployment"
+    assert line in capsys.readouterr().out
 
 
 def test_an_inference_component_of_another_model_is_no_proof(aws: Stubber) -> None:

@@ -86,9 +86,9 @@ def test_an_emptied_hash_is_refused_everywhere(folder: Path) -> None:
         export.load("prod", PROJECT, {"PROD_EXPORT_SHA256": ""}, folder)
 
 
-@pytest.mark.parametrize("asked", ["", ARN.format("abalone-p-1")])
-def test_an_export_of_the_asked_model_package_is_taken(folder: Path, asked: str) -> None:
-    assert export.load("prod", PROJECT, {"SMCI_MODEL_PACKAGE_ARN": asked}, folder) == EXPORT
+@pytest.mark.parametrize("arn", ["", ARN.format("abalone-p-1")])
+def test_an_export_of_the_asked_model_package_is_taken(folder: Path, arn: str) -> None:
+    assert export.load("prod", PROJECT, {"SMCI_MODEL_PACKAGE_ARN": arn}, folder) == EXPORT
 
 
 def test_an_export_of_another_model_package_than_the_pipelines_is_refused(folder: Path) -> None:

@@ -26,14 +26,14 @@ class Server:
     """Answers the requests in turn, the last answer again and again, and keeps what was asked with which tokens."""
 
     def __init__(self, *answers: Answer) -> None:
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.tokens: list[str | None] = []
         waiting = list(answers)
         server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                server.asked.append(f"{self.command} {self.path}")
+                server.requests.append(f"{self.command} {self.path}")
                 server.tokens.append(self.headers["PRIVATE-TOKEN"] or self.headers["JOB-TOKEN"])
                 answer = waiting.pop(0) if len(waiting) > 1 else waiting[0]
                 html = isinstance(answer.body, str)
@@ -89,7 +89,7 @@ def project_of(url: str, **settings: Any) -> int:
 def test_the_address_is_that_of_the_api_or_of_gitlab(serve: Serve, suffix: str) -> None:
     server = serve(PROJECT)
     assert project_of(server.url + suffix) == 7
-    assert server.asked == ["GET /api/v4/projects/a%2Fb"]
+    assert server.requests == ["GET /api/v4/projects/a%2Fb"]
 
 
 @pytest.mark.parametrize("api", ["", "gitlab.com/api/v4", "file:///etc/passwd", "https:///api/v4"])
@@ -115,7 +115,7 @@ def test_an_access_token_goes_before_that_of_the_job(serve: Serve, tokens: dict[
 def test_a_read_is_repeated_when_gitlab_stumbles(serve: Serve) -> None:
     server = serve(Answer(502, "<html>bad gateway"), Answer(503), PROJECT)
     assert project_of(server.url) == 7
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
 
 
 def test_a_request_that_changes_something_is_sent_once(serve: Serve) -> None:
@@ -123,7 +123,7 @@ def test_a_request_that_changes_something_is_sent_once(serve: Serve) -> None:
     client = gitlab.connect(server.url, token="glpat-secret", environ={})
     with pytest.raises(errors.GitLabRefused), gitlab.asking():
         client.projects.create({"name": "x"})
-    assert server.asked == ["POST /api/v4/projects"]
+    assert server.requests == ["POST /api/v4/projects"]
 
 
 @pytest.mark.parametrize("tokens", [{}, {"token": "", "job_token": "job-secret"}])
@@ -131,9 +131,9 @@ def test_a_token_follows_within_a_server_and_never_to_another(serve: Serve, toke
     other = serve(PROJECT)
     moved = serve(Answer(301, location="/api/v4/projects/7"), Answer(302, location=f"{other.url}/elsewhere"))
     assert project_of(moved.url, **tokens) == 7
-    assert moved.asked == ["GET /api/v4/projects/a%2Fb", "GET /api/v4/projects/7"]
+    assert moved.requests == ["GET /api/v4/projects/a%2Fb", "GET /api/v4/projects/7"]
     assert None not in moved.tokens
-    assert (other.asked, other.tokens) == (["GET /elsewhere"], [None])
+    assert (other.requests, other.tokens) == (["GET /elsewhere"], [None])
 
 
 @pytest.mark.parametrize(

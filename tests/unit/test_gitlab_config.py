@@ -59,10 +59,10 @@ def test_a_rule_sees_the_variables_of_the_jobs_environment() -> None:
     )
     source = Source("group/project", Texts({".gitlab-ci.yml": text}), "0" * 40)
 
-    def given(environment: str | None) -> list[Variable]:
+    def of_environment(environment: str | None) -> list[Variable]:
         return [Variable("SCOPED", environment)] if environment else []
 
-    around = Surroundings(PUSH, source, stronger_variables=given)
+    around = Surroundings(PUSH, source, stronger_variables=of_environment)
     assert [job.name for job in compile_pipeline(merged(source, ".gitlab-ci.yml", {}, around), around).jobs] == ["j"]
 
 
@@ -81,13 +81,13 @@ def test_a_matrix_multiplies_a_job_and_its_needs() -> None:
         shard: {script: x, parallel: 2}
         all: {script: x, needs: [shard]}
     """
-    found = jobs(text)
-    assert list(found) == [
+    by_name = jobs(text)
+    assert list(by_name) == [
         "build: [arm, linux]", "build: [x86, linux]", "test: [arm]", "test: [x86]", "shard 1/2", "shard 2/2", "all",
     ]  # fmt: skip
-    assert found["build: [arm, linux]"].variables == {"ARCH": "arm", "OS": "linux"}
-    assert [need.job for need in found["test: [x86]"].needs or ()] == ["build: [x86, linux]"]
-    assert [need.job for need in found["all"].needs or ()] == ["shard 1/2", "shard 2/2"]
+    assert by_name["build: [arm, linux]"].variables == {"ARCH": "arm", "OS": "linux"}
+    assert [need.job for need in by_name["test: [x86]"].needs or ()] == ["build: [x86, linux]"]
+    assert [need.job for need in by_name["all"].needs or ()] == ["shard 1/2", "shard 2/2"]
 
 
 @pytest.mark.parametrize(

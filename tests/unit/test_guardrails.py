@@ -22,15 +22,17 @@ CANARY: dict[str, Any] = {"Strategy": "canary"}
 
 
 def problems(deployment: dict[str, Any], kind: str = "real-time", **parameters: str) -> list[str]:
-    given = {"EndpointInstanceCount": "10", "EndpointInstanceType": "ml.m5.large"} | parameters
-    return [str(each) for each in guardrails.problems("prod-config.json", deployment, hosting.KINDS[kind], given)]
+    all_parameters = {"EndpointInstanceCount": "10", "EndpointInstanceType": "ml.m5.large"} | parameters
+    return [
+        str(each) for each in guardrails.problems("prod-config.json", deployment, hosting.KINDS[kind], all_parameters)
+    ]
 
 
 def applied(text: str, deployment: dict[str, Any]) -> tuple[Any, Shift, list[str]]:
     read = template.read(text, "endpoint-config-template.yml")[0]
     settled = {"EndpointInstanceCount": "10"}
-    changed, shift, found = guardrails.applied(read, deployment, settled, "stack-prod", "abalone-prod")
-    return changed, shift, [str(each) for each in found]
+    changed, shift, problems_of_text = guardrails.applied(read, deployment, settled, "stack-prod", "abalone-prod")
+    return changed, shift, [str(each) for each in problems_of_text]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +91,9 @@ def test_a_number_of_instances_has_to_be_right_for_every_number_that_autoscaling
 
 @pytest.mark.parametrize("kind", ["serverless", "batch-transform"])
 def test_what_has_no_guardrails_is_told_with_everything_else(kind: str) -> None:
-    found = problems(CANARY | {"CanarySize": "60%"}, kind)
-    assert found[0] == f"prod-config.json: Deployment: {hosting.KINDS[kind].unguarded}"
-    assert len(found) == 2
+    messages = problems(CANARY | {"CanarySize": "60%"}, kind)
+    assert messages[0] == f"prod-config.json: Deployment: {hosting.KINDS[kind].unguarded}"
+    assert len(messages) == 2
 
 
 def test_the_exclusions_of_the_service_are_told() -> None:
@@ -105,8 +107,8 @@ def test_the_exclusions_of_the_service_are_told() -> None:
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_template_is_added_to_and_stays_what_it_was(name: str) -> None:
     alarms = {"Invocation5XXErrorsPercent": 2.5, "ModelLatencyMilliseconds": 300, "Names": ["sales"]}
-    text, shift, found = applied(TEMPLATES[name], CANARY | {"Alarms": alarms})
-    assert found == []
+    text, shift, messages = applied(TEMPLATES[name], CANARY | {"Alarms": alarms})
+    assert messages == []
     assert shift.alarms == ["stack-prod-Invocation5XXErrors", "stack-prod-ModelLatency", "sales"]
     after, before = documents.parse_template(text), documents.parse_template(TEMPLATES[name])
     policy = after["Resources"]["Endpoint"]["Properties"].pop("DeploymentConfig")
@@ -136,8 +138,8 @@ def test_the_template_is_added_to_and_stays_what_it_was(name: str) -> None:
     ],
 )
 def test_what_is_left_out_has_values_that_fit_into_an_hour(strategy: str, policy: str, longest: int) -> None:
-    text, shift, found = applied(OWN, {"Strategy": strategy})
-    assert (found, shift.strategy, shift.longest_seconds) == ([], strategy, longest)
+    text, shift, messages = applied(OWN, {"Strategy": strategy})
+    assert (messages, shift.strategy, shift.longest_seconds) == ([], strategy, longest)
     config = documents.parse_template(text)["Resources"]["Endpoint"]["Properties"]["DeploymentConfig"]
     assert config[f"{policy}UpdatePolicy"]["MaximumExecutionTimeoutInSeconds"] == str(longest)
     assert shift.alarms == ["stack-prod-Invocation5XXErrors"]
@@ -172,7 +174,7 @@ def test_a_template_in_json_is_added_to_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("Type: AWS::SageMaker::Endpoint\n", "Type: AWS::SageMaker::Other\n", "it declares no endpoints, not one"),
         ("!GetAtt EndpointConfig.EndpointConfigName", "fixed", "is not !GetAtt NAME.EndpointConfigName"),
@@ -186,13 +188,13 @@ def test_a_template_in_json_is_added_to_as_well() -> None:
         ("- VariantName: AllTraffic", "- !If [A, {VariantName: B}, C]\n        - VariantName: D", "does not begin"),
     ],
 )
-def test_a_template_that_cannot_take_it_says_why(old: str, new: str, told: str) -> None:
+def test_a_template_that_cannot_take_it_says_why(old: str, new: str, message: str) -> None:
     assert OWN.count(old) == 1
     text = OWN.replace(old, new)
     after, _, [problem] = applied(text, CANARY)
     assert after == text
     assert problem.startswith("endpoint-config-template.yml: cannot take Deployment: ")
-    assert told in problem
+    assert message in problem
 
 
 def test_a_place_that_an_alias_repeats_is_not_written_to() -> None:
@@ -224,12 +226,12 @@ def test_the_configuration_is_read_as_json_and_as_yaml_and_every_mistake_is_name
         ),
     ):
         (tmp_path / name).write_text(text)
-        content, found = stage_config.load(tmp_path / name)
+        content, mistakes = stage_config.load(tmp_path / name)
         assert "Deployment" not in content
-        assert [each.path for each in found] == [
+        assert [each.path for each in mistakes] == [
             "Deployment.Alarms",
             "Deployment.CanarySize",
             "Deployment.Strategy",
             "Deployment.WaitIntervalInSeconds",
         ]
-        assert str(found[1]).endswith("is not a number of instances, or a percentage of them such as 10%")
+        assert str(mistakes[1]).endswith("is not a number of instances, or a percentage of them such as 10%")

@@ -25,8 +25,8 @@ def parse(text: str, **changes: Any) -> held_out.HeldOut:
 
 
 def test_the_label_is_taken_out_of_every_row() -> None:
-    found = parse("9,0.4,1\n11,0.5,0\n")
-    assert (found.labels, found.features) == ([9.0, 11.0], [[0.4, 1], [0.5, 0]])
+    rows_read = parse("9,0.4,1\n11,0.5,0\n")
+    assert (rows_read.labels, rows_read.features) == ([9.0, 11.0], [[0.4, 1], [0.5, 0]])
 
 
 def test_the_label_can_be_any_column_by_position_or_name() -> None:
@@ -65,8 +65,8 @@ def test_a_cell_is_a_number_only_where_it_is_written_as_one(text: str, value: ob
 def test_blank_lines_and_a_byte_order_mark_do_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "held_out.csv"
     path.write_bytes(b"\xef\xbb\xbf9,0.4\r\n\r\n11,0.5\r\n")
-    found = held_out.load(data(path=path), "", *NOT_ASKED)
-    assert (found.labels, found.total, found.source) == ([9.0, 11.0], 2, str(path))
+    rows_read = held_out.load(data(path=path), "", *NOT_ASKED)
+    assert (rows_read.labels, rows_read.total, rows_read.source) == ([9.0, 11.0], 2, str(path))
 
 
 def test_a_large_file_is_sampled_always_alike_and_in_order() -> None:
@@ -110,13 +110,13 @@ def test_unusable_data_is_refused_with_its_line(text: str, changes: dict[str, An
 
 def test_the_cells_of_a_row_are_kept_as_they_are_written() -> None:
     text = 'a,b,c,d\r\n1, Private,12E4,+2\r\n0,"Self, emp",7E1,""\r\n1,"two\nlines",a"b,"say ""hi"""\r\n'
-    found = parse(text, header=True)
-    assert [row.written() for row in found.features if isinstance(row, held_out.Row)] == [
+    rows_read = parse(text, header=True)
+    assert [row.written() for row in rows_read.features if isinstance(row, held_out.Row)] == [
         [" Private", "12E4", "+2"],
         ['"Self, emp"', "7E1", '""'],
         ['"two\nlines"', 'a"b', '"say ""hi"""'],
     ]
-    assert found.features[2] == ["two\nlines", 'a"b', 'say "hi"']
+    assert rows_read.features[2] == ["two\nlines", 'a"b', 'say "hi"']
 
 
 def test_a_cell_of_200_kilobytes_is_a_cell() -> None:
@@ -126,9 +126,9 @@ def test_a_cell_of_200_kilobytes_is_a_cell() -> None:
 def test_the_classes_are_those_of_the_whole_file_whichever_rows_are_sampled() -> None:
     rows = ["1,5" if number % 2 else "0,5" for number in range(3000)]
     rows[1500] = "2,5"
-    found = parse("\n".join(rows) + "\n", rows=500)
-    assert found.classes == (0.0, 1.0, 2.0)
-    assert set(found.labels) == {0.0, 1.0}
+    rows_read = parse("\n".join(rows) + "\n", rows=500)
+    assert rows_read.classes == (0.0, 1.0, 2.0)
+    assert set(rows_read.labels) == {0.0, 1.0}
 
 
 def test_labels_that_are_many_or_no_whole_numbers_are_no_classes() -> None:

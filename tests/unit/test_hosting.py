@@ -25,8 +25,8 @@ def declared(kind: str) -> dict[str, Any]:
 def check(kind: str, **parameters: Any) -> list[str]:
     host = hosting.KINDS[kind]
     supplied = host.parameters(PROJECT, "staging", ROLE)
-    found = stage_config.problems("staging-config.json", {"Parameters": parameters}, host, declared(kind), supplied)
-    return [each.removeprefix("staging-config.json: Parameters.") for each in map(str, found)]
+    problems = stage_config.problems("staging-config.json", {"Parameters": parameters}, host, declared(kind), supplied)
+    return [each.removeprefix("staging-config.json: Parameters.") for each in map(str, problems)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -60,7 +60,7 @@ BUILDS = {name for kind in hosting.KINDS.values() for name in kind.parameters(PR
 
 
 def test_a_serverless_stage_with_what_the_service_excludes_is_told_all_of_it_with_the_reasons() -> None:
-    told = check(
+    problems = check(
         "serverless",
         MemorySizeInMB=1000,
         MaxConcurrency=201,
@@ -69,7 +69,7 @@ def test_a_serverless_stage_with_what_the_service_excludes_is_told_all_of_it_wit
         ShadowModelPackageName="arn:aws:sagemaker:eu-west-1:123456789012:model-package/abalone-p-1/2",
         EndpointInstanceType="ml.m5.large",
     )
-    assert told == [
+    assert problems == [
         "MemorySizeInMB: '1000' is not one of the AllowedValues 1024, 2048, 3072, 4096, 5120, 6144",
         "MaxConcurrency: 201 is more than the MaxValue 200",
         "VpcSubnetIds: SageMaker puts no serverless endpoint into a VPC",
@@ -80,7 +80,7 @@ def test_a_serverless_stage_with_what_the_service_excludes_is_told_all_of_it_wit
 
 
 @pytest.mark.parametrize(
-    ("kind", "parameters", "told"),
+    ("kind", "parameters", "expected"),
     [
         (
             "serverless",
@@ -147,9 +147,9 @@ def test_a_serverless_stage_with_what_the_service_excludes_is_told_all_of_it_wit
     ],
 )
 def test_what_the_service_refuses_is_told_with_its_reason(
-    kind: str, parameters: dict[str, Any], told: list[str]
+    kind: str, parameters: dict[str, Any], expected: list[str]
 ) -> None:
-    assert check(kind, **parameters) == told
+    assert check(kind, **parameters) == expected
 
 
 # --- which template ------------------------------------------------------------------------------------------------
@@ -157,20 +157,20 @@ def test_what_the_service_refuses_is_told_with_its_reason(
 
 def test_a_template_in_the_repository_wins_over_the_packaged_one(tmp_path: Path) -> None:
     kind = hosting.KINDS["serverless"]
-    found, problems = template.of_stage(tmp_path, kind, named=True)
-    assert found is not None
-    assert found.text == hosting.packaged(kind)
+    read, problems = template.of_stage(tmp_path, kind, named=True)
+    assert read is not None
+    assert read.text == hosting.packaged(kind)
     assert problems == []
     own = hosting.packaged(kind).replace("2048", "3072", 1)
     (tmp_path / "serverless-template.yml").write_text(own)
-    found, problems = template.of_stage(tmp_path, kind, named=True)
-    assert found is not None
-    assert (found.text, found.file) == (own, "serverless-template.yml")
+    read, problems = template.of_stage(tmp_path, kind, named=True)
+    assert read is not None
+    assert (read.text, read.file) == (own, "serverless-template.yml")
 
 
 def test_without_hosting_the_repository_must_have_its_own(tmp_path: Path) -> None:
-    found, problems = template.of_stage(tmp_path, hosting.DEFAULT, named=False)
-    assert found is None
+    read, problems = template.of_stage(tmp_path, hosting.DEFAULT, named=False)
+    assert read is None
     assert "endpoint-config-template.yml" in str(problems[0])
     assert '"Hosting": "real-time"' in str(problems[0])
 
@@ -179,8 +179,8 @@ def test_what_the_packaged_template_has_and_the_own_one_lacks_is_told(tmp_path: 
     host = hosting.DEFAULT
     supplied = host.parameters(PROJECT, "staging", ROLE)
     small = {name: each for name, each in declared("real-time").items() if name != "MaxInstanceCount"}
-    found = stage_config.problems("f", {"Parameters": {"MaxInstanceCount": "3"}}, host, small, supplied)
-    assert [str(each) for each in found] == [
+    problems = stage_config.problems("f", {"Parameters": {"MaxInstanceCount": "3"}}, host, small, supplied)
+    assert [str(each) for each in problems] == [
         "f: Parameters.MaxInstanceCount: the template declares no such parameter; `sagemaker-ci template --hosting "
         "real-time` writes one that does"
     ]

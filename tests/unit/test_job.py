@@ -92,7 +92,7 @@ def run(act: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "said"),
+    ("act", "message"),
     [
         (terminate, "cancelled by SIGTERM"),
         (swallowed, "cancelled by SIGTERM"),
@@ -102,10 +102,10 @@ def run(act: Callable[[], None]) -> None:
         (explained, "cancelled by SIGTERM; the stack"),
     ],
 )
-def test_what_a_signal_has_come_to_is_never_a_success_and_says_cancelled(act: Callable[[], None], said: str) -> None:
+def test_what_a_signal_has_come_to_is_never_a_success_and_says_cancelled(act: Callable[[], None], message: str) -> None:
     with pytest.raises(errors.JobCancelled) as raised:
         run(act)
-    assert raised.value.message == said
+    assert raised.value.message == message
 
 
 def test_a_second_signal_does_not_interrupt_the_cleaning_up() -> None:

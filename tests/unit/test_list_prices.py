@@ -45,7 +45,7 @@ def test_of_aws_list_the_usage_types_of_stages_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "regions", "told"),
+    ("content", "regions", "message"),
     [
         ([], [], "is not AWS's price list of SageMaker"),
         (AWS | {"offerCode": "AmazonEC2"}, [], "is not AWS's price list of SageMaker"),
@@ -55,8 +55,8 @@ def test_of_aws_list_the_usage_types_of_stages_are_kept() -> None:
         (AWS | {"terms": {}}, [], "not of the form that is known: KeyError"),
     ],
 )
-def test_what_is_no_such_list_is_told(content: Any, regions: list[str], told: str) -> None:
-    with pytest.raises(InvalidPrices, match=told):
+def test_what_is_no_such_list_is_told(content: Any, regions: list[str], message: str) -> None:
+    with pytest.raises(InvalidPrices, match=message):
         list_prices.of_offer(content, regions)
 
 
@@ -69,7 +69,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"Date": "2026-13-01"}, "Date: 2026-13-01 is no day"),
         ({"Currency": "dollars"}, "Currency"),
@@ -77,15 +77,15 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
         ({"Discount": 1}, "Discount"),
     ],
 )
-def test_prices_of_another_shape_are_told(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+def test_prices_of_another_shape_are_told(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     content = json.loads(list_prices.to_bytes(PRICES)) | change
     (tmp_path / "prices.json").write_text(json.dumps(content))
-    with pytest.raises(InvalidPrices, match=rf"prices\.json: .*{told}"):
+    with pytest.raises(InvalidPrices, match=rf"prices\.json: .*{message}"):
         list_prices.load("prices.json", tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("kind", "parameters", "told"),
+    ("kind", "parameters", "sentence"),
     [
         ("real-time", INSTANCE, "146.00 USD a month for 2 ml.m5.large, by AWS's list prices of 2026-09-01; "),
         (
@@ -126,14 +126,14 @@ def test_prices_of_another_shape_are_told(tmp_path: Path, change: dict[str, Any]
         ("real-time", {}, "not known: no parameter of the template says what runs"),
     ],
 )
-def test_what_a_stage_costs_is_one_sentence(kind: str, parameters: dict[str, str], told: str) -> None:
-    assert list_prices.in_words(hosting.of(kind).usages(parameters), PRICES, REGION).startswith(told)
+def test_what_a_stage_costs_is_one_sentence(kind: str, parameters: dict[str, str], sentence: str) -> None:
+    assert list_prices.in_words(hosting.of(kind).usages(parameters), PRICES, REGION).startswith(sentence)
 
 
 def test_without_prices_none_is_made_up() -> None:
     usages = hosting.DEFAULT.usages(INSTANCE)
-    told = "not known for 2 ml.m5.large: there is no prices.json, which `sagemaker-ci prices` makes"
-    assert list_prices.in_words(usages, None, REGION) == told
+    sentence = "not known for 2 ml.m5.large: there is no prices.json, which `sagemaker-ci prices` makes"
+    assert list_prices.in_words(usages, None, REGION) == sentence
     assert "no price of Host:ml.m5.large in us-east-1" in list_prices.in_words(usages, PRICES, "us-east-1")
 
 
@@ -149,6 +149,6 @@ def test_a_terminal_that_sends_no_list_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     assert cli.main(["prices"]) == 1
-    told = capsys.readouterr().err
-    assert "error SMCI-418: no price list comes in by standard input" in told
-    assert "sagemaker-ci prices` reads AWS's price list" in told
+    stderr = capsys.readouterr().err
+    assert "error SMCI-418: no price list comes in by standard input" in stderr
+    assert "sagemaker-ci prices` reads AWS's price list" in stderr

@@ -20,9 +20,9 @@ EVENTS = Path(__file__).parent / "events"
 
 def event(name: str, **detail: Any) -> dict[str, Any]:
     """An event file, with fields of `detail` replaced or, with None, taken out."""
-    found: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
-    found["detail"] = {key: value for key, value in (found["detail"] | detail).items() if value is not None}
-    return found
+    content: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    content["detail"] = {key: value for key, value in (content["detail"] | detail).items() if value is not None}
+    return content
 
 
 def transitions(story: str) -> list[str]:
@@ -67,10 +67,10 @@ def test_the_count_only_grows_in_whatever_order_events_arrive(story: str) -> Non
 
 
 def running_counts(order: Iterable[str]) -> Iterable[int]:
-    known: set[str] = set()
+    so_far: set[str] = set()
     for transition in order:
-        known.add(transition)
-        yield approvals.count_runs(known)
+        so_far.add(transition)
+        yield approvals.count_runs(so_far)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_transitions_sort_by_time_however_it_is_written(earlier: object, later: 
 
 
 @pytest.mark.parametrize(
-    ("detail", "told"),
+    ("detail", "message"),
     [
         ({"ModelPackageArn": None}, "ModelPackageArn"),
         ({"ModelApprovalStatus": None}, "ModelApprovalStatus"),
@@ -153,17 +153,17 @@ def test_transitions_sort_by_time_however_it_is_written(earlier: object, later: 
         ({"ModelPackageArn": "arn:aws:sagemaker:eu-west-1:123456789012:model/abalone"}, "not the ARN"),
     ],
 )
-def test_a_malformed_event_is_told_apart(detail: dict[str, Any], told: str) -> None:
+def test_a_malformed_event_is_told_apart(detail: dict[str, Any], message: str) -> None:
     bare = {key: value for key, value in event("approved", **detail).items() if key not in ("resources", "time")}
-    with pytest.raises(approvals.MalformedEvent, match=told):
+    with pytest.raises(approvals.MalformedEvent, match=message):
         approvals.read(bare)
 
 
 def test_an_event_without_its_own_times_has_that_of_the_event() -> None:
     """Neither does the time of creation stand for that of an approval, which would hide a rejection in between."""
     times = ("2026-11-22T17:00:14Z", "2026-11-22T17:05:14Z", "2026-11-22T17:09:14Z")
-    told = zip(("approved", "rejected", "approved"), times, strict=True)
-    changes = [approvals.read(event(name, LastModifiedTime=None) | {"time": time}) for name, time in told]
+    sent = zip(("approved", "rejected", "approved"), times, strict=True)
+    changes = [approvals.read(event(name, LastModifiedTime=None) | {"time": time}) for name, time in sent]
     assert approvals.count_runs({change.transition for change in changes if change}) == 2
 
 
@@ -191,11 +191,11 @@ def test_an_event_of_2022_counts_as_the_status_that_it_tells() -> None:
 
 @given(st.sets(st.tuples(st.integers(0, 4), st.sampled_from("APR")), max_size=7), st.randoms(use_true_random=False))
 def test_no_further_event_lowers_the_count(story: set[tuple[int, str]], shuffled: Random) -> None:
-    known = [transitions(f"{status}{second}")[0] for second, status in sorted(story)]
-    shuffled.shuffle(known)
-    counts = list(running_counts(known))
+    ordered = [transitions(f"{status}{second}")[0] for second, status in sorted(story)]
+    shuffled.shuffle(ordered)
+    counts = list(running_counts(ordered))
     assert counts == sorted(counts)
-    rejections = [approvals.count_rejections(known[:number]) for number in range(len(known) + 1)]
+    rejections = [approvals.count_rejections(ordered[:number]) for number in range(len(ordered) + 1)]
     assert rejections == sorted(rejections)
     assert rejections[-1] <= counts[-1] if counts else True
 

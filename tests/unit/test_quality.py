@@ -105,7 +105,7 @@ def test_every_problem_is_found_with_its_path(content: Any, expected: list[str])
 
 
 @pytest.mark.parametrize(
-    ("metric", "bound", "told"),
+    ("metric", "bound", "message"),
     [
         ("accuracy", 95, "accuracy is from 0 to 1, 95 is not: 95 percent are 0.95"),
         ("error_rate", 5, "error_rate is from 0 to 1, 5 is not: 5 percent are 0.05"),
@@ -121,12 +121,12 @@ def test_every_problem_is_found_with_its_path(content: Any, expected: list[str])
         ("accuracy", 0, ""),
     ],
 )
-def test_a_bound_that_always_holds_or_never_is_refused(metric: str, bound: float, told: str) -> None:
+def test_a_bound_that_always_holds_or_never_is_refused(metric: str, bound: float, message: str) -> None:
     content = GOOD | {
         "checks": [{"metric": metric, "max": bound}],
         "load": {"requests_per_second": 1, "duration_seconds": 1},
     }
-    assert quality.find_problems(content) == ([f"checks.0: {told}"] if told else [])
+    assert quality.find_problems(content) == ([f"checks.0: {message}"] if message else [])
 
 
 def test_the_schema_lists_exactly_the_metrics_there_are() -> None:

@@ -44,7 +44,7 @@ def test_metadata_values_are_made_to_fit(text: str, expected: str) -> None:
 def test_the_newest_approved_version_of_ten_thousand_takes_a_hundred_pages() -> None:
     """By SageMaker's own shapes: ten thousand versions are too many to register in a test."""
     client = boto3.client("sagemaker", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
-    asked = {
+    request = {
         "ModelPackageGroupName": "abalone-p-1",
         "ModelApprovalStatus": "Approved",
         "SortBy": "CreationTime",
@@ -55,7 +55,7 @@ def test_the_newest_approved_version_of_ten_thousand_takes_a_hundred_pages() -> 
         for page in range(100):
             token = {"NextToken": str(page)} if page else {}
             more = {"NextToken": str(page + 1)} if page < 99 else {}
-            stub.add_response("list_model_packages", {"ModelPackageSummaryList": [], **more}, asked | token)
+            stub.add_response("list_model_packages", {"ModelPackageSummaryList": [], **more}, request | token)
         with pytest.raises(errors.NoApprovedModelPackage):
             registry.latest_approved(client, "abalone-p-1")
         stub.assert_no_pending_responses()

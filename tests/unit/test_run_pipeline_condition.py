@@ -45,14 +45,14 @@ CONDITIONS = [
 @pytest.mark.parametrize(("node", "text"), CONDITIONS)
 def test_a_condition_is_told_with_what_it_measured(node: dict[str, Any], text: str) -> None:
     step = {"Arguments": {"Conditions": [node]}}
-    [found] = condition.explain(step, PARAMETERS, lambda step, file: REPORTS.get((step, file)))
-    assert found.text == text
+    [explained] = condition.explain(step, PARAMETERS, lambda step, file: REPORTS.get((step, file)))
+    assert explained.text == text
 
 
 def test_measured_values_are_kept_as_numbers() -> None:
     node = {"Type": "Or", "Conditions": [compare("LessThan", get("metrics.mse"), 1), compare("Equals", get("ok"), 1)]}
-    [found] = condition.explain({"Arguments": {"Conditions": [node]}}, {}, lambda *_: REPORTS["Evaluate", "Report"])
-    assert [(each.path, each.value) for each in found.measured] == [("metrics.mse", 4.879581), ("ok", True)]
+    [explained] = condition.explain({"Arguments": {"Conditions": [node]}}, {}, lambda *_: REPORTS["Evaluate", "Report"])
+    assert [(each.path, each.value) for each in explained.measured] == [("metrics.mse", 4.879581), ("ok", True)]
 
 
 DOCUMENT = {"a": {"b": [1, {"c d": 5, "f1-macro": 7}]}, "x": 3}
@@ -70,6 +70,6 @@ PATHS = [
 ]
 
 
-@pytest.mark.parametrize(("path", "found"), PATHS)
-def test_a_path_leads_into_the_property_file(path: str, found: object) -> None:
-    assert condition.follow_path(DOCUMENT, path) == found
+@pytest.mark.parametrize(("path", "value"), PATHS)
+def test_a_path_leads_into_the_property_file(path: str, value: object) -> None:
+    assert condition.follow_path(DOCUMENT, path) == value

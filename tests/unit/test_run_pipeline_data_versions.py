@@ -58,11 +58,11 @@ def test_data_is_told_by_its_version_or_by_its_checksum(stored: list[Stored] | N
 
 def test_several_objects_have_one_checksum_which_any_other_version_changes() -> None:
     first = [Stored("a", "1", "", False), Stored("b", "2", "", False)]
-    told = data_versions.in_words(URI, first)
-    assert told.startswith("sha256:")
-    assert told.endswith(f" of 2 objects below {URI}")
-    assert data_versions.in_words(URI, first[::-1]) == told
-    assert data_versions.in_words(URI, [first[0], Stored("b", "3", "", False)]) != told
+    words = data_versions.in_words(URI, first)
+    assert words.startswith("sha256:")
+    assert words.endswith(f" of 2 objects below {URI}")
+    assert data_versions.in_words(URI, first[::-1]) == words
+    assert data_versions.in_words(URI, [first[0], Stored("b", "3", "", False)]) != words
 
 
 class S3:
@@ -112,6 +112,6 @@ def test_a_bucket_that_shows_no_versions_is_listed_and_one_that_shows_nothing_is
     listed: Any = S3(page, denied=("ListObjectVersions",))
     assert data_versions.versions(listed, {"data": URI}, NOON)[0] == {"data": f"etag e of {URI}"}
     closed: Any = S3(page, denied=("ListObjectVersions", "ListObjectsV2"))
-    told, [unseen] = data_versions.versions(closed, {"data": URI}, NOON)
-    assert told == {}
+    versions, [unseen] = data_versions.versions(closed, {"data": URI}, NOON)
+    assert versions == {}
     assert unseen == f"versions of {URI} cannot be seen: the stack of infra/steps.yml lets this job list them"

@@ -101,7 +101,7 @@ def test_what_is_no_json_object_is_no_definition(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[" * 100_000, "the definition is nested more than 100 levels deep"),
         ('{"Version": "\\ud800"}', "half of a surrogate pair"),
@@ -112,8 +112,8 @@ def test_what_is_no_json_object_is_no_definition(text: str) -> None:
         ),
     ],
 )
-def test_a_hostile_definition_is_refused_with_its_reason(text: str, told: str) -> None:
-    with pytest.raises(InvalidDefinition, match=told):
+def test_a_hostile_definition_is_refused_with_its_reason(text: str, message: str) -> None:
+    with pytest.raises(InvalidDefinition, match=message):
         definition.parse(text)
 
 
@@ -123,8 +123,8 @@ def test_a_definition_may_not_be_larger_than_sagemaker_takes() -> None:
 
 
 def test_steps_lists_those_inside_conditions_too() -> None:
-    found = definition.steps(document(step("A"), condition("C", step("D"), ElseSteps=[step("E")]), step("B")))
-    assert list(found) == ["A", "C", "D", "E", "B"]
+    by_name = definition.steps(document(step("A"), condition("C", step("D"), ElseSteps=[step("E")]), step("B")))
+    assert list(by_name) == ["A", "C", "D", "E", "B"]
 
 
 PARAMETERS = [
@@ -145,15 +145,15 @@ UNFITTING = [
 ]
 
 
-@pytest.mark.parametrize("given", FITTING)
-def test_a_fitting_parameter_passes(given: dict[str, str]) -> None:
-    definition.check_parameters(document(step("A"), Parameters=PARAMETERS), {"Data": "s3://bucket/data"} | given)
+@pytest.mark.parametrize("overrides", FITTING)
+def test_a_fitting_parameter_passes(overrides: dict[str, str]) -> None:
+    definition.check_parameters(document(step("A"), Parameters=PARAMETERS), {"Data": "s3://bucket/data"} | overrides)
 
 
-@pytest.mark.parametrize(("given", "problem"), UNFITTING)
-def test_an_unfitting_parameter_is_named(given: dict[str, str], problem: str) -> None:
+@pytest.mark.parametrize(("overrides", "problem"), UNFITTING)
+def test_an_unfitting_parameter_is_named(overrides: dict[str, str], problem: str) -> None:
     with pytest.raises(InvalidPipelineParameter) as raised:
-        definition.check_parameters(document(step("A"), Parameters=PARAMETERS), {"Data": "x"} | given)
+        definition.check_parameters(document(step("A"), Parameters=PARAMETERS), {"Data": "x"} | overrides)
     assert raised.value.message == problem
 
 
@@ -164,8 +164,8 @@ def test_a_parameter_without_default_must_be_given_and_all_problems_are_named() 
 
 
 def test_given_values_win_over_defaults() -> None:
-    found = definition.parameter_values(document(Parameters=PARAMETERS), {"Mse": "4", "Data": "x"})
-    assert found == {"Mse": "4", "Count": 1, "Spot": False, "Status": "Approved", "Data": "x"}
+    values = definition.parameter_values(document(Parameters=PARAMETERS), {"Mse": "4", "Data": "x"})
+    assert values == {"Mse": "4", "Count": 1, "Spot": False, "Status": "Approved", "Data": "x"}
 
 
 def test_the_difference_ignores_the_order_of_keys() -> None:
@@ -180,7 +180,7 @@ def test_the_difference_ignores_the_order_of_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "parameters", "told"),
+    ("group", "parameters", "warns"),
     [
         ("abalone-p-1", {}, False),
         ("Abalone-P-1", {}, False),
@@ -196,12 +196,12 @@ def test_the_difference_ignores_the_order_of_keys() -> None:
     ],
 )
 def test_a_step_that_registers_to_another_group_than_the_watched_one_is_told(
-    group: Any, parameters: dict[str, Any], told: bool
+    group: Any, parameters: dict[str, Any], warns: bool
 ) -> None:
     register = {"Name": "Register", "Type": "RegisterModel", "Arguments": {"ModelPackageGroupName": group}}
     branch = {"Name": "Check", "Type": "Condition", "Arguments": {"Conditions": [], "IfSteps": [register]}}
     lines = definition.registered_elsewhere({"Steps": [branch]}, parameters, "abalone-p-1")
-    assert bool(lines) is told
+    assert bool(lines) is warns
     assert all("step Register registers to the model package group" in line for line in lines)
 
 

@@ -78,11 +78,11 @@ def test_an_interval_takes_the_standard_errors_of_both_trainings() -> None:
     both = "\n".join(in_merge_request.table({path: 4.0}, {name: "4.5"}, [], "main", errors_of))
     assert "interval -1.48 to +0.48: may be chance" in both
     assert "two independent samples" in both
-    for known in (
+    for only_one in (
         in_merge_request.Errors({}, {path: 0.4}),
         in_merge_request.Errors({"standard_error_mse_value": 0.3}, {}),
     ):
-        one = "\n".join(in_merge_request.table({path: 4.0}, {name: "4.5"}, [], "main", known))
+        one = "\n".join(in_merge_request.table({path: 4.0}, {name: "4.5"}, [], "main", only_one))
         assert "| -0.5 (-11.1 %) |" in one
         assert "There is no interval of the difference" in one
 

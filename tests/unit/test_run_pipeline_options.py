@@ -22,7 +22,7 @@ def _some(region: str, colour: str = "red") -> None: ...
 def _none() -> None: ...
 
 
-TAKEN = [
+ACCEPTED = [
     (_all, {}, OFFERED),
     (_all, {"colour": "blue"}, OFFERED | {"colour": "blue"}),
     (_some, {}, {"region": "eu-west-1"}),
@@ -31,11 +31,11 @@ TAKEN = [
 ]
 
 
-@pytest.mark.parametrize(("function", "asked", "taken"), TAKEN)
+@pytest.mark.parametrize(("function", "requested", "expected"), ACCEPTED)
 def test_get_pipeline_is_offered_what_it_takes(
-    function: Callable[..., None], asked: dict[str, str], taken: dict[str, str]
+    function: Callable[..., None], requested: dict[str, str], expected: dict[str, str]
 ) -> None:
-    assert compile.accepted(inspect.signature(function), OFFERED, asked) == taken
+    assert compile.accepted(inspect.signature(function), OFFERED, requested) == expected
 
 
 def test_every_argument_that_does_not_fit_is_named() -> None:
@@ -73,13 +73,13 @@ def read(*argv: str, environ: dict[str, str] | None = None) -> options.Options:
 
 def test_a_parameter_on_the_command_line_wins_over_the_variable() -> None:
     environ = {"SMCI_PIPELINE_PARAMETERS": '{"Mse": 4.5, "Spot": true, "Data": "s3://a=b"}'}
-    found = read("--parameter", "Mse=5", "--parameter", "Query=a=b", environ=environ)
-    assert found.parameters == {"Mse": "5", "Spot": "True", "Data": "s3://a=b", "Query": "a=b"}
+    options = read("--parameter", "Mse=5", "--parameter", "Query=a=b", environ=environ)
+    assert options.parameters == {"Mse": "5", "Spot": "True", "Data": "s3://a=b", "Query": "a=b"}
 
 
 def test_an_empty_parameter_is_left_to_the_pipeline() -> None:
-    found = read(environ={"SMCI_PIPELINE_PARAMETERS": '{"Mse": "", "Rounds": 5}'})
-    assert found.parameters == {"Rounds": "5"}
+    options = read(environ={"SMCI_PIPELINE_PARAMETERS": '{"Mse": "", "Rounds": 5}'})
+    assert options.parameters == {"Rounds": "5"}
 
 
 @pytest.mark.parametrize(("argv", "rows"), [([], "0"), (["--merge-request"], "1000")])
@@ -90,8 +90,8 @@ def test_parameters_of_merge_requests_come_over_the_usual_ones_there_alone(argv:
 
 @pytest.mark.parametrize("written", ["1.10", "1e-3", "0.12345678901234567890", "12345678901234567890123", "6.0"])
 def test_a_parameter_is_sent_as_it_is_written(written: str) -> None:
-    found = read(environ={"SMCI_PIPELINE_PARAMETERS": f'{{"Mse": {written}}}'})
-    assert found.parameters == {"Mse": written}
+    options = read(environ={"SMCI_PIPELINE_PARAMETERS": f'{{"Mse": {written}}}'})
+    assert options.parameters == {"Mse": written}
 
 
 @pytest.mark.parametrize(("argv", "check"), [([], False), (["--check"], True), (["--check", "false"], False)])

@@ -79,7 +79,7 @@ def view(*rows: dict[str, Any]) -> dict[str, progress.Step]:
 
 def test_a_step_is_told_with_type_duration_and_reason() -> None:
     job_arn = "arn:aws:sagemaker:eu-west-1:123456789012:training-job/t"
-    found = view(
+    step = view(
         row(
             "Train",
             "Failed",
@@ -88,7 +88,7 @@ def test_a_step_is_told_with_type_duration_and_reason() -> None:
             Metadata={"TrainingJob": {"Arn": job_arn}},
         )
     )["Train"]
-    assert (found.kind, found.seconds, found.reason, found.job_arn) == ("Training", 75, "ClientError: no data", job_arn)
+    assert (step.kind, step.seconds, step.reason, step.job_arn) == ("Training", 75, "ClientError: no data", job_arn)
 
 
 def test_only_changes_are_told() -> None:
@@ -99,13 +99,13 @@ def test_only_changes_are_told() -> None:
 
 
 def test_the_last_attempt_of_a_step_counts_and_turns_of_a_loop_are_kept_apart() -> None:
-    found = view(
+    by_name = view(
         row("Train", "Failed"),
         row("Train", "Executing"),
         row("Each", "Succeeded", IterationContext={"Index": 0}),
         row("Each", "Failed", IterationContext={"Index": 1}),
     )
-    assert {name: step.status for name, step in found.items()} == {
+    assert {name: step.status for name, step in by_name.items()} == {
         "Train": "Executing",
         "Each[0]": "Succeeded",
         "Each[1]": "Failed",
@@ -247,8 +247,8 @@ def test_nothing_registered_is_explained() -> None:
         row("Check", "Succeeded", Metadata={"Condition": {"Outcome": "False"}}),
         row("Other", "Succeeded", Metadata={"Condition": {"Outcome": "True"}}),
     )
-    found = run.conclusion(Result(ARN, "Succeeded", "", steps), [], held)
-    assert found == "No model package was registered: condition Check is false: mse 7 <= Max 6."
+    sentence = run.conclusion(Result(ARN, "Succeeded", "", steps), [], held)
+    assert sentence == "No model package was registered: condition Check is false: mse 7 <= Max 6."
     assert "no step of this pipeline" in run.conclusion(Result(ARN, "Succeeded", "", {}), [], {})
 
 
@@ -260,10 +260,10 @@ def test_lineage_leads_back_to_the_commit_and_leaves_out_what_is_unknown() -> No
 def test_lineage_tells_parameters_and_metrics_as_many_as_leave_room_for_other_properties() -> None:
     parameters = {f"P{number}": number for number in range(100)}
     measured = {f"metrics.m{number}.value": number / 3 for number in range(100)}
-    told = records.lineage(job.current({}), ARN, parameters | {"Empty": ""}, measured)
-    assert told["Parameter.P7"] == "7"
-    assert told["Metric.metrics.m1.value"] == "0.333333"
-    assert len(told) == 25
+    properties = records.lineage(job.current({}), ARN, parameters | {"Empty": ""}, measured)
+    assert properties["Parameter.P7"] == "7"
+    assert properties["Metric.metrics.m1.value"] == "0.333333"
+    assert len(properties) == 25
 
 
 # --- reports -------------------------------------------------------------------------------------------------------
@@ -301,5 +301,5 @@ def test_a_step_that_is_no_job_names_where_to_look(capsys: pytest.CaptureFixture
     step = view(row("Notify", "Failed", Metadata={"Lambda": {"Arn": arn}}))["Notify"]
     nobody: Any = None
     assert not jobs.show_log(nobody, step)
-    told = "step Notify failed as Lambda function notify; its log: CloudWatch Logs, /aws/lambda/notify"
-    assert capsys.readouterr().out == f"{told}\n"
+    line = "step Notify failed as Lambda function notify; its log: CloudWatch Logs, /aws/lambda/notify"
+    assert capsys.readouterr().out == f"{line}\n"

@@ -60,9 +60,9 @@ def step(kind: str, status: str = "Failed", **metadata: Any) -> Step:
 def test_a_step_is_named_by_what_it_ran_as_and_by_where_its_log_is(
     kind: str, metadata: dict[str, Any], what: str, place: str
 ) -> None:
-    found = step(kind, **metadata)
-    assert (step_kinds.ran_as(found), step_kinds.log_place(found)) == (what, place)
-    assert "secret" not in step_kinds.ran_as(found) + step_kinds.remark(found)
+    ended = step(kind, **metadata)
+    assert (step_kinds.ran_as(ended), step_kinds.log_place(ended)) == (what, place)
+    assert "secret" not in step_kinds.ran_as(ended) + step_kinds.remark(ended)
 
 
 @pytest.mark.parametrize(

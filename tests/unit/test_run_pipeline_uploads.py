@@ -35,8 +35,8 @@ def test_the_same_files_have_the_same_name_wherever_they_lie(tmp_path: Path) -> 
 @pytest.mark.parametrize("moment", ["20261129154239", "2026-11-29-15-42-39-123"])
 def test_a_time_in_a_name_gives_way_to_the_content(tmp_path: Path, moment: str) -> None:
     code = folder(tmp_path)
-    found = uploads.named_by_content(f"abalone/job-{moment}/input/code", str(code))
-    assert found == f"abalone/job-{uploads.digest(code)}/input/code"
+    key = uploads.named_by_content(f"abalone/job-{moment}/input/code", str(code))
+    assert key == f"abalone/job-{uploads.digest(code)}/input/code"
 
 
 @pytest.mark.parametrize("prefix", ["data", "abalone/2026/11/29", "runs-20261129/code", "job-202611291542391/x"])

@@ -129,7 +129,7 @@ def test_no_row_limit_and_one_beyond_the_data_take_all(
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("X,0.4,0.3,0.1,0.5,0.2,0.1,0.1,9", "abalone.csv, row 101, column sex: 'X' is not one of F, I, M"),
         ("M,0.4,,0.1,0.5,0.2,0.1,0.1,9", "abalone.csv, row 101, column diameter: the field is empty"),
@@ -142,10 +142,10 @@ def test_no_row_limit_and_one_beyond_the_data_take_all(
         ("sex,length,diameter,height,whole,shucked,viscera,shell,rings", "row 101, column sex: 'sex' is not one of"),
     ],
 )
-def test_a_row_that_cannot_be_used_stops_the_job(abalone: list[str], tmp_path: Path, line: str, said: str) -> None:
+def test_a_row_that_cannot_be_used_stops_the_job(abalone: list[str], tmp_path: Path, line: str, message: str) -> None:
     done = _preprocess(tmp_path, [*abalone[:100], line])
     assert done.returncode != 0
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("t*/*.csv"))
 
@@ -227,7 +227,7 @@ def test_an_archive_without_a_model_stops_the_job(splits: Splits, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         (
             ["9," + "0.5," * 9 + "0.5", "word," + "0.5," * 9 + "0.5"],
@@ -239,11 +239,11 @@ def test_an_archive_without_a_model_stops_the_job(splits: Splits, tmp_path: Path
     ],
 )
 def test_a_test_split_that_cannot_be_used_stops_the_job(
-    model: Path, tmp_path: Path, rows: list[str], said: str
+    model: Path, tmp_path: Path, rows: list[str], message: str
 ) -> None:
     done = _evaluate(tmp_path, rows, {"xgboost-model": model.read_bytes()})
     assert done.returncode != 0
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "evaluation").exists()
 

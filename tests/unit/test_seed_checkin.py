@@ -202,9 +202,9 @@ def test_a_seed_archive_leaves_out_what_git_does_not_track(tmp_path: Path, monke
 
 
 def test_properties_are_read() -> None:
-    wanted = request.read(PROPERTIES)
-    assert (wanted.server_url, wanted.key) == ("https://gitlab.example.com", "")
-    assert wanted.build == request.Repository(1, "seeds/build.zip", [])
+    requested = request.read(PROPERTIES)
+    assert (requested.server_url, requested.key) == ("https://gitlab.example.com", "")
+    assert requested.build == request.Repository(1, "seeds/build.zip", [])
 
 
 def test_every_wrong_property_is_named_at_once() -> None:
@@ -217,7 +217,7 @@ def test_every_wrong_property_is_named_at_once() -> None:
 
 
 def test_variables_are_a_value_settings_or_a_list_of_settings() -> None:
-    found = request.read_variables(
+    variables_read = request.read_variables(
         {
             "AWS_REGION": "eu-west-1",
             "AWS_ROLE_ARN": [
@@ -227,7 +227,7 @@ def test_variables_are_a_value_settings_or_a_list_of_settings() -> None:
             "AWS_SECRET_ACCESS_KEY": {"secret": "keys", "secret_key": "SecretAccessKey"},
         }
     )
-    assert found == [
+    assert variables_read == [
         request.Variable("AWS_REGION", "eu-west-1"),
         request.Variable("AWS_ROLE_ARN", "staging-role", environment_scope="staging"),
         request.Variable("AWS_ROLE_ARN", "prod-role", environment_scope="prod", protected=True),
@@ -265,10 +265,10 @@ def test_only_what_differs_is_changed_and_only_what_was_ours_is_removed() -> Non
         hers,
     ]
     masked = variables.attributes("UNMASKED", "12345678", "*", protected=False, masked=True)
-    wanted = [variable("SAME", "1"), variable("CHANGED", "2"), masked, variable("SCOPED", "1", "prod")]
+    requested = [variable("SAME", "1"), variable("CHANGED", "2"), masked, variable("SCOPED", "1", "prod")]
     withdrawn = [("GONE", "*"), ("SCOPED", "staging"), ("SAME", "*"), ("NEVER_THERE", "*")]
 
-    plan = variables.plan(existing, wanted, withdrawn)
+    plan = variables.plan(existing, requested, withdrawn)
 
     assert plan.create == [variable("SCOPED", "1", "prod")]
     assert plan.update == [variable("CHANGED", "2"), masked]
@@ -294,13 +294,13 @@ def refusal(kind: type[gitlab.GitlabError], code: int, body: Any) -> gitlab.Gitl
 
 def test_reasons_name_the_cause() -> None:
     expired = {"error": "invalid_token", "error_description": "Token is expired."}
-    taken = {"message": {"name": ["has already been taken"], "path": ["has already been taken"]}}
+    name_taken = {"message": {"name": ["has already been taken"], "path": ["has already been taken"]}}
     wrapped = requests.ConnectionError(Exception("Max retries exceeded", ConnectionRefusedError(111, "refused")))
     for error, part in (
         (CheckinFailed("as it is"), "as it is"),
         (refusal(gitlab.GitlabAuthenticationError, 401, expired), "expired or revoked (Token is expired.)"),
         (refusal(gitlab.GitlabCreateError, 403, {"error": "insufficient_scope"}), "lacks the scope api"),
-        (refusal(gitlab.GitlabCreateError, 400, taken), "the name is taken"),
+        (refusal(gitlab.GitlabCreateError, 400, name_taken), "the name is taken"),
         (refusal(gitlab.GitlabCreateError, 400, {"message": "prohibited by rule"}), "answered 400: prohibited by rule"),
         (gitlab.GitlabGetError(b"<html>Bad gateway</html>", 502, b"<html>Bad gateway</html>"), "answered 502"),
         (gitlab.GitlabParsingError("no JSON"), "server URL right?"),

@@ -9,7 +9,7 @@ import pytest
 from seed_checkin import gitlab_api, gitlab_projects, request
 from seed_checkin.reasons import CheckinFailed
 
-GIVEN = {
+PROPERTIES = {
     "GitLabServerUrl": "https://gitlab.example.com",
     "GitLabGroupId": "42",
     "GitLabSecretName": "token",
@@ -20,19 +20,19 @@ GIVEN = {
 
 
 def test_none_is_the_namespace_of_the_tokens_owner() -> None:
-    assert request.read_projects(GIVEN).group_id == 42
-    assert request.read_projects(GIVEN | {"GitLabGroupId": "None"}).group_id is None
+    assert request.read_projects(PROPERTIES).group_id == 42
+    assert request.read_projects(PROPERTIES | {"GitLabGroupId": "None"}).group_id is None
 
 
 def test_the_repositories_have_different_names() -> None:
     with pytest.raises(CheckinFailed, match="different names"):
-        request.read_projects(GIVEN | {"ModelDeployRepositoryName": "Abalone-Build"})
+        request.read_projects(PROPERTIES | {"ModelDeployRepositoryName": "Abalone-Build"})
 
 
 @pytest.mark.parametrize("change", [{"GitLabGroupId": "my-group"}, {"GitLabBaseUrl": ""}])
 def test_wrong_properties_are_named(change: dict[str, str]) -> None:
     with pytest.raises(CheckinFailed, match=next(iter(change))):
-        request.read_projects(GIVEN | change)
+        request.read_projects(PROPERTIES | change)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_wrong_properties_are_named(change: dict[str, str]) -> None:
     ],
 )
 def test_base_url_and_group_belong_together(base_url: str, path: str, fits: bool) -> None:
-    properties = request.read_projects(GIVEN | {"GitLabBaseUrl": base_url})
+    properties = request.read_projects(PROPERTIES | {"GitLabBaseUrl": base_url})
     if fits:
         gitlab_projects.require_base_url(properties, path)
         return
@@ -56,13 +56,13 @@ def test_base_url_and_group_belong_together(base_url: str, path: str, fits: bool
 
 def test_the_answer_to_a_roll_back_is_that_of_the_creation() -> None:
     """So the resources that use it stay as they were though GitLab cannot be asked."""
-    properties = request.read_projects(GIVEN)
+    properties = request.read_projects(PROPERTIES)
     for current in (
         gitlab_projects.Identity(4711, 4712, by_path=False),
         gitlab_projects.Identity(4711, 4712, by_path=True),
     ):
         assert gitlab_projects.identity(current.physical_id) == current
-        event = {"ResourceProperties": GIVEN, "PhysicalResourceId": current.physical_id}
+        event = {"ResourceProperties": PROPERTIES, "PhysicalResourceId": current.physical_id}
         assert gitlab_projects.unchanged(event).attributes == gitlab_projects.attributes(
             properties, "data-science/ml", current
         )

@@ -31,10 +31,10 @@ def test_inputs_that_name_a_project_name_all_of_it() -> None:
     assert (project.name, project.id, project.arn) == ("wine", "p-2", None)
 
 
-@pytest.mark.parametrize(("given", "missing"), [("NAME", "ID"), ("ID", "NAME"), ("ARN", "NAME")])
-def test_half_a_project_from_inputs_is_not_completed_from_variables(given: str, missing: str) -> None:
+@pytest.mark.parametrize(("suffix", "missing"), [("NAME", "ID"), ("ID", "NAME"), ("ARN", "NAME")])
+def test_half_a_project_from_inputs_is_not_completed_from_variables(suffix: str, missing: str) -> None:
     with pytest.raises(InvalidSettings, match=f"SAGEMAKER_PROJECT_{missing} is not set"):
-        settings.load_project(VARIABLES | {f"SMCI_SAGEMAKER_PROJECT_{given}": "wine"})
+        settings.load_project(VARIABLES | {f"SMCI_SAGEMAKER_PROJECT_{suffix}": "wine"})
 
 
 def test_a_package_of_another_version_than_its_component_is_refused() -> None:
@@ -80,9 +80,9 @@ def test_an_address_of_aws_without_a_scheme_is_refused(name: str, address: str) 
 
 
 def test_an_address_of_aws_may_be_any_url_or_nothing() -> None:
-    given = {
+    addresses = {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
         "AWS_ENDPOINT_URL_S3": "https://s3.example",
         "AWS_ENDPOINT_URL_STS": "",
     }
-    assert settings.load_project(VARIABLES | given)
+    assert settings.load_project(VARIABLES | addresses)

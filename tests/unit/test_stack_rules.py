@@ -305,15 +305,15 @@ def test_the_root_cause_is_the_first_failure_that_is_no_cancellation() -> None:
         event(4, "CREATE_FAILED", "Endpoint", reason="Later"),
         event(5, "DELETE_FAILED", "Model", reason="Last"),
     ]
-    found = stack_rules.root_cause(events)
-    assert found is not None
-    assert found["EventId"] == "3"
+    cause = stack_rules.root_cause(events)
+    assert cause is not None
+    assert cause["EventId"] == "3"
 
 
 def test_a_cancellation_is_named_when_nothing_else_is_known() -> None:
-    found = stack_rules.root_cause([event(2, "UPDATE_FAILED", reason="Resource update cancelled")])
-    assert found is not None
-    assert found["EventId"] == "2"
+    cause = stack_rules.root_cause([event(2, "UPDATE_FAILED", reason="Resource update cancelled")])
+    assert cause is not None
+    assert cause["EventId"] == "2"
     assert stack_rules.root_cause([event(1, "CREATE_COMPLETE")]) is None
 
 

@@ -70,18 +70,18 @@ def test_the_sample_project_of_aws_is_accepted_as_it_is() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_seed_is_accepted_as_it_is(stage: str) -> None:
-    found, problems = template.read((SEED / DEFAULT.template_file).read_text(), DEFAULT.template_file)
+    read, problems = template.read((SEED / DEFAULT.template_file).read_text(), DEFAULT.template_file)
     path, missing = stage_config.find(SEED, stage)
     assert path is not None
     content, shape = stage_config.load(path)
     supplied = SUPPLIED | {"StageName": stage}
     assert [*problems, *missing, *shape] == []
-    assert stage_config.problems(path.name, content, DEFAULT, found.parameters, supplied) == []
-    assert stage_config.supply_problems(DEFAULT.template_file, found.parameters, supplied) == []
+    assert stage_config.problems(path.name, content, DEFAULT, read.parameters, supplied) == []
+    assert stage_config.supply_problems(DEFAULT.template_file, read.parameters, supplied) == []
 
 
 def test_every_problem_of_a_configuration_is_named_with_file_and_path() -> None:
-    found = check(
+    problems = check(
         {
             "Parameters": {
                 "StageName": "production",
@@ -93,7 +93,7 @@ def test_every_problem_of_a_configuration_is_named_with_file_and_path() -> None:
             }
         }
     )
-    assert found == [
+    assert problems == [
         "staging-config.json: Parameters.StageName: is set by build: remove it here",
         "staging-config.json: Parameters.ModelPackageName: is set by build: remove it here",
         "staging-config.json: Parameters.EndpointInstanceCnt: the template declares no such parameter "

@@ -30,9 +30,9 @@ def labels(seed: int, rows: int = ROWS) -> list[float]:
     return [chance.uniform(1, 29) for _ in range(rows)]
 
 
-def red(found: Interval, most: float = 0.0) -> bool:
+def red(interval: Interval, most: float = 0.0) -> bool:
     comparison = Comparison("mse", most, "prod", 0.95)
-    return not Compared(1, 1, found.worse_by, found.low, found.high).holds(comparison)
+    return not Compared(1, 1, interval.worse_by, interval.low, interval.high).holds(comparison)
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
@@ -41,13 +41,13 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
     zeros = [0.0] * len(differences)
     candidate = Scoring(lambda _, predicted: sum(predicted) / len(predicted), zeros, differences)
     champion = Scoring(lambda _, predicted: sum(predicted) / len(predicted), zeros, zeros)
-    found = bootstrap.interval("mae", candidate, champion, 0.95)
+    interval = bootstrap.interval("mae", candidate, champion, 0.95)
     mean = sum(differences) / len(differences)
     deviation = (sum((each - mean) ** 2 for each in differences) / len(differences)) ** 0.5
     half = 1.959964 * deviation / len(differences) ** 0.5
-    assert found.worse_by == pytest.approx(mean)
-    assert found.low == pytest.approx(mean - half, abs=0.1 * half)
-    assert found.high == pytest.approx(mean + half, abs=0.1 * half)
+    assert interval.worse_by == pytest.approx(mean)
+    assert interval.low == pytest.approx(mean - half, abs=0.1 * half)
+    assert interval.high == pytest.approx(mean + half, abs=0.1 * half)
 
 
 def test_a_difference_that_is_the_same_in_every_row_is_certain() -> None:
@@ -61,8 +61,8 @@ def test_a_difference_that_is_the_same_in_every_row_is_certain() -> None:
 
 def test_the_same_answers_always_give_the_same_interval() -> None:
     actual = labels(4)
-    found = {bootstrap.interval("mse", noisy(actual, 2, 5), noisy(actual, 2, 6), 0.95) for _ in range(3)}
-    assert len(found) == 1
+    intervals = {bootstrap.interval("mse", noisy(actual, 2, 5), noisy(actual, 2, 6), 0.95) for _ in range(3)}
+    assert len(intervals) == 1
 
 
 def test_a_mean_by_its_terms_is_what_drawing_the_rows_gives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,10 +116,10 @@ def test_verdicts_are_right_in_95_of_100_repeats() -> None:
 
 def test_a_version_may_be_as_much_worse_as_the_file_says() -> None:
     actual = labels(15)
-    found = bootstrap.interval("mse", noisy(actual, 3, 16), noisy(actual, 2, 17), 0.95)
-    assert red(found, most=0)
-    assert red(found, most=found.low * 0.99)
-    assert not red(found, most=found.low)
+    interval = bootstrap.interval("mse", noisy(actual, 3, 16), noisy(actual, 2, 17), 0.95)
+    assert red(interval, most=0)
+    assert red(interval, most=interval.low * 0.99)
+    assert not red(interval, most=interval.low)
 
 
 def test_draws_of_one_class_alone_are_left_out_and_too_many_of_them_refused() -> None:

@@ -107,15 +107,15 @@ def test_auc_of_several_classes_needs_rows_and_scores_of_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({"a": 1.2, "b": -0.2}, "probabilities from 0 to 1, the endpoint answered 1.2"),
         ({"a": 0.9, "b": 0.9}, "those of a row add up to 1.8"),
         ({"b": 1.0}, "the endpoint has none of 'a'"),
     ],
 )
-def test_log_loss_refuses_what_is_no_distribution(row: dict[Any, float], told: str) -> None:
-    with pytest.raises(MetricUndefined, match=told):
+def test_log_loss_refuses_what_is_no_distribution(row: dict[Any, float], message: str) -> None:
+    with pytest.raises(MetricUndefined, match=message):
         class_metrics.log_loss_of_classes(["a"], [row])
 
 
@@ -133,7 +133,7 @@ def test_pinball_and_mape_are_those_of_scikit_learn(quantile: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "labels", "classes", "positive", "told"),
+    ("metric", "labels", "classes", "positive", "message"),
     [
         ("mse", ["a", "b"], ("a", "b"), None, "mse measures numbers, and the labels are text such as 'a'"),
         ("mape", ["a"], (), None, "mape measures numbers"),
@@ -152,11 +152,11 @@ def test_pinball_and_mape_are_those_of_scikit_learn(quantile: float) -> None:
     ],
 )
 def test_a_metric_without_sense_is_objected_to_from_the_labels_alone(
-    metric: str, labels: list[Any], classes: tuple[Any, ...], positive: Any, told: str
+    metric: str, labels: list[Any], classes: tuple[Any, ...], positive: Any, message: str
 ) -> None:
     objection = metrics.objection(metric, labels, classes, positive)
-    assert told in objection
-    assert bool(told) == bool(objection)
+    assert message in objection
+    assert bool(message) == bool(objection)
 
 
 CURVES = [

@@ -55,17 +55,17 @@ def test_failed_requests_are_counted_by_what_was_said_and_have_no_latency() -> N
     loaded = load.run(QUICK, send)
     assert loaded.error_rate == pytest.approx(0.2)
     assert len(loaded.latencies) == 40
-    [(said, count)] = loaded.failures.items()
+    [(message, count)] = loaded.failures.items()
     assert count == 10
-    assert "Rate exceeded" in said
-    assert "\x1b" not in said
+    assert "Rate exceeded" in message
+    assert "\x1b" not in message
 
 
 def test_what_cannot_leave_within_the_grace_is_an_error_and_slow() -> None:
     loaded = load.run(Load(50, 1, concurrency=1), lambda _: time.sleep(0.5), grace=0.5)
     assert loaded.error_rate > 0.8
     assert len(loaded.latencies) == 50
-    assert any("was not sent" in said for said in loaded.failures)
+    assert any("was not sent" in message for message in loaded.failures)
 
 
 def test_an_unexpected_error_ends_the_load_at_once() -> None:

@@ -25,11 +25,11 @@ def data(csv: str, **changes: Any) -> HeldOut:
 
 
 def answered(
-    found: HeldOut, body: Any, name: str = "", labels: dict[str, Any] | None = None, declared: Any = ()
+    sample: HeldOut, body: Any, name: str = "", labels: dict[str, Any] | None = None, declared: Any = ()
 ) -> Measurement:
     content = body if isinstance(body, str) else json.dumps(body)
-    classes = target.classes_of(found, declared)
-    result = answers.decode(content.encode(), len(found.labels), name, labels, classes)
+    classes = target.classes_of(sample, declared)
+    result = answers.decode(content.encode(), len(sample.labels), name, labels, classes)
     return Measurement(result.values, [1.0], result)
 
 
@@ -58,79 +58,79 @@ FLOWERS = "setosa,1\nversicolor,2\nvirginica,3\nvirginica,4\n"
     ],
 )
 def test_text_labels_are_compared_with_what_the_container_answers(body: Any, name: str, labels: dict[str, str]) -> None:
-    found = data(FLOWERS)
-    measured = answered(found, body, name, labels)
+    sample = data(FLOWERS)
+    measured = answered(sample, body, name, labels)
     predicted = ["setosa", "versicolor", "virginica", "setosa"]
     assert list(measured.predictions) == predicted
-    assert measured.value("accuracy", found) == 0.75
-    expected = sklearn_metrics.f1_score(list(found.labels), predicted, average="macro")
-    assert measured.value("f1_macro", found) == pytest.approx(expected)
+    assert measured.value("accuracy", sample) == 0.75
+    expected = sklearn_metrics.f1_score(list(sample.labels), predicted, average="macro")
+    assert measured.value("f1_macro", sample) == pytest.approx(expected)
 
 
 def test_scores_belong_to_the_classes_in_the_order_that_is_stated() -> None:
-    found = data(FLOWERS)
+    sample = data(FLOWERS)
     scores = [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.1, 0.2, 0.7], [0.8, 0.1, 0.1]]
-    assert answered(found, scores).value("accuracy", found) == 0.75
-    turned = answered(found, scores, declared=("virginica", "versicolor", "setosa"))
-    assert turned.value("accuracy", found) == 0.5
+    assert answered(sample, scores).value("accuracy", sample) == 0.75
+    turned = answered(sample, scores, declared=("virginica", "versicolor", "setosa"))
+    assert turned.value("accuracy", sample) == 0.5
     stated = data(FLOWERS, classes=("virginica", "versicolor", "setosa"))
     assert answered(stated, scores).value("accuracy", stated) == 0.5
-    expected = sklearn_metrics.log_loss(list(found.labels), scores, labels=["setosa", "versicolor", "virginica"])
-    assert answered(found, scores).value("log_loss", found) == pytest.approx(expected)
-    expected = sklearn_metrics.roc_auc_score(list(found.labels), scores, multi_class="ovr")
-    assert answered(found, scores).value("auc", found) == pytest.approx(expected)
+    expected = sklearn_metrics.log_loss(list(sample.labels), scores, labels=["setosa", "versicolor", "virginica"])
+    assert answered(sample, scores).value("log_loss", sample) == pytest.approx(expected)
+    expected = sklearn_metrics.roc_auc_score(list(sample.labels), scores, multi_class="ovr")
+    assert answered(sample, scores).value("auc", sample) == pytest.approx(expected)
     with pytest.raises(InvalidPredictions, match="2 scores for row 1 of a request, the classes are 3"):
-        answered(found, [[0.3, 0.7]] * 4)
+        answered(sample, [[0.3, 0.7]] * 4)
 
 
 def test_a_single_score_is_of_the_positive_class() -> None:
-    found = data("spam,1\nham,2\nspam,3\nham,4\n", positive="spam")
-    measured = answered(found, [0.9, 0.6, 0.8, 0.1])
-    assert measured.value("accuracy", found) == 0.75
-    assert measured.value("precision", found) == pytest.approx(2 / 3)
-    assert measured.value("auc", found) == 1
+    sample = data("spam,1\nham,2\nspam,3\nham,4\n", positive="spam")
+    measured = answered(sample, [0.9, 0.6, 0.8, 0.1])
+    assert measured.value("accuracy", sample) == 0.75
+    assert measured.value("precision", sample) == pytest.approx(2 / 3)
+    assert measured.value("auc", sample) == 1
     expected = sklearn_metrics.log_loss([1, 0, 1, 0], [0.9, 0.6, 0.8, 0.1])
-    assert measured.value("log_loss", found) == pytest.approx(expected)
+    assert measured.value("log_loss", sample) == pytest.approx(expected)
     ham = data("spam,1\nham,2\nspam,3\nham,4\n", positive="ham")
     assert answered(ham, [0.9, 0.6, 0.8, 0.1]).value("auc", ham) == 0
 
 
 def test_a_label_with_its_score_gives_the_probability_of_the_positive_class() -> None:
-    found = data("spam,1\nham,2\nspam,3\nham,4\n", positive="spam")
-    measured = answered(found, [{"label": "spam", "score": 0.9}, {"label": "ham", "score": 0.4}] * 2)
+    sample = data("spam,1\nham,2\nspam,3\nham,4\n", positive="spam")
+    measured = answered(sample, [{"label": "spam", "score": 0.9}, {"label": "ham", "score": 0.4}] * 2)
     assert measured.answers is not None
     assert measured.answers.probabilities == [0.9, 0.6, 0.9, 0.6]
 
 
 def test_numbers_or_other_names_for_text_labels_are_refused_with_what_to_do() -> None:
-    found = data(FLOWERS)
+    sample = data(FLOWERS)
     with pytest.raises(MetricUndefined, match="accuracy needs classes, the endpoint answers numbers") as caught:
-        answered(found, "0\n1\n2\n0\n").value("accuracy", found)
+        answered(sample, "0\n1\n2\n0\n").value("accuracy", sample)
     assert "labels" in caught.value.hint
-    other = answered(found, [{"label": "LABEL_0", "score": 0.9}] * 4)
+    other = answered(sample, [{"label": "LABEL_0", "score": 0.9}] * 4)
     with pytest.raises(MetricUndefined, match=r"classes like 'LABEL_0', the held-out data has setosa, versicolor"):
-        other.value("accuracy", found)
+        other.value("accuracy", sample)
 
 
 def test_labels_that_quality_yml_lists_as_text_are_text() -> None:
-    found = data("0,1\n1,2\n", classes=("0", "1"), positive="1")
-    assert found.labels == ["0", "1"]
-    assert answered(found, "0\n1\n", labels={"0": "0", "1": "1"}).value("f1", found) == 1
+    sample = data("0,1\n1,2\n", classes=("0", "1"), positive="1")
+    assert sample.labels == ["0", "1"]
+    assert answered(sample, "0\n1\n", labels={"0": "0", "1": "1"}).value("f1", sample) == 1
 
 
 def test_several_numbers_a_row_are_measured_each_by_its_position() -> None:
-    found = data("10,1\n20,1\n")
-    measured = answered(found, "8,10,13\n15,20,26\n", "numbers")
-    assert measured.value("mae", found) == 3.5
-    assert measured.of_threshold(Threshold("mae", "<=", 1, output=1), found) == 0
+    sample = data("10,1\n20,1\n")
+    measured = answered(sample, "8,10,13\n15,20,26\n", "numbers")
+    assert measured.value("mae", sample) == 3.5
+    assert measured.of_threshold(Threshold("mae", "<=", 1, output=1), sample) == 0
     ninety = Threshold("pinball", "<=", 1, quantile=0.9, output=2)
     expected = sklearn_metrics.mean_pinball_loss([10, 20], [13, 26], alpha=0.9)
-    assert measured.of_threshold(ninety, found) == pytest.approx(expected)
+    assert measured.of_threshold(ninety, sample) == pytest.approx(expected)
     assert ninety.subject == "pinball(0.9) of output 2"
     with pytest.raises(MetricUndefined, match="the endpoint answered 3 numbers for a row"):
-        measured.of_threshold(Threshold("mae", "<=", 1, output=3), found)
+        measured.of_threshold(Threshold("mae", "<=", 1, output=3), sample)
     with pytest.raises(MetricUndefined, match="accuracy needs classes or scores"):
-        measured.value("accuracy", found)
+        measured.value("accuracy", sample)
 
 
 # --- segments ------------------------------------------------------------------------------------------------------
@@ -147,9 +147,9 @@ def by(comparison: str, rows: int = 3, metric: str = "mae") -> Threshold:
 
 
 def test_the_worst_segment_counts_and_a_small_one_does_not() -> None:
-    found = data(REGIONS, segments=(1,))
-    measured = answered(found, "\n".join(["1"] * 12))
-    segments = measured.segments(by("<="), found)
+    sample = data(REGIONS, segments=(1,))
+    measured = answered(sample, "\n".join(["1"] * 12))
+    segments = measured.segments(by("<="), sample)
     assert segments == [Segment("north", 6, 0.0), Segment("south", 4, 1.0), Segment("east", 2, None)]
     assert measurement.worst(by("<="), segments) == 1
     assert measurement.worst(by(">="), segments) == 0
@@ -163,42 +163,42 @@ def test_no_number_is_the_worst_of_all() -> None:
 
 
 def test_segments_that_have_no_value_are_objected_to_before_anything_is_asked() -> None:
-    found = data("1,a\n0,a\n1,b\n1,b\n", segments=(1,))
-    told = measurement.objections([by(">=", 2, "auc")], found)
-    assert told == ["auc needs rows of two classes, all rows of held-out data are of one (1: 'b')"]
-    told = measurement.objections([by(">=", 30, "accuracy")], found)
-    assert told == ["accuracy by column 1: no segment has 30 rows of held-out data (min_rows)"]
-    assert measurement.objections([by(">=", 2, "accuracy"), Threshold("error_rate", "<=", 0.1)], found) == []
+    sample = data("1,a\n0,a\n1,b\n1,b\n", segments=(1,))
+    objections = measurement.objections([by(">=", 2, "auc")], sample)
+    assert objections == ["auc needs rows of two classes, all rows of held-out data are of one (1: 'b')"]
+    objections = measurement.objections([by(">=", 30, "accuracy")], sample)
+    assert objections == ["accuracy by column 1: no segment has 30 rows of held-out data (min_rows)"]
+    assert measurement.objections([by(">=", 2, "accuracy"), Threshold("error_rate", "<=", 0.1)], sample) == []
 
 
 def test_all_objections_are_told_at_once() -> None:
-    found = data(FLOWERS, positive="rose")
-    told = measurement.objections(
-        [Threshold("mse", "<=", 1), Threshold("mape", "<=", 1), Threshold("mse", ">=", 0)], found
+    sample = data(FLOWERS, positive="rose")
+    objections = measurement.objections(
+        [Threshold("mse", "<=", 1), Threshold("mape", "<=", 1), Threshold("mse", ">=", 0)], sample
     )
-    assert [each.partition(" ")[0] for each in told] == ["mse", "mape", "data.positive"]
+    assert [each.partition(" ")[0] for each in objections] == ["mse", "mape", "data.positive"]
 
 
 def test_an_empty_cell_is_a_segment_and_a_dropped_column_is_no_feature() -> None:
     csv = "rings,sex,length,region\n9,F,0.4,north\n10,M,0.5,\n"
-    found = held_out.parse(
+    sample = held_out.parse(
         csv.splitlines(keepends=True),
         Data(None, None, None, "rings", True, 500, segments=("region", "sex"), drop_columns=("region",)),
         "held.csv",
     )
-    assert found.features == [["F", 0.4], ["M", 0.5]]
-    assert found.segments == {"region": ["north", ""], "sex": ["F", "M"]}
+    assert sample.features == [["F", 0.4], ["M", 0.5]]
+    assert sample.segments == {"region": ["north", ""], "sex": ["F", "M"]}
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"segments": (5,)}, "held.csv has 2 columns, column 5 is none of them"),
         ({"drop_columns": ("region",)}, r"held.csv has no column 'region', only an empty header \(drop_columns"),
     ],
 )
-def test_a_column_that_is_not_there_is_named(changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(HeldOutDataInvalid, match=told):
+def test_a_column_that_is_not_there_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(HeldOutDataInvalid, match=message):
         data("1,2\n", **changes)
 
 
@@ -257,9 +257,9 @@ def contradictions() -> Iterator[tuple[dict[str, Any], list[str]]]:
     )
 
 
-@pytest.mark.parametrize(("content", "told"), list(contradictions()))
-def test_what_the_file_alone_contradicts_is_found_at_build(content: dict[str, Any], told: list[str]) -> None:
-    assert quality.find_problems({"data": {"path": "a"}} | content) == told
+@pytest.mark.parametrize(("content", "problems"), list(contradictions()))
+def test_what_the_file_alone_contradicts_is_found_at_build(content: dict[str, Any], problems: list[str]) -> None:
+    assert quality.find_problems({"data": {"path": "a"}} | content) == problems
 
 
 def test_a_transform_must_be_there_and_is_not_run_to_find_out(tmp_path: Path) -> None:
@@ -268,12 +268,12 @@ def test_a_transform_must_be_there_and_is_not_run_to_find_out(tmp_path: Path) ->
     (folder / "photos.py").write_text("raise RuntimeError('not at build')\ndef load(rows): ...\n")
     (folder / "broken.py").write_text("def load(\n")
 
-    def told(name: str) -> list[str]:
+    def problems_of(name: str) -> list[str]:
         content = {"data": {"path": "a"}, "request": {"transform": name}}
         return quality.find_problems(content, tmp_path)
 
-    assert told("tests.photos:load") == []
-    assert told("tests.photos:save") == ["request.transform: tests/photos.py has no function save"]
-    assert told("tests.images:load") == ["request.transform: there is no file tests/images.py"]
-    assert told("tests.broken:load")[0].startswith("request.transform: tests/broken.py is not Python")
-    assert "does not match" in told("../photos:load")[0]
+    assert problems_of("tests.photos:load") == []
+    assert problems_of("tests.photos:save") == ["request.transform: tests/photos.py has no function save"]
+    assert problems_of("tests.images:load") == ["request.transform: there is no file tests/images.py"]
+    assert problems_of("tests.broken:load")[0].startswith("request.transform: tests/broken.py is not Python")
+    assert "does not match" in problems_of("../photos:load")[0]

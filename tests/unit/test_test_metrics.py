@@ -128,7 +128,7 @@ def test_classes_have_no_error_and_predicted_numbers_have() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "limit", "comparison", "classes", "told"),
+    ("metric", "limit", "comparison", "classes", "message"),
     [
         ("mse", 6.0, "<=", (0.0, 1.0), "as no error is larger than 1, mse <= 6.0 cannot fail"),
         ("mse", 0.2, "<=", (0.0, 1.0), "mse measures numbers, and the labels are the classes 0 and 1: see accuracy"),
@@ -141,11 +141,11 @@ def test_classes_have_no_error_and_predicted_numbers_have() -> None:
     ],
 )
 def test_a_threshold_that_does_not_fit_the_labels_is_doubted(
-    metric: str, limit: float, comparison: str, classes: tuple[float, ...], told: str
+    metric: str, limit: float, comparison: str, classes: tuple[float, ...], message: str
 ) -> None:
     doubt = metrics.doubts(metric, limit, comparison, classes)
-    assert told in doubt
-    assert bool(told) == bool(doubt)
+    assert message in doubt
+    assert bool(message) == bool(doubt)
 
 
 def test_accuracy_of_more_than_two_classes_compares_the_class_itself() -> None:

@@ -60,8 +60,8 @@ def build(
 def test_the_verdict_is_passed_only_when_something_passed_and_nothing_failed(
     outcomes: tuple[Outcome, ...], verdict: str, tally: str
 ) -> None:
-    found = build(*outcomes)
-    assert (found.verdict, found.tally) == (verdict, tally)
+    built = build(*outcomes)
+    assert (built.verdict, built.tally) == (verdict, tally)
 
 
 def test_the_verdict_of_a_run_that_was_cut_short_is_failed() -> None:
@@ -79,8 +79,8 @@ def test_a_check_without_a_measurement_is_an_error(measured: float | None, outco
 
 
 def test_the_metrics_are_named_by_stage() -> None:
-    found = build(PASSED, FAILED, checks=(MSE,), labels=(9.0, 10.0), predictions=(9.5, 9.5))
-    assert report.measured(found) == {
+    built = build(PASSED, FAILED, checks=(MSE,), labels=(9.0, 10.0), predictions=(9.5, 9.5))
+    assert report.measured(built) == {
         "staging_latency_p50_ms": 10.0,
         "staging_latency_p95_ms": 20.0,
         "staging_latency_p99_ms": 20.0,
@@ -120,29 +120,29 @@ class Attributes(HTMLParser):
 
 
 # What the template writes, without a plot.
-KNOWN = {"aria-label", "charset", "class", "content", "href", "lang", "name", "role", "tabindex"}
+ATTRIBUTES = {"aria-label", "charset", "class", "content", "href", "lang", "name", "role", "tabindex"}
 NASTY = "<script>alert(1)</script>"
 
 
 def test_names_classes_and_columns_are_text_wherever_they_stand() -> None:
     segments = [Segment(f"{NASTY}&\"'", 40, 0.5), Segment("EU", 3, None)]
     check = Check(Threshold("accuracy", ">=", 0.9, by=NASTY), 0.5, segments)
-    told = build(PASSED, checks=(check,), labels=(NASTY, "b", "b"), predictions=(NASTY, "b", NASTY))
+    built = build(PASSED, checks=(check,), labels=(NASTY, "b", "b"), predictions=(NASTY, "b", NASTY))
     load = Loaded(Load(20, 60, 32, 1), [1.0], {NASTY: 3})
-    assert told.measurement
-    told = told._replace(
+    assert built.measurement
+    built = built._replace(
         stage=NASTY,
         endpoint=NASTY,
         endpoint_url=f"https://example.com/'\">{NASTY}",
         model_package=NASTY,
         model_package_arn=NASTY,
-        measurement=told.measurement._replace(loaded=load),
+        measurement=built.measurement._replace(loaded=load),
         doubts=[NASTY],
-        job=told.job._replace(name=NASTY, project_path=NASTY, ref=NASTY, commit=NASTY, url=f'"{NASTY}'),
+        job=built.job._replace(name=NASTY, project_path=NASTY, ref=NASTY, commit=NASTY, url=f'"{NASTY}'),
     )
-    shown = page.html(told)
+    shown = page.html(built)
     assert "<script" not in shown
-    assert Attributes(shown).names <= KNOWN  # no quote ends one early
+    assert Attributes(shown).names <= ATTRIBUTES  # no quote ends one early
     for text in (
         "<h1>Test of &lt;script&gt;",
         '<a href="https://example.com/&#39;&#34;&gt;&lt;script&gt;alert(1)&lt;/script&gt;">&lt;script&gt;',

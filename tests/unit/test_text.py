@@ -58,9 +58,9 @@ def test_no_text_keeps_a_control_character(written: str) -> None:
 def test_what_is_said_keeps_its_lines_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
     job.say(f"one\r\n{SECTION}\nthree \x1b[1mbold")
     job.say_error("SMCI-1", f"a\nb{SECTION}", "\x1b[2J")
-    told = capsys.readouterr()
-    assert told.out == "one\nHarmless\nthree bold\n"
-    assert told.err == f"error SMCI-1: a bHarmless\nhint: \ndocs: {errors.address('SMCI-1')}\n"
+    output = capsys.readouterr()
+    assert output.out == "one\nHarmless\nthree bold\n"
+    assert output.err == f"error SMCI-1: a bHarmless\nhint: \ndocs: {errors.address('SMCI-1')}\n"
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_colours_show_where_they_can_be_seen_and_nobody_forbids_them(
     job.say_error("SMCI-1", "what happened", "what to do")
     with job.section("Stack"):
         pass
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     shown = "\x1b[31;1mFAILED\x1b[0m  region  no such region" if coloured else "FAILED  region  no such region"
-    assert told.out.splitlines()[:2] == [shown, "plain"]
+    assert output.out.splitlines()[:2] == [shown, "plain"]
     error, more = "error SMCI-1: what happened", f"\nhint: what to do\ndocs: {errors.address('SMCI-1')}\n"
-    assert told.err == (f"\x1b[31;1m{error}\x1b[0m" if coloured else error) + more
-    assert ("\x1b[1mStack\x1b[0m" in told.out) is coloured
+    assert output.err == (f"\x1b[31;1m{error}\x1b[0m" if coloured else error) + more
+    assert ("\x1b[1mStack\x1b[0m" in output.out) is coloured
 
 
 def test_the_title_of_a_section_cannot_close_it(
@@ -95,9 +95,9 @@ def test_the_title_of_a_section_cannot_close_it(
     monkeypatch.setenv("CI_JOB_ID", "1")
     with job.section(f"step {SECTION}\nnext"):
         job.say("inside")
-    told = capsys.readouterr().out
-    assert told.count("section_start:") == told.count("section_end:") == 1
-    assert "\x1b[1mstep Harmless next\x1b[0m" in told
+    output = capsys.readouterr().out
+    assert output.count("section_start:") == output.count("section_end:") == 1
+    assert "\x1b[1mstep Harmless next\x1b[0m" in output
 
 
 @pytest.fixture
@@ -173,9 +173,9 @@ def test_nothing_of_a_file_or_an_option_reaches_the_log_raw(
     for name, content in files.items():
         (folder / name).write_text(content)
     assert cli.main(arguments) == 1
-    told = capsys.readouterr()
-    for printed in (told.out, told.err):
+    output = capsys.readouterr()
+    for printed in (output.out, output.err):
         assert "\x1b" not in printed
         assert "\r" not in printed
         assert "\x07" not in printed
-    assert "error SMCI-" in told.err
+    assert "error SMCI-" in output.err

@@ -20,15 +20,15 @@ def described(*variants: dict[str, Any], status: str = "Updating") -> dict[str, 
 
 def variant(name: str, status: str, message: str, instances: int = 3) -> dict[str, Any]:
     """As in AWS's published example of an endpoint's deployment."""
-    told = [{"Status": status, "StatusMessage": message}]
-    return {"VariantName": name, "CurrentWeight": 1, "DesiredInstanceCount": instances, "VariantStatus": told}
+    statuses = [{"Status": status, "StatusMessage": message}]
+    return {"VariantName": name, "CurrentWeight": 1, "DesiredInstanceCount": instances, "VariantStatus": statuses}
 
 
 BAKING = "Baking for 600 seconds (TerminationWaitInSeconds) with traffic enabled on canary capacity of 1 instance(s)."
 
 
 @pytest.mark.parametrize(
-    ("description", "told"),
+    ("description", "line"),
     [
         (described(), "abalone-prod Updating"),
         (described(status="RollingBack"), "abalone-prod RollingBack"),
@@ -44,8 +44,8 @@ BAKING = "Baking for 600 seconds (TerminationWaitInSeconds) with traffic enabled
         (described({"VariantName": "AllTraffic"}), "abalone-prod Updating: "),
     ],
 )
-def test_how_far_a_shift_is_stands_in_one_line(description: dict[str, Any], told: str) -> None:
-    assert traffic_shift.progress(description) == told
+def test_how_far_a_shift_is_stands_in_one_line(description: dict[str, Any], line: str) -> None:
+    assert traffic_shift.progress(description) == line
 
 
 def environ(timeout: int, minutes_ago: float) -> dict[str, str]:
@@ -76,14 +76,14 @@ class CloudWatch:
 
     def __init__(self, alarms: list[dict[str, Any]], history: list[dict[str, Any]] | None = None) -> None:
         self._alarms, self._history = alarms, history or []
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def describe_alarms(self, **_: Any) -> dict[str, Any]:
-        self.asked.append("DescribeAlarms")
+        self.calls.append("DescribeAlarms")
         return {"MetricAlarms": self._alarms, "CompositeAlarms": []}
 
     def describe_alarm_history(self, **_: Any) -> dict[str, Any]:
-        self.asked.append("DescribeAlarmHistory")
+        self.calls.append("DescribeAlarmHistory")
         return {"AlarmHistoryItems": self._history}
 
 
@@ -92,7 +92,7 @@ def test_an_alarm_is_told_with_its_values() -> None:
     alarm = {"AlarmName": "sales", "StateValue": "ALARM", "StateReason": "It is bad.", "StateReasonData": data}
     cloudwatch: Any = CloudWatch([alarm])
     assert list(traffic_shift._fired(cloudwatch, ["sales"], None)) == ["alarm sales: It is bad; datapoints 0.25, 0.5"]
-    assert cloudwatch.asked == ["DescribeAlarms"]
+    assert cloudwatch.calls == ["DescribeAlarms"]
 
 
 def test_an_alarm_that_is_off_again_is_found_in_its_history() -> None:

@@ -43,7 +43,7 @@ def test_the_evaluations_of_every_round_are_curves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "found"),
+    ("lines", "expected"),
     [
         pytest.param(["Epoch 1 loss: 0.3"], {}, id="another framework"),
         pytest.param(["[0]#011train-rmse:1.0"], {}, id="a single round is no curve"),
@@ -54,8 +54,8 @@ def test_the_evaluations_of_every_round_are_curves() -> None:
         ),
     ],
 )
-def test_what_is_no_evaluation_is_passed_over(lines: list[str], found: dict[str, Any]) -> None:
-    assert learning.curves(lines) == found
+def test_what_is_no_evaluation_is_passed_over(lines: list[str], expected: dict[str, Any]) -> None:
+    assert learning.curves(lines) == expected
 
 
 # --- the model -------------------------------------------------------------------------------------------------------
@@ -85,8 +85,8 @@ def test_features_are_ordered_by_the_gain_that_xgboost_itself_tells(booster: Any
 def test_the_binary_form_says_what_the_text_says(booster: Any, tmp_path: Path) -> None:
     for form in ("json", "ubj"):
         booster.save_model(tmp_path / f"model.{form}")
-    said, binary = json.loads((tmp_path / "model.json").read_text()), (tmp_path / "model.ubj").read_bytes()
-    trees = said["learner"]["gradient_booster"]["model"]["trees"]
+    text_form, binary = json.loads((tmp_path / "model.json").read_text()), (tmp_path / "model.ubj").read_bytes()
+    trees = text_form["learner"]["gradient_booster"]["model"]["trees"]
     read = ubjson.parse(binary)["learner"]["gradient_booster"]["model"]["trees"]
     assert [list(each["split_indices"]) for each in read] == [each["split_indices"] for each in trees]
     assert [list(each["loss_changes"]) for each in read] == [pytest.approx(each["loss_changes"]) for each in trees]
