@@ -138,7 +138,7 @@ def imports() -> list[Measure]:
 def loop() -> list[Measure]:
     """Wall time of the demo against the time its SageMaker steps computed, both from the same run."""
     with RESULTS.with_name("demo.log").open("w") as log:
-        result = demo.play(ROOT / ".sandbox", Console(file=log, width=120))
+        result = demo.run(ROOT / ".sandbox", Console(file=log, width=120))
     compute, wall = result["compute_seconds"], result["wall_seconds"]
     return [
         Measure(

@@ -297,16 +297,16 @@ def _refusal(operation: str, kind: str) -> tuple[int, list[tuple[str, str]], byt
     throttled = kind == "throttle"
     if service == "gitlab":
         status = 429 if throttled else 502
-        return status, [("Content-Type", "text/html"), ("Retry-After", "0")], b"<html>played</html>"
+        return status, [("Content-Type", "text/html"), ("Retry-After", "0")], b"<html>imitated</html>"
     if service == "s3":
         code, status = ("SlowDown", 503) if throttled else ("InternalError", 500)
-        content = f"<Error><Code>{code}</Code><Message>played</Message></Error>"
+        content = f"<Error><Code>{code}</Code><Message>imitated</Message></Error>"
     elif service in ("cloudformation", "sts", "iam"):
         code, status = ("Throttling", 400) if throttled else ("ServiceUnavailable", 503)
-        content = f"<ErrorResponse><Error><Code>{code}</Code><Message>played</Message></Error></ErrorResponse>"
+        content = f"<ErrorResponse><Error><Code>{code}</Code><Message>imitated</Message></Error></ErrorResponse>"
     else:
         code, status = ("ThrottlingException", 400) if throttled else ("InternalServerException", 500)
-        content = f'{{"__type": "{code}", "message": "played"}}'
+        content = f'{{"__type": "{code}", "message": "imitated"}}'
     return (
         status,
         [("Content-Type", "text/xml" if content.startswith("<") else "application/x-amz-json-1.1")],

@@ -59,7 +59,7 @@ def main() -> int:
         elif arguments.command == "demo":
             from sandbox import demo as unattended
 
-            unattended.play(folder, console, verbose=arguments.verbose)
+            unattended.run(folder, console, verbose=arguments.verbose)
         else:
             from sandbox import up as interactive
 

@@ -21,7 +21,7 @@ from sandbox.world.installed import World
 from sandbox.world.loop import Story
 
 
-def play(folder: Path, console: Console | None = None, *, verbose: bool = True) -> dict[str, Any]:
+def run(folder: Path, console: Console | None = None, *, verbose: bool = True) -> dict[str, Any]:
     """Run the six acts; returns (and writes to `folder/demo.json`) what happened.
 
     `verbose` shows the jobs' logs whole, and not folded. Beside demo.json stand `demo.html`, the page as it was at the

@@ -52,7 +52,7 @@ def find(aws: Aws, project: Project, stage: str, reference: str | None, taken_ba
         job.say(f"What follows record {latest.number} has begun and is not on record. This rollback finishes it.")
         record = begun
     else:
-        record = _choose(history, latest, reference, unrecorded=unrecorded, told_from=bool(taken_back))
+        record = _choose(history, latest, reference, unrecorded=unrecorded, from_serving=bool(taken_back))
     job.say(f"back to:  {_in_words(record)}")
     return Target(record, latest)
 
@@ -70,7 +70,7 @@ def _begun(history: History, latest: Record, there: Mapping[str, Any]) -> Record
     return None if stack_rules.differing(there, record.deployed.parameters) else record
 
 
-def _choose(history: History, latest: Record, reference: str | None, *, unrecorded: bool, told_from: bool) -> Record:
+def _choose(history: History, latest: Record, reference: str | None, *, unrecorded: bool, from_serving: bool) -> Record:
     stage = latest.deployed.stage
     if reference:
         record = deployment_record.chosen(reference, history.newest_first(), stage)
@@ -79,7 +79,7 @@ def _choose(history: History, latest: Record, reference: str | None, *, unrecord
         return record
     if unrecorded:
         return latest
-    if latest.event == ROLLED_BACK and not told_from:
+    if latest.event == ROLLED_BACK and not from_serving:
         at = job.current()
         if at.pipeline_id and latest.is_of(at, latest.digest):
             return latest  # this job's own, tried again: it may have been lost after its record

@@ -61,7 +61,7 @@ def run(folder: Path, console: Console, yes: bool, remove_run: str) -> int:
     story = Story(console)
     try:
         with _ended_by_signals():
-            outcome["result"], outcome["answers"] = _play(place, story, state)
+            outcome["result"], outcome["answers"] = _run_loop(place, story, state)
     except KeyboardInterrupt:
         outcome["failure"] = "stopped by hand"
     except (SystemExit, BotoCoreError, ClientError, GitlabError) as error:
@@ -77,7 +77,7 @@ def run(folder: Path, console: Console, yes: bool, remove_run: str) -> int:
     return 1 if "failure" in outcome or outcome["left_over"] else 0
 
 
-def _play(place: Account, story: Story, state: _State) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _run_loop(place: Account, story: Story, state: _State) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     started = datetime.now(UTC)
     with story.act("A platform team installs the product"):
         installed.create_secret(place, place.token_secret, place.gitlab_token)

@@ -154,8 +154,8 @@ def chart(name: str, rows: Sequence[tuple[int, float, str]], threshold: float | 
     """`rows` are versions in their order: number, value, approval status."""
     values = [value for _, value, _ in rows] + ([threshold] if threshold is not None else [])
     low, high = min(values), max(values)
-    room = (high - low) * 0.15 or abs(high) * 0.1 or 1.0
-    low, high = low - room, high + room
+    margin = (high - low) * 0.15 or abs(high) * 0.1 or 1.0
+    low, high = low - margin, high + margin
     width, height = CHART[0] - _LEFT - _RIGHT, CHART[1] - _TOP - _BOTTOM
 
     def across(index: int) -> float:
@@ -166,5 +166,5 @@ def chart(name: str, rows: Sequence[tuple[int, float, str]], threshold: float | 
 
     points = [Point(across(index), up(value), *row[:1], value, row[2]) for index, row in enumerate(rows)
               for value in row[1:2]]  # fmt: skip
-    ticks = [(up(value), f"{value:.3g}") for value in (low + room / 2, (low + high) / 2, high - room / 2)]
+    ticks = [(up(value), f"{value:.3g}") for value in (low + margin / 2, (low + high) / 2, high - margin / 2)]
     return Chart(name, points, threshold, None if threshold is None else up(threshold), ticks)

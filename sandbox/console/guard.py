@@ -47,7 +47,7 @@ def install(application: Flask, token: str) -> None:
     @application.before_request
     def check() -> Any:
         name, _, port = request.host.partition(":")
-        if name not in (HOST, "localhost"):  # a name of somebody else's that resolves to this machine
+        if name not in (HOST, "localhost"):  # another name that resolves to this machine
             return Response("The sandbox answers this machine only.\n", 403)
         cookie = f"sandbox-{port}"  # cookies are kept by host, whatever the port
         if secrets.compare_digest(request.args.get("token", "").encode(), token.encode()) and request.method == "GET":

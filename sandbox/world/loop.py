@@ -1,6 +1,6 @@
 """The loop as a person sees it: the first commit trains, a person approves, staging, tests, production.
 
-Called by the demo, which plays it in the sandbox, and by the acceptance run, which plays it on real services.
+Called by the demo, which runs it in the sandbox, and by the acceptance run, which runs it on real services.
 """
 
 from __future__ import annotations

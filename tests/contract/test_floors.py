@@ -74,7 +74,7 @@ def _source(node: ast.ImportFrom, module: str, *, is_folder: bool) -> str:
     return ".".join([*folder, *([node.module] if node.module else [])])
 
 
-def room(name: str, floors: Sequence[Sequence[str]]) -> tuple[int, str] | None:
+def floor_of(name: str, floors: Sequence[Sequence[str]]) -> tuple[int, str] | None:
     """The floor and the entry of floors.yml that a module belongs to."""
     entries = {entry: number for number, floor in enumerate(floors) for entry in floor}
     parts = name.split(".")
@@ -90,7 +90,7 @@ def faults(all_imports: Iterable[Import], floors: Sequence[Sequence[str]]) -> li
     """Imports from above or from beside, each as one line."""
     lines = []
     for each in all_imports:
-        user, used = room(each.module, floors), room(each.name, floors)
+        user, used = floor_of(each.module, floors), floor_of(each.name, floors)
         if user and used and user[1] != used[1] and used[0] >= user[0]:
             place = "above" if used[0] > user[0] else "beside it"
             lines.append(f"{each.where}: {each.module} imports {each.name}, which stands {place}")
@@ -148,7 +148,7 @@ def test_what_tests_share_is_in_no_file_of_tests() -> None:
 
 
 def test_every_module_has_its_place_in_the_table() -> None:
-    homeless = [name for name in house()[0] if not any(room(name, floors) for floors in HOUSES.values())]
+    homeless = [name for name in house()[0] if not any(floor_of(name, floors) for floors in HOUSES.values())]
     assert homeless == []
 
 

@@ -32,7 +32,7 @@ from tests.support.checkout import ROOT, copy
 
 PATH = "mlops/sagemaker-components"
 IMAGES = ("deploy", "training-sdk-v3", "training-sdk-v2")
-PLAYED = self_test.waiting()
+WAITING = self_test.waiting()
 TESTS = {"lint", "unit", "contract", "product", "sandbox", "browser"}
 DEMOS = {f"demo: [{version}]" for version in ("3.11.0", "3.11.2", "3.14")}  # the oldest and the newest Python
 BUILDS = {"wheel", "images"}
@@ -169,7 +169,7 @@ def test_a_release_waits_for_every_test_and_every_component(of_a_tag: Jobs) -> N
         assert of_a_tag[name].needs is None, f"{name}: with `needs` it would not wait for the stages before it"
     order = ["sign", "publish-package", "release"]
     assert [of_a_tag[name].stage_index for name in order] == sorted({of_a_tag[name].stage_index for name in order})
-    assert {name for name, job in of_a_tag.items() if job.allow_failure} == PLAYED
+    assert {name for name, job in of_a_tag.items() if job.allow_failure} == WAITING
 
 
 def test_every_component_is_included_from_the_commit_under_test(repository: Repository, of_a_tag: Jobs) -> None:
@@ -182,7 +182,7 @@ def test_every_component_is_included_from_the_commit_under_test(repository: Repo
         image = "training-sdk-v3" if "run-pipeline" in job.config["script"][-1] else "deploy"
         assert job.config["image"]["name"] == f"$CI_REGISTRY_IMAGE/{image}:$CI_PIPELINE_ID"
         assert job.stage in ("components", "deploy-components")
-        assert job.when == ("manual" if job.name in PLAYED else "on_success")
+        assert job.when == ("manual" if job.name in WAITING else "on_success")
         assert job.config["environment"]["name"].startswith("self-test"), "never an environment of somebody's model"
 
 

@@ -109,8 +109,8 @@ def test_a_failing_step_fails_the_job_and_shows_why(loop: Loop) -> None:
     assert "PreprocessAbaloneData" in output
     assert "OSError: the disk is full" in output
     assert len(loop.packages()) == 1
-    mended = "    raise OSError('the disk is full')\n"
-    change(loop.build, "pipelines/abalone/preprocess.py", mended, "", message="Mend [skip ci]")
+    fixed = "    raise OSError('the disk is full')\n"
+    change(loop.build, "pipelines/abalone/preprocess.py", fixed, "", message="Fix [skip ci]")
 
 
 def test_a_model_above_the_threshold_passes_and_says_that_nothing_was_registered(loop: Loop) -> None:

@@ -32,7 +32,7 @@ def test_merge_requests_get_roles_that_only_read(roles: Roles) -> None:
     assert roles.lets_in("Check", BUILD, **feature)
     assert roles.lets_in("Build", DEPLOY, **feature)
     assert not roles.lets_in("Build", BUILD, **feature)
-    assert not roles.lets_in("Check", "project_id:99", ref="main")  # somebody else's fork
+    assert not roles.lets_in("Check", "project_id:99", ref="main")  # another person's fork
 
 
 def test_a_token_for_another_audience_opens_nothing(roles: Roles) -> None:

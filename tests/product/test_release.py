@@ -29,8 +29,8 @@ VERSION = "98.7.6"
 CUT_SHORT = ("lint", "unit", "contract", "product", "sandbox", "browser", "demo")
 TESTS = {*CUT_SHORT[:-1], *(f"demo: [{version}]" for version in ("3.11.0", "3.11.2", "3.14"))}
 RELEASE = ("version", "wheel", "images", "sign", "publish-package", "publish-images", "release")
-PLAYED = self_test.waiting()
-SELF_TESTS = self_test.jobs().keys() - PLAYED
+WAITING = self_test.waiting()
+SELF_TESTS = self_test.jobs().keys() - WAITING
 BIN = Path(sys.executable).parent
 
 
@@ -108,10 +108,10 @@ def cut_short(configuration: Path) -> None:
 def test_the_pipeline_of_a_tag_tests_publishes_and_releases(released: Released) -> None:
     assert released.pipeline.yaml_errors is None
     by_job = statuses(released.pipeline)
-    assert {job for job, status in by_job.items() if status == "manual"} == PLAYED
+    assert {job for job, status in by_job.items() if status == "manual"} == WAITING
     logs = "".join(log_of(released.project, released.pipeline, job) for job, s in by_job.items() if s == "failed")
-    assert {job for job, status in by_job.items() if status == "success"} == by_job.keys() - PLAYED, logs
-    assert by_job.keys() == {*TESTS, *SELF_TESTS, *PLAYED, *RELEASE, "self-test"}
+    assert {job for job, status in by_job.items() if status == "success"} == by_job.keys() - WAITING, logs
+    assert by_job.keys() == {*TESTS, *SELF_TESTS, *WAITING, *RELEASE, "self-test"}
 
 
 def test_each_components_job_arrives_whole(released: Released) -> None:

@@ -59,12 +59,12 @@ def test_what_no_record_tells_of_is_rolled_back_to_the_newest_record(deployment:
     assert events_of(deployment) == ["deployed 1 of 7"]
 
 
-@pytest.mark.parametrize("told_from", [False, True])
-def test_a_rollback_that_is_not_on_record_is_finished_by_the_next(deployment: Deployment, told_from: bool) -> None:
+@pytest.mark.parametrize("from_serving", [False, True])
+def test_a_rollback_that_is_not_on_record_is_finished_by_the_next(deployment: Deployment, from_serving: bool) -> None:
     older, newer = two_versions(deployment)
     user, keys = create_user(deployment.aws)
     forbid(deployment.aws, user, "s3:PutObject")
-    from_newer = {"SMCI_ROLLBACK_FROM": newer} if told_from else {}
+    from_newer = {"SMCI_ROLLBACK_FROM": newer} if from_serving else {}
     lost = deployment.run("rollback", "--stage", "staging", **of_pipeline(8, attempt=2), **keys, **from_newer)
     failed(lost, "SMCI-509")
     log = succeeded(deployment.run("rollback", "--stage", "staging", **of_pipeline(9), **from_newer))
@@ -95,7 +95,7 @@ def test_of_two_rollbacks_at_once_one_wins_and_the_other_is_told(deployment: Dep
 
 
 @pytest.mark.parametrize(
-    ("operation", "told_by"),
+    ("operation", "message"),
     [
         ("cloudformation.CreateChangeSet", "record 3 of staging tells of it already, by carol"),
         ("cloudformation.DescribeChangeSet", "error SMCI-514"),
@@ -103,7 +103,7 @@ def test_of_two_rollbacks_at_once_one_wins_and_the_other_is_told(deployment: Dep
         ("s3.PUT object", "record 3 of staging tells of it already, by carol"),
     ],
 )
-def test_a_rollback_that_another_one_overtakes_is_told(deployment: Deployment, operation: str, told_by: str) -> None:
+def test_a_rollback_that_another_one_overtakes_is_told(deployment: Deployment, operation: str, message: str) -> None:
     two_versions(deployment)
     with FaultProxy(deployment.aws.url) as proxy:
 
@@ -113,7 +113,7 @@ def test_a_rollback_that_another_one_overtakes_is_told(deployment: Deployment, o
 
         proxy.before = overtake
         result = deployment.run("rollback", "--stage", "staging", **of_pipeline(8), AWS_ENDPOINT_URL=proxy.url)
-    assert told_by in result.stdout + result.stderr
+    assert message in result.stdout + result.stderr
     assert events_of(deployment)[2:] == ["rolled back 1 of 9"]
     assert deployment.prediction() == pytest.approx(4.0)
 

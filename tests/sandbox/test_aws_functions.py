@@ -220,7 +220,7 @@ def handler(event, context):
     wait(lambda: functions.count(queue) == 1)
     time.sleep(0.5)
     assert functions.count(queue) == 1
-    functions.client.delete_event_source_mapping(UUID=mapping["UUID"])  # else it fails for ever
+    functions.client.delete_event_source_mapping(UUID=mapping["UUID"])  # else it fails again and again
 
 
 def test_a_queue_that_shows_messages_again_too_soon_is_refused(functions: Functions) -> None:

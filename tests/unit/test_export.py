@@ -73,7 +73,7 @@ def test_an_export_that_build_did_not_announce_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize("variable", ["GITLAB_CI", "SMCI_COMPONENT_VERSION"])
 @pytest.mark.parametrize("announced", [{}, {"PROD_EXPORT_SHA256": ""}], ids=["absent", "empty"])
-@pytest.mark.parametrize("held", ["true", ""])  # whoever presses play can empty a variable, not remove it
+@pytest.mark.parametrize("held", ["true", ""])  # whoever runs the job can empty a variable, not remove it
 def test_a_job_that_was_told_no_hash_takes_no_export(
     folder: Path, variable: str, held: str, announced: dict[str, str]
 ) -> None:

@@ -255,7 +255,7 @@ def _deploy(
     except DeploymentFailed as error:
         _give_up(endpoint, str(error))
         return
-    except Exception:  # noqa: BLE001 - a defect of the sandbox must not leave the endpoint Creating or Updating for ever
+    except Exception:  # noqa: BLE001 - a defect of the sandbox must not leave the endpoint Creating or Updating
         traceback.print_exc(file=sys.stderr)
         _give_up(endpoint, "Request to service failed. If failure persists after retry, contact customer support.")
         return

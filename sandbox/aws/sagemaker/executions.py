@@ -198,7 +198,7 @@ class Execution:
             status, reason = "Failed", str(error)
         except ValidationError as error:
             status, reason = "Failed", f"ClientError: {error.message}"
-        except Exception:  # noqa: BLE001 - a defect of the sandbox must not leave the step Executing for ever
+        except Exception:  # noqa: BLE001 - a defect of the sandbox must not leave the step Executing
             traceback.print_exc(file=sys.stderr)
             status, reason = "Failed", "InternalServerError: We encountered an internal error."
         with self.changed:

@@ -140,7 +140,7 @@ class Job:
             status, facts = "Failed", {"FailureReason": str(error)}
         except (ClientError, BotoCoreError) as error:
             status, facts = "Failed", {"FailureReason": f"ClientError: {error}"}
-        except Exception:  # noqa: BLE001 - a defect of the sandbox must not leave the job InProgress for ever
+        except Exception:  # noqa: BLE001 - a defect of the sandbox must not leave the job InProgress
             traceback.print_exc(file=sys.stderr)
             status, facts = "Failed", {"FailureReason": "InternalServerError: We encountered an internal error."}
         shutil.rmtree(folder, ignore_errors=True)

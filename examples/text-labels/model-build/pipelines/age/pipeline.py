@@ -1,4 +1,4 @@
-"""Is an abalone young, adult or old? A scikit-learn model that a script of ours trains and another one serves.
+"""Is an abalone young, adult or old? A scikit-learn model that one script trains and another one serves.
 
     Preprocess -> Train -> Evaluate -> CheckF1
                                           | F1 >= F1Threshold
