@@ -264,11 +264,11 @@ def require_may_tear_down(latest: Record | None, at: Job, stack_name: str, newes
     mine = int(at.pipeline_id or 0)
     recorded = latest.newest_pipelines.get(at.project_id, 0) if latest else 0
     newest = max(recorded, newest_event or 0)
-    own = latest and (at.project_id, at.pipeline_id) == (
+    is_own = latest and (at.project_id, at.pipeline_id) == (
         latest.deployment.get("ProjectId", ""),
         latest.deployment.get("PipelineId", ""),
     )
-    if 0 < mine < newest and not own:
+    if 0 < mine < newest and not is_own:
         raise errors.PipelineOvertaken(
             f"pipeline {newest} has deployed to {stack_name} since pipeline {mine} began, and nothing was deleted",
             hint="GitLab's Stop button of the environment (Operate > Environments) runs the job of the pipeline that "

@@ -385,8 +385,8 @@ class _Builder:
             return None
         if self.short_forms and isinstance(value, str) and kind in ("int", "float", "bool", "null"):
             return self.scalar(value)
-        shown = f"!!{kind}" if kind else tag
-        return self._refuse(event, f"the tag {text.short(shown)} has no meaning here")
+        name = f"!!{kind}" if kind else tag
+        return self._refuse(event, f"the tag {text.short(name)} has no meaning here")
 
     def _count(self, event: Any, size: int) -> None:
         self.count += size

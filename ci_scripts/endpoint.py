@@ -97,11 +97,11 @@ def wait_until_settled(
     sagemaker: SageMakerClient, name: str, poll_seconds: float
 ) -> DescribeEndpointOutputTypeDef | None:
     """Wait while the endpoint is being created, updated or deleted. Returns its description, None when it is gone."""
-    shown = ""
+    status = ""
     while (endpoint := describe(sagemaker, name)) is not None and not is_settled(endpoint):
-        if endpoint["EndpointStatus"] != shown:
-            shown = endpoint["EndpointStatus"]
-            job.say(f"endpoint {name} is {shown}, waiting")
+        if endpoint["EndpointStatus"] != status:
+            status = endpoint["EndpointStatus"]
+            job.say(f"endpoint {name} is {status}, waiting")
         job.pause(poll_seconds)
     return endpoint
 
@@ -228,11 +228,11 @@ def not_as_deployed(serving: Collection[Served], expected: Expected) -> list[Ser
     if not any(serves(container, expected.package) for each in own_variants for container in each.containers):
         return own_variants or [Served("", [])]
     right = {each.variant for each in serving if is_expected(each, expected)}
-    own = {name.lower() for name in expected.components}
+    components = {name.lower() for name in expected.components}
     return [
         each
         for each in serving
-        if not is_expected(each, expected) and (each.variant not in right or each.component.lower() in own)
+        if not is_expected(each, expected) and (each.variant not in right or each.component.lower() in components)
     ]
 
 

@@ -191,13 +191,16 @@ def _read(raw: bytes, name: str) -> Export:
 
 def _require_meant(export: Export, name: str, stage: str, project: Project, model_package_arn: str = "") -> None:
     """Raise InvalidExport for an export of another stage or project, or of another model package, if one is named."""
-    named = named_parameters(stage, project, export.model_package_arn)
+    expected_parameters = named_parameters(stage, project, export.model_package_arn)
     claims = {
         "Stage": (export.stage, stage),
         "StackName": (export.stack_name, project.stack(stage)),
         "EndpointName": (export.endpoint_name, project.endpoint(stage)),
         "ModelPackageArn": (export.model_package_arn, model_package_arn or export.model_package_arn),
-    } | {f"Parameters.{key}": (export.parameters.get(key, expected), expected) for key, expected in named.items()}
+    } | {
+        f"Parameters.{key}": (export.parameters.get(key, expected), expected)
+        for key, expected in expected_parameters.items()
+    }
     for field, (claim, expected) in claims.items():
         if claim != expected:
             raise errors.InvalidExport(f"{name}: {field} is {text.quoted(claim, 200)}, this job deploys {expected!r}")

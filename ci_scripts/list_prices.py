@@ -153,15 +153,15 @@ def in_words(usages: Sequence[Usage], prices: Prices | None, region: str) -> str
         return "not known: no parameter of the template says what runs"
     if prices is None:
         return f"not known for {things}: there is no {FILE}, which `sagemaker-ci prices` makes"
-    listed = prices.regions.get(region, {})
-    if missing := [each.key or each.what for each in usages if each.key not in listed]:
+    rates = prices.regions.get(region, {})
+    if missing := [each.key or each.what for each in usages if each.key not in rates]:
         return f"not known for {things}: {prices.file} has no price of {', '.join(missing)} in {region}"
     amounts = []
     for paid in dict.fromkeys(each.paid for each in usages):
         of_kind = [each for each in usages if each.paid == paid]
         hours = HOURS if paid == MONTH else 1
         least, most = (
-            sum(listed[each.key] * count * hours for each, count in zip(of_kind, counts, strict=True))
+            sum(rates[each.key] * count * hours for each, count in zip(of_kind, counts, strict=True))
             for counts in ([each.least for each in of_kind], [each.most for each in of_kind])
         )
         amounts.append(f"{_amount(least, paid)}{f' to {_amount(most, paid)}' if most > least else ''}")

@@ -101,11 +101,11 @@ def assess(need: Need, quotas: Mapping[str, Quota], region: str) -> tuple[str, s
     pages = "servicequotas/home/services/sagemaker/quotas"
     if quota is None:
         return "hint", f"{need.quota}: not among the account's quotas; see {console.url(region, pages)}"
-    whole = need.number + need.more
+    needed = need.number + need.more
     state = f"{need.quota} ({quota.code}) is {quota.value:g}, needed: {need.number}"
-    ask = f"ask for {whole}: {console.url(region, f'{pages}/{quota.code}')}"
+    ask = f"ask for {needed}: {console.url(region, f'{pages}/{quota.code}')}"
     if quota.value < need.number:
         return "failed", f"{state}; {ask}"
-    if quota.value < whole:
-        return "hint", f"{state}, and {whole} while an endpoint is updated; {ask}"
+    if quota.value < needed:
+        return "hint", f"{state}, and {needed} while an endpoint is updated; {ask}"
     return "ok", state

@@ -77,8 +77,8 @@ def _problems(error: ValidationError) -> Iterator[tuple[str, str]]:
     value: Any = error.instance
     limit: Any = error.validator_value
     properties = rule.get("properties", {})
-    described = str(rule.get("description", ""))
-    phrase = described if re.match(r"(a|needs|text,) ", described) else ""  # others are sentences for editors
+    description = str(rule.get("description", ""))
+    phrase = description if re.match(r"(a|needs|text,) ", description) else ""  # others are sentences for editors
     match error.validator:
         case "additionalProperties":
             for key in value:

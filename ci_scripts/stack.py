@@ -40,7 +40,7 @@ def make_ready(cloudformation: CloudFormationClient, name: str, role_arn: str | 
 
     Returns CREATE or UPDATE. Raises StackNotDeployable or StackNotDeleted.
     """
-    shown = ""
+    last_status = ""
     while True:
         stack = describe(cloudformation, name)
         status = stack["StackStatus"] if stack else None
@@ -54,8 +54,8 @@ def make_ready(cloudformation: CloudFormationClient, name: str, role_arn: str | 
             job.say(f"stack {name}: {status}, the remains of a deployment that never succeeded are removed")
             _delete(cloudformation, stack["StackId"], name, role_arn, poll_seconds)
             continue
-        if status != shown:
-            shown = status
+        if status != last_status:
+            last_status = status
             job.say(f"stack {name}: {status}, waiting for the operation that holds it")
         job.pause(poll_seconds)
 
@@ -74,15 +74,15 @@ def delete(cloudformation: CloudFormationClient, name: str, role_arn: str | None
 
     Raises StackNotDeleted.
     """
-    shown = ""
-    while (there := describe(cloudformation, name)) is not None:
-        status = there["StackStatus"]
+    last_status = ""
+    while (description := describe(cloudformation, name)) is not None:
+        status = description["StackStatus"]
         if status == "DELETE_IN_PROGRESS" or stack_rules.next_action(status) is not Action.WAIT:
             job.say(f"stack {name}: {status}, it is deleted")
-            _delete(cloudformation, there["StackId"], name, role_arn, poll_seconds)
+            _delete(cloudformation, description["StackId"], name, role_arn, poll_seconds)
             return True
-        if status != shown:
-            shown = status
+        if status != last_status:
+            last_status = status
             job.say(f"stack {name}: {status}, waiting for the operation that holds it")
         job.pause(poll_seconds)
     return False
@@ -101,12 +101,12 @@ def _delete(
             raise
         text = " ".join(aws_errors.text(error).split())
         raise errors.StackNotDeleted(f"stack {name} could not be deleted: {text}") from error
-    seen = last
+    last_seen = last
     while True:
         stack = describe(cloudformation, stack_id)
-        for event in stack_rules.newer(event_pages(cloudformation, stack_id), seen):
+        for event in stack_rules.newer(event_pages(cloudformation, stack_id), last_seen):
             job.say(f"{event['Timestamp']:%H:%M:%S} {stack_rules.event_text(event)}")
-            seen = event["EventId"]
+            last_seen = event["EventId"]
         if stack is None or stack["StackStatus"] == "DELETE_COMPLETE":
             return
         if stack["StackStatus"] == "DELETE_FAILED":

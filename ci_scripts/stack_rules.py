@@ -244,6 +244,6 @@ def change_text(change: Mapping[str, Any]) -> str:
 _HIDDEN = "****"  # what CloudFormation tells of a parameter with NoEcho
 
 
-def differing(there: Mapping[str, str], recorded: Mapping[str, str]) -> dict[str, str]:
+def differing(current: Mapping[str, str], recorded: Mapping[str, str]) -> dict[str, str]:
     """Those parameters of an export that a stack holds with another value, as far as it can be seen."""
-    return {name: value for name, value in recorded.items() if there.get(name) not in (value, _HIDDEN)}
+    return {name: value for name, value in recorded.items() if current.get(name) not in (value, _HIDDEN)}

@@ -77,11 +77,11 @@ def superfluous(deployments: Sequence[Mapping[str, Sequence[str]]], keep: int) -
 
     `deployments` are what the stack held after each, the newest first, which serves; `keep` of those before it stay.
     """
-    needed, gone = deployments[: keep + 1], deployments[keep + 1 :]
+    needed, outdated = deployments[: keep + 1], deployments[keep + 1 :]
     resources = []
     for kind in _TYPES:
         in_use = {name for each in needed for name in each.get(kind, ())}
-        names = dict.fromkeys(name for each in gone for name in each.get(kind, ()))
+        names = dict.fromkeys(name for each in outdated for name in each.get(kind, ()))
         resources += [(kind, name) for name in names if name not in in_use]
     return resources
 

@@ -94,8 +94,8 @@ def _variant(variant: Mapping[str, Any], *, alone: bool) -> str:
     latest = statuses[-1] if statuses else {}
     message = text.short(latest.get("StatusMessage", ""), 200)
     # The weight is the variant's among others. How much of the requests the new version gets stands in the message.
-    count, whole = re.search(r"capacity of (\d+) instance", message), variant.get("DesiredInstanceCount")
-    share = f"{round(100 * int(count[1]) / whole)} % " if count and whole else ""
+    count, instances = re.search(r"capacity of (\d+) instance", message), variant.get("DesiredInstanceCount")
+    share = f"{round(100 * int(count[1]) / instances)} % " if count and instances else ""
     status = f"{share}{latest.get('Status', '')}{f' ({message})' if message else ''}".strip()
     return status if alone else f"{variant['VariantName']} {status}"
 
@@ -103,26 +103,26 @@ def _variant(variant: Mapping[str, Any], *, alone: bool) -> str:
 # --- alarms ---------------------------------------------------------------------------------------------------------
 
 
-def require_usable(cloudwatch: CloudWatchClient, alarms: Sequence[str], own: str) -> None:
+def require_usable(cloudwatch: CloudWatchClient, alarms: Sequence[str], prefix: str) -> None:
     """Raise AlarmUnusable for alarms that do not exist, or that would take every version back because they are on.
 
-    Those whose names begin with `own` come with the stack.
+    Those whose names begin with `prefix` come with the stack.
     """
     from botocore.exceptions import ClientError
 
-    others = [name for name in alarms if not name.startswith(own)]
+    others = [name for name in alarms if not name.startswith(prefix)]
     if not others:
         return
     try:
-        described = {each["AlarmName"]: each for each in _described(cloudwatch, others)}
+        by_name = {each["AlarmName"]: each for each in _described(cloudwatch, others)}
     except ClientError as error:
         job.say(f"the alarms {', '.join(others)} cannot be looked at: {error}")
         return
-    missing = [f"there is no metric alarm {name}" for name in others if name not in described]
+    missing = [f"there is no metric alarm {name}" for name in others if name not in by_name]
     on = [
-        f"{name} is in ALARM already: {described[name].get('StateReason', '')}"
-        for name in described
-        if _is_on(described[name])
+        f"{name} is in ALARM already: {by_name[name].get('StateReason', '')}"
+        for name in by_name
+        if _is_on(by_name[name])
     ]
     if missing or on:
         raise errors.AlarmUnusable("; ".join(text.line(each) for each in missing + on))
@@ -185,12 +185,12 @@ def require_time(shift: Shift, environ: Mapping[str, str] = os.environ) -> None:
         used = (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds() if started else 0.0
     except (ValueError, TypeError):
         used = 0.0
-    needed, left = shift.longest_seconds + _AROUND, int(limit) - used
-    if needed > left:
+    needed, remaining = shift.longest_seconds + _AROUND, int(limit) - used
+    if needed > remaining:
         minutes = math.ceil((needed + used) / 60)
         raise errors.ShiftOutlivesJob(
             f"{shift.strategy} may take {_minutes(shift.longest_seconds)} and {_minutes(_AROUND)} around it, "
-            f"{_minutes(needed)} in all; this job has {_minutes(left)} of its {_minutes(int(limit))} left",
+            f"{_minutes(needed)} in all; this job has {_minutes(remaining)} of its {_minutes(int(limit))} left",
             hint=f"Nothing was changed. Set the component's input `timeout` to `{minutes}m` or more (of an aggregate "
             "the one that begins with the job's name), or wait less in `Deployment` of the stage configuration.",
         )

@@ -33,15 +33,15 @@ def problems(content: Mapping[str, Any], base: Path | None) -> Iterator[str]:
 def _problem(name: str, base: Path) -> str:
     module, _, function = name.partition(":")
     path = _path(module, base)
-    shown = path.relative_to(base)
+    place = path.relative_to(base)
     try:
         tree = ast.parse(repository.read(path, _MOST, base))
     except repository.Missing:
-        return f"there is no file {shown}"
+        return f"there is no file {place}"
     except repository.Unreadable as error:
-        return f"{shown} {error}"
+        return f"{place} {error}"
     except (SyntaxError, ValueError) as error:
-        return f"{shown} is not Python: {text.short(str(error), 200)}"
+        return f"{place} is not Python: {text.short(str(error), 200)}"
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     names |= {
         alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
@@ -53,7 +53,7 @@ def _problem(name: str, base: Path) -> str:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    return "" if function in names else f"{shown} has no function {function}"
+    return "" if function in names else f"{place} has no function {function}"
 
 
 def _path(module: str, base: Path) -> Path:

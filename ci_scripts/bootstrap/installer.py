@@ -63,10 +63,10 @@ def run(request: Request, source: Path, poll_seconds: float) -> None:
 
 def _parameters(cloudformation: CloudFormationClient, name: str) -> dict[str, str]:
     """Those of the stack; none when there is no stack, or only what a first deployment left that never succeeded."""
-    described = stack.describe(cloudformation, name)
-    if described is None or stack_rules.next_action(described["StackStatus"]) in (Action.CREATE, Action.DELETE):
+    description = stack.describe(cloudformation, name)
+    if description is None or stack_rules.next_action(description["StackStatus"]) in (Action.CREATE, Action.DELETE):
         return {}
-    return {each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", [])}
+    return {each["ParameterKey"]: each["ParameterValue"] for each in description.get("Parameters", [])}
 
 
 def _deploy(
@@ -185,10 +185,10 @@ def quotas_to_ask_for(aws: Aws, source: Path) -> list[str]:
 
     needs = quotas.of_pipeline(source / "seed-build") + quotas.of_endpoints(source / "seed-deploy")
     try:
-        held = quotas.held(aws.service_quotas)
+        by_usage = quotas.held(aws.service_quotas)
     except (BotoCoreError, ClientError) as error:
         names = ", ".join(need.quota for need in needs)
         return [f"Look at the account's quotas, which could not be seen from here ({error}): {names}"]
-    assessed = [quotas.assess(need, held, aws.region) for need in needs]
+    assessed = [quotas.assess(need, by_usage, aws.region) for need in needs]
     lines = [f"    {text}" for status, text in assessed if status != "ok"]
     return ["Ask for service quotas before the first project is created:", *lines] if lines else []

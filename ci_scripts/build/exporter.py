@@ -130,16 +130,16 @@ def _package_problems(aws: Aws, project: Project, drafts: Mapping[str, Export], 
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    named = [
+    references = [
         (file, parameter, arn)
         for file, draft in drafts.items()
         for parameter, arn in hosting.of(draft.hosting).other_packages(draft.parameters).items()
     ]
     problems = []
     try:
-        if named:
+        if references:
             aws.log_in()
-        for file, parameter, arn in named:
+        for file, parameter, arn in references:
             try:
                 registry.require_approved(aws.sagemaker, arn, project.model_package_group)
             except (errors.ModelPackageNotFound, errors.ModelPackageOfOtherGroup, errors.ModelPackageNotApproved) as no:

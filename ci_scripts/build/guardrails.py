@@ -214,9 +214,9 @@ def _with(before: str, endpoint: str, config: Values, alarms: Values) -> str:
     text = documents.with_entries(text, ["Resources"], alarms) if alarms else text
     after = json.loads(json.dumps(documents.parse_template(text)))  # what an alias repeats is one object before that
     parsed = documents.parse_template(json.dumps({"config": config, "alarms": alarms}))
-    got = after["Resources"][endpoint]["Properties"].pop("DeploymentConfig")
+    actual = after["Resources"][endpoint]["Properties"].pop("DeploymentConfig")
     added = {name: after["Resources"].pop(name) for name in alarms}
-    if (got, added, after) != (parsed["config"], parsed["alarms"], documents.parse_template(before)):
+    if (actual, added, after) != (parsed["config"], parsed["alarms"], documents.parse_template(before)):
         raise Malformed(f"Resources.{endpoint} shares its Properties with something else")
     return text
 
@@ -232,8 +232,8 @@ def _endpoint(template: Template) -> tuple[str, str]:
     properties = resources[endpoints[0]].get("Properties") or {}
     if "DeploymentConfig" in properties:
         raise Malformed(f"Resources.{endpoints[0]} has a DeploymentConfig of its own; leave one of the two out")
-    named = documents.long_form(template.text, "Resources", endpoints[0], "Properties", "EndpointConfigName")
-    values = list(named.values()) if isinstance(named, dict) else [None]
+    reference = documents.long_form(template.text, "Resources", endpoints[0], "Properties", "EndpointConfigName")
+    values = list(reference.values()) if isinstance(reference, dict) else [None]
     configuration = values[0][0] if isinstance(values[0], list) and values[0] else values[0]
     if not isinstance(resources.get(str(configuration)), dict):
         raise Malformed(f"the EndpointConfigName of Resources.{endpoints[0]} is not !GetAtt NAME.EndpointConfigName")

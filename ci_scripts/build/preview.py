@@ -62,9 +62,9 @@ def _versions(package: ModelPackage, earlier: Sequence[Before]) -> Iterator[str]
     packages = {each.export.model_package_arn: each.properties for each in earlier}
     before = ", ".join(text.code(arn.rpartition("/")[2]) for arn in sorted(packages))
     yield f"- version {before} → {text.code(str(package.version))}"
-    own = package.description.get("CustomerMetadataProperties", {})
+    properties = package.description.get("CustomerMetadataProperties", {})
     packages.pop(package.arn, None)
-    columns = [*(packages[arn] for arn in sorted(packages)), own]
+    columns = [*(packages[arn] for arn in sorted(packages)), properties]
     measured = [registry.stamped(each, registry.METRIC) for each in columns]
     if not (names := list(dict.fromkeys(name for each in (measured[-1], *measured) for name in each))):
         return

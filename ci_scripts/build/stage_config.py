@@ -35,12 +35,12 @@ Declaration = Mapping[str, Any]
 
 def find(folder: Path, stage: str) -> tuple[Path | None, list[Problem]]:
     """The one file that configures `stage`."""
-    there = [path for suffix in SUFFIXES if os.path.lexists(path := folder / f"{stage}-config{suffix}")]
-    if len(there) > 1:
-        return None, [Problem(there[0].name, "", f"is one of two files for one stage: {there[1].name} is there too")]
-    if not there:
+    paths = [path for suffix in SUFFIXES if os.path.lexists(path := folder / f"{stage}-config{suffix}")]
+    if len(paths) > 1:
+        return None, [Problem(paths[0].name, "", f"is one of two files for one stage: {paths[1].name} is there too")]
+    if not paths:
         return None, [Problem(f"{stage}-config.json", "", "is missing")]
-    return there[0], []
+    return paths[0], []
 
 
 def load(path: Path) -> tuple[dict[str, Any], list[Problem]]:
@@ -275,8 +275,8 @@ def _items(value: Any, kind: str) -> list[str]:
     """The values that CloudFormation checks one by one."""
     if isinstance(value, list):
         return [as_text(each) for each in value]
-    whole = as_text(value)
-    return [part.strip() for part in whole.split(",")] if _is_list(kind) else [whole]
+    content = as_text(value)
+    return [part.strip() for part in content.split(",")] if _is_list(kind) else [content]
 
 
 def as_text(value: Any) -> str:

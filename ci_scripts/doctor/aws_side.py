@@ -203,9 +203,9 @@ def _quotas(aws: Aws, folder: Path) -> Iterator[Verdict]:
     if not needs:
         yield verdicts.skipped("quotas", "no file here names an instance type: run doctor in the repository's folder")
         return
-    held = quotas.held(aws.service_quotas)
+    by_usage = quotas.held(aws.service_quotas)
     for need in needs:
-        yield verdicts.quota(need.usage, *quotas.assess(need, held, aws.region))
+        yield verdicts.quota(need.usage, *quotas.assess(need, by_usage, aws.region))
 
 
 def _trigger(aws: Aws, project: Project) -> Iterator[Verdict]:

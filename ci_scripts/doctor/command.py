@@ -33,14 +33,14 @@ def run(arguments: Namespace) -> None:
 
     around = gitlab_side.surroundings(os.environ, arguments.gitlab_api, arguments.gitlab_project)
     colours = {"ok": job.GREEN, "hint": job.YELLOW, "FAILED": job.RED}
-    seen = []
+    examined = []
     for verdict in chain(
         aws_side.examine(os.environ),
         gitlab_side.examine(around, deploys=aws_side.deploys(os.environ)),
     ):
-        seen.append(verdict)
+        examined.append(verdict)
         job.say(str(verdict), colours.get(verdict.status, ""))
-    job.say(verdicts.tally(seen))
-    failed = [verdict.check for verdict in seen if verdict.status == "FAILED"]
+    job.say(verdicts.tally(examined))
+    failed = [verdict.check for verdict in examined if verdict.status == "FAILED"]
     if failed:
-        raise errors.DoctorFoundProblems(f"{len(failed)} of {len(seen)} checks failed: {', '.join(failed)}")
+        raise errors.DoctorFoundProblems(f"{len(failed)} of {len(examined)} checks failed: {', '.join(failed)}")

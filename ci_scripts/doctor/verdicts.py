@@ -36,12 +36,12 @@ def skipped(check: str, text: str) -> Verdict:
     return Verdict("skipped", check, text)
 
 
-def tally(seen: Sequence[Verdict]) -> str:
+def tally(examined: Sequence[Verdict]) -> str:
     """The last line: what nobody has looked at must not be taken for well."""
-    counts = {status: sum(each.status == status for each in seen) for status in ("ok", "hint", "FAILED", "skipped")}
-    named = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    counts = {status: sum(each.status == status for each in examined) for status in ("ok", "hint", "FAILED", "skipped")}
+    summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     advice = ": the lines say what looking takes; DoctorPolicy of infra/gitlab-oidc.yml has it for AWS"
-    return f"{len(seen)} checks: {named}{advice if counts['skipped'] else ''}"
+    return f"{len(examined)} checks: {summary}{advice if counts['skipped'] else ''}"
 
 
 # --- AWS -----------------------------------------------------------------------------------------------------------

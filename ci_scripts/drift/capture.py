@@ -152,9 +152,9 @@ def _event(line: bytes) -> Mapping[str, Any]:
     return event if isinstance(event, dict) else {}
 
 
-def _moment(written: Any) -> datetime | None:
+def _moment(text: Any) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(str(written))
+        moment = datetime.fromisoformat(str(text))
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -79,7 +79,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> None:
     project = settings.load_project()
     poll_seconds = settings.poll_seconds()
-    span, limits, wish = _checked(arguments)
+    span, limits, retrain = _checked(arguments)
     quality = _quality(arguments.quality)
 
     # Imported when the settings are known to be right: a missing variable is answered at once.
@@ -98,9 +98,9 @@ def run(arguments: Namespace) -> None:
     drift_report = _look(aws, project, record, quality, span, limits, poll_seconds)
     report.write(drift_report)
     # Whatever else was changed by hand is no reason to train, and the data of another version none to judge by.
-    if wish and drift_report.data.findings and not drift_report.configuration.differences:
+    if retrain and drift_report.data.findings and not drift_report.configuration.differences:
         with job.section("Retraining"):
-            job.say(retraining.start(aws, project, record, wish))
+            job.say(retraining.start(aws, project, record, retrain))
     report.judge(drift_report)
 
 
@@ -115,30 +115,30 @@ def _checked(arguments: Namespace) -> tuple[timedelta, Limits, Wish | None]:
     spans = {name: _span(getattr(arguments, name)) for name in ("window", "retrain_quiet")}
     for name, span in spans.items():
         if not timedelta(0) < span <= _LONGEST_WINDOW:
-            written = getattr(arguments, name)
-            problems.append(f"--{name.replace('_', '-')} is {written!r}, expected hours or days, at most 90d: 36h, 7d")
+            option = getattr(arguments, name)
+            problems.append(f"--{name.replace('_', '-')} is {option!r}, expected hours or days, at most 90d: 36h, 7d")
     token = os.environ.get(retraining.TOKEN, "")
     if arguments.retrain_project and not token:
         problems.append(f"--retrain-project is given, and the CI/CD variable {retraining.TOKEN} is not set")
     numbers = {}
     for name, low, high in (("minimum_rows", 30, 1e9), ("confidence", 0.5, 0.9999), ("psi_threshold", 0, 100)):
-        written = str(getattr(arguments, name))
-        is_number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", written) is not None
-        numbers[name] = float(written) if is_number else -1.0
+        option = str(getattr(arguments, name))
+        is_number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", option) is not None
+        numbers[name] = float(option) if is_number else -1.0
         if not low <= numbers[name] <= high:
-            problems.append(f"--{name.replace('_', '-')} is {written!r}, expected a number from {low:g} to {high:g}")
+            problems.append(f"--{name.replace('_', '-')} is {option!r}, expected a number from {low:g} to {high:g}")
     if problems:
         raise InvalidOption("; ".join(problems), hint="Correct the inputs of the component.")
     limits = Limits(int(numbers["minimum_rows"]), numbers["confidence"], numbers["psi_threshold"])
-    wish = None
+    retrain = None
     if arguments.retrain_project:
-        wish = retraining.Wish(arguments.retrain_project, arguments.retrain_ref, token, spans["retrain_quiet"])
-    return spans["window"], limits, wish
+        retrain = retraining.Wish(arguments.retrain_project, arguments.retrain_ref, token, spans["retrain_quiet"])
+    return spans["window"], limits, retrain
 
 
-def _span(written: str) -> timedelta:
+def _span(option: str) -> timedelta:
     """`36h` or `7d`; nothing for what is neither."""
-    match = re.fullmatch(r"([1-9][0-9]{0,4})([hd])", written)
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([hd])", option)
     return int(match[1]) * _UNITS[match[2]] if match else timedelta(0)
 
 

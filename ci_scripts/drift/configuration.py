@@ -64,9 +64,9 @@ def look(aws: Aws, record: Record, poll_seconds: float) -> Configuration:
     return Configuration([*differences, *stack_differences], unchecked, checked)
 
 
-def _parameters(there: Sequence[Mapping[str, Any]], record: Record) -> list[Difference]:
+def _parameters(current: Sequence[Mapping[str, Any]], record: Record) -> list[Difference]:
     """Of an update of the stack that no job has made."""
-    values = {each["ParameterKey"]: each.get("ParameterValue", "") for each in there}
+    values = {each["ParameterKey"]: each.get("ParameterValue", "") for each in current}
     return [
         Difference(f"parameter {name} of the stack", _instead(values.get(name, "nothing"), recorded))
         for name, recorded in stack_rules.differing(values, record.deployed.parameters).items()
@@ -99,10 +99,10 @@ def _stack(
     try:
         resources = _resources(cloudformation, name)
         reasons = _reasons(_detect(cloudformation, name, poll_seconds))
-        seen = _drifts(cloudformation, name)
+        drifts = _drifts(cloudformation, name)
     except ClientError as error:
         raise _undetected(name, error) from error
-    compared = {key: each for key, each in seen.items() if each["StackResourceDriftStatus"] in _COMPARED}
+    compared = {key: each for key, each in drifts.items() if each["StackResourceDriftStatus"] in _COMPARED}
     unchecked = [
         f"{key} ({kind})" + (f": {text.short(why, _LONGEST_VALUE)}" if (why := reasons.get(key, "")) else "")
         for key, kind in resources.items()
@@ -114,13 +114,13 @@ def _stack(
 
 def _drifts(cloudformation: CloudFormationClient, name: str) -> dict[str, Mapping[str, Any]]:
     """What CloudFormation found, by the resource."""
-    seen: dict[str, Mapping[str, Any]] = {}
+    drifts: dict[str, Mapping[str, Any]] = {}
     token: dict[str, str] = {}
     while True:
         page = cloudformation.describe_stack_resource_drifts(StackName=name, MaxResults=100, **token)  # type: ignore[arg-type]
-        seen |= {each["LogicalResourceId"]: each for each in page["StackResourceDrifts"]}
+        drifts |= {each["LogicalResourceId"]: each for each in page["StackResourceDrifts"]}
         if not page.get("NextToken"):
-            return seen
+            return drifts
         token = {"NextToken": page["NextToken"]}
 
 

@@ -67,8 +67,10 @@ class _Queue:
     @cached_property
     def _inputs(self) -> Location:
         """The folder for requests: beside the answers, where the endpoint's configuration says they go."""
-        described = endpoint.describe(self._aws.sagemaker, self._name)
-        config = endpoint.describe_config(self._aws.sagemaker, described["EndpointConfigName"]) if described else None
+        description = endpoint.describe(self._aws.sagemaker, self._name)
+        config = (
+            endpoint.describe_config(self._aws.sagemaker, description["EndpointConfigName"]) if description else None
+        )
         if config is None or not config.get("AsyncInferenceConfig"):
             raise errors.InvocationFailed(f"endpoint {self._name} is not asynchronous any more")
         path = config["AsyncInferenceConfig"]["OutputConfig"].get("S3OutputPath", "")

@@ -113,11 +113,11 @@ class BatchTransform:
         if of_stack:
             rows = first_rows(aws.s3, Location.of(pipeline.default("InputUri")), whole=not pipeline.splits_lines)
             job.say(f"a run on {f'the first {rows.lines} rows of ' if rows.lines else ''}{rows.source}")
-            written = pipeline.run(aws, rows.content, poll_seconds, {})
-            lines = len(written.splitlines())
+            output = pipeline.run(aws, rows.content, poll_seconds, {})
+            lines = len(output.splitlines())
             if rows.lines and lines != rows.lines:
                 raise errors.BatchTransformFailed(
-                    f"{self.title(plan)} wrote {lines} lines for {rows.lines} rows: {text.short(_shown(written))}"
+                    f"{self.title(plan)} wrote {lines} lines for {rows.lines} rows: {text.short(_shown(output))}"
                 )
 
     def state(self, aws: Aws, plan: Export) -> str:
@@ -264,8 +264,8 @@ class _Pipeline(NamedTuple):
                 f"batch transform {self.name} ended as {execution['PipelineExecutionStatus']} on a sample of its rows: "
                 f"{self._reason(aws, arn) or execution.get('FailureReason', 'no reason given')}",
             )
-        written = outputs._replace(key=f"{outputs.key}/{arn.rpartition('/')[2]}/rows.out")
-        return aws.s3.get_object(Bucket=written.bucket, Key=written.key)["Body"].read()
+        output = outputs._replace(key=f"{outputs.key}/{arn.rpartition('/')[2]}/rows.out")
+        return aws.s3.get_object(Bucket=output.bucket, Key=output.key)["Body"].read()
 
     def _output_path(self) -> Location:
         """The folder in which every run has its own: Std:Join of it and the execution's id."""
@@ -285,5 +285,5 @@ class _Pipeline(NamedTuple):
         return "; ".join(" ".join(each.split()) for each in reasons if each)
 
 
-def _shown(written: bytes) -> str:
-    return written[:400].decode(errors="replace")
+def _shown(output: bytes) -> str:
+    return output[:400].decode(errors="replace")

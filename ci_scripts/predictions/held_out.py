@@ -156,10 +156,10 @@ def parse(lines: Iterable[str], data: Data, source: str) -> HeldOut:
     others = [position for position in range(labels.width) if position not in dropped]
     features = []
     for record in sampled:
-        written = [field[0] for field in _fields(record.written)]
-        if len(written) != len(record.cells):  # an unusual quotation: quoted anew
-            written = [csv_field(each) for each in record.cells]
-        features.append(Row([record.cells[each] for each in others], [written[each] for each in others]))
+        fields = [field[0] for field in _fields(record.written)]
+        if len(fields) != len(record.cells):  # an unusual quotation: quoted anew
+            fields = [csv_field(each) for each in record.cells]
+        features.append(Row([record.cells[each] for each in others], [fields[each] for each in others]))
     return HeldOut(
         features,
         [labels.value(record) for record in sampled],
@@ -208,14 +208,14 @@ class _Labels:
 
     def value(self, record: Record) -> Label:
         """The label of a row."""
-        written = record.cells[self.column]
-        label = cell(written)
+        content = record.cells[self.column]
+        label = cell(content)
         if self.text is None:
             self.text = isinstance(label, str) and not _is_like_a_number(label)
         if self.text:
             if isinstance(label, int | float) and not self.data.classes:
                 self._refuse(self.first or record)  # a header that nobody named, above all
-            label = written.strip()
+            label = content.strip()
         if not (isinstance(label, int | float) or (self.text and label)):
             self._refuse(record)
         if self.data.classes and label not in self.data.classes:
@@ -239,10 +239,10 @@ class _Labels:
         return tuple(numbers) if all(number.is_integer() for number in numbers) else ()
 
 
-def _is_like_a_number(written: str) -> bool:
+def _is_like_a_number(content: str) -> bool:
     """Whether text may be meant as a number: `nan`, `1_000` and `1e999` are no classes by themselves."""
     try:
-        float(written)
+        float(content)
     except ValueError:
         return False
     return True
@@ -258,18 +258,18 @@ def sample(records: Iterable[Record], most: int) -> list[Record]:
     return [record for _, record in sorted(chosen, key=lambda pair: pair[0])]
 
 
-def cell(written: str) -> Cell:
+def cell(content: str) -> Cell:
     """A CSV cell as a number where it is one, else as it stands: `007`, `1_000`, `nan` and `1e999` are text."""
-    stripped = written.strip()
+    stripped = content.strip()
     if not stripped:
         return None
     if len(stripped) > _LONGEST_NUMBER:
-        return written
+        return content
     if _INTEGER.fullmatch(stripped):
         return int(stripped)
     if _DECIMAL.fullmatch(stripped) and math.isfinite(number := float(stripped)):
         return number
-    return written
+    return content
 
 
 def csv_field(value: Any) -> str:
@@ -291,20 +291,20 @@ def _records(lines: Iterable[str]) -> Iterator[Record]:
 
     reader = csv.reader(remembered())
     for cells in reader:
-        written = "".join(read).rstrip("\r\n")
+        source_line = "".join(read).rstrip("\r\n")
         read.clear()
         if any(each.strip() for each in cells):
-            yield Record(reader.line_num, cells, written)
+            yield Record(reader.line_num, cells, source_line)
 
 
-def _fields(written: str) -> Iterator[re.Match[str]]:
+def _fields(line: str) -> Iterator[re.Match[str]]:
     position = 0
     while True:
-        field = _FIELD.match(written, position)
+        field = _FIELD.match(line, position)
         assert field is not None  # noqa: S101 - the pattern also matches nothing
         yield field
         position = field.end() + 1
-        if position > len(written):
+        if position > len(line):
             return
 
 

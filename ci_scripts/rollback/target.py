@@ -37,14 +37,14 @@ def find(aws: Aws, project: Project, stage: str, reference: str | None, taken_ba
         )
     description = stack.describe(aws.cloudformation, latest.deployed.stack_name)
     parameters = description.get("Parameters", []) if description else []
-    there = {each["ParameterKey"]: each.get("ParameterValue", "") for each in parameters}
+    current = {each["ParameterKey"]: each.get("ParameterValue", "") for each in parameters}
     unrecorded = description is not None and (
-        not latest.serves or bool(stack_rules.differing(there, latest.deployed.parameters))
+        not latest.serves or bool(stack_rules.differing(current, latest.deployed.parameters))
     )
-    serving = there.get("ModelPackageName", "") if unrecorded else latest.model_package_arn if latest.serves else ""
+    serving = current.get("ModelPackageName", "") if unrecorded else latest.model_package_arn if latest.serves else ""
     state = f"the stack holds {serving}, which no record tells of" if unrecorded else _in_words(latest)
     job.say(f"{stage} now: {state}")
-    begun = _begun(history, latest, there) if unrecorded else None
+    begun = _begun(history, latest, current) if unrecorded else None
     if taken_back and taken_back != (latest.model_package_arn if begun else serving):
         job.say(f"Nothing to do: {taken_back} is not what {stage} serves.")
         return None
@@ -57,7 +57,7 @@ def find(aws: Aws, project: Project, stage: str, reference: str | None, taken_ba
     return Target(record, latest)
 
 
-def _begun(history: History, latest: Record, there: Mapping[str, Any]) -> Record | None:
+def _begun(history: History, latest: Record, current: Mapping[str, Any]) -> Record | None:
     """What a rollback of the newest deployment goes back to, if the stack holds just that already.
 
     Its job was lost, or it is another one that has not written its record yet: going back to the newest record would
@@ -67,7 +67,7 @@ def _begun(history: History, latest: Record, there: Mapping[str, Any]) -> Record
         record = deployment_record.before(latest, history.newest_first(before=latest.number))
     except errors.NothingToRollBackTo:
         return None
-    return None if stack_rules.differing(there, record.deployed.parameters) else record
+    return None if stack_rules.differing(current, record.deployed.parameters) else record
 
 
 def _choose(history: History, latest: Record, reference: str | None, *, unrecorded: bool, from_serving: bool) -> Record:

@@ -71,7 +71,7 @@ class Seen(NamedTuple):
     """`lambda:CreateFunction notify`."""
     sent: dict[Upload, int]
     """Bytes of what was uploaded."""
-    there: dict[Upload, None]
+    in_s3: dict[Upload, None]
     """What lay there already, and so was not."""
 
     def summary(self) -> str:
@@ -79,8 +79,8 @@ class Seen(NamedTuple):
         parts = []
         if self.sent:
             parts.append(f"uploaded {len(self.sent)} files of code and data ({sum(self.sent.values()):,} bytes)")
-        if self.there:
-            parts.append(f"{len(self.there)} files of code and data are in S3 already: not uploaded again")
+        if self.in_s3:
+            parts.append(f"{len(self.in_s3)} files of code and data are in S3 already: not uploaded again")
         return "; ".join(parts)
 
     def lines(self) -> Iterator[str]:
@@ -93,13 +93,13 @@ class Seen(NamedTuple):
             yield from (f"  {each}" for each in self.others)
 
 
-def outside(written: Sequence[Upload], project: Project, more: Sequence[str] = ()) -> list[Upload]:
+def outside(uploads: Sequence[Upload], project: Project, more: Sequence[str] = ()) -> list[Upload]:
     """Those of the uploads that the training job's role may not make; `more` are S3 URIs below which it may, too.
 
     The rule is that of TrainingRole in infra/gitlab-oidc.yml: below `<name>-<id>/` of the artifact bucket.
     """
     allowed = (f"s3://{project.artifact_bucket}/{project.pipeline}/", *more)
-    return [each for each in written if not str(each).startswith(allowed)]
+    return [each for each in uploads if not str(each).startswith(allowed)]
 
 
 def reads(service: str, operation: str) -> bool:
@@ -166,8 +166,8 @@ class _Watch:
         """None to let an upload pass, or the answer to one that would write what lies there already."""
         where = Upload(params["Bucket"], params["Key"])
         begins = model.name in ("PutObject", "CreateMultipartUpload")
-        if where in self.seen.there or (begins and uploads.is_there(self._s3(), params)):
-            self.seen.there[where] = None
+        if where in self.seen.in_s3 or (begins and uploads.is_there(self._s3(), params)):
+            self.seen.in_s3[where] = None
             return self._instead(model, params)
         self.seen.sent[where] = self.seen.sent.get(where, 0) + uploads.size(params)
         return None

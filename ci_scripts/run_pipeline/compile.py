@@ -87,14 +87,14 @@ def accepted(signature: inspect.Signature, offered: Mapping[str, Any], requested
     """
     parameters = signature.parameters.values()
     takes_all = any(each.kind is each.VAR_KEYWORD for each in parameters)
-    named = {each.name: each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
-    accepted_arguments = {name: content for name, content in offered.items() if takes_all or name in named} | dict(
+    by_name = {each.name: each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
+    accepted_arguments = {name: content for name, content in offered.items() if takes_all or name in by_name} | dict(
         requested
     )
-    problems = [f"does not take {name!r}" for name in requested if not takes_all and name not in named]
+    problems = [f"does not take {name!r}" for name in requested if not takes_all and name not in by_name]
     problems += [
         f"needs {each.name!r}, which nobody gives"
-        for each in named.values()
+        for each in by_name.values()
         if each.default is each.empty and each.name not in accepted_arguments
     ]
     problems += [f"needs {each.name!r} by position" for each in parameters if each.kind is each.POSITIONAL_ONLY]

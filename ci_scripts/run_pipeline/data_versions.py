@@ -97,8 +97,8 @@ def in_words(uri: str, stored: list[Stored] | None) -> str:
         return f"nothing at {uri}"
     changed = " changed since" if any(each.changed for each in stored) else ""
     if len(stored) == 1:
-        [one] = stored
-        return f"{f'version {one.version}' if one.version else f'etag {one.etag}'} of {uri}{changed}"
+        [only] = stored
+        return f"{f'version {only.version}' if only.version else f'etag {only.etag}'} of {uri}{changed}"
     text = "\n".join(sorted(f"{each.key} {each.version or each.etag}" for each in stored))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()} of {len(stored)} objects below {uri}{changed}"
 

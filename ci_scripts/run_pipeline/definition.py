@@ -243,20 +243,20 @@ def registered_elsewhere(definition: Definition, parameters: Mapping[str, Any], 
     problems = []
     for name, step in steps(definition).items():
         arguments = step.get("Arguments")
-        named = arguments.get("ModelPackageGroupName") if isinstance(arguments, dict) else None
-        if isinstance(named, dict) and isinstance(named.get("Get"), str):
-            named = parameters.get(named["Get"].removeprefix("Parameters."))
-        if step.get("Type") == "RegisterModel" and isinstance(named, str) and not _same_group(named, group):
+        other = arguments.get("ModelPackageGroupName") if isinstance(arguments, dict) else None
+        if isinstance(other, dict) and isinstance(other.get("Get"), str):
+            other = parameters.get(other["Get"].removeprefix("Parameters."))
+        if step.get("Type") == "RegisterModel" and isinstance(other, str) and not _same_group(other, group):
             problems.append(
-                f"step {name} registers to the model package group {named}; approvals are watched in {group} alone, so "
+                f"step {name} registers to the model package group {other}; approvals are watched in {group} alone, so "
                 "none will deploy what it registers: use `model_package_group_name` of get_pipeline"
             )
     return problems
 
 
-def _same_group(named: str, group: str) -> bool:
+def _same_group(other: str, group: str) -> bool:
     """A group may be named by its ARN, too."""
-    return named.rpartition("model-package-group/")[2].lower() == group.lower()
+    return other.rpartition("model-package-group/")[2].lower() == group.lower()
 
 
 # --- difference ----------------------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def follow(
     tell: Callable[[float, Step, Mapping[str, Step]], None],
 ) -> Result:
     """Wait until the execution has ended; `tell(elapsed seconds, step, all steps)` hears of every change of a step."""
-    began, seen = time.monotonic(), dict[str, Step]()
+    began, steps_before = time.monotonic(), dict[str, Step]()
     while True:
         # In this order: once the execution has ended, its steps do not change any more.
         execution = _describe(sagemaker, arn)
@@ -146,9 +146,9 @@ def follow(
             PipelineExecutionArn=arn, SortOrder="Ascending"
         )
         steps = view((row for page in pages for row in page["PipelineExecutionSteps"]), defined)
-        for step in changes(seen, steps):
+        for step in changes(steps_before, steps):
             tell(time.monotonic() - began, step, steps)
-        seen = steps
+        steps_before = steps
         if execution["PipelineExecutionStatus"] not in _RUNNING:
             reason = " ".join(execution.get("FailureReason", "").split())
             return Result(arn, execution["PipelineExecutionStatus"], reason, steps, execution.get("CreationTime"))

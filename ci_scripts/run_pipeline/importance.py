@@ -60,11 +60,11 @@ def of_model(content: bytes) -> list[Feature]:
         names = list(learner.get("feature_names") or [])
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return []
-    whole = sum(gains.values())
-    if whole <= 0:
+    total = sum(gains.values())
+    if total <= 0:
         return []
     ordered = sorted(gains.items(), key=lambda each: (-each[1], each[0]))
-    return [Feature(names[at] if at < len(names) else f"f{at}", gain / whole) for at, gain in ordered]
+    return [Feature(names[at] if at < len(names) else f"f{at}", gain / total) for at, gain in ordered]
 
 
 def _gains(trees: list[Mapping[str, Any]]) -> dict[int, float]:

@@ -77,10 +77,10 @@ def comment(
         "and all of it is removed when the merge request closes.",
     ]
     if overrides:
-        shown = ", ".join(
+        values = ", ".join(
             f"{text.code(key)} {merge_request.shown(key, each)}" for key, each in list(overrides.items())[:_MOST]
         )
-        lines += ["", f"With {shown}: the default branch may have trained with other values."]
+        lines += ["", f"With {values}: the default branch may have trained with other values."]
     return lines
 
 

@@ -59,8 +59,8 @@ def keep(aws: Aws, run: Run, packages: Sequence[str]) -> list[str]:
         )
         earlier = str(package.get("ModelCard", {}).get("ModelCardContent", ""))
         # An earlier attempt of this job may have written it.
-        own = not earlier or model_card.is_of(earlier, run.result.arn)
-        card = _card(run, package, training, data) if own else ""
+        is_own = not earlier or model_card.is_of(earlier, run.result.arn)
+        card = _card(run, package, training, data) if is_own else ""
         lines += _shown(arn, card, stamped=_stamped(aws, package, stamps, card))
     return lines
 
@@ -124,15 +124,15 @@ def _tools(training: Mapping[str, Any]) -> dict[str, str]:
 
 def _training(aws: Aws, run: Run, package: Mapping[str, Any]) -> Mapping[str, Any]:
     """The training job that made the package's model; else the last one of the execution; empty if there is none."""
-    seen = [
+    answers = [
         answer
         for step in run.result.steps.values()
         if isinstance(answer := run.facts.training_of(aws.sagemaker, step), Mapping) and answer
     ]
     containers = (package.get("InferenceSpecification") or {}).get("Containers") or []
     models = {each.get("ModelDataUrl") for each in containers}
-    own = [each for each in seen if (each.get("ModelArtifacts") or {}).get("S3ModelArtifacts") in models]
-    return (own or seen or [{}])[-1]
+    matching = [each for each in answers if (each.get("ModelArtifacts") or {}).get("S3ModelArtifacts") in models]
+    return (matching or answers or [{}])[-1]
 
 
 def _card(run: Run, package: Mapping[str, Any], training: Mapping[str, Any], data: Mapping[str, str]) -> str:

@@ -70,7 +70,7 @@ def standard_errors(conditions: Mapping[str, Sequence[Condition]]) -> dict[str, 
 
 def measured(conditions: Mapping[str, Sequence[Condition]]) -> dict[str, float]:
     """The numbers that conditions took from property files, by their paths."""
-    every = [each for held in conditions.values() for part in held for each in part.measured]
+    every = [each for of_step in conditions.values() for part in of_step for each in part.measured]
     return {each.path: float(each.value) for each in every if isinstance(each.value, int | float)}
 
 
@@ -94,10 +94,10 @@ def summary(
     lines = [f"## Pipeline execution: {result.status}", "", text.cell(verdict), "", text.code(result.arn), ""]
     lines += ["| Step | Type | Status | Duration | |", "|---|---|---|---:|---|"]
     for name, step in result.steps.items():
-        held = step.reason or origin(step) or remarks.get(name, "")
+        remark = step.reason or origin(step) or remarks.get(name, "")
         if name in conditions:
-            held = f"{step.outcome}: {words(conditions[name])}"
-        lines.append(f"| {text.cell(name)} | {step.kind} | {step.status} | {duration(step)} | {text.cell(held)} |")
+            remark = f"{step.outcome}: {words(conditions[name])}"
+        lines.append(f"| {text.cell(name)} | {step.kind} | {step.status} | {duration(step)} | {text.cell(remark)} |")
     return lines
 
 
@@ -136,7 +136,7 @@ def last_measured(metrics_file: bytes, conditions: Mapping[str, Sequence[Conditi
     def value(unknown: re.Match[str]) -> str:
         return f"{unknown[1]} {measured.get(metric_name(unknown[1]), '(not measured)')}"
 
-    for name, held in list(conditions.items())[:_MOST_METRICS]:
-        put_in = re.sub(r"(\S+) \(value unknown\)", value, words(held))
+    for name, of_step in list(conditions.items())[:_MOST_METRICS]:
+        put_in = re.sub(r"(\S+) \(value unknown\)", value, words(of_step))
         lines += ["", f"With these, condition {text.code(name)} compares: {text.code(put_in)}"]
     return lines

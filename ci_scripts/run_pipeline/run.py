@@ -155,14 +155,14 @@ def _finish(aws: Aws, project: Project, pipeline: Compiled, run: Run) -> None:
 
 def _of_the_group(packages: Sequence[str], project: Project) -> list[str]:
     """The packages of the watched group; of the others it is said that nothing will deploy them."""
-    own = [arn for arn in packages if registry.group_of(arn) == project.model_package_group.lower()]
+    in_group = [arn for arn in packages if registry.group_of(arn) == project.model_package_group.lower()]
     for arn in packages:
-        if arn not in own:
+        if arn not in in_group:
             job.say(
                 f"warning: model package {arn} is in the group {registry.group_of(arn)}, approvals are watched in "
                 f"{project.model_package_group} alone: it is not stamped, and no approval will deploy it"
             )
-    return own
+    return in_group
 
 
 def _registered_by_code(sagemaker: SageMakerClient, project: Project, result: Result) -> list[str]:

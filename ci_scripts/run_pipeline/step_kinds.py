@@ -49,8 +49,8 @@ def _loop(metadata: Metadata) -> str:
 
 
 def _cleaned(metadata: Metadata) -> str:
-    left = metadata.get("FailedSteps") or []
-    return f"could not clean up after {', '.join(map(str, left))}" if left else ""
+    failed_steps = metadata.get("FailedSteps") or []
+    return f"could not clean up after {', '.join(map(str, failed_steps))}" if failed_steps else ""
 
 
 def _waits(metadata: Metadata) -> str:
@@ -175,11 +175,11 @@ def require_allowed(steps: Mapping[str, Mapping[str, Any]], allowed: str, apart:
     refused = {name: str(step.get("Type")) for name, step in steps.items() if step.get("Type") not in types}
     if not types or not refused:
         return
-    named = ", ".join(f"{name} ({kind})" for name, kind in refused.items())
+    steps_refused = ", ".join(f"{name} ({kind})" for name, kind in refused.items())
     kinds = list(dict.fromkeys(refused.values()))
     if apart:
         raise StepKindNotAllowed(
-            f"the role of merge requests' pipelines may not run steps of these types: {named}",
+            f"the role of merge requests' pipelines may not run steps of these types: {steps_refused}",
             hint=f"No parameter of infra/merge-requests.yml grants {', '.join(kinds)}: anybody who may push a branch "
             "acts as this role. Grant it what AWS's guide lists for them and put the type into the CI/CD variable "
             f"{ALLOWED_APART}, or leave the steps out where CI_PIPELINE_SOURCE is merge_request_event.",
@@ -188,7 +188,7 @@ def require_allowed(steps: Mapping[str, Mapping[str, Any]], allowed: str, apart:
     if others := [kind for kind in kinds if kind not in GRANTED_BY]:
         grants.append(f"{', '.join(others)}: no parameter, grant the role what AWS's guide lists for it")
     raise StepKindNotAllowed(
-        f"the role of the pipeline may not run steps of these types: {named}",
+        f"the role of the pipeline may not run steps of these types: {steps_refused}",
         hint=f"{'; '.join(grants)}. Then put the type into the CI/CD variable {ALLOWED}, which is the output "
         "AllowedSteps of infra/steps.yml.",
     )

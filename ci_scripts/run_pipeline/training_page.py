@@ -95,7 +95,7 @@ def write(
         for bound in condition.bounds(step, parameters)
     }
     approved, before = _approved(aws, project, notes)
-    shown = Page(
+    page = Page(
         project,
         result,
         verdict,
@@ -114,7 +114,7 @@ def write(
         },
         notes,
     )
-    job.write_page(FILE, html(shown))
+    job.write_page(FILE, html(page))
 
 
 def _remark_of(name: str, step: Step, remarks: Mapping[str, str], conditions: Mapping[str, Sequence[Condition]]) -> str:

@@ -30,13 +30,13 @@ def is_there(s3: S3Client, params: Mapping[str, Any]) -> bool:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        there = s3.head_object(Bucket=params["Bucket"], Key=params["Key"])
+        stored = s3.head_object(Bucket=params["Bucket"], Key=params["Key"])
     except (BotoCoreError, ClientError):
         return False
     if _NAMED_BY_CONTENT.search(params["Key"]):
         return True
     content = _content(params.get("Body"))
-    return content is not None and there["ETag"].strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return content is not None and stored["ETag"].strip('"') == hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def size(params: Mapping[str, Any]) -> int:

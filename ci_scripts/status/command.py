@@ -28,18 +28,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> None:
-    named = [_named(text) for text in arguments.project or ()]
-    region = settings.load_region() if named else ""
-    own = None if named else settings.load_project()
+    identities = [_named(text) for text in arguments.project or ()]
+    region = settings.load_region() if identities else ""
+    own_project = None if identities else settings.load_project()
 
     # Imported when the settings are known to be right: a missing variable is answered at once.
     from ci_scripts import deployment_listing, hosting, job
     from ci_scripts.aws import Aws
     from ci_scripts.deployment_history import History
 
-    aws = Aws(own.region if own else region)
+    aws = Aws(own_project.region if own_project else region)
     account = aws.log_in().account
-    projects = [own] if own else [_project(aws.region, account, *parts) for parts in named]
+    projects = [own_project] if own_project else [_project(aws.region, account, *parts) for parts in identities]
     rows = []
     for project in projects:
         for stage in settings.STAGES:

@@ -24,11 +24,11 @@ def run(arguments: Namespace) -> None:
     kind = hosting.KINDS[arguments.hosting]
     path = Path.cwd() / kind.template_file
     content = hosting.packaged(kind)
-    there = os.path.lexists(path)
-    if there and not arguments.force:
+    exists = os.path.lexists(path)
+    if exists and not arguments.force:
         raise errors.TemplateExists(f"{kind.template_file} is there already")
     repository.write(path, content.encode(), Path.cwd())
-    job.say(f"{kind.template_file}: {'replaced by' if there else 'a copy of'} the packaged template of {kind.name}")
+    job.say(f"{kind.template_file}: {'replaced by' if exists else 'a copy of'} the packaged template of {kind.name}")
     job.say(
         f'It is yours from now on: build takes it for every stage whose configuration says "Hosting": "{kind.name}".'
     )

@@ -63,9 +63,9 @@ def _of_metric(candidate: Scoring, champion: Scoring) -> list[float]:
     chance = random.Random(_SEED)  # noqa: S311 - chance, not secrecy
     values = []
     for _ in range(DRAWS):
-        drawn = chance.choices(rows, k=len(rows))
+        sample = chance.choices(rows, k=len(rows))
         try:
-            values.append(_on(candidate, drawn) - _on(champion, drawn))
+            values.append(_on(candidate, sample) - _on(champion, sample))
         except MetricUndefined:
             continue
     return values

@@ -141,8 +141,8 @@ def _of_class(pairs: Mapping[tuple[Label, Label], int], positive: Label) -> tupl
     """Precision, recall and F1 of one class."""
     hits = pairs.get((positive, positive), 0)
     called = sum(count for (_, p), count in pairs.items() if p == positive)
-    there = sum(count for (a, _), count in pairs.items() if a == positive)
-    return _ratio(hits, called), _ratio(hits, there), _ratio(2 * hits, called + there)
+    actual = sum(count for (a, _), count in pairs.items() if a == positive)
+    return _ratio(hits, called), _ratio(hits, actual), _ratio(2 * hits, called + actual)
 
 
 def _ratio(numerator: int, denominator: int) -> float:

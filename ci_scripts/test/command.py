@@ -176,9 +176,9 @@ def _require_latencies(quality: Quality, endpoint: Endpoint) -> None:
     odd += ["load"] if quality.load else []
     odd += ["compare"] if quality.comparisons else []
     if not endpoint.has_endpoint and odd:
-        named = ", ".join(odd)
+        names = ", ".join(odd)
         raise errors.MetricUndefined(
-            f"{named}: {endpoint.name} is a batch transform, which answers no single requests",
+            f"{names}: {endpoint.name} is a batch transform, which answers no single requests",
             hint="Leave these out of quality.yml, or name another file for this stage by `--quality`.",
         )
 
@@ -345,10 +345,10 @@ def _judge(report: Report, exit_code: int, prepared: Prepared) -> None:
             raise prepared.failure
         if prepared.incomparable and {each.name for each in broken} <= {each.test for each in report.comparisons}:
             raise prepared.incomparable
-        named = ", ".join(each.name for each in broken[:3]) + (
+        names = ", ".join(each.name for each in broken[:3]) + (
             f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         )
-        raise errors.TestsFailed(f"{len(broken)} of {len(report.outcomes)} tests failed: {named}")
+        raise errors.TestsFailed(f"{len(broken)} of {len(report.outcomes)} tests failed: {names}")
     if exit_code == pytest.ExitCode.INTERRUPTED:
         raise errors.JobCancelled("the tests were interrupted")
     if exit_code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):

@@ -65,7 +65,7 @@ def compare(
             job.say(f"nothing to compare with: {champion}")
             return {each.key: Compared(note=champion) for each in comparisons}, None
         job.say(f"endpoint {champion.endpoint_name} serves {champion.packages}")
-        answered = _measured(aws, champion, quality, data, comparisons[0].stage)
+        of_champion = _measured(aws, champion, quality, data, comparisons[0].stage)
     except errors.SagemakerCiError as error:
         problem = f"error {error.code}: {error.message}"
         return {each.key: Compared(problem=problem) for each in comparisons}, error
@@ -73,7 +73,7 @@ def compare(
     undefined: list[errors.SagemakerCiError] = []
     for each in comparisons:
         try:
-            results[each.key] = _compared(each, measured, answered, data, declared=bool(quality.data.classes))
+            results[each.key] = _compared(each, measured, of_champion, data, declared=bool(quality.data.classes))
         except errors.SagemakerCiError as error:
             results[each.key] = Compared(problem=f"error {error.code}: {error.message}")
             undefined.append(error)
@@ -134,7 +134,7 @@ def _measured(aws: Aws, champion: Champion, quality: Quality, data: HeldOut, sta
     target = predictions.endpoint(aws, champion.kind, champion.endpoint_name, stage, champion.packages, quality.request)
     target.classes = predictions.classes_of(data, quality.request.classes)
     try:
-        answered = measure(target, data)
+        measurement = measure(target, data)
     except ClientError as error:
         raise _refused(error, champion.endpoint_name) from error
     except errors.SagemakerCiError as error:
@@ -142,7 +142,7 @@ def _measured(aws: Aws, champion: Champion, quality: Quality, data: HeldOut, sta
             f"endpoint {champion.endpoint_name} did not predict the held-out rows: {error.message}", hint=_OTHER_ROWS
         ) from error
     job.say(f"it answered {len(data.labels)} rows, too")
-    return answered
+    return measurement
 
 
 def _refused(error: Any, name: str) -> Exception:
@@ -152,7 +152,7 @@ def _refused(error: Any, name: str) -> Exception:
 
 
 def _compared(
-    comparison: Comparison, measured: Measurement, answered: Measurement, data: HeldOut, *, declared: bool
+    comparison: Comparison, measured: Measurement, of_champion: Measurement, data: HeldOut, *, declared: bool
 ) -> Compared:
     """One metric of both. Raises MetricUndefined."""
     if len(data.labels) < MIN_ROWS:
@@ -161,7 +161,7 @@ def _compared(
             hint="Fewer tell no two versions apart: hold more rows out, or leave `compare` out of quality.yml.",
         )
     candidate = measured.scoring(comparison.threshold, data, declared=declared)
-    champion = answered.scoring(comparison.threshold, data, declared=declared)
+    champion = of_champion.scoring(comparison.threshold, data, declared=declared)
     if not (math.isfinite(candidate.value) and math.isfinite(champion.value)):
         raise errors.MetricUndefined(f"{comparison.subject} is {candidate.value:g} and {champion.value:g}")
     difference = bootstrap.interval(comparison.metric, candidate, champion, comparison.confidence)

@@ -85,11 +85,11 @@ class _Schedule:
             self._request(number, due, waited=wait > 0)
 
     def _request(self, number: int, due: float, *, waited: bool) -> None:
-        left = time.perf_counter()
-        if left > self._end:
-            self._record(due, f"was not sent {left - due:.0f} s after it was due", given_up=True)
+        begun = time.perf_counter()
+        if begun > self._end:
+            self._record(due, f"was not sent {begun - due:.0f} s after it was due", given_up=True)
             return
-        if waited and left - due > _LATE:
+        if waited and begun - due > _LATE:
             with self._lock:
                 self.late += 1
         from botocore.exceptions import BotoCoreError, ClientError

@@ -225,8 +225,8 @@ def _of_scores(metric: str, held_out: HeldOut, final: Answers) -> Scoring:
     """AUC or log loss: of the positive class where there are two, else of every class."""
     if _cuts(held_out) or held_out.positive is not None:
         if final.probabilities is None:
-            named = "class 1" if held_out.positive is None else str(held_out.positive)
-            raise MetricUndefined(f"{metric} needs the probability of {named}, which {final.format} does not hold")
+            class_name = "class 1" if held_out.positive is None else str(held_out.positive)
+            raise MetricUndefined(f"{metric} needs the probability of {class_name}, which {final.format} does not hold")
         labels = [float(label == positive(held_out)) for label in held_out.labels]
         return Scoring(metrics.CLASSIFICATION[metric], labels, final.probabilities)
     if final.scores is None:

@@ -117,8 +117,8 @@ class Report(NamedTuple):
     def tally(self) -> str:
         """`5 passed, 1 failed`."""
         counts = Counter(each.outcome for each in self.outcomes)
-        named = (f"{counts[each]} {each}" for each in ("passed", "failed", "error", "skipped") if counts[each])
-        return ", ".join(named) or "no tests"
+        words = (f"{counts[each]} {each}" for each in ("passed", "failed", "error", "skipped") if counts[each])
+        return ", ".join(words) or "no tests"
 
     @property
     def latencies(self) -> dict[str, float]:

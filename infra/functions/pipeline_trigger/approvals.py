@@ -118,14 +118,14 @@ def _stage(life_cycle: object) -> str:
     return str(life_cycle.get("Stage") or "") if isinstance(life_cycle, Mapping) else ""
 
 
-def _arn(named: object, resources: object) -> str:
+def _arn(arn: object, resources: object) -> str:
     """The model package's ARN: from the detail, else the resource that the event is about."""
-    for each in (named, *(resources if isinstance(resources, list) else [])):
+    for each in (arn, *(resources if isinstance(resources, list) else [])):
         if isinstance(each, str) and _ARN.fullmatch(each):
             return each
-    if named is None:
+    if arn is None:
         raise KeyError("ModelPackageArn")
-    raise MalformedEvent(f"{named!r} is not the ARN of a model package version")
+    raise MalformedEvent(f"{arn!r} is not the ARN of a model package version")
 
 
 def _time(value: object) -> datetime:

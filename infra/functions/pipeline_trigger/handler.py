@@ -170,9 +170,9 @@ def announce(announcement: dict[str, Any], waiting: announcements.Announcement) 
     """Tell the topic of a version that waits for approval; done once for each version. Raises boto3's errors."""
     # A topic may be in another region than the project.
     sns = boto3.client("sns", region_name=ANNOUNCEMENT_TOPIC_ARN.split(":")[3], config=AWS_LIMITS)
-    sent = sns.publish(TopicArn=ANNOUNCEMENT_TOPIC_ARN, Subject=waiting.subject, Message=waiting.message)
-    logger.info("announced", message_id=sent["MessageId"])
-    return {"message_id": sent["MessageId"]}
+    answer = sns.publish(TopicArn=ANNOUNCEMENT_TOPIC_ARN, Subject=waiting.subject, Message=waiting.message)
+    logger.info("announced", message_id=answer["MessageId"])
+    return {"message_id": answer["MessageId"]}
 
 
 def trigger(model_package_arn: str, ordinal: int) -> str:

@@ -46,8 +46,8 @@ def find_namespace(server: gitlab.Gitlab, group_id: int | None) -> Namespace:
         # A project's or group's token has a user of its own, in whose namespace nobody looks.
         if server.user and (server.user.attributes.get("bot") or _BOT.fullmatch(server.user.username)):
             raise CheckinFailed("a group access token needs the ID of its group; None is for a person's token")
-        own = server.namespaces.get(server.user.username if server.user else "")
-        return Namespace(own.id, own.full_path)
+        namespace = server.namespaces.get(server.user.username if server.user else "")
+        return Namespace(namespace.id, namespace.full_path)
     try:
         group = server.groups.get(group_id, with_projects=False)
     except gitlab.GitlabGetError as error:
