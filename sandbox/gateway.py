@@ -58,9 +58,9 @@ class Gateway:
 
     def write_authority(self, folder: Path) -> dict[str, str]:
         """Write the authority's certificate to `folder`; the environment of a program that is to trust it."""
-        own, everybody = folder / "authority.pem", folder / "authorities.pem"
+        authority, everybody = folder / "authority.pem", folder / "authorities.pem"
         pem = self._authority.cert_pem.bytes()
-        own.write_bytes(pem)
+        authority.write_bytes(pem)
         public = Path(ssl.get_default_verify_paths().cafile or certifi.where())
         everybody.write_bytes(public.read_bytes() + b"\n" + pem)
         trusted = dict.fromkeys(_TRUST, str(everybody))

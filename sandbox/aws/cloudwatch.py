@@ -83,8 +83,8 @@ def record(namespace: str, dimensions: Mapping[str, str], values: Mapping[str, t
                 last.sum, last.sample_count = last.sum + value, last.sample_count + 1
                 last.min, last.max = min(last.min, value), max(last.max, value)
                 continue
-            named = [{"Name": key, "Value": each} for key, each in dimensions.items()]
-            datum = MetricAggregatedDatum(namespace, name, value, value, 1, value, named, now, unit)
+            dimension_list = [{"Name": key, "Value": each} for key, each in dimensions.items()]
+            datum = MetricAggregatedDatum(namespace, name, value, value, 1, value, dimension_list, now, unit)
             data.append(datum)
             backend.metric_data.append(datum)
 
@@ -100,8 +100,8 @@ def _indexed(put: Any) -> Any:
             before = len(self.metric_data)
             answer = put(self, *values, **named)
             for datum in self.metric_data[before:]:
-                own = ((str(each.name), str(each.value)) for each in datum.dimensions)
-                _values[_key(datum.namespace, datum.name, own)].append(datum)
+                pairs = ((str(each.name), str(each.value)) for each in datum.dimensions)
+                _values[_key(datum.namespace, datum.name, pairs)].append(datum)
         return answer
 
     return indexed
@@ -202,8 +202,8 @@ def _evaluate(alarm: Alarm) -> None:
 
 def _points(alarm: Alarm) -> list[_Point]:
     """The metric in each of the periods that count, where there is any data, the newest first."""
-    own = ((str(each.name), str(each.value)) for each in alarm.dimensions)
-    data = _values.get(_key(alarm.namespace, alarm.metric_name, own), ())
+    pairs = ((str(each.name), str(each.value)) for each in alarm.dimensions)
+    data = _values.get(_key(alarm.namespace, alarm.metric_name, pairs), ())
     length, now = float(alarm.period) * SCALE, datetime.now(UTC).replace(tzinfo=None)
     periods: dict[int, list[Any]] = defaultdict(list)
     for datum in reversed(data):

@@ -76,10 +76,10 @@ def _add_artifact(self: Any, product: str, parameters: dict[str, Any]) -> dict[s
     bucket, key = urlsplit(url).netloc.split(".s3.")[0], urlsplit(url).path.lstrip("/")
     caller = _session(identity.caller_credentials(self.access_key)).client("s3")
     template = caller.get_object(Bucket=bucket, Key=key)["Body"].read()
-    own = _session(ROOT_KEYS).client("s3")
-    if not any(each["Name"] == _TEMPLATES for each in own.list_buckets()["Buckets"]):
-        own.create_bucket(Bucket=_TEMPLATES, CreateBucketConfiguration={"LocationConstraint": REGION})  # type: ignore[typeddict-item]
-    own.put_object(Bucket=_TEMPLATES, Key=f"{product}/{number}.template", Body=template, Tagging=_TAG)
+    s3 = _session(ROOT_KEYS).client("s3")
+    if not any(each["Name"] == _TEMPLATES for each in s3.list_buckets()["Buckets"]):
+        s3.create_bucket(Bucket=_TEMPLATES, CreateBucketConfiguration={"LocationConstraint": REGION})  # type: ignore[typeddict-item]
+    s3.put_object(Bucket=_TEMPLATES, Key=f"{product}/{number}.template", Body=template, Tagging=_TAG)
     detail = {"Id": number, "Name": parameters.get("Name", ""), "Description": parameters.get("Description", "")}
     copy = f"https://{_TEMPLATES}.s3.{REGION}.amazonaws.com/{product}/{number}.template"
     _artifacts.setdefault(product, []).append(

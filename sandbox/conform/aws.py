@@ -202,14 +202,14 @@ def _compare(answer: Answer, expect: dict[str, Any]) -> None:
 def _compare_error(answer: Answer, error: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
     if "Error" not in answer:
         raise Differs(f"accepted, not refused with {error['code']}: {_shown(error.get('message'))}")
-    own = {
+    actual = {
         "code": answer["Error"].get("Code"),
         "message": answer["Error"].get("Message"),
         "status": answer["ResponseMetadata"]["HTTPStatusCode"],
     }
     for name, value in error.items():
-        if _without_place(own[name]) != _without_place(value):
-            raise Differs(f"error: {name} is {_shown(own[name])}, not {_shown(value)}")
+        if _without_place(actual[name]) != _without_place(value):
+            raise Differs(f"error: {name} is {_shown(actual[name])}, not {_shown(value)}")
     for name, value in fields.items():
         _require_same(name, _at(answer, name), value)
 
@@ -287,24 +287,24 @@ def _events(answer: Answer, expect: Mapping[str, Any]) -> None:
 
 
 def _statuses(answer: Answer, expect: Mapping[str, Any]) -> None:
-    own = [[name, status] for name, status, _ in _stack_events(answer, expect["statuses"])]
-    _require_same("statuses", own, expect["statuses"])
+    actual = [[name, status] for name, status, _ in _stack_events(answer, expect["statuses"])]
+    _require_same("statuses", actual, expect["statuses"])
 
 
 def _events_of(answer: Answer, expect: Mapping[str, Any]) -> None:
     for name, statuses in expect["events_of"].items():
-        own = [status for each, status, _ in _stack_events(answer, statuses) if each == name]
-        _require_same(f"events of {name}", [status for status, _ in itertools.groupby(own)], statuses)
+        actual = [status for each, status, _ in _stack_events(answer, statuses) if each == name]
+        _require_same(f"events of {name}", [status for status, _ in itertools.groupby(actual)], statuses)
 
 
 def _completed(answer: Answer, expect: Mapping[str, Any]) -> None:
     stack = {event["StackName"] for event in answer.get("StackEvents", [])}
-    own = [
+    actual = [
         f"{name} {status}"
         for name, status, _ in _stack_events(answer, expect["completed"])
         if name not in stack and _FINISHED.fullmatch(status)
     ]
-    _require_same("completed", own, expect["completed"])
+    _require_same("completed", actual, expect["completed"])
 
 
 _COMPARISONS: dict[str, Callable[[Answer, Mapping[str, Any]], None]] = {

@@ -16,10 +16,10 @@ def recognises(document: Any) -> bool:
 
 def verdicts(document: Any) -> Iterator[Verdict]:
     for case in document:
-        seen: dict[str, Any]
+        actual: dict[str, Any]
         try:
-            seen = {"variables": parse_dotenv(case["text"].encode())}
+            actual = {"variables": parse_dotenv(case["text"].encode())}
         except InvalidReport as error:
-            seen = {"refused": str(error)}
-        same = "refused" in seen if "refused" in case["expect"] else seen == case["expect"]
-        yield Verdict(case["id"], None if same else f"{seen}; GitLab: {case['expect']}")
+            actual = {"refused": str(error)}
+        same = "refused" in actual if "refused" in case["expect"] else actual == case["expect"]
+        yield Verdict(case["id"], None if same else f"{actual}; GitLab: {case['expect']}")

@@ -75,11 +75,11 @@ class _Checkout:
 
 def _difference(case: Mapping[str, Any]) -> str | None:
     expect = case["expect"]
-    own: set[str] = set()
+    job_names: set[str] = set()
     files = dict(case.get("files") or {_FILE: (_ROOT / case["seed"]).read_text(encoding="utf-8")})
     if "component" in case:  # the job that a component depends on is no part of the answer
         written = documents.load(files[_FILE]).content
-        own = {name for name, job in written.items() if isinstance(job, dict) and "script" in job}
+        job_names = {name for name, job in written.items() if isinstance(job, dict) and "script" in job}
     refused = expect.get("refused")
     try:
         jobs = {job.name: job for job in _jobs(files, case)}
@@ -92,7 +92,7 @@ def _difference(case: Mapping[str, Any]) -> str | None:
         return None
     if refused is not None:
         return f"accepted with {sorted(jobs)}; GitLab refuses, {refused}"
-    return _different_jobs({name: job for name, job in jobs.items() if name not in own}, expect["jobs"])
+    return _different_jobs({name: job for name, job in jobs.items() if name not in job_names}, expect["jobs"])
 
 
 def _jobs(files: Mapping[str, str], case: Mapping[str, Any]) -> list[CompiledJob]:
@@ -134,12 +134,12 @@ def _different_jobs(jobs: Mapping[str, CompiledJob], expected: Mapping[str, Mapp
         return f"jobs {sorted(jobs)}; GitLab: {sorted(expected)}"
     differences = []
     for name, fields in expected.items():
-        seen = _fields(jobs[name])
+        actual = _fields(jobs[name])
         for field, written in fields.items():
             value = _environment(written) if field == "environment" else written
             # Null is absent or empty, and so is an empty list of codes.
-            if seen.get(field) != value and (value or seen.get(field) or isinstance(value, bool)):
-                differences.append(f"{name}: {field}: {json.dumps(seen.get(field))}, GitLab: {json.dumps(value)}")
+            if actual.get(field) != value and (value or actual.get(field) or isinstance(value, bool)):
+                differences.append(f"{name}: {field}: {json.dumps(actual.get(field))}, GitLab: {json.dumps(value)}")
     return "; ".join(differences) or None
 
 

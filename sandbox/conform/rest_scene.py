@@ -112,13 +112,13 @@ class Scene:
         """The path of an endpoint; `others` replaces the values of its parameters, `last` that of the last one."""
         template = template.replace("[*path/]", "").replace("[.format]", "").replace("*artifact_path", ":artifact_path")
         parts = template.split("/")
-        named = [index for index, part in enumerate(parts) if part.startswith(":")]
-        for index in named:
+        parameters = [index for index, part in enumerate(parts) if part.startswith(":")]
+        for index in parameters:
             name = parts[index][1:]
             if name == "id":
                 name = "group" if parts[index - 1] in ("groups", "namespaces") else "project"
             value = others.get(name, f"@{self._name(name, parts)}")
-            if index == named[-1] and "last" in others:
+            if index == parameters[-1] and "last" in others:
                 value = others["last"]
             safe = "/" if name == "artifact_path" else ""
             parts[index] = quote(str(self.filled(value)), safe=safe)

@@ -18,6 +18,6 @@ def recognises(document: Any) -> bool:
 def verdicts(document: Any) -> Iterator[Verdict]:
     for case in document:
         written = None if case["retry"] is None else retry(case["retry"])
-        seen = retries_left(written, case["retries_so_far"], case["failure_reason"], case["exit_code"])
-        same = seen == case["expect"]["retried"]
-        yield Verdict(case["id"], None if same else f"retried: {seen}; GitLab: {case['expect']['retried']}")
+        actual = retries_left(written, case["retries_so_far"], case["failure_reason"], case["exit_code"])
+        same = actual == case["expect"]["retried"]
+        yield Verdict(case["id"], None if same else f"retried: {actual}; GitLab: {case['expect']['retried']}")

@@ -20,7 +20,7 @@ def verdicts(document: Any) -> Iterator[Verdict]:
             JobState(str(number), 0, job["status"], allow_failure=job["allow_failure"])
             for number, job in enumerate(case["jobs"])
         ]
-        seen, expected = composite(jobs, needed=case["needed"]), case["expect"]
+        actual, expected = composite(jobs, needed=case["needed"]), case["expect"]
         # Of needs only this counts: whether they are done.
-        same = (seen in COMPLETED) == (expected in COMPLETED) if case["needed"] else seen == expected
-        yield Verdict(case["id"], None if same else f"{seen}; GitLab: {expected}")
+        same = (actual in COMPLETED) == (expected in COMPLETED) if case["needed"] else actual == expected
+        yield Verdict(case["id"], None if same else f"{actual}; GitLab: {expected}")

@@ -54,8 +54,10 @@ def read(document: Json) -> Definition:
 
     add(document["Steps"], {})
     for name, step in steps.items():
-        own = {key: value for key, value in (step.get("Arguments") or {}).items() if not key.endswith("Steps")}
-        for other in [*(step.get("DependsOn") or []), *_references(own)]:
+        own_arguments = {
+            key: value for key, value in (step.get("Arguments") or {}).items() if not key.endswith("Steps")
+        }
+        for other in [*(step.get("DependsOn") or []), *_references(own_arguments)]:
             if other in steps and other != name:
                 needs[name].setdefault(other, "")
     return Definition(steps, needs)

@@ -18,9 +18,9 @@ _INNER = re.compile(r' href="(/[^"#]*)"')
 
 def write(world: World, path: Path) -> None:
     """The loop, its pipelines, jobs with logs and reports, the model versions and endpoints of a world, as HTML."""
-    seen = Seen.of(world)
-    renderer = Renderer(seen, live=False)
-    pages = [(each, renderer.page(each)) for each in _paths(seen)]
+    place = Seen.of(world)
+    renderer = Renderer(place, live=False)
+    pages = [(each, renderer.page(each)) for each in _paths(place)]
     anchors = {each: f"#view-{number}" for number, (each, _) in enumerate(pages)}
 
     def inner(link: re.Match[str]) -> str:

@@ -86,8 +86,8 @@ def _requests(place: Seen, endpoint: str, fleets: list[tuple[str, str]], since: 
         return []
     queries = []
     for number, (variant, config) in enumerate(fleets):
-        own = {"EndpointName": endpoint, "VariantName": variant, "EndpointConfigName": config}
-        dimensions = [{"Name": name, "Value": value} for name, value in own.items()]
+        of_variant = {"EndpointName": endpoint, "VariantName": variant, "EndpointConfigName": config}
+        dimensions = [{"Name": name, "Value": value} for name, value in of_variant.items()]
         metric = {"Namespace": "AWS/SageMaker", "MetricName": "Invocations", "Dimensions": dimensions}
         queries.append({"Id": f"fleet{number}", "MetricStat": {"Metric": metric, "Period": 60, "Stat": "Sum"}})
     pages = place.aws("cloudwatch").get_paginator("get_metric_data").paginate(

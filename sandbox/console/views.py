@@ -272,10 +272,10 @@ def endpoints(place: Seen) -> Page:
 
 
 def _endpoints(place: Seen, rows: list[models.Endpoint]) -> dict[str, Any]:
-    seen = {each.name: traffic.traffic(place, each.facts) for each in rows}
+    traffic_by_name = {each.name: traffic.traffic(place, each.facts) for each in rows}
     return {
         "endpoints": rows,
-        "traffic": seen,
+        "traffic": traffic_by_name,
         "sample": people.SAMPLE,
         "version_of": partial(models.version_of, place),
     }

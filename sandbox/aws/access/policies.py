@@ -37,8 +37,8 @@ def _concerns(statement: Mapping[str, Any], action: str, resource: str) -> bool:
 
 def names(statement: Mapping[str, Any], kind: str, principal: str) -> bool:
     """Whether a statement of a resource's own policy is for this principal of a kind (`Service`), or for everybody."""
-    named = statement.get("Principal")
-    return named == "*" or (isinstance(named, dict) and principal in as_list(named.get(kind, [])))
+    element = statement.get("Principal")
+    return element == "*" or (isinstance(element, dict) and principal in as_list(element.get(kind, [])))
 
 
 def conditions_hold(conditions: Mapping[str, Mapping[str, Any]], context: Mapping[str, Any]) -> bool:

@@ -116,9 +116,9 @@ def note_demands(demands: list[Any]) -> None:
 def _compare(call: str, demands: list[Any]) -> None:
     """Write down where IAM's definition contradicts what a call asks."""
     for action in {demand.action: None for demand in demands}:
-        own = [demand for demand in demands if demand.action == action]
-        keys = {key for demand in own for key in demand.context}
-        contradictions = iam_definition.problems(action, [demand.resource for demand in own], keys)
+        of_action = [demand for demand in demands if demand.action == action]
+        keys = {key for demand in of_action for key in demand.context}
+        contradictions = iam_definition.problems(action, [demand.resource for demand in of_action], keys)
         if problems := violations.unlisted(call, [f"{action} {problem}" for problem in contradictions]):
             violations.write("policy_sentry", call, problems)
 

@@ -53,9 +53,9 @@ _JSON, _XML = ("json", "rest-json"), ("query", "rest-xml", "ec2")
 def _protocol(model: OperationModel, body: bytes) -> str:
     """The protocol of an answer: some services speak several, each to whom asks in it."""
     metadata = model.service_model.metadata
-    own = [str(each) for each in metadata.get("protocols", [metadata["protocol"]])]
-    kinds = {b"{": _JSON, b"<": _XML}.get(body[:1], tuple(own))
-    return next((each for each in own if each in kinds), own[0])
+    protocols = [str(each) for each in metadata.get("protocols", [metadata["protocol"]])]
+    kinds = {b"{": _JSON, b"<": _XML}.get(body[:1], tuple(protocols))
+    return next((each for each in protocols if each in kinds), protocols[0])
 
 
 def _parsed(model: OperationModel, protocol: str, status: int, headers: dict[str, str], body: bytes) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def enabled() -> bool:
 
 def unlisted(call: str, problems: list[str]) -> list[str]:
     """The problems that no exception covers."""
-    own = [each for each in accepted() if re.fullmatch(each.call, call)]
-    return [problem for problem in problems if not any(re.search(each.problem, problem) for each in own)]
+    for_call = [each for each in accepted() if re.fullmatch(each.call, call)]
+    return [problem for problem in problems if not any(re.search(each.problem, problem) for each in for_call)]
 
 
 def write(authority: str, call: str, problems: list[str], **facts: Any) -> None:

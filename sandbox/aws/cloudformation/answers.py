@@ -19,11 +19,11 @@ Answer = dict[str, Any]
 
 
 def stack(one: StackState) -> Answer:
-    gone = one.status == "DELETE_COMPLETE"
+    is_deleted = one.status == "DELETE_COMPLETE"
     return {
         "StackId": one.id,
         "StackName": one.name,
-        "ChangeSetId": None if gone else one.change_set_id,
+        "ChangeSetId": None if is_deleted else one.change_set_id,
         "Description": one.plan.template.get("Description"),
         "Parameters": _parameters(one.plan) or None,
         "CreationTime": one.created,
@@ -38,7 +38,7 @@ def stack(one: StackState) -> Answer:
         "Tags": _tags(one.plan),
         "NotificationARNs": [],
         "RollbackConfiguration": {},
-        "EnableTerminationProtection": None if gone else one.protected,
+        "EnableTerminationProtection": None if is_deleted else one.protected,
         "DriftInformation": _drift(one),
     } | _relatives(one)
 

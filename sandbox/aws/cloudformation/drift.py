@@ -61,12 +61,12 @@ DETECTIONS: dict[str, Detection] = {}
 def latest(stack: StackState) -> Detection | None:
     """The last look that has ended at the stack as it is since its last update."""
     since = stack.updated or stack.created
-    own = [
+    of_stack = [
         each
         for each in list(DETECTIONS.values())
         if each.stack is stack and each.started >= since and each.status != "DETECTION_IN_PROGRESS"
     ]
-    return own[-1] if own else None
+    return of_stack[-1] if of_stack else None
 
 
 def begin(stack: StackState, client: Callable[[str], Any]) -> Detection:

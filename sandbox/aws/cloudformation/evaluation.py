@@ -63,8 +63,10 @@ def properties_of(evaluate: Evaluator, definition: dict[str, Any], plan: Plan) -
     """A resource's properties as its handler gets them: evaluated, with the stack's tags, in the schema's types."""
     properties: Properties = evaluate.value(definition.get("Properties") or {})
     if plan.tags and schemas.has_tags(definition["Type"]):
-        own = {tag["Key"]: tag["Value"] for tag in properties.get("Tags", [])}
-        properties = properties | {"Tags": [{"Key": key, "Value": value} for key, value in (plan.tags | own).items()]}
+        resource_tags = {tag["Key"]: tag["Value"] for tag in properties.get("Tags", [])}
+        properties = properties | {
+            "Tags": [{"Key": key, "Value": value} for key, value in (plan.tags | resource_tags).items()]
+        }
     return schemas.coerce(definition["Type"], properties)
 
 

@@ -107,13 +107,13 @@ class Stack(StackState):
             if problem:
                 self._rollback = touched
                 return self._undo_update(problem)
-            gone = [resource for name, resource in before.items() if self.resources.get(name) is not resource]
+            replaced = [resource for name, resource in before.items() if self.resources.get(name) is not resource]
             staying_ids = {id(resource.physical) for resource in self.resources.values()}
             # An updated resource is a new record of the same physical resource: only the others go.
             staying = {(resource.type, resource.physical.id) for resource in self.resources.values()}
             obsolete = [
                 resource
-                for resource in gone
+                for resource in replaced
                 if id(resource.physical) not in staying_ids and (resource.type, resource.physical.id) not in staying
             ]
             self._clean_up(obsolete)

@@ -82,8 +82,8 @@ def required_capabilities(template: Mapping[str, Any]) -> list[str]:
     resources = iam_resources(template)
     if not resources:
         return []
-    named = any(name in (each.get("Properties") or {}) for each in resources for name in _IAM_NAMES)
-    return ["CAPABILITY_NAMED_IAM" if named else "CAPABILITY_IAM"]
+    has_named_iam = any(name in (each.get("Properties") or {}) for each in resources for name in _IAM_NAMES)
+    return ["CAPABILITY_NAMED_IAM" if has_named_iam else "CAPABILITY_IAM"]
 
 
 def iam_resources(template: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -107,9 +107,9 @@ class StackState:
     @property
     def parent(self) -> StackState | None:
         """The stack whose resource this one is."""
-        own = ("AWS::CloudFormation::Stack", self.id)
+        identity = ("AWS::CloudFormation::Stack", self.id)
         for stack in in_region(self.region):
-            if any((each.type, each.physical.id) == own for each in list(stack.resources.values())):
+            if any((each.type, each.physical.id) == identity for each in list(stack.resources.values())):
                 return stack
         return None
 

@@ -50,8 +50,8 @@ def install() -> None:
                 continue
             raise Lacking(f"targets of rules that are no queues ({target['Arn']})")
         bus = self._get_event_bus(self._normalize_event_bus_arn(event_bus_arn))
-        own = {target["Id"] for target in bus.rules[name].targets} if name in bus.rules else set[str]()
-        if len(own | {target["Id"] for target in targets}) > _MOST_TARGETS:
+        target_ids = {target["Id"] for target in bus.rules[name].targets} if name in bus.rules else set[str]()
+        if len(target_ids | {target["Id"] for target in targets}) > _MOST_TARGETS:
             raise JsonRESTError("LimitExceededException", "The requested resource exceeds the maximum number allowed.")
         put_targets(self, name, event_bus_arn, targets)
 

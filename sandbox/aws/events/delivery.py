@@ -70,12 +70,12 @@ def _require_permission(rule: Any, queue_arn: str) -> None:
     """
     _, _, _, region, account, name = queue_arn.split(":")
     policy = json.loads(sqs_backends[account][region].get_queue(name).policy or '{"Statement": []}')
-    own = [
+    for_sender = [
         each
         for each in policies.as_list(policy["Statement"])
         if policies.names(each, "Service", "events.amazonaws.com")
     ]
-    if not policies.allows([{"Statement": own}], "sqs:SendMessage", queue_arn, {"aws:sourcearn": rule.arn}):
+    if not policies.allows([{"Statement": for_sender}], "sqs:SendMessage", queue_arn, {"aws:sourcearn": rule.arn}):
         raise NotPermitted(f"the queue's policy does not let rule {rule.name} send to it")
 
 

@@ -125,9 +125,9 @@ def _read_or(alternatives: list[dict[str, Field]], path: str, node: Any) -> None
     for each in node:
         if not isinstance(each, dict):
             raise InvalidPattern("Only JSON object is allowed in array of $or relationship.")
-        own = list(before)
-        _read_object(own, path, each, inside_or=True)
-        after += own
+        requirements = list(before)
+        _read_object(requirements, path, each, inside_or=True)
+        after += requirements
     if len(node) < 2:
         raise InvalidPattern("There must have at least 2 Objects in $or relationship.")
     alternatives[:] = after

@@ -26,16 +26,16 @@ def install() -> None:
     )
 
     def configuration(self: Any, on_create: bool = False) -> dict[str, Any]:
-        own = {key: value for key, value in describe(self, on_create).items() if value not in (None, [], {})}
-        own |= {
+        settings = {key: value for key, value in describe(self, on_create).items() if value not in (None, [], {})}
+        settings |= {
             "Description": self.description or "",
             "LoggingConfig": {"LogFormat": "Text", "LogGroup": self.logs_group_name},
             "RevisionId": revision(self),
             "TracingConfig": self.tracing_config or {"Mode": "PassThrough"},
         }
         if on_create:
-            own |= {"State": "Pending", "StateReason": _BEING_CREATED, "StateReasonCode": "Creating"}
-        return own
+            settings |= {"State": "Pending", "StateReason": _BEING_CREATED, "StateReasonCode": "Creating"}
+        return settings
 
     function.get_configuration = configuration
     function.update_configuration = _revising(update)
@@ -69,8 +69,10 @@ def _revising(update: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, 
 def _described(describe: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
     @wraps(describe)
     def described(self: Any) -> dict[str, Any]:
-        own = {key: value for key, value in describe(self).items() if key != "Tags" and value not in (None, [], {})}
-        return own | {
+        settings = {
+            key: value for key, value in describe(self).items() if key != "Tags" and value not in (None, [], {})
+        }
+        return settings | {
             "FunctionResponseTypes": self.function_response_types or [],
             "MaximumBatchingWindowInSeconds": int(self.max_batch_window or 0),
             "StateTransitionReason": "USER_INITIATED",

@@ -65,7 +65,7 @@ class Environment:
         self._write = streams.writer(settings.log_group, stream, settings.role)
         self._started = time.monotonic()
         task_root = unpack(code, settings.code_sha256)
-        own = {
+        reserved = {
             "PATH": os.environ["PATH"],
             "LANG": "en_US.UTF-8",
             "TZ": "UTC",
@@ -95,7 +95,7 @@ class Environment:
             text=True,
             errors="replace",
             cwd=task_root,
-            env=network | dict(settings.variables) | own | credentials,
+            env=network | dict(settings.variables) | reserved | credentials,
             start_new_session=True,
         )
         self._lines: queue.Queue[str | None] = queue.Queue()

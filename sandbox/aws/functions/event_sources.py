@@ -186,10 +186,10 @@ def failures(outcome: Outcome, ids: list[str], partial: bool) -> set[str]:
     if response in (None, "", {}):
         return set()
     try:
-        named = {item["itemIdentifier"] for item in response.get("batchItemFailures") or []}
+        failed_ids = {item["itemIdentifier"] for item in response.get("batchItemFailures") or []}
     except (TypeError, KeyError, AttributeError):
         return set(ids)
-    return named if named <= set(ids) else set(ids)
+    return failed_ids if failed_ids <= set(ids) else set(ids)
 
 
 def _record(message: dict[str, Any], mapping: EventSourceMapping) -> dict[str, Any]:

@@ -101,8 +101,8 @@ def _parameters(response: Any) -> dict[str, Any]:
             parameters[name] = int(text) if is_number else text
     if response.raw_body:
         parameters["Body"] = response.raw_body
-    named = {"EndpointName": response.path.split("/")[2], **parameters}
-    for problem in shapes.problems(shape, named):
+    request = {"EndpointName": response.path.split("/")[2], **parameters}
+    for problem in shapes.problems(shape, request):
         raise InvocationRefused(f"1 validation error detected: {problem}")
     return parameters
 
@@ -259,8 +259,8 @@ class _Notifier:
         self._config, self._credentials = config, credentials
         self._request, self._region = request, endpoint.backend.region_name
         sent = {"accept": "Accept", "contentType": "ContentType", "inputLocation": "InputLocation"}
-        own = {name: request.parameters[key] for name, key in sent.items() if key in request.parameters}
-        self._parameters = {"endpointName": endpoint.endpoint_name, **own}
+        request_parameters = {name: request.parameters[key] for name, key in sent.items() if key in request.parameters}
+        self._parameters = {"endpointName": endpoint.endpoint_name, **request_parameters}
 
     def completed(self, answer: Answer, content_type: str) -> None:
         more: dict[str, Any] = {

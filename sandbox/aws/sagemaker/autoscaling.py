@@ -236,14 +236,14 @@ def _made_alarms(policy: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     predefined = tracking.get("PredefinedMetricSpecification", {}).get("PredefinedMetricType", "")
     customized = tracking.get("CustomizedMetricSpecification", {})
     match = _VARIANT.fullmatch(policy["ResourceId"])
-    own = zip(("EndpointName", "VariantName"), match.groups() if match else (), strict=False)
+    dimensions = zip(("EndpointName", "VariantName"), match.groups() if match else (), strict=False)
     for side, comparison, periods in (("High", "GreaterThanThreshold", 3), ("Low", "LessThanThreshold", 15)):
         name = f"TargetTracking-{policy['ResourceId']}-Alarm{side}-{uuid.uuid4()}"
         cloudwatch.put_metric_alarm(
             AlarmName=name,
             Namespace=customized.get("Namespace", "AWS/SageMaker"),
             MetricName=customized.get("MetricName") or predefined.removeprefix("SageMakerVariant"),
-            Dimensions=customized.get("Dimensions") or [{"Name": key, "Value": value} for key, value in own],
+            Dimensions=customized.get("Dimensions") or [{"Name": key, "Value": value} for key, value in dimensions],
             Statistic=customized.get("Statistic", "Sum"),
             ComparisonOperator=comparison,
             EvaluationPeriods=periods,

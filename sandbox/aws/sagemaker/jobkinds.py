@@ -139,8 +139,8 @@ class TrainingJob(Job):
 
     def _command(self) -> list[str]:
         algorithm = self.request["AlgorithmSpecification"]
-        own = [*(algorithm.get("ContainerEntrypoint") or []), *(algorithm.get("ContainerArguments") or [])]
-        return own or ["train"]
+        command = [*(algorithm.get("ContainerEntrypoint") or []), *(algorithm.get("ContainerArguments") or [])]
+        return command or ["train"]
 
     def _move(self, secondary: str, text: str) -> None:
         """Enter a secondary status; the service shows the whole way a job went."""

@@ -179,13 +179,13 @@ class Job:
 
     def environment(self, extra: dict[str, str] | None) -> dict[str, str]:
         """The container's variables: SageMaker's own, then the job's."""
-        own = {
+        of_job = {
             "AWS_REGION": self.region,
             "AWS_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL"],
             f"{self.kind.upper()}_JOB_NAME": self.name,
             f"{self.kind.upper()}_JOB_ARN": self.arn,
         }
-        return own | self._credentials | (extra or {})
+        return of_job | self._credentials | (extra or {})
 
     def download(self, uri: str, target: Path) -> None:
         jobfiles.download(self._s3, uri, target)

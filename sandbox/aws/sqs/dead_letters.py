@@ -26,9 +26,9 @@ def install() -> None:
         answer: ActionResult = receive(self)
         names = self._get_param("AttributeNames", []) + self._get_param("MessageSystemAttributeNames", [])
         if {"All", _NAME} & set(names):
-            own = {message.id: message for message in self.sqs_backend.get_queue(self._get_queue_name())._messages}
+            by_id = {message.id: message for message in self.sqs_backend.get_queue(self._get_queue_name())._messages}
             for each in answer.result.get("Messages", []):
-                if source := getattr(own.get(each["MessageId"]), "source", None):
+                if source := getattr(by_id.get(each["MessageId"]), "source", None):
                     each.setdefault("Attributes", {})[_NAME] = source
         return answer
 

@@ -44,13 +44,13 @@ _INPUTS, _INPUT = 50, ("default", "description", "options", "regex", "type")
 
 def problems(configuration: Mapping[Any, Any]) -> Iterator[str]:
     """What is wrong with a merged configuration whose `extends` and `!reference` are filled in."""
-    named = jobs(configuration)
+    by_name = jobs(configuration)
     for name, check in INHERITED.items():
         if name in AT_TOP and configuration.get(name) is not None:
             yield from check(configuration[name], name)
-    yield from _top(configuration, named)
+    yield from _top(configuration, by_name)
     visible = 0
-    for name, job in named.items():
+    for name, job in by_name.items():
         if text(name).startswith("."):
             if blank(job):
                 yield f"jobs:{name} config can't be blank"

@@ -35,14 +35,14 @@ def normalized(configuration: Mapping[Any, Any]) -> Normal:
     """Raises InvalidConfiguration."""
     written = configuration.get("stages")
     stages = wrapped(list(_DEFAULT_STAGES)) if written is None else checks.flattened(written)
-    named = job_keywords.jobs(configuration)
-    workflow: Config = (configuration.get("workflow") if "workflow" not in named else None) or {}
-    defaults = configuration.get("default") if "default" not in named else None
+    by_name = job_keywords.jobs(configuration)
+    workflow: Config = (configuration.get("workflow") if "workflow" not in by_name else None) or {}
+    defaults = configuration.get("default") if "default" not in by_name else None
     defaults = {key: configuration.get(key) for key in job_keywords.AT_TOP} | {
         key: value for key, value in (defaults or {}).items() if value is not None
     }
     by_default = "rules" not in workflow
-    jobs = {name: _job(name, job, defaults, by_default) for name, job in named.items() if not name.startswith(".")}
+    jobs = {name: _job(name, job, defaults, by_default) for name, job in by_name.items() if not name.startswith(".")}
     jobs = _multiplied(jobs)
     if workflow.get("rules") is not None:
         workflow = {**workflow, "rules": _rules(workflow["rules"])}
@@ -77,25 +77,25 @@ def _job(name: str, job: Mapping[str, Any], defaults: Mapping[str, Any], by_defa
         for key, value in defaults.items()
         if value is not None and (inherited in (None, True) or (isinstance(inherited, list) and key in inherited))
     }
-    own = {key: value for key, value in job.items() if value is not None}
-    whole = chosen | own
-    allow = own.get("allow_failure")
+    keywords = {key: value for key, value in job.items() if value is not None}
+    whole = chosen | keywords
+    allow = keywords.get("allow_failure")
     config: Config = {
-        "stage": own.get("stage", "test"),
-        "when": own.get("when", "on_success"),
+        "stage": keywords.get("stage", "test"),
+        "when": keywords.get("when", "on_success"),
         # A manual job lets the pipeline pass, unless it is manual by a rule: then it blocks.
-        "allow_failure": allow is True if allow is not None else own.get("when") == "manual",
+        "allow_failure": allow is True if allow is not None else keywords.get("when") == "manual",
         "allow_failure_codes": _codes(allow),
-        "job_variables": variables(own.get("variables")),
+        "job_variables": variables(keywords.get("variables")),
         "inherit_variables": True if inherit.get("variables") is None else inherit["variables"],
         # An own timeout alone counts: GitLab does not hand on the one of `default`.
-        "timeout": durations.seconds(own["timeout"]) if "timeout" in own else None,
-        "rules": _rules(own["rules"]) if "rules" in own else None,
-        "only": _policy(own.get("only"), _DEFAULT_ONLY if by_default and "rules" not in job else {}),
-        "except": _policy(own.get("except"), {}),
-        "needs": None if "needs" not in own else list(_needs(own["needs"])),
+        "timeout": durations.seconds(keywords["timeout"]) if "timeout" in keywords else None,
+        "rules": _rules(keywords["rules"]) if "rules" in keywords else None,
+        "only": _policy(keywords.get("only"), _DEFAULT_ONLY if by_default and "rules" not in job else {}),
+        "except": _policy(keywords.get("except"), {}),
+        "needs": None if "needs" not in keywords else list(_needs(keywords["needs"])),
     }
-    if any(checks.flattened(need) and "pipeline" in need for need in _mappings(own.get("needs"))):
+    if any(checks.flattened(need) and "pipeline" in need for need in _mappings(keywords.get("needs"))):
         raise NotInSandbox(f"`needs:pipeline` (job {name})")
     for key in ("script", "before_script", "after_script"):
         if key in whole:
@@ -104,9 +104,9 @@ def _job(name: str, job: Mapping[str, Any], defaults: Mapping[str, Any], by_defa
         if key in whole:
             config[key] = whole[key]
     for key in ("manual_confirmation", "start_in", "inputs", "publish"):
-        if key in own:
-            config[key] = own[key]
-    return config | _spelt_out(whole, own, _published(name, own))
+        if key in keywords:
+            config[key] = keywords[key]
+    return config | _spelt_out(whole, keywords, _published(name, keywords))
 
 
 def _spelt_out(whole: Mapping[str, Any], own: Mapping[str, Any], pages: str | None) -> Config:
@@ -206,8 +206,8 @@ def _rules(written: Any) -> list[Config]:
 
 
 def _policy(written: Any, default: Mapping[str, Any]) -> Config | None:
-    own = {"refs": written} if isinstance(written, list) else written or {}
-    return {key: value for key, value in {**default, **own}.items() if value is not None} or None
+    policy = {"refs": written} if isinstance(written, list) else written or {}
+    return {key: value for key, value in {**default, **policy}.items() if value is not None} or None
 
 
 def _mappings(needs: Any) -> list[Mapping[str, Any]]:
@@ -255,8 +255,8 @@ def _copies(name: str, written: Any) -> Iterator[tuple[str, Config, Mapping[str,
         return
     rows = [row for variables_of in written["matrix"] for row in _combinations(variables_of)]
     for number, row in enumerate(rows, 1):
-        own = {"parallel": {"total": len(rows)}, "instance": number}
-        yield f"{name}: [{', '.join(row.values())}]", own, row
+        parallel = {"parallel": {"total": len(rows)}, "instance": number}
+        yield f"{name}: [{', '.join(row.values())}]", parallel, row
 
 
 def _combinations(written: Mapping[Any, Any]) -> Iterator[dict[str, str]]:

@@ -77,9 +77,9 @@ class Surroundings:
     def scope(self, *configured: Mapping[str, Any], environment: str | None = None) -> Scope:
         """The variables of a job, or without arguments of an `include`; later mappings of `configured` win."""
         merged = {key: data for layer in configured for key, data in layer.items()}
-        own = [Variable(key, data["value"], data.get("raw", False)) for key, data in merged.items()]
+        variables = [Variable(key, data["value"], data.get("raw", False)) for key, data in merged.items()]
         predefined = [Variable(key, value) for key, value in self.predefined.items()]
-        return Scope(self, [*predefined, *own, *self.stronger_variables(environment)])
+        return Scope(self, [*predefined, *variables, *self.stronger_variables(environment)])
 
 
 class Scope:

@@ -77,10 +77,10 @@ def _add(api: Api, entities: Entities, path: str, level: int) -> None:
     @api.action("POST", f"{path}/access_tokens/:key/rotate", GUEST)
     def rotate(key: str, **scope: Any) -> Json:
         source = next(iter(scope.values()))
-        own = current_token()
+        presented = current_token()
         with api.store.lock:
             if key == "self":
-                token = next((each for each in source.tokens if each is own), None)
+                token = next((each for each in source.tokens if each is presented), None)
             else:
                 if api.store.access_level(current_user(), source) < level:
                     raise ApiError(401, "401 Unauthorized")

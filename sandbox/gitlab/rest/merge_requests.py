@@ -54,9 +54,9 @@ def request_of(project: Project, iid: str) -> MergeRequest:
 
 def _head(project: Project, merge_request: MergeRequest) -> Pipeline | None:
     """Its newest pipeline, or the branch's: https://docs.gitlab.com/api/merge_requests/ (head_pipeline)."""
-    own = [each for each in project.pipelines if each.merge_request is merge_request]
+    pipelines = [each for each in project.pipelines if each.merge_request is merge_request]
     branch = [each for each in project.pipelines if each.sha == merge_request.sha and not each.merge_request]
-    return max(own or branch, key=lambda pipeline: pipeline.id, default=None)
+    return max(pipelines or branch, key=lambda pipeline: pipeline.id, default=None)
 
 
 def merge_status(project: Project, merge_request: MergeRequest) -> str:
@@ -224,8 +224,8 @@ def _pipelines(api: Api, entities: Entities) -> None:
     @api.action("GET", f"{BASE}/:iid/pipelines", REPORTER)
     def merge_request_pipelines(project: Project, iid: str) -> Response:
         merge_request = request_of(project, iid)
-        own = [each for each in project.pipelines[::-1] if each.merge_request is merge_request]
-        return page_of(own, entities.basic_pipeline)
+        pipelines = [each for each in project.pipelines[::-1] if each.merge_request is merge_request]
+        return page_of(pipelines, entities.basic_pipeline)
 
     @api.action("POST", f"{BASE}/:iid/pipelines", DEVELOPER, status=201)
     def run_pipeline(project: Project, iid: str) -> Json:

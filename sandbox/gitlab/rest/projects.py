@@ -67,9 +67,9 @@ def _read(api: Api, entities: Entities) -> None:
 
         number = current_user().id
         groups = project.group.lineage() if project.group else []
-        own = OWNER if project.namespace is current_user() else project.members.get(number)
+        direct_level = OWNER if project.namespace is current_user() else project.members.get(number)
         highest = max((group.members.get(number, 0) for group in groups), default=0)
-        return {"project_access": access(own), "group_access": access(highest)}
+        return {"project_access": access(direct_level), "group_access": access(highest)}
 
     def is_listed(project: Project) -> bool:
         level = store.access_level(current_user(), project)

@@ -29,11 +29,11 @@ class InvalidSchedule(Exception):
 def next_run(cron: str, zone: str, after: datetime) -> datetime:
     """The first minute after `after` that fits. Raises InvalidSchedule."""
     try:
-        there = ZoneInfo(zone)
+        time_zone = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise InvalidSchedule("cron_timezone", "syntax is invalid") from error
     try:
-        return next(CronSim(cron, after.astimezone(there))).astimezone(UTC)
+        return next(CronSim(cron, after.astimezone(time_zone))).astimezone(UTC)
     except (CronSimError, StopIteration) as error:
         raise InvalidSchedule("cron", "syntax is invalid") from error
 

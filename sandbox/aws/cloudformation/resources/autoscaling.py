@@ -27,8 +27,8 @@ class ScalableTarget(Handler):
     )
 
     def create(self, call: Call, properties: Properties) -> PhysicalResource:
-        own = tags(properties)
-        request = without(properties, "Tags") | ({"Tags": own} if own else {})
+        tag_map = tags(properties)
+        request = without(properties, "Tags") | ({"Tags": tag_map} if tag_map else {})
         call.client("application-autoscaling").register_scalable_target(**request)
         name = "|".join(properties[key] for key in _KEY)
         return PhysicalResource(name, {"Id": name})
@@ -59,8 +59,8 @@ class ScalableTarget(Handler):
             raise Gone
         key = {name: properties[name] for name in _KEY}
         actions = client.describe_scheduled_actions(**key)["ScheduledActions"]
-        own = client.list_tags_for_resource(ResourceARN=targets[0]["ScalableTargetARN"])["Tags"]
-        return dict(targets[0]) | {"ScheduledActions": actions, "Tags": tag_list(own)}
+        tag_map = client.list_tags_for_resource(ResourceARN=targets[0]["ScalableTargetARN"])["Tags"]
+        return dict(targets[0]) | {"ScheduledActions": actions, "Tags": tag_list(tag_map)}
 
 
 @handles("AWS::ApplicationAutoScaling::ScalingPolicy")

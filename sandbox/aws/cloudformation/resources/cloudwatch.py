@@ -51,5 +51,5 @@ class Alarm(Handler):
         alarms = cloudwatch.describe_alarms(AlarmNames=[physical.id])["MetricAlarms"]
         if not alarms:
             raise Gone
-        own = cloudwatch.list_tags_for_resource(ResourceARN=physical.attributes["Arn"])["Tags"]
-        return dict(alarms[0]) | {"Tags": own}
+        tags = cloudwatch.list_tags_for_resource(ResourceARN=physical.attributes["Arn"])["Tags"]
+        return dict(alarms[0]) | {"Tags": tags}

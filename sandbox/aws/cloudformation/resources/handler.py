@@ -39,8 +39,8 @@ class Call(NamedTuple):
     def name(self, limit: int = 64, stack: bool = True) -> str:
         """A generated physical name of at most `limit` characters; SageMaker's resources leave the stack's name out."""
         suffix = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(12))
-        own = f"{self.stack}-{self.logical_id}" if stack else self.logical_id
-        return f"{own[: limit - 13]}-{suffix}"
+        prefix = f"{self.stack}-{self.logical_id}" if stack else self.logical_id
+        return f"{prefix[: limit - 13]}-{suffix}"
 
 
 class Handler:

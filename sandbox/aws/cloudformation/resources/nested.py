@@ -83,6 +83,6 @@ def _wait(call: Call, stack_id: str) -> dict[str, Any]:
 def _first_failure(call: Call, stack: dict[str, Any]) -> str:
     """Why the embedded stack began to roll back: `The following resource(s) failed to create: ...`."""
     events = call.client("cloudformation").describe_stack_events(StackName=stack["StackId"])["StackEvents"]
-    own = [event for event in events if event["PhysicalResourceId"] == stack["StackId"]]
-    reasons = [each["ResourceStatusReason"] for each in own if "failed to" in each.get("ResourceStatusReason", "")]
+    of_stack = [event for event in events if event["PhysicalResourceId"] == stack["StackId"]]
+    reasons = [each["ResourceStatusReason"] for each in of_stack if "failed to" in each.get("ResourceStatusReason", "")]
     return reasons[0] if reasons else str(stack.get("StackStatusReason", ""))

@@ -76,8 +76,8 @@ def _lifecycle(configuration: Properties) -> Properties:
     """The rules as the API takes them; CloudFormation writes some of their parts flat."""
     rules = []
     for rule in configuration["Rules"]:
-        named = {"ID": rule["Id"], "Status": rule["Status"], "Filter": {"Prefix": rule.get("Prefix", "")}}
-        rules.append(named | without(rule, "Id", "Status", "Prefix"))
+        s3_rule = {"ID": rule["Id"], "Status": rule["Status"], "Filter": {"Prefix": rule.get("Prefix", "")}}
+        rules.append(s3_rule | without(rule, "Id", "Status", "Prefix"))
     return {"Rules": rules}
 
 

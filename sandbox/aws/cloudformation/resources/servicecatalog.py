@@ -51,13 +51,13 @@ class Product(Handler):
         service, product = call.client(_SERVICE), physical.id
         before = service.describe_product(Id=product)["ProvisioningArtifacts"]
         artifacts = [(each.get("Name"), each["Info"]) for each in new["ProvisioningArtifactParameters"]]
-        had = [(each.get("Name"), each["Info"]) for each in old["ProvisioningArtifactParameters"]]
+        old_artifacts = [(each.get("Name"), each["Info"]) for each in old["ProvisioningArtifactParameters"]]
         for each in new["ProvisioningArtifactParameters"]:
-            if (each.get("Name"), each["Info"]) not in had:
+            if (each.get("Name"), each["Info"]) not in old_artifacts:
                 service.create_provisioning_artifact(ProductId=product, Parameters=each)
-        gone = {name for name, info in had if (name, info) not in artifacts}
+        removed = {name for name, info in old_artifacts if (name, info) not in artifacts}
         for each in before:
-            if each["Name"] in gone:
+            if each["Name"] in removed:
                 service.delete_provisioning_artifact(ProductId=product, ProvisioningArtifactId=each["Id"])
         return physical
 

@@ -20,8 +20,8 @@ class Parameter(Handler):
 
     def create(self, call: Call, properties: Properties) -> PhysicalResource:
         name = properties.get("Name") or f"CFN-{call.name(250, stack=False)}"
-        own = [{"Key": key, "Value": value} for key, value in properties.get("Tags", {}).items()]
-        request = without(properties, "Name", "Tags") | ({"Tags": own} if own else {})
+        tags = [{"Key": key, "Value": value} for key, value in properties.get("Tags", {}).items()]
+        request = without(properties, "Name", "Tags") | ({"Tags": tags} if tags else {})
         call.client("ssm").put_parameter(Name=name, **request)
         return PhysicalResource(
             name, {"Arn": f"arn:aws:ssm:{call.region}:{ACCOUNT}:parameter/{name.removeprefix('/')}"}

@@ -36,11 +36,11 @@ class Application:
 
     def __init__(self, module: Any, defaults: Mapping[str, Function], folder: Path, default_accept: str) -> None:
         """Raises ValueError for functions that exclude each other, and whatever the user's model_fn raises."""
-        own = {name: getattr(module, name) for name in (*_FUNCTIONS, "transform_fn") if hasattr(module, name)}
-        self._transform_fn = own.pop("transform_fn", None)
-        if self._transform_fn and set(own) - {"model_fn"}:
+        functions = {name: getattr(module, name) for name in (*_FUNCTIONS, "transform_fn") if hasattr(module, name)}
+        self._transform_fn = functions.pop("transform_fn", None)
+        if self._transform_fn and set(functions) - {"model_fn"}:
             raise ValueError("Cannot use transform_fn implementation with input_fn, predict_fn, and/or output_fn")
-        self._functions = {"model_fn": no_model_fn, **defaults, **own}
+        self._functions = {"model_fn": no_model_fn, **defaults, **functions}
         self._parameters = getattr(module, "execution_parameters_fn", None)
         self._accept = default_accept
         self._model = self._functions["model_fn"](str(folder))

@@ -29,9 +29,9 @@ class ScriptFailed(Exception):
 def hyperparameters(texts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The user's hyperparameters and the SDK's own; every value that is JSON is what it says."""
     values = {name: _decoded(value) for name, value in texts.items()}
-    own = {name: value for name, value in values.items() if name.startswith("sagemaker_")}
+    of_sdk = {name: value for name, value in values.items() if name.startswith("sagemaker_")}
     ours = {"_tuning_objective_metric"}
-    return {name: value for name, value in values.items() if name not in own and name not in ours}, own
+    return {name: value for name, value in values.items() if name not in of_sdk and name not in ours}, of_sdk
 
 
 def _decoded(value: Any) -> Any:

@@ -158,9 +158,9 @@ _ALIASES = {"learning_rate": "eta", "min_split_loss": "gamma", "reg_lambda": "la
 
 def validate(texts: Mapping[str, Any]) -> dict[str, Any]:
     """The hyperparameters with their types. Raises UserError, and what the image itself does not catch."""
-    named = {_ALIASES.get(name, name): value for name, value in texts.items()}
-    _check_required(named)
-    values = {name: _parse(name, value) for name, value in named.items()}
+    by_name = {_ALIASES.get(name, name): value for name, value in texts.items()}
+    _check_required(by_name)
+    values = {name: _parse(name, value) for name, value in by_name.items()}
     for name, value in values.items():
         _check_range(name, value)
     for name, check in _DEMANDS.items():

@@ -32,9 +32,9 @@ def split(tuning: str | None, evaluated: list[str] | None) -> tuple[list[str], C
     """XGBoost's own metrics, the function for the image's, and the metric that a tuning job optimises."""
     objective = None if tuning is None else tuning.split(":")[1].split(",")
     union = evaluated if objective is None else objective if evaluated is None else sorted({*objective, *evaluated})
-    own = [name for name in union or [] if name in _CLASSIFICATION or name in _REGRESSION]
-    native = [name for name in union or [] if name not in own]
-    return native, _function(own) if own else None, objective
+    custom_names = [name for name in union or [] if name in _CLASSIFICATION or name in _REGRESSION]
+    native = [name for name in union or [] if name not in custom_names]
+    return native, _function(custom_names) if custom_names else None, objective
 
 
 def _function(names: list[str]) -> Custom:
