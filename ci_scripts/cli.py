@@ -17,6 +17,7 @@ from ci_scripts.errors import JobCancelled, SagemakerCiError
 
 COMMANDS = {
     "run-pipeline": ("ci_scripts.run_pipeline.command", "compile, upsert, start and follow a SageMaker pipeline"),
+    "image-build": ("ci_scripts.image_build.command", "build the image of a container of one's own, push it to ECR"),
     "cleanup": ("ci_scripts.cleanup.command", "remove what the training of a merge request made"),
     "build": ("ci_scripts.build.command", "pin the approved model package, validate and export the stage configs"),
     "deploy": ("ci_scripts.deploy.command", "deploy an exported stage config through CloudFormation"),

@@ -348,6 +348,75 @@ class FilesNotRemoved(SagemakerCiError):
     hint = "Let the role AWS_MERGE_REQUEST_ROLE_ARN delete them, as infra/merge-requests.yml does, and retry the job."
 
 
+class ImageSourcesUnusable(SagemakerCiError):
+    """The folder of an image, its Dockerfile, or a file of it is missing or cannot be read."""
+
+    code = "SMCI-324"
+    hint = "Set `image_context` (--context) to the folder, and `image_dockerfile` (--dockerfile) to the file in it."
+
+
+class ImageRepositoryMissing(SagemakerCiError):
+    """ECR has no repository for the images of the project."""
+
+    code = "SMCI-325"
+    hint = (
+        "Deploy infra/images.yml, in the project template with the field Build Images: it makes repository and rights."
+    )
+
+
+class BuilderMissing(SagemakerCiError):
+    """BuildKit is not in the image of the job."""
+
+    code = "SMCI-326"
+    hint = "Leave out the input `image`: the component's own holds BuildKit. Else put its programs into yours."
+
+
+class ImageBuildFailed(SagemakerCiError):
+    """BuildKit could not build the image, or could not push it; its own last words are the message."""
+
+    code = "SMCI-327"
+    hint = (
+        "The section `Build the image` of the log has all that BuildKit said. Correct the Dockerfile, and push again."
+    )
+
+
+class ImageNotAsBuilt(SagemakerCiError):
+    """What ECR holds under the tag of an image is not what BuildKit says it has pushed."""
+
+    code = "SMCI-328"
+    hint = (
+        "Somebody else pushes to the repository: let nobody but this job's role do that, and let its tags be "
+        "immutable, as infra/images.yml does. Delete the tag in ECR, then retry the job."
+    )
+
+
+class ImageNotUsable(SagemakerCiError):
+    """An image in ECR is of a type that SageMaker does not run: an index of several images, or one in OCI's format."""
+
+    code = "SMCI-329"
+    hint = "Delete the tag in ECR and retry the job, which builds the image in Docker's format, version 2."
+
+
+class ImageVulnerable(SagemakerCiError):
+    """ECR's scan has found something in the image that is as severe as the job must not let pass."""
+
+    code = "SMCI-330"
+    hint = (
+        "Take a newer base image and newer packages: the worst findings are named above, the page in ECR that the "
+        "job links has them all. The image stays in ECR, and nothing is trained with it."
+    )
+
+
+class ImageNotScanned(SagemakerCiError):
+    """The job must not let severe findings pass, and nobody can say whether the image has any."""
+
+    code = "SMCI-331"
+    hint = (
+        "Let the repository scan on push, as infra/images.yml does, and wait longer with `image_scan_seconds`; or set "
+        "`image_fail_on` to none."
+    )
+
+
 # --- 4xx: model registry and stage configurations ------------------------------------------------------------------
 
 

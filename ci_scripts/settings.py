@@ -158,6 +158,27 @@ def of_merge_request(project: Project, number: str) -> Project:
     return apart
 
 
+# Repositories of ECR, in every partition: https://docs.aws.amazon.com/AmazonECR/latest/userguide/Repositories.html
+_IMAGE_URI = r"\d{12}\.dkr[.-]ecr\.[a-z0-9.-]+/[a-z0-9._/-]+(@sha256:[0-9a-f]{64}|:[\w.-]{1,128})"
+
+
+def image_variable(project: Project) -> str:
+    """The variable in which a job `image-build` hands its image on; each project of a pipeline has its own."""
+    return f"IMAGE_URI_{project.name}_{project.id}".replace("-", "_").upper()
+
+
+def image_uri(project: Project, environ: Mapping[str, str] = os.environ) -> str:
+    """The image that a job `image-build` of this pipeline has built for the project; empty if there was none.
+
+    Raises InvalidSettings for what is no address of an image in ECR.
+    """
+    name = image_variable(project)
+    uri = environ.get(name, "").strip()
+    if uri and not re.fullmatch(_IMAGE_URI, uri, re.ASCII):
+        raise InvalidSettings(f"{name} is {uri!r}, no image in ECR")
+    return uri
+
+
 def load_region(environ: Mapping[str, str] = os.environ) -> str:
     """AWS_REGION alone, for commands that are told of which projects. Raises InvalidSettings."""
     problems = endpoint_problems(environ)

@@ -14,13 +14,18 @@ Sections = dict[str, dict[str, str]]
 _OF_EACH_JOB = ("stage", "rules", "timeout")
 _NAMES_OF_JOBS = ("job_name", "build_job_name", "deploy_job_name")
 NAMES_BESIDE = {
-    "stage": "$[[ inputs.stage ]]",
-    "job_name": "$[[ inputs.job_name ]]-in-merge-request",
-    "environment": "$[[ inputs.job_name ]]/merge-request-$CI_MERGE_REQUEST_IID",
-    "training_job_name": "$[[ inputs.job_name ]]",
+    "merge-request-training": {
+        "stage": "$[[ inputs.stage ]]",
+        "job_name": "$[[ inputs.job_name ]]-in-merge-request",
+        "environment": "$[[ inputs.job_name ]]/merge-request-$CI_MERGE_REQUEST_IID",
+        "training_job_name": "$[[ inputs.job_name ]]",
+    },
+    # GitLab has the stage in every pipeline, before all others.
+    "image-build": {"stage": ".pre", "job_name": "$[[ inputs.job_name ]]-image"},
 }
 """Of a job beside a single one, which may be there once for each model of a repository."""
-LEFT_OUT_BESIDE = ("rules", "timeout")
+LEFT_OUT_BESIDE = {"merge-request-training": ("rules", "timeout"), "image-build": ("rules", "timeout", "image")}
+"""What such a job does not share: an image that it brings along holds what the others do not."""
 
 
 class Part(NamedTuple):
@@ -56,9 +61,8 @@ class Pipeline:
             of_the_first = _flat(self.parts[0])
             more = {name: table.lines(name, table.INPUTS[name]) for name in switches}
             for part in self.optional:
-                more |= {
-                    name: lines for name, lines in _flat(part).items() if name not in (*of_the_first, *NAMES_BESIDE)
-                }
+                known = (*of_the_first, *NAMES_BESIDE[part.name])
+                more |= {name: lines for name, lines in _flat(part).items() if name not in known}
             return self.parts[0].sections | ({heading: more} if more else {})
         absent = {name for names in table.SWITCHES.values() for name in names} - set(switches)
         own = {name: table.lines(name, table.INPUTS[name]) for name in table.OF_A_PIPELINE if name not in absent}
@@ -85,7 +89,7 @@ class Pipeline:
         """The inputs of a job, each with the value that the pipeline gives it."""
         if self._single:
             inputs = {name: f"$[[ inputs.{name} ]]" for name in part.inputs}
-            return _beside(inputs) if part in self.optional else inputs
+            return _beside(part.name, inputs) if part in self.optional else inputs
         return {name: _value(part, name) for name in part.inputs}
 
     def _shared(self) -> dict[str, str]:
@@ -104,10 +108,10 @@ class Pipeline:
         return shared
 
 
-def _beside(inputs: dict[str, str]) -> dict[str, str]:
-    """What a job beside a single one receives: the same but for rules and time, and names made of that one's."""
-    remaining = {name: value for name, value in inputs.items() if name not in LEFT_OUT_BESIDE}
-    return remaining | {name: value for name, value in NAMES_BESIDE.items() if name in remaining}
+def _beside(name: str, inputs: dict[str, str]) -> dict[str, str]:
+    """What a job beside a single one receives: the same but for what is its own, and names made of that one's."""
+    remaining = {each: value for each, value in inputs.items() if each not in LEFT_OUT_BESIDE[name]}
+    return remaining | {each: value for each, value in NAMES_BESIDE[name].items() if each in remaining}
 
 
 def _is_own(name: str) -> bool:

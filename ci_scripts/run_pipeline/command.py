@@ -23,7 +23,7 @@ __all__ = ["add_arguments", "run"]
 
 def run(arguments: Namespace) -> None:
     """Compile, then check or run. Raises a SagemakerCiError for everything that can be expected to fail."""
-    project, role, poll_seconds = read_surroundings(os.environ, merge_request=arguments.merge_request)
+    project, role, poll_seconds, image = read_surroundings(os.environ, merge_request=arguments.merge_request)
     options = read_options(arguments, os.environ)
 
     from ci_scripts import errors, job, settings
@@ -43,7 +43,7 @@ def run(arguments: Namespace) -> None:
         with calls.watched(
             check=options.check, region=project.region, account=credentials.account, s3=lambda: aws.s3
         ) as seen:
-            text = _compiled(project, role, options, seen)
+            text = _compiled(project, role, image, options, seen)
         if seen.summary():
             job.say(seen.summary())
         parsed = definition.parse(text)
@@ -61,7 +61,7 @@ def run(arguments: Namespace) -> None:
             raise errors.RegistersElsewhere("; ".join(elsewhere))
     job.raise_if_cancelled()  # the consumer's code may have swallowed it
     values = definition.without_cache(parsed, options.parameters, job.current())
-    compiled = Compiled(text, parsed, values, selected, options.new_data)
+    compiled = Compiled(text, parsed, values, selected, options.new_data, image)
     if options.check:
         _check(aws, project, role, compiled, [*elsewhere, *seen.lines()])
         return
@@ -81,13 +81,13 @@ def run(arguments: Namespace) -> None:
         remove_if_closed(aws, project, poll_seconds)
 
 
-def _compiled(project: Project, role: str, options: Options, seen: Seen) -> str:
+def _compiled(project: Project, role: str, image: str, options: Options, seen: Seen) -> str:
     """The definition. Raises UploadRefused in a check of a pipeline whose uploads the training job could not make."""
     from ci_scripts import errors, job
     from ci_scripts.run_pipeline import advice, calls, compile
 
     try:
-        text = compile.compile_pipeline(options.module, project, role, options.kwargs)
+        text = compile.compile_pipeline(options.module, project, role, options.kwargs, image)
     except errors.GetPipelineFailed as error:
         if seen.others:
             error.hint = f"{advice.held_back(list(seen.others))} {error.hint}"

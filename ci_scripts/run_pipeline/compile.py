@@ -24,9 +24,12 @@ from ci_scripts.settings import Project
 _STEP_IMAGE = "Default image is supported only for Python versions"  # the SDK's words, in both versions
 
 
-def base_arguments(project: Project, role: str) -> dict[str, Any]:
-    """What every `get_pipeline` is offered; the names are those of the SageMaker project templates."""
-    return {
+def base_arguments(project: Project, role: str, image: str = "") -> dict[str, Any]:
+    """What every `get_pipeline` is offered; the names are those of the SageMaker project templates.
+
+    `image_uri` is offered where a job `image-build` has built an image, `image`.
+    """
+    return ({"image_uri": image} if image else {}) | {
         "region": project.region,
         "role": role,
         "default_bucket": project.artifact_bucket,
@@ -39,7 +42,7 @@ def base_arguments(project: Project, role: str) -> dict[str, Any]:
     }
 
 
-def compile_pipeline(module: str, project: Project, role: str, requested: Mapping[str, Any]) -> str:
+def compile_pipeline(module: str, project: Project, role: str, requested: Mapping[str, Any], image: str = "") -> str:
     """The definition, as JSON text, of the pipeline that the module's `get_pipeline` returns.
 
     What `base_arguments` offers is passed when the function takes it; `requested` arguments must be taken and win.
@@ -48,7 +51,7 @@ def compile_pipeline(module: str, project: Project, role: str, requested: Mappin
     sdk.quiet()
     with sdk.adjusted(project, role):
         get_pipeline = load(module, project)
-        arguments = accepted(inspect.signature(get_pipeline), base_arguments(project, role), requested)
+        arguments = accepted(inspect.signature(get_pipeline), base_arguments(project, role, image), requested)
         try:
             return definition_text(get_pipeline(**arguments))
         except errors.SagemakerCiError:

@@ -40,6 +40,8 @@ class Surroundings(NamedTuple):
     project: settings.Project
     role: str
     poll_seconds: float
+    image: str = ""
+    """The image that a job `image-build` of this GitLab pipeline has built; empty if there was none."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -57,7 +59,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--kwargs",
         "SMCI_PIPELINE_KWARGS",
         "more arguments for get_pipeline, as a JSON object; it is offered region, role, default_bucket, pipeline_name, "
-        "model_package_group_name, base_job_prefix and sagemaker_project_name, _id and _arn anyway",
+        "model_package_group_name, base_job_prefix and sagemaker_project_name, _id and _arn anyway, and image_uri "
+        "where a job image-build has built an image",
         default="{}",
         metavar="JSON",
     )
@@ -120,11 +123,12 @@ def read_surroundings(environ: Mapping[str, str], *, merge_request: bool = False
     role_variable = "MERGE_REQUEST_PIPELINE_ROLE_ARN" if merge_request else "SAGEMAKER_PIPELINE_ROLE_ARN"
     role = checked(lambda: settings.role_arn(role_variable, environ))
     seconds = checked(lambda: settings.poll_seconds(environ))
-    if project is None or role is None or seconds is None:
+    image = checked(lambda: settings.image_uri(project, environ) if project else "")
+    if project is None or role is None or seconds is None or image is None:
         raise InvalidSettings("; ".join(problems))
     if merge_request:
         project = settings.of_merge_request(project, environ.get("CI_MERGE_REQUEST_IID", ""))
-    return Surroundings(project, role, seconds)
+    return Surroundings(project, role, seconds, image)
 
 
 def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:

@@ -37,6 +37,8 @@ class Run(NamedTuple):
     parameters: Mapping[str, Any]
     conditions: Mapping[str, Sequence[Condition]]
     facts: Facts
+    built_image: str = ""
+    """The image that a job `image-build` has built and a step has used; empty if there is none."""
 
 
 def keep(aws: Aws, run: Run, packages: Sequence[str]) -> list[str]:
@@ -56,6 +58,7 @@ def keep(aws: Aws, run: Run, packages: Sequence[str]) -> list[str]:
             | _taken_from(run)
             | {f"{DATA}{name}": version for name, version in data.items()}
             | _tools(training)
+            | ({"BuiltImage": run.built_image} if run.built_image else {})
         )
         earlier = str(package.get("ModelCard", {}).get("ModelCardContent", ""))
         # An earlier attempt of this job may have written it.

@@ -55,6 +55,13 @@ class Compiled(NamedTuple):
     """The steps that run; empty for all of them."""
     new_data: str = ""
     """The arrival of data that started the GitLab pipeline, if one did."""
+    image: str = ""
+    """The image that a job of the GitLab pipeline has built, if one did."""
+
+    @property
+    def built_image(self) -> str:
+        """That image, if a step names it."""
+        return self.image if self.image and self.image in self.text else ""
 
 
 def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seconds: float) -> None:
@@ -95,7 +102,12 @@ def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seco
             outcome = execution.stop(sagemaker, arn, request)
         raise JobCancelled(f"{cancelled}; {outcome}") from cancelled
     parameters = definition.parameter_values(pipeline.definition, pipeline.parameters)
-    _finish(aws, project, pipeline, Run(where, result, pipeline.definition, parameters, conditions, facts))
+    _finish(
+        aws,
+        project,
+        pipeline,
+        Run(where, result, pipeline.definition, parameters, conditions, facts, pipeline.built_image),
+    )
 
 
 def _selection(sagemaker: SageMakerClient, project: Project, pipeline: Compiled) -> dict[str, Any]:

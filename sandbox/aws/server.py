@@ -20,8 +20,8 @@ from sandbox.aws.ground import REGION, ROOT_KEYS
 from sandbox.processes import serve_until_told
 
 PATCHES = (
-    "access.authorization access.identity access.iam access.sts s3 sqs secretsmanager dynamodb cloudwatch logs.groups "
-    "events scheduler functions cloudformation servicecatalog sagemaker.jobkinds sagemaker.pipelines "
+    "access.authorization access.identity access.iam access.sts s3 sqs secretsmanager dynamodb ecr cloudwatch "
+    "logs.groups events scheduler functions cloudformation servicecatalog sagemaker.jobkinds sagemaker.pipelines "
     "sagemaker.registry sagemaker.endpoint_configs sagemaker.endpoints sagemaker.invocation sagemaker.asynchronous "
     "sagemaker.autoscaling sagemaker.code_repositories sagemaker.images sagemaker.projects sagemaker.transform "
     "sagemaker.tuning sagemaker.quotas"

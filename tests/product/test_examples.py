@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from sandbox import job_images
-from sandbox.aws.containers import own
+from tests.support import own_image
 from tests.support.servers import ROOT, Aws, Project, create_project, create_role, sagemaker_ci
 from tests.support.waiting import wait_for
 
@@ -136,12 +136,17 @@ def test_a_scikit_learn_model_answers_with_words_and_its_quality_is_that_of_word
     assert "6 passed" in succeeded(repositories.run("test", "--stage", "staging"))
 
 
-def test_a_container_of_ones_own_trains_measures_itself_and_serves(repositories: Repositories) -> None:
+def test_a_container_of_ones_own_is_built_trains_measures_itself_and_serves(repositories: Repositories) -> None:
     repositories.lay_over("own-container")
     ci = yaml.safe_load((repositories.build / ".gitlab-ci.yml").read_text())
-    kwargs = ci["include"][0]["inputs"]["pipeline_kwargs"]
-    own.push(repositories.aws.state, json.loads(kwargs)["image"], repositories.build / "image")
-    arn = repositories.train("pipelines.linear.pipeline", SMCI_PIPELINE_KWARGS=kwargs)
+    assert ci["include"][0]["inputs"]["image_build"] is True
+    image = own_image.in_repository(repositories.aws, repositories.project, repositories.build)
+    succeeded(image.build())
+    arn = repositories.train("pipelines.linear.pipeline", **image.variables())
+    [tag] = [tag for tag in image.images() if tag.startswith("content-")]
+    package = repositories.aws.client("sagemaker").describe_model_package(ModelPackageName=arn)
+    assert package["InferenceSpecification"]["Containers"][0]["Image"] == f"{image.uri}@{image.images()[tag]}"
+    assert package["CustomerMetadataProperties"]["BuiltImage"] == f"{image.uri}@{image.images()[tag]}"
     repositories.approve(arn)
     succeeded(repositories.run("build"))
     succeeded(repositories.run("deploy", "--stage", "staging"))

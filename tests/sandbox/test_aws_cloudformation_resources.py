@@ -93,6 +93,22 @@ def cases(unique: str, role: str, queue: str, function: str, bucket: str) -> Ite
     }
     protected = {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}}
     yield Case("AWS::DynamoDB::Table", table | protected, {"DeletionProtectionEnabled": False})
+    rules = {
+        "rules": [
+            {
+                "rulePriority": 1,
+                "selection": {"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 1},
+                "action": {"type": "expire"},
+            }
+        ]
+    }
+    filters = [{"ImageTagMutabilityExclusionFilterType": "WILDCARD", "ImageTagMutabilityExclusionFilterValue": "c-*"}]
+    yield Case(
+        "AWS::ECR::Repository",
+        {"LifecyclePolicy": {"LifecyclePolicyText": json.dumps(rules)}},
+        {"ImageTagMutability": "IMMUTABLE_WITH_EXCLUSION", "ImageTagMutabilityExclusionFilters": filters}
+        | {"ImageScanningConfiguration": {"ScanOnPush": True}},
+    )
     yield Case("AWS::SecretsManager::Secret", {"SecretString": "a"}, {"SecretString": "b"})
     lifecycle = {"Rules": [{"Id": "a", "Status": "Enabled", "ExpirationInDays": 3}]}
     yield Case(

@@ -199,7 +199,7 @@ def _require(caller: Caller, demand: Demand) -> None:
 
 def _caller(response: Any) -> Caller:
     """Raises Refused for keys that nobody has, or a session token that is not theirs."""
-    key, token = _credentials(response)
+    key, token = credentials(response)
     if not key:
         raise Refused("MissingAuthenticationTokenException", "Request is missing Authentication Token")
     if key == ROOT_KEYS["AWS_ACCESS_KEY_ID"]:
@@ -219,7 +219,7 @@ def _entity(holder: Any) -> Any:
     return iam_backends[ACCOUNT]["aws"].get_role_by_arn(holder.role_arn) if isinstance(holder, AssumedRole) else holder
 
 
-def _credentials(response: Any) -> tuple[str, str]:
+def credentials(response: Any) -> tuple[str, str]:
     """Access key id and session token, from the header or from a pre-signed address."""
     authorization = response.headers.get("Authorization", "")
     if "Credential=" in authorization:

@@ -102,6 +102,7 @@ _TAGGED = {
     "cloudformation:CreateStack": ("Tags", "cloudformation:TagResource"),
     "cloudformation:UpdateStack": ("Tags", "cloudformation:TagResource"),
     "dynamodb:CreateTable": ("Tags", "dynamodb:TagResource"),
+    "ecr:CreateRepository": ("tags", "ecr:TagResource"),
     "events:PutRule": ("Tags", "events:TagResource"),
     "iam:CreateRole": ("Tags", "iam:TagRole"),
     "lambda:CreateEventSourceMapping": ("Tags", "lambda:TagResource"),

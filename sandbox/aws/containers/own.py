@@ -1,7 +1,7 @@
 """Images of one's own: what a Dockerfile puts into an image, laid out in a folder and run by this Python environment.
 
 `push` takes the place of `docker build` and `docker push`. Of a Dockerfile it follows what says which program runs;
-what its RUN lines install has to be in this environment. Called by images.py.
+what its RUN lines install has to be in this environment. Called by images.py and by buildkit.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from sandbox.aws.lacking import Lacking
 
-_WITHOUT_EFFECT = ("EXPOSE", "FROM", "LABEL", "RUN")
+_WITHOUT_EFFECT = ("ARG", "EXPOSE", "FROM", "LABEL", "RUN")
 _FOLDER, _INDEX = "own-images", "images.json"
 
 
@@ -46,29 +46,44 @@ def push(state: Path, image: str, folder: Path) -> None:
 
     Raises Lacking for an instruction that the sandbox does not follow.
     """
+    said = read(folder)
     place = state / _FOLDER
     root = place / hashlib.sha256(image.encode()).hexdigest()[:16]
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    entrypoint: list[str] = []
-    environment: dict[str, str] = {}
+    for source, target in said.copies:
+        _copy(folder / source, root / target.lstrip("/"), into=target.endswith("/"))
+    index = _index(state) | {image: {"root": str(root), "entrypoint": said.entrypoint, "environment": said.environment}}
+    (place / _INDEX).write_text(json.dumps(index), encoding="utf-8")
+
+
+class Dockerfile(NamedTuple):
+    """What of a Dockerfile says which program runs."""
+
+    copies: list[tuple[str, str]]
+    """Source in the context, place in the image."""
+    entrypoint: list[str]
+    environment: dict[str, str]
+
+
+def read(folder: Path) -> Dockerfile:
+    """The Dockerfile in `folder`. Raises Lacking for an instruction that the sandbox does not follow."""
+    said = Dockerfile([], [], {})
     text = (folder / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     for line in filter(None, (each.partition("#")[0].strip() for each in text.splitlines())):
         instruction, _, rest = line.partition(" ")
         if instruction == "COPY":
             *sources, target = shlex.split(rest)
-            for source in sources:
-                _copy(folder / source, root / target.lstrip("/"), into=target.endswith("/"))
+            said.copies.extend((source, target) for source in sources)
         elif instruction == "ENV":
-            environment |= dict(each.split("=", 1) for each in shlex.split(rest))
+            said.environment.update(dict(each.split("=", 1) for each in shlex.split(rest)))
         elif instruction == "ENTRYPOINT" and rest.lstrip().startswith("["):
-            entrypoint = [str(word) for word in json.loads(rest)]
+            said.entrypoint[:] = [str(word) for word in json.loads(rest)]
         elif instruction not in _WITHOUT_EFFECT:
             raise Lacking(f"the instruction {instruction} of a Dockerfile")
-    if not entrypoint:
+    if not said.entrypoint:
         raise Lacking("images without an ENTRYPOINT in its list form")
-    index = _index(state) | {image: {"root": str(root), "entrypoint": entrypoint, "environment": environment}}
-    (place / _INDEX).write_text(json.dumps(index), encoding="utf-8")
+    return said
 
 
 def find(state: Path, image: str) -> OwnImage | None:

@@ -34,9 +34,9 @@ SKLEARN_VERSION = "1.4-2"
 
 
 def get_pipeline(
-    region: str, role: str, default_bucket: str, pipeline_name: str, model_package_group_name: str, image: str
+    region: str, role: str, default_bucket: str, pipeline_name: str, model_package_group_name: str, image_uri: str
 ) -> Pipeline:
-    """Describe the pipeline; nothing runs yet. `image` is the URI of the image of image/Dockerfile, with its tag."""
+    """Describe the pipeline; nothing runs yet. `image_uri` is that of image/Dockerfile, by its digest."""
     session = PipelineSession(boto_session=boto3.Session(region_name=region), default_bucket=default_bucket)
     sklearn_image = image_uris.retrieve("sklearn", region, version=SKLEARN_VERSION)
     input_data_url = ParameterString(
@@ -92,7 +92,7 @@ def get_pipeline(
 
     # SageMaker runs the image with the argument `train`. It finds the rows and hyperparameters below /opt/ml/input.
     trainer = ModelTrainer(
-        training_image=image,
+        training_image=image_uri,
         hyperparameters={"alpha": 1.0},
         compute=Compute(instance_type="ml.m5.large", instance_count=1, volume_size_in_gb=30),
         output_data_config=OutputDataConfig(s3_output_path=f"s3://{default_bucket}/{pipeline_name}/models"),
@@ -113,7 +113,7 @@ def get_pipeline(
     evaluation_report = PropertyFile(name="EvaluationReport", output_name="evaluation", path="evaluation.json")
     evaluate = ProcessingStep(
         name="Evaluate",
-        step_args=processor(image).run(
+        step_args=processor(image_uri).run(
             code=str(HERE / "evaluate.py"),
             inputs=[processing_input("model", model_data), processing_input("test", output_uri(preprocess, "test"))],
             outputs=[output("evaluation")],
@@ -123,7 +123,7 @@ def get_pipeline(
 
     # An endpoint runs the image with the argument `serve`, and the model's archive unpacked at /opt/ml/model.
     model = ModelBuilder(
-        image_uri=image,
+        image_uri=image_uri,
         s3_model_data_url=model_data,
         dependencies=None,  # else the SDK sets an empty SAGEMAKER_PROGRAM
         role_arn=role,

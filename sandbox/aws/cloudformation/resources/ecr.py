@@ -1,0 +1,79 @@
+"""The ECR resource types of CloudFormation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sandbox.aws.cloudformation.resources.handler import (
+    Call,
+    Handler,
+    Made,
+    Properties,
+    handles,
+    names,
+    retag,
+    tag_list,
+)
+
+
+@handles("AWS::ECR::Repository")
+class Repository(Handler):
+    properties = names(
+        "EncryptionConfiguration ImageScanningConfiguration ImageTagMutability ImageTagMutabilityExclusionFilters "
+        "LifecyclePolicy RepositoryName Tags"
+    )
+
+    def create(self, call: Call, properties: Properties) -> Made:
+        name = properties.get("RepositoryName") or call.name(256).lower()
+        given: dict[str, Any] = {"repositoryName": name} | _mutability(properties)
+        if encryption := properties.get("EncryptionConfiguration"):
+            given["encryptionConfiguration"] = {"encryptionType": encryption["EncryptionType"]}
+        if scanning := properties.get("ImageScanningConfiguration"):
+            given["imageScanningConfiguration"] = _scanning(scanning)
+        if own := properties.get("Tags"):
+            given["tags"] = own
+        ecr = call.client("ecr")
+        made = ecr.create_repository(**given)["repository"]
+        if policy := properties.get("LifecyclePolicy"):
+            ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=policy["LifecyclePolicyText"])
+        return Made(name, {"Arn": made["repositoryArn"], "RepositoryUri": made["repositoryUri"]})
+
+    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
+        ecr, name = call.client("ecr"), made.physical_id
+        if _mutability(old) != _mutability(new):
+            ecr.put_image_tag_mutability(repositoryName=name, **_mutability(new))
+        if (scanning := _scanning(new.get("ImageScanningConfiguration", {}))) != _scanning(
+            old.get("ImageScanningConfiguration", {})
+        ):
+            ecr.put_image_scanning_configuration(repositoryName=name, imageScanningConfiguration=scanning)
+        if (policy := new.get("LifecyclePolicy")) and policy != old.get("LifecyclePolicy"):
+            ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=policy["LifecyclePolicyText"])
+        elif "LifecyclePolicy" in old and not policy:
+            ecr.delete_lifecycle_policy(repositoryName=name)
+        arn = made.attributes["Arn"]
+        retag(
+            old,
+            new,
+            lambda keys: ecr.untag_resource(resourceArn=arn, tagKeys=keys),
+            lambda pairs: ecr.tag_resource(resourceArn=arn, tags=tag_list(pairs)),
+        )
+        return made
+
+    def delete(self, call: Call, made: Made, properties: Properties) -> None:
+        call.client("ecr").delete_repository(repositoryName=made.physical_id)
+
+
+def _mutability(properties: Properties) -> dict[str, Any]:
+    filters = [
+        {
+            "filterType": each["ImageTagMutabilityExclusionFilterType"],
+            "filter": each["ImageTagMutabilityExclusionFilterValue"],
+        }
+        for each in properties.get("ImageTagMutabilityExclusionFilters", [])
+    ]
+    chosen = {"imageTagMutability": properties.get("ImageTagMutability", "MUTABLE")}
+    return chosen | ({"imageTagMutabilityExclusionFilters": filters} if filters else {})
+
+
+def _scanning(configuration: Properties) -> dict[str, bool]:
+    return {"scanOnPush": str(configuration.get("ScanOnPush", False)).lower() == "true"}
