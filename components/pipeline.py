@@ -24,7 +24,7 @@ NAMES_BESIDE = {
     "image-build": {"stage": ".pre", "job_name": "$[[ inputs.job_name ]]-image"},
 }
 """Of a job beside a single one, which may be there once for each model of a repository."""
-LEFT_OUT_BESIDE = {"merge-request-training": ("rules", "timeout"), "image-build": ("rules", "timeout", "image")}
+LEFT_OUT_BESIDE = {"merge-request-training": ("rules", "timeout"), "image-build": ("timeout", "image")}
 """What such a job does not share: an image that it brings along holds what the others do not."""
 
 

@@ -3,7 +3,7 @@
 # Built once for a pipeline and named after it; images.txt keeps their digests, and these alone a release publishes.
 set -eu
 
-targets="deploy training-sdk-v3 training-sdk-v2"
+targets="deploy training-sdk-v3 training-sdk-v2 image-build"
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' ci_scripts/__init__.py)
 
 build() {

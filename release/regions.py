@@ -21,7 +21,7 @@ _REGION = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d")
 _TEMPLATES = {
     "project": tuple(
         f"infra/{name}.yml"
-        for name in ("project", "trigger", "gitlab-oidc", "steps", "hosting", "drift", "merge-requests")
+        for name in ("project", "trigger", "gitlab-oidc", "steps", "hosting", "drift", "merge-requests", "images")
     ),
     "offer": ("infra/product.yml",),
     "endpoint": ("seed-deploy/endpoint-config-template.yml",),

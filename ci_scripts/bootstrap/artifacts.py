@@ -62,6 +62,7 @@ _TEMPLATES = {
     "HostingTemplateKey": "hosting.yml",
     "DriftTemplateKey": "drift.yml",
     "MergeRequestsTemplateKey": "merge-requests.yml",
+    "ImagesTemplateKey": "images.yml",
     "StepsTemplateKey": "steps.yml",
     "TriggerTemplateKey": "trigger.yml",
 }

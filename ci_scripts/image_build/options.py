@@ -41,67 +41,41 @@ class Options(NamedTuple):
     """Build, and push nothing."""
 
 
+# Option, its variable, the default that it has, what stands for its value, what it is.
+_OPTIONS = (
+    ("context", "SMCI_IMAGE_CONTEXT", "image", "FOLDER", "folder with the Dockerfile and the files that it copies"),
+    ("dockerfile", "SMCI_IMAGE_DOCKERFILE", "Dockerfile", "FILE", "the Dockerfile, relative to that folder"),
+    (
+        "target",
+        "SMCI_IMAGE_TARGET",
+        "",
+        "STAGE",
+        "stage of the Dockerfile that becomes the image; default: the last one",
+    ),
+    (
+        "build-args",
+        "{}",
+        "JSON",
+        "values for the ARGs of the Dockerfile, as a JSON object; they are no place for secrets",
+    ),
+    ("platform", "SMCI_IMAGE_PLATFORM", PLATFORMS[0], "PLATFORM", f"one of {', '.join(PLATFORMS)}"),
+    (
+        "fail-on",
+        "SMCI_IMAGE_FAIL_ON",
+        NONE,
+        "SEVERITY",
+        f"fail when ECR's scan finds something of this severity or worse: {NONE}, {', '.join(SEVERITIES)}",
+    ),
+    ("scan-seconds", "SMCI_IMAGE_SCAN_SECONDS", "300", "SECONDS", "how long to wait for ECR's scan, 0 for not at all"),
+)
+
+
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of `image-build`; each falls back to the variable that the component sets."""
-    add = settings.add_option
-    add(
-        parser,
-        "--context",
-        "SMCI_IMAGE_CONTEXT",
-        "folder with the Dockerfile and the files that it copies (default: image)",
-        default="image",
-        metavar="FOLDER",
-    )
-    add(
-        parser,
-        "--dockerfile",
-        "SMCI_IMAGE_DOCKERFILE",
-        "the Dockerfile, relative to that folder (default: Dockerfile)",
-        default="Dockerfile",
-        metavar="FILE",
-    )
-    add(
-        parser,
-        "--target",
-        "SMCI_IMAGE_TARGET",
-        "stage of the Dockerfile that becomes the image; default: the last one",
-        default="",
-        metavar="STAGE",
-    )
-    add(
-        parser,
-        "--build-args",
-        "SMCI_IMAGE_BUILD_ARGS",
-        "values for the ARGs of the Dockerfile, as a JSON object of texts; they are no place for secrets",
-        default="{}",
-        metavar="JSON",
-    )
-    add(
-        parser,
-        "--platform",
-        "SMCI_IMAGE_PLATFORM",
-        f"one of {', '.join(PLATFORMS)} (default: {PLATFORMS[0]})",
-        default=PLATFORMS[0],
-        metavar="PLATFORM",
-    )
-    add(
-        parser,
-        "--fail-on",
-        "SMCI_IMAGE_FAIL_ON",
-        f"fail when ECR's scan finds something of this severity or worse: {NONE}, {', '.join(SEVERITIES)} "
-        f"(default: {NONE})",
-        default=NONE,
-        metavar="SEVERITY",
-    )
-    add(
-        parser,
-        "--scan-seconds",
-        "SMCI_IMAGE_SCAN_SECONDS",
-        "how long to wait for ECR's scan, 0 for not at all (default: 300)",
-        default="300",
-        metavar="SECONDS",
-    )
-    add(
+    for name, variable, default, metavar, help in _OPTIONS:
+        said = f" (default: {default})" if default not in ("", "{}") else ""
+        settings.add_option(parser, f"--{name}", variable, help + said, default=default, metavar=metavar)
+    settings.add_option(
         parser,
         "--check",
         "SMCI_CHECK",

@@ -25,6 +25,7 @@ KINDS = sorted(
             "hosting.yml",
             "drift.yml",
             "merge-requests.yml",
+            "images.yml",
         )
         for resource in cfn_yaml.load(str(INFRA / name))["Resources"].values()
         if not resource["Type"].startswith("Custom::")

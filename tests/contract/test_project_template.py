@@ -117,6 +117,7 @@ def test_every_parameter_of_the_roles_and_the_trigger_is_passed_on_or_does_not_c
         "hosting.yml": {"KmsKeyArn"},  # the project's key is its bucket's; one for volumes is a choice of its own
         "drift.yml": set(),
         "merge-requests.yml": {"Audience"},
+        "images.yml": set(),
         "steps.yml": set(),
         "trigger.yml": {"GitLabRef"},
     }
@@ -126,6 +127,7 @@ def test_every_parameter_of_the_roles_and_the_trigger_is_passed_on_or_does_not_c
         "Hosting": "hosting.yml",
         "Drift": "drift.yml",
         "MergeRequests": "merge-requests.yml",
+        "Images": "images.yml",
         "Trigger": "trigger.yml",
     }
     for resource, template in stacks.items():

@@ -31,7 +31,8 @@ from tests.support import release_programs
 from tests.support.checkout import ROOT, copy
 
 PATH = "mlops/sagemaker-components"
-IMAGES = ("deploy", "training-sdk-v3", "training-sdk-v2")
+IMAGES = ("deploy", "training-sdk-v3", "training-sdk-v2", "image-build")
+PACKAGES = {"image-build": "deploy"}  # the image whose packages another one has
 WAITING = self_test.waiting()
 TESTS = {"lint", "unit", "contract", "product", "sandbox", "browser"}
 DEMOS = {f"demo: [{version}]" for version in ("3.11.0", "3.11.2", "3.14")}  # the oldest and the newest Python
@@ -179,7 +180,8 @@ def test_every_component_is_included_from_the_commit_under_test(repository: Repo
     tested = [job for name, job in of_a_tag.items() if name.startswith("self-test-")]
     assert {job.name for job in tested} == self_test.jobs().keys()
     for job in tested:
-        image = "training-sdk-v3" if "run-pipeline" in job.config["script"][-1] else "deploy"
+        command = job.config["script"][-1].removeprefix("sagemaker-ci ").partition(" ")[0]
+        image = {"run-pipeline": "training-sdk-v3", "image-build": "image-build"}.get(command, "deploy")
         assert job.config["image"]["name"] == f"$CI_REGISTRY_IMAGE/{image}:$CI_PIPELINE_ID"
         assert job.stage in ("components", "deploy-components")
         assert job.when == ("manual" if job.name in WAITING else "on_success")
@@ -256,13 +258,14 @@ def stages() -> dict[str, list[str]]:
 
 def test_the_images_hold_hash_checked_packages_and_run_as_nobody_special() -> None:
     for target in IMAGES:
-        built, final = stages()[f"{target}-packages"], stages()[target]
-        assert f"COPY requirements/{target}.txt requirements/" in built
+        packages = PACKAGES.get(target, target)
+        built, final = stages()[f"{packages}-packages"], stages()[target]
+        assert f"COPY requirements/{packages}.txt requirements/" in built
         (install,) = [line for line in built if "pip install" in line and "--requirement" in line]
         assert "--require-hashes" in install
         assert final[-1] == "USER 1000:1000"
         assert [line for line in final if line.startswith(("RUN", "ADD"))] == []
-        assert "COPY --from=" + f"{target}-packages /install /usr/local" in final
+        assert f"COPY --from={packages}-packages /install /usr/local" in final
     assert "sagemaker" not in re.findall(r"^([\w-]+)==", (ROOT / "requirements/deploy.txt").read_text(), re.MULTILINE)
 
 
@@ -284,6 +287,8 @@ def test_the_base_of_the_images_is_pinned_and_the_pipeline_pins_the_same() -> No
     variables = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())["variables"]
     assert variables["PYTHON_IMAGE"].replace("${PYTHON_VERSION}", variables["PYTHON_VERSION"]) == pinned
     assert re.fullmatch(r"python:\d+\.\d+\.\d+-slim-\w+", pinned)
+    (builder,) = re.findall(r"^ARG BUILDKIT_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert re.fullmatch(r"moby/buildkit:v\d+\.\d+\.\d+-rootless", builder)
 
 
 def test_the_build_context_holds_what_the_dockerfile_copies_and_nothing_else() -> None:

@@ -77,7 +77,7 @@ def test_an_aggregate_only_includes_other_components(component: str) -> None:
         name = Path(include["local"]).parent.name
         assert include["local"] == f"/templates/{name}/template.yml"
         beside = name in table.OPTIONAL.get(component, []) and len(table.PIPELINES[component]) == 1
-        passed = [each for each in _inputs(name) if not (beside and each in LEFT_OUT_BESIDE)]
+        passed = [each for each in _inputs(name) if not (beside and each in LEFT_OUT_BESIDE[name])]
         assert list(include["inputs"]) == passed, f"{name}: every input is passed on, in its order"
 
 
@@ -116,7 +116,7 @@ def test_an_aggregate_has_the_defaults_of_its_parts(component: str) -> None:
         job = Path(include["local"]).parent.name
         part = _inputs(job)
         for name, written in include["inputs"].items():
-            if job in table.OPTIONAL.get(component, []) and name in NAMES_BESIDE:
+            if job in table.OPTIONAL.get(component, []) and name in NAMES_BESIDE.get(job, {}):
                 continue
             for other, spec in _inputs(component).items():
                 written = spec["default"] if written == f"$[[ inputs.{other} ]]" else written
@@ -235,7 +235,8 @@ def test_the_staging_endpoint_does_not_change_while_it_is_tested() -> None:
 
 @pytest.mark.parametrize("component", table.NAMES)
 def test_the_image_has_the_version_of_the_component(component: str) -> None:
-    image = "training-sdk-$SMCI_SAGEMAKER_SDK" if "sagemaker_sdk" in _inputs(component) else "deploy"
+    own = "image-build" if component == "image-build" else "deploy"
+    image = "training-sdk-$SMCI_SAGEMAKER_SDK" if "sagemaker_sdk" in _inputs(component) else own
     assert _inputs(component)["image"]["default"] == f"$SMCI_IMAGE_REGISTRY/{image}:$SMCI_COMPONENT_VERSION"
     assert _inputs(component)["image_registry"]["default"] == "$CI_REGISTRY/mlops/sagemaker-components"
 

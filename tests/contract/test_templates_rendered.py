@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from components import self_test, table
+from components.pipeline import NAMES_BESIDE
 from components.templates import parsed
 from sandbox.gitlab.config.errors import InvalidConfiguration
 from sandbox.gitlab.records.jobspec import CompiledJob
@@ -195,9 +196,8 @@ def test_an_aggregate_has_an_optional_job_when_an_input_has_its_value(component:
         own = {name: value for name, value in inputs.items() if name in inputs_of(job)}
         if len(table.PIPELINES[component]) == 1:  # beside a single job, whose names it has
             own |= {
-                "stage": "training",
-                "job_name": "training-in-merge-request",
-                "environment": "training/merge-request-$CI_MERGE_REQUEST_IID",
+                name: value.replace("$[[ inputs.stage ]]", "training").replace("$[[ inputs.job_name ]]", "training")
+                for name, value in NAMES_BESIDE[job].items()
             }
         alone, jobs = include(job, own), include(component, dict(inputs))
         assert jobs.keys() == include(component, {}).keys() | alone.keys()
@@ -220,6 +220,19 @@ def test_a_merge_request_trains_apart_and_is_cleaned_up_by_its_environment() -> 
     assert "SMCI_CHECK" not in jobs[name].variables
     for kind in set(KINDS) - {"merge request"}:
         assert name not in pipeline(rendered, **KINDS[kind])
+
+
+def test_an_image_is_built_before_the_training_whenever_that_runs_and_only_checked_in_merge_requests() -> None:
+    inputs = {"stage": "test", "image_build": True, "changes": ["pipelines/**/*", "image/**/*"]}
+    rendered = check(render(configuration(("model-build", inputs))))
+    for kind, variables in KINDS.items():
+        jobs = pipeline(rendered, changed=["image/program.py"], paths=["image/program.py"], **variables)
+        assert ("training-image" in jobs) is ("training" in jobs), kind
+        if jobs:
+            assert jobs["training-image"].stage == ".pre"
+            check_only = [jobs[name].variables.get("SMCI_CHECK") for name in ("training", "training-image")]
+            assert check_only == (["true"] * 2 if kind == "merge request" else [None] * 2)
+    assert jobs_of(rendered)["training-image"]["image"] == "$SMCI_IMAGE_REGISTRY/image-build:$SMCI_COMPONENT_VERSION"
 
 
 def test_a_rollback_waits_for_a_person_and_for_nothing_else_and_nothing_waits_for_it() -> None:

@@ -31,7 +31,7 @@ ADMITTED = [
 """What `sagemaker-ci bootstrap` is told that projects may choose."""
 OPTIONAL = (
     *("tune", "tell-of-tuning", "call-functions", "make-functions", "read-parameters"),
-    *("ask-by-queue", "run-emr-steps", "run-automl"),
+    *("ask-by-queue", "run-emr-steps", "run-automl", "build-images", "check-images", "pull-base-images"),
 )
 
 
@@ -83,6 +83,8 @@ def changed(world: World, parameters: dict[str, str]) -> dict[str, str]:
         "EmrSteps": "true",
         "AutoMLSteps": "true",
         "ReadableParameters": "mlops/abalone/*",
+        "BuildImages": "true",
+        "BaseImageRegistry": "763104351884",
         "TrainInMergeRequests": "true",
         "CompareWithProd": "true",
         "AllowedHosting": "real-time,asynchronous",
@@ -233,6 +235,7 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     assert server.projects.get(deploy.id).triggers.list(get_all=True) == []
     world.aws("s3").head_bucket(Bucket=bucket)
     world.aws("sagemaker").describe_model_package_group(ModelPackageGroupName=outputs["ModelPackageGroupName"])
+    world.aws("ecr").describe_repositories(repositoryNames=[outputs["ModelPackageGroupName"]])
     assert world.aws("lambda").list_functions()["Functions"] == []
     assert [each for each in world.aws("iam").list_roles()["Roles"] if each["RoleName"].startswith("SP-")] == []
     assert world.aws("sagemaker").list_code_repositories()["CodeRepositorySummaryList"] == []

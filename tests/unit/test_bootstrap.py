@@ -19,7 +19,8 @@ KEY = "sagemaker-ci/studio/mlops-gitlab-0123456789abcdef.yml"
 OUTPUTS = {"LaunchRoleArn": "arn:launch", "StudioPolicyArn": "arn:policy", "PortfolioId": "port-1"}
 NAMES = (
     "Bucket SeedCheckinKey PipelineTriggerKey ModelBuildSeedKey ModelDeploySeedKey "
-    "RolesTemplateKey HostingTemplateKey DriftTemplateKey MergeRequestsTemplateKey StepsTemplateKey TriggerTemplateKey"
+    "RolesTemplateKey HostingTemplateKey DriftTemplateKey MergeRequestsTemplateKey ImagesTemplateKey StepsTemplateKey "
+    "TriggerTemplateKey"
 ).split()
 SAMPLE = artifacts.SAMPLE_DATA
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from moto.awslambda.models import lambda_backends
+from moto.ecr.models import ecr_backends
 from moto.s3.models import FakeKey, s3_backends
 from moto.sagemaker.models import sagemaker_backends
 from moto.secretsmanager.models import secretsmanager_backends
@@ -60,6 +61,8 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
         context |= _tags_of_hosting(resources)
     if service == "secretsmanager":
         context |= _tags_of_secret(resources)
+    if service == "ecr":
+        context |= _tags_of_repository(resources) | _tags_given(parameter("tags"))
     if imported := parameter("ResourcesToImport") if service == "cloudformation" else None:
         context["cloudformation:importresourcetypes"] = [each["ResourceType"] for each in imported]
     result = [Demand(f"{service}:{operation}", resource, context) for resource in resources or [default_resource]]
@@ -79,7 +82,8 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
         tags, tagging = "Tags", "sagemaker:AddTags"
     if tags and parameter(tags):
         new_mapping = _arn("lambda", "event-source-mapping:new")
-        result.append(Demand(tagging, new_mapping if operation == "CreateEventSourceMapping" else result[0].resource))
+        resource = new_mapping if operation == "CreateEventSourceMapping" else result[0].resource
+        result.append(Demand(tagging, resource, _tags_given(parameter(tags))))
     if service == "s3" and operation == "GetObject" and (place := _place_without_object(default_resource)):
         # Who may not list the keys is not told that one is missing, either; listing may be limited to some prefixes.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, https://github.com/ceph/ceph/pull/68577
@@ -240,6 +244,18 @@ def _tags_of_secret(arns: list[str]) -> dict[str, Any]:
     tags = [tag for secret in secrets if secret.arn in arns for tag in secret.tags or []]
     prefixes = ("secretsmanager:resourcetag", "aws:resourcetag")
     return {f"{prefix}/{tag['Key']}".lower(): tag["Value"] for tag in tags for prefix in prefixes}
+
+
+def _tags_of_repository(arns: list[str]) -> dict[str, Any]:
+    backend = ecr_backends[ACCOUNT][REGION]
+    held = [tag for arn in arns for tag in backend.tagger.list_tags_for_resource(arn)["Tags"]]
+    return {f"aws:resourcetag/{tag['Key']}".lower(): tag["Value"] for tag in held}
+
+
+def _tags_given(tags: Any) -> dict[str, Any]:
+    """The tags that a call sets, where it says them as a list."""
+    rows = tags if isinstance(tags, list) else []
+    return {f"aws:requesttag/{row['Key']}".lower(): row["Value"] for row in rows if "Key" in row}
 
 
 def _logs(operation: str, parameter: Parameter) -> list[str]:
