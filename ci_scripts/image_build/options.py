@@ -54,6 +54,7 @@ _OPTIONS = (
     ),
     (
         "build-args",
+        "SMCI_IMAGE_BUILD_ARGS",
         "{}",
         "JSON",
         "values for the ARGs of the Dockerfile, as a JSON object; they are no place for secrets",

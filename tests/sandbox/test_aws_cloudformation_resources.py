@@ -55,9 +55,6 @@ TRIED_ELSEWHERE = (
 )
 # What a handler asks here and AWS's does not, by type and verb; each is a line of sandbox/README.md.
 ASKS_MORE: dict[tuple[str, str], set[str]] = {}
-EXPIRE_UNTAGGED = (
-    '{"rules": [{"rulePriority": 1, "selection": {"tagStatus": "untagged"}, "action": {"type": "expire"}}]}'
-)
 
 
 class Case(NamedTuple):
@@ -96,8 +93,7 @@ def cases(unique: str, role: str, queue: str, function: str, bucket: str) -> Ite
     }
     protected = {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}}
     yield Case("AWS::DynamoDB::Table", table | protected, {"DeletionProtectionEnabled": False})
-    kept = {"LifecyclePolicy": {"LifecyclePolicyText": EXPIRE_UNTAGGED}}
-    yield Case("AWS::ECR::Repository", kept, {"ImageTagMutability": "IMMUTABLE"})
+    yield Case("AWS::ECR::Repository", {"Tags": [{"Key": "a", "Value": "b"}]}, {"ImageTagMutability": "IMMUTABLE"})
     yield Case("AWS::SecretsManager::Secret", {"SecretString": "a"}, {"SecretString": "b"})
     lifecycle = {"Rules": [{"Id": "a", "Status": "Enabled", "ExpirationInDays": 3}]}
     yield Case(

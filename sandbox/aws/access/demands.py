@@ -247,9 +247,9 @@ def _tags_of_secret(arns: list[str]) -> dict[str, Any]:
 
 
 def _tags_of_repository(arns: list[str]) -> dict[str, Any]:
-    backend = ecr_backends[ACCOUNT][REGION]
-    held = [tag for arn in arns for tag in backend.tagger.list_tags_for_resource(arn)["Tags"]]
-    return {f"aws:resourcetag/{tag['Key']}".lower(): tag["Value"] for tag in held}
+    tagger = ecr_backends[ACCOUNT][REGION].tagger
+    held = {key: value for arn in arns for key, value in tagger.get_tag_dict_for_resource(arn).items()}
+    return {f"aws:resourcetag/{key}".lower(): value for key, value in held.items()}
 
 
 def _tags_given(tags: Any) -> dict[str, Any]:
