@@ -87,8 +87,8 @@ def run(build: Build, docker_config: Path, *, push: bool) -> str:
 
 def environment(environ: Mapping[str, str], docker_config: Path) -> dict[str, str]:
     """The variables of BuildKit: none of the job's secrets, its AWS credentials least of all."""
-    kept = {name: value for name, value in environ.items() if name in _PASSED_ON or name.startswith("BUILDKIT")}
-    return {"BUILDKITD_FLAGS": _FLAGS} | kept | {"DOCKER_CONFIG": str(docker_config)}
+    variables = {name: value for name, value in environ.items() if name in _PASSED_ON or name.startswith("BUILDKIT")}
+    return {"BUILDKITD_FLAGS": _FLAGS} | variables | {"DOCKER_CONFIG": str(docker_config)}
 
 
 def _followed(command: list[str], variables: Mapping[str, str]) -> str | None:
@@ -132,13 +132,13 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def _hint(reason: str) -> str | None:
     """What to do about a failure whose cause is not the Dockerfile; None for the usual hint."""
-    said = reason.lower()
-    if any(words in said for words in _REFUSED_BY_RUNNER):
+    words = reason.lower()
+    if any(cause in words for cause in _REFUSED_BY_RUNNER):
         return (
             "The runner may not let a container make user namespaces: see the page of the component `image-build`, "
             "Runners."
         )
-    if "no basic auth credentials" in said or "403" in said or "401" in said or "denied" in said:
+    if "no basic auth credentials" in words or "403" in words or "401" in words or "denied" in words:
         return (
             "A registry refused the job. Of the project's own: deploy infra/images.yml, whose rights let the job push. "
             "Of a base image: give its credentials in DOCKER_AUTH_CONFIG, or let the job's role pull from it."

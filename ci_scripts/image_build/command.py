@@ -58,12 +58,12 @@ def run(arguments: Namespace) -> None:
         job.say(verdict)
         return
     job.write_annotations({"Image in ECR": _page(aws, image)})
-    found = scan.wait(aws.ecr, image, options.scan_seconds, poll_seconds)
-    for line in [str(found), *found.worst]:
+    findings = scan.wait(aws.ecr, image, options.scan_seconds, poll_seconds)
+    for line in [str(findings), *findings.worst]:
         job.say(line)
     verdict = f"image {uri}"
-    job.write_summary([verdict, "", str(found), *(f"- {line}" for line in found.worst)])
-    scan.judge(found, options.fail_on)
+    job.write_summary([verdict, "", str(findings), *(f"- {line}" for line in findings.worst)])
+    scan.judge(findings, options.fail_on)
     job.say(verdict)
 
 

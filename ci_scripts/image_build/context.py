@@ -52,8 +52,8 @@ def lay_out(options: Options, target: Path) -> Content:
         raise ImageSourcesUnusable(f"there is no folder {options.context!r} here")
     if not (source / options.dockerfile).is_file():
         raise ImageSourcesUnusable(f"there is no {options.dockerfile} in {options.context}")
-    asked = [_FORM, options.platform, options.target, options.dockerfile, sorted(options.build_args.items())]
-    digest = hashlib.sha256(json.dumps(asked).encode())
+    settings = [_FORM, options.platform, options.target, options.dockerfile, sorted(options.build_args.items())]
+    digest = hashlib.sha256(json.dumps(settings).encode())
     count, size = 0, 0
     for name in sorted(_seen(source, options.dockerfile)):
         path, copied = source / name, target / name

@@ -50,10 +50,10 @@ class Image(NamedTuple):
 def repository(ecr: ECRClient, name: str) -> Repository:
     """The repository of this name. Raises ImageRepositoryMissing."""
     try:
-        [found] = ecr.describe_repositories(repositoryNames=[name])["repositories"]
+        [description] = ecr.describe_repositories(repositoryNames=[name])["repositories"]
     except ecr.exceptions.RepositoryNotFoundException:
         raise errors.ImageRepositoryMissing(f"there is no repository {name} in ECR") from None
-    return Repository(name, found["repositoryUri"])
+    return Repository(name, description["repositoryUri"])
 
 
 def find(ecr: ECRClient, repository: Repository, tag: str) -> Image | None:
@@ -105,13 +105,13 @@ def _given(environ: Mapping[str, str]) -> dict[str, object]:
     return dict(auths)
 
 
-def after_push(ecr: ECRClient, repository: Repository, tag: str, built: str) -> Image:
-    """What ECR holds under the tag that was pushed. Raises ImageNotAsBuilt when it is not `built`, a digest."""
+def after_push(ecr: ECRClient, repository: Repository, tag: str, digest: str) -> Image:
+    """What ECR holds under the tag that was pushed. Raises ImageNotAsBuilt when it is not `digest`."""
     image = find(ecr, repository, tag)
     if image is None:
-        raise errors.ImageNotAsBuilt(f"{repository.uri}:{tag} was pushed as {built}, and ECR has no such tag")
-    if image.digest != built:
-        raise errors.ImageNotAsBuilt(f"{repository.uri}:{tag} was pushed as {built}, and ECR says it is {image.digest}")
+        raise errors.ImageNotAsBuilt(f"{repository.uri}:{tag} was pushed as {digest}, and ECR has no such tag")
+    if image.digest != digest:
+        raise errors.ImageNotAsBuilt(f"{repository.uri}:{tag} was pushed as {digest}, and ECR has {image.digest}")
     return image
 
 

@@ -74,8 +74,8 @@ _OPTIONS = (
 def add_arguments(parser: ArgumentParser) -> None:
     """Options of `image-build`; each falls back to the variable that the component sets."""
     for name, variable, default, metavar, help in _OPTIONS:
-        said = f" (default: {default})" if default not in ("", "{}") else ""
-        settings.add_option(parser, f"--{name}", variable, help + said, default=default, metavar=metavar)
+        suffix = f" (default: {default})" if default not in ("", "{}") else ""
+        settings.add_option(parser, f"--{name}", variable, help + suffix, default=default, metavar=metavar)
     settings.add_option(
         parser,
         "--check",

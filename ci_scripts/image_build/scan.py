@@ -42,8 +42,8 @@ class Scan(NamedTuple):
     def __str__(self) -> str:
         if self.status not in _DONE:
             return f"scan: {self.description or self.status}"
-        counted = ", ".join(f"{number} {severity}" for severity, number in self.counts.items()) or "nothing found"
-        return f"scan: {counted}{f' ({self.moment})' if self.moment else ''}"
+        counts = ", ".join(f"{number} {severity}" for severity, number in self.counts.items()) or "nothing found"
+        return f"scan: {counts}{f' ({self.moment})' if self.moment else ''}"
 
 
 def wait(ecr: ECRClient, image: Image, seconds: int, poll_seconds: float) -> Scan:
@@ -114,8 +114,8 @@ def _named(findings: Mapping[str, Any]) -> list[str]:
 
 
 def _basic(finding: Mapping[str, Any]) -> str:
-    known = {each.get("key"): each.get("value") for each in finding.get("attributes") or []}
-    package = " ".join(str(known[key]) for key in ("package_name", "package_version") if known.get(key))
+    attributes = {each.get("key"): each.get("value") for each in finding.get("attributes") or []}
+    package = " ".join(str(attributes[key]) for key in ("package_name", "package_version") if attributes.get(key))
     return f"{finding.get('name', '')}{f' in {package}' if package else ''}"
 
 

@@ -40,8 +40,8 @@ def scans(
 
     `status` is one of ECR's, or NONE for a scan that nobody has begun. A finding is a severity, a name and a package.
     """
-    told = _told(folder) | {repository: {"status": status, "findings": list(findings)}}
-    (folder / _FILE).write_text(json.dumps(told), encoding="utf-8")
+    scans_by_repository = _scans(folder) | {repository: {"status": status, "findings": list(findings)}}
+    (folder / _FILE).write_text(json.dumps(scans_by_repository), encoding="utf-8")
 
 
 def install() -> None:
@@ -53,10 +53,10 @@ def install() -> None:
     def put_image(
         self: Any, repository_name: str, image_manifest: str, image_tag: str, media: str | None, digest: str | None
     ) -> Image:
-        own = f"sha256:{hashlib.sha256(image_manifest.encode()).hexdigest()}"
+        manifest_digest = f"sha256:{hashlib.sha256(image_manifest.encode()).hexdigest()}"
         repository: Repository = self._get_repository(repository_name)
-        _require_free(repository, image_tag, own)
-        image: Image = put(self, repository_name, image_manifest, image_tag, media, digest or own)
+        _require_free(repository, image_tag, manifest_digest)
+        image: Image = put(self, repository_name, image_manifest, image_tag, media, digest or manifest_digest)
         if repository.image_scanning_configuration.get("scanOnPush"):
             image.last_scan = datetime.now(UTC)
         return image
@@ -91,8 +91,8 @@ def _require_free(repository: Repository, tag: str | None, digest: str) -> None:
 def _findings(self: ECRBackend, registry_id: str, repository_name: str, image_id: dict[str, str]) -> dict[str, Any]:
     repository = ecr_backends[ACCOUNT][REGION]._get_repository(repository_name, registry_id)
     image = repository._get_image(image_id.get("imageTag"), image_id.get("imageDigest"))
-    told = _told(state()).get(repository_name, {"status": "COMPLETE", "findings": []})
-    if told["status"] == "NONE" or not image.last_scan:
+    scan = _scans(state()).get(repository_name, {"status": "COMPLETE", "findings": []})
+    if scan["status"] == "NONE" or not image.last_scan:
         raise ScanNotFoundException(
             image_id=f"{{imageDigest:'{image.image_digest}', imageTag:'null'}}",
             repository_name=repository_name,
@@ -102,13 +102,13 @@ def _findings(self: ECRBackend, registry_id: str, repository_name: str, image_id
         "registryId": repository.registry_id,
         "repositoryName": repository_name,
         "imageId": {"imageDigest": image.image_digest},
-        "imageScanStatus": {"status": told["status"], "description": f"The scan is {told['status']}."},
+        "imageScanStatus": {"status": scan["status"], "description": f"The scan is {scan['status']}."},
     }
-    if told["status"] in ("COMPLETE", "ACTIVE"):
-        severities = [severity for severity, _, _ in told["findings"]]
+    if scan["status"] in ("COMPLETE", "ACTIVE"):
+        severities = [severity for severity, _, _ in scan["findings"]]
         answer["imageScanFindings"] = {
             "imageScanCompletedAt": image.last_scan,
-            "findings": [_finding(*each) for each in told["findings"]],
+            "findings": [_finding(*each) for each in scan["findings"]],
             "findingSeverityCounts": {each: severities.count(each) for each in severities},
         }
     return answer
@@ -124,7 +124,7 @@ def _finding(severity: str, name: str, package: str) -> dict[str, Any]:
     }
 
 
-def _told(folder: Path) -> dict[str, Any]:
+def _scans(folder: Path) -> dict[str, Any]:
     path = folder / _FILE
-    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return told
+    scans_by_repository: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return scans_by_repository

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,7 +108,7 @@ def test_the_roles_reach_no_other_repository_and_nothing_more_of_this_one(jobs: 
     training, check = jobs.client("Training", "ecr"), jobs.client("Check", "ecr", **FEATURE)
     own = {"repositoryName": jobs.image.project.group}
     other = {"repositoryName": f"{jobs.image.project.group}-other"}
-    refused = (
+    refused: tuple[Callable[[], Any], ...] = (
         lambda: training.initiate_layer_upload(**other),
         lambda: training.describe_image_scan_findings(**other, imageId={"imageTag": "a"}),
         lambda: training.batch_delete_image(**own, imageIds=[{"imageTag": "content-1"}]),

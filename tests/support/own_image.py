@@ -45,11 +45,11 @@ class OwnImage(NamedTuple):
 
     def handed_on(self) -> str:
         """The image of these."""
-        found = self.variables()
+        variables = self.variables()
         name = f"IMAGE_URI_{self.project.group}".replace("-", "_").upper()
-        assert set(found) == {"IMAGE_URI", name}
-        assert found["IMAGE_URI"] == found[name]
-        return found[name]
+        assert set(variables) == {"IMAGE_URI", name}
+        assert variables["IMAGE_URI"] == variables[name]
+        return variables[name]
 
     def images(self) -> dict[str, str]:
         """What ECR holds: digest by tag."""
@@ -68,10 +68,10 @@ class OwnImage(NamedTuple):
 
 def create(aws: Aws, project: Project, folder: Path, *, repository: bool = True) -> OwnImage:
     """A repository with a program; with `repository`, ECR has one for its images, as infra/images.yml makes it."""
-    made = in_repository(aws, project, folder / "repository", repository=repository)
-    made.write("Dockerfile", DOCKERFILE)
-    made.write("program.py", "print('hello')\n")
-    return made
+    image = in_repository(aws, project, folder / "repository", repository=repository)
+    image.write("Dockerfile", DOCKERFILE)
+    image.write("program.py", "print('hello')\n")
+    return image
 
 
 def in_repository(aws: Aws, project: Project, path: Path, *, repository: bool = True) -> OwnImage:

@@ -74,19 +74,19 @@ def read(words: list[str]) -> Request:
     parser.add_argument("--metadata-file", type=Path)
     for name in ("local", "opt", "output", "import-cache", "export-cache"):
         parser.add_argument(f"--{name}", action="append", default=[])
-    given = parser.parse_args(words)
-    local = dict(each.split("=", 1) for each in given.local)
+    arguments = parser.parse_args(words)
+    local = dict(each.split("=", 1) for each in arguments.local)
     if local["context"] != local["dockerfile"]:
         raise Lacking("a Dockerfile outside the context")
-    outputs = [_pairs(each) for each in given.output]
-    caches = [_pairs(each) for each in given.export_cache]
-    options = dict(each.split("=", 1) for each in given.opt)
+    outputs = [_pairs(each) for each in arguments.output]
+    caches = [_pairs(each) for each in arguments.export_cache]
+    options = dict(each.split("=", 1) for each in arguments.opt)
     return Request(
         Path(local["context"]),
         options,
         outputs[0] if outputs else {},
         caches[0]["ref"] if caches else "",
-        given.metadata_file,
+        arguments.metadata_file,
     )
 
 
@@ -133,8 +133,8 @@ def main(folder: Path, state: Path, url: str, words: list[str]) -> int:
     if request.cache:
         registry.put(registry.blob(digest.encode()), request.cache.rpartition(":")[2])
     if request.metadata:
-        said = {"containerimage.digest": how.get("digest", digest)}
-        request.metadata.write_text(json.dumps(said), encoding="utf-8")
+        metadata = {"containerimage.digest": how.get("digest", digest)}
+        request.metadata.write_text(json.dumps(metadata), encoding="utf-8")
     print(f"#3 pushing manifest for {name}:{tag}@{digest} done", flush=True)
     return 0
 
@@ -175,8 +175,8 @@ class _Registry:
     def blob(self, content: bytes) -> dict[str, Any]:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         where = {"repositoryName": self._name}
-        known = self.ecr.batch_check_layer_availability(**where, layerDigests=[digest])["layers"]
-        if not known:
+        available = self.ecr.batch_check_layer_availability(**where, layerDigests=[digest])["layers"]
+        if not available:
             upload = self.ecr.initiate_layer_upload(**where)["uploadId"]
             part = {"uploadId": upload, "partFirstByte": 0, "partLastByte": len(content) - 1, "layerPartBlob": content}
             self.ecr.upload_layer_part(**where, **part)

@@ -46,14 +46,16 @@ def push(state: Path, image: str, folder: Path) -> None:
 
     Raises Lacking for an instruction that the sandbox does not follow.
     """
-    said = read(folder)
+    dockerfile = read(folder)
     place = state / _FOLDER
     root = place / hashlib.sha256(image.encode()).hexdigest()[:16]
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    for source, target in said.copies:
+    for source, target in dockerfile.copies:
         _copy(folder / source, root / target.lstrip("/"), into=target.endswith("/"))
-    index = _index(state) | {image: {"root": str(root), "entrypoint": said.entrypoint, "environment": said.environment}}
+    index = _index(state) | {
+        image: {"root": str(root), "entrypoint": dockerfile.entrypoint, "environment": dockerfile.environment}
+    }
     (place / _INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
@@ -68,22 +70,22 @@ class Dockerfile(NamedTuple):
 
 def read(folder: Path) -> Dockerfile:
     """The Dockerfile in `folder`. Raises Lacking for an instruction that the sandbox does not follow."""
-    said = Dockerfile([], [], {})
+    dockerfile = Dockerfile([], [], {})
     text = (folder / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
     for line in filter(None, (each.partition("#")[0].strip() for each in text.splitlines())):
         instruction, _, rest = line.partition(" ")
         if instruction == "COPY":
             *sources, target = shlex.split(rest)
-            said.copies.extend((source, target) for source in sources)
+            dockerfile.copies.extend((source, target) for source in sources)
         elif instruction == "ENV":
-            said.environment.update(dict(each.split("=", 1) for each in shlex.split(rest)))
+            dockerfile.environment.update(dict(each.split("=", 1) for each in shlex.split(rest)))
         elif instruction == "ENTRYPOINT" and rest.lstrip().startswith("["):
-            said.entrypoint[:] = [str(word) for word in json.loads(rest)]
+            dockerfile.entrypoint[:] = [str(word) for word in json.loads(rest)]
         elif instruction not in _WITHOUT_EFFECT:
             raise Lacking(f"the instruction {instruction} of a Dockerfile")
-    if not said.entrypoint:
+    if not dockerfile.entrypoint:
         raise Lacking("images without an ENTRYPOINT in its list form")
-    return said
+    return dockerfile
 
 
 def find(state: Path, image: str) -> OwnImage | None:

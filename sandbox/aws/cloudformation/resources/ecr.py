@@ -7,7 +7,7 @@ from typing import Any
 from sandbox.aws.cloudformation.resources.handler import (
     Call,
     Handler,
-    Made,
+    PhysicalResource,
     Properties,
     handles,
     names,
@@ -23,23 +23,25 @@ class Repository(Handler):
         "LifecyclePolicy RepositoryName Tags"
     )
 
-    def create(self, call: Call, properties: Properties) -> Made:
+    def create(self, call: Call, properties: Properties) -> PhysicalResource:
         name = properties.get("RepositoryName") or call.name(256).lower()
-        given: dict[str, Any] = {"repositoryName": name} | _mutability(properties)
+        request: dict[str, Any] = {"repositoryName": name} | _mutability(properties)
         if encryption := properties.get("EncryptionConfiguration"):
-            given["encryptionConfiguration"] = {"encryptionType": encryption["EncryptionType"]}
+            request["encryptionConfiguration"] = {"encryptionType": encryption["EncryptionType"]}
         if scanning := properties.get("ImageScanningConfiguration"):
-            given["imageScanningConfiguration"] = _scanning(scanning)
-        if own := properties.get("Tags"):
-            given["tags"] = own
+            request["imageScanningConfiguration"] = _scanning(scanning)
+        if tags := properties.get("Tags"):
+            request["tags"] = tags
         ecr = call.client("ecr")
-        made = ecr.create_repository(**given)["repository"]
+        repository = ecr.create_repository(**request)["repository"]
         if policy := properties.get("LifecyclePolicy"):
             ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=policy["LifecyclePolicyText"])
-        return Made(name, {"Arn": made["repositoryArn"], "RepositoryUri": made["repositoryUri"]})
+        return PhysicalResource(
+            name, {"Arn": repository["repositoryArn"], "RepositoryUri": repository["repositoryUri"]}
+        )
 
-    def update(self, call: Call, made: Made, old: Properties, new: Properties) -> Made:
-        ecr, name = call.client("ecr"), made.physical_id
+    def update(self, call: Call, physical: PhysicalResource, old: Properties, new: Properties) -> PhysicalResource:
+        ecr, name = call.client("ecr"), physical.id
         if _mutability(old) != _mutability(new):
             ecr.put_image_tag_mutability(repositoryName=name, **_mutability(new))
         if (scanning := _scanning(new.get("ImageScanningConfiguration", {}))) != _scanning(
@@ -50,17 +52,17 @@ class Repository(Handler):
             ecr.put_lifecycle_policy(repositoryName=name, lifecyclePolicyText=policy["LifecyclePolicyText"])
         elif "LifecyclePolicy" in old and not policy:
             ecr.delete_lifecycle_policy(repositoryName=name)
-        arn = made.attributes["Arn"]
+        arn = physical.attributes["Arn"]
         retag(
             old,
             new,
             lambda keys: ecr.untag_resource(resourceArn=arn, tagKeys=keys),
             lambda pairs: ecr.tag_resource(resourceArn=arn, tags=tag_list(pairs)),
         )
-        return made
+        return physical
 
-    def delete(self, call: Call, made: Made, properties: Properties) -> None:
-        call.client("ecr").delete_repository(repositoryName=made.physical_id)
+    def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
+        call.client("ecr").delete_repository(repositoryName=physical.id)
 
 
 def _mutability(properties: Properties) -> dict[str, Any]:
@@ -71,8 +73,8 @@ def _mutability(properties: Properties) -> dict[str, Any]:
         }
         for each in properties.get("ImageTagMutabilityExclusionFilters", [])
     ]
-    chosen = {"imageTagMutability": properties.get("ImageTagMutability", "MUTABLE")}
-    return chosen | ({"imageTagMutabilityExclusionFilters": filters} if filters else {})
+    setting = {"imageTagMutability": properties.get("ImageTagMutability", "MUTABLE")}
+    return setting | ({"imageTagMutabilityExclusionFilters": filters} if filters else {})
 
 
 def _scanning(configuration: Properties) -> dict[str, bool]:
