@@ -170,6 +170,8 @@ def image_variable(project: Project) -> str:
 def image_uri(project: Project, environ: Mapping[str, str] = os.environ) -> str:
     """The image that a job `image-build` of this pipeline has built for the project; empty if there was none.
 
+    In a merge request it is named by its tag until it has been pushed.
+
     Raises InvalidSettings for what is no address of an image in ECR.
     """
     name = image_variable(project)

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.fault_proxy import FaultProxy
 from bench.fault_scenarios import approval_trigger, seed_checkin
 from bench.fault_scenarios.base import FunctionScenario, Scenario
+from bench.fault_scenarios.images import ImageBuild
 from bench.fault_scenarios.model_build import (
     Cleanup,
     MergeRequestTraining,
@@ -46,6 +47,7 @@ SCENARIOS: dict[str, Callable[[Aws, Path], Scenario]] = {
     "run-pipeline-unchanged": TrainingUnchanged,
     "run-pipeline-merge-request": MergeRequestTraining,
     "cleanup": Cleanup,
+    "image-build": ImageBuild,
     "test": Test,
     "bootstrap-create": BootstrapCreate,
     "bootstrap-update": BootstrapUpdate,

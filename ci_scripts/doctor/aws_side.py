@@ -8,7 +8,7 @@ from typing import Any
 
 from ci_scripts import aws_errors, errors, quotas, regions, registry, settings
 from ci_scripts.aws import Aws
-from ci_scripts.doctor import merge_requests, verdicts
+from ci_scripts.doctor import images, merge_requests, verdicts
 from ci_scripts.doctor.verdicts import Verdict
 from ci_scripts.settings import Project
 
@@ -16,6 +16,7 @@ from ci_scripts.settings import Project
 _PERMISSIONS = {
     "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
     "GetBucketVersioning": "s3:GetBucketVersioning",
+    "DescribeRepositories": "ecr:DescribeRepositories",
     "GetRole": "iam:GetRole",
     "ListRules": "events:ListRules",
     "ListTargetsByRule": "events:ListTargetsByRule",
@@ -70,6 +71,8 @@ def examine(environ: Mapping[str, str]) -> Iterator[Verdict]:
     yield from guarded("model package group", lambda: _group(aws, project))
     if deploys(environ):
         yield from guarded("approved version", lambda: _approved(aws, project))
+    if images.builds(merge_requests.configuration(Path.cwd())):
+        yield from guarded(images.CHECK, lambda: images.examine(aws, project), images.POLICY)
     yield from guarded("trigger", lambda: _trigger(aws, project))
     yield from guarded("quotas", lambda: _quotas(aws, Path.cwd()))
 

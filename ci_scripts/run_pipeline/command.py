@@ -10,7 +10,7 @@ import os
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from ci_scripts.run_pipeline.options import Options, add_arguments, read_options, read_surroundings
+from ci_scripts.run_pipeline.options import Options, add_arguments, read_options, read_surroundings, require_pushed
 from ci_scripts.settings import Project
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def run(arguments: Namespace) -> None:
     """Compile, then check or run. Raises a SagemakerCiError for everything that can be expected to fail."""
     project, role, poll_seconds, image = read_surroundings(os.environ, merge_request=arguments.merge_request)
     options = read_options(arguments, os.environ)
+    require_pushed(image, check=options.check)
 
     from ci_scripts import errors, job, settings
     from ci_scripts.aws import Aws

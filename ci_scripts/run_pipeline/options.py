@@ -131,6 +131,15 @@ def read_surroundings(environ: Mapping[str, str], *, merge_request: bool = False
     return Surroundings(project, role, seconds, image)
 
 
+def require_pushed(image: str, *, check: bool) -> None:
+    """Raise InvalidSettings for a run with an image that its job has only checked; a check is content with its tag."""
+    if image and "@" not in image and not check:
+        raise InvalidSettings(
+            f"the image {image} was not pushed",
+            hint="Let a merge request's training take an image that is pushed, by `pipeline_kwargs`.",
+        )
+
+
 def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
     """The options, parsed. Raises InvalidOption."""
     check = {"true": True, "false": False}.get(arguments.check.strip().lower())

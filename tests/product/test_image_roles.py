@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from tests.support import own_image, roles
 from tests.support.own_image import OwnImage
 from tests.support.roles import BUILD, Roles
 from tests.support.run_pipeline import one_line
-from tests.support.servers import Aws, create_project
+from tests.support.servers import Aws, Project, create_project, sagemaker_ci
 
 
 class Jobs(NamedTuple):
@@ -78,6 +79,19 @@ def test_the_training_role_builds_pushes_and_reads_the_scan_and_a_check_builds_a
     pushing = image.build(**jobs.variables("Check", **FEATURE) | {"AWS_ROLE_ARN": jobs.roles.outputs["CheckRoleArn"]})
     assert "AccessDenied" in one_line(pushing, "327")
     assert "infra/images.yml" in pushing.stderr.splitlines()[1]
+
+
+def test_doctor_looks_at_the_repository_where_an_image_is_built(jobs: Jobs, project: Project) -> None:
+    image = jobs.image
+    (image.path / ".gitlab-ci.yml").write_text("include:\n  - inputs:\n      image_build: true\n")
+    there = sagemaker_ci("doctor", environ=image.environ(**jobs.variables("Training")), cwd=image.path)
+    assert re.search(
+        rf"^ok +image repository +{image.project.group}, scanned on push, tags written once$", there.stdout, re.M
+    )
+    missing = sagemaker_ci("doctor", environ=project.environ, cwd=image.path)
+    assert re.search(
+        r"^FAILED +image repository +\S+ is not there: create the stack of infra/images.yml", missing.stdout, re.M
+    )
 
 
 def test_a_tag_of_an_image_is_written_once_and_that_of_the_cache_again(jobs: Jobs) -> None:

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
 
-from ci_scripts.doctor import aws_side, gitlab_side, merge_requests, verdicts
+from ci_scripts.doctor import aws_side, gitlab_side, images, merge_requests, verdicts
 from ci_scripts.doctor.verdicts import Component
 
 GROUP = "abalone-p-abc123"
@@ -312,3 +312,37 @@ def test_variables_that_merge_requests_read_must_not_be_protected() -> None:
 def test_the_role_of_merge_requests_must_trust_id_tokens() -> None:
     assert merge_requests.role("arn", trust(Action="sts:AssumeRoleWithWebIdentity")).status == "ok"
     assert merge_requests.role("arn", trust()).status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("text", "builds"),
+    [
+        ("    inputs:\n      image_build: true\n", True),
+        ("    inputs: \n      'image_build': 'yes'\n", True),
+        ("  - component: $CI_SERVER_FQDN/mlops/sagemaker-components/image-build@1.0.0\n", True),
+        ("      # image_build: true\n", False),
+        ("      image_build: false\n", False),
+        (INCLUDES, False),
+    ],
+)
+def test_a_repository_that_builds_an_image_is_told_by_its_configuration(text: str, builds: bool) -> None:
+    assert images.builds(text) is builds
+
+
+@pytest.mark.parametrize(
+    ("mutability", "scans", "status", "words"),
+    [
+        ("IMMUTABLE_WITH_EXCLUSION", True, "ok", "tags written once"),
+        ("MUTABLE", True, "hint", "its tags can be written again"),
+        ("IMMUTABLE", False, "hint", "it does not scan on push"),
+    ],
+)
+def test_a_repository_of_images_keeps_its_tags_and_scans(mutability: str, scans: bool, status: str, words: str) -> None:
+    description = {
+        "repositoryName": GROUP,
+        "imageTagMutability": mutability,
+        "imageScanningConfiguration": {"scanOnPush": scans},
+    }
+    verdict = images.repository(description)
+    assert verdict.status == status
+    assert words in verdict.text
