@@ -90,7 +90,7 @@ def images(folder: Path, checkout: Path) -> list[dict[str, Any]]:
     consumers = folder.with_name("python") / "bin"
     paths_by_pattern = {
         "^python:": [BIN],
-        r"/(deploy|training-sdk-v3):\d+$": [folder, BIN],
+        r"/(deploy|training-sdk-v3|image-build):\d+$": [folder, BIN],
         "/gitlab-org/cli:": [],
         "^docker:|^alpine:": [folder.with_name("programs")],
         "^mirror/python:": [consumers],
@@ -147,7 +147,7 @@ def test_the_tested_images_are_signed_and_get_the_version(released: Released) ->
     calls = released.calls.read_text().splitlines()
     digests = [call.rpartition("@")[2] for call in calls if call.startswith("cosign sign ")]
     published = [call for call in calls if " imagetools create " in call]
-    assert len(set(digests)) == len(digests) == 3
+    assert len(set(digests)) == len(digests) == 4
     assert [call.rpartition("@")[2] for call in published] == digests
     assert all(f":{VERSION} " in call for call in published)
     assert all(f":{released.pipeline.id} " in call for call in calls if " buildx build " in call)
