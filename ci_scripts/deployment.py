@@ -61,6 +61,8 @@ def announce(project: Project, plan: Export) -> None:
     host = hosting.of(plan.hosting)
     job.say(f"hosting:       {host.name}, {host.title(plan)}")
     job.say(f"model package: {plan.model_package_arn}")
+    if plan.approved_by:
+        job.say(f"approved by:   {plan.approved_by}")
     job.say(f"price:         {plan.price or 'not known: build had no list prices'}")
     if plan.shift:
         watched = f"guarded by {', '.join(plan.shift.alarms)}"

@@ -51,6 +51,8 @@ class Export(NamedTuple):
 
     shift: Shift | None = None
     """None: all requests at once, and no alarm is watched."""
+    approved_by: str = ""
+    """Who approved the model package, as far as `build` could know it."""
     price: str = ""
     """What the stage costs by the list prices that `build` knew, in a sentence; empty when it was not asked for."""
 
@@ -88,6 +90,8 @@ def to_bytes(export: Export) -> bytes:
             "LongestSeconds": export.shift.longest_seconds,
             "Alarms": list(export.shift.alarms),
         }
+    if export.approved_by:
+        content["ApprovedBy"] = export.approved_by
     if export.price:
         content["Price"] = export.price
     return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
@@ -185,6 +189,7 @@ def _read(raw: bytes, name: str) -> Export:
         tags=content["Tags"],
         hosting=content.get("Hosting", REAL_TIME),
         shift=Shift(shift["Strategy"], shift["LongestSeconds"], shift["Alarms"]) if shift else None,
+        approved_by=content.get("ApprovedBy", ""),
         price=content.get("Price", ""),
     )
 

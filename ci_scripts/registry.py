@@ -214,6 +214,20 @@ def set_life_cycle(sagemaker: SageMakerClient, arn: str, stage: str, description
     )
 
 
+def approver(description: Mapping[str, Any]) -> str:
+    """Who approved the version that DescribeModelPackage tells of: a Studio user, or the identity's part of an ARN.
+
+    The registry knows who changed it last. That was the approval until a deployment has set the stage of its life
+    cycle; from then on, and without approval: empty.
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UserContext.html
+    """
+    if description.get("ModelApprovalStatus") != "Approved" or description.get("ModelLifeCycle"):
+        return ""
+    person = description.get("LastModifiedBy", {})
+    arn: str = person.get("IamIdentity", {}).get("Arn", "")
+    return person.get("UserProfileName") or arn.rpartition(":")[2]
+
+
 def metadata_value(text: str) -> str:
     """`text` as CustomerMetadataProperties take it."""
     return _REFUSED_CHARACTERS.sub("_", text)[:_LONGEST_VALUE]

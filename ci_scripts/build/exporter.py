@@ -228,6 +228,8 @@ def _model_package(aws: Aws, arn: str | None, project: Project) -> ModelPackage 
         job.say(f"{error.message}: the stage configurations are valid, nothing is exported")
         return None
     job.say(f"{package}{'' if arn else ', the newest approved one'}: {package.arn}")
+    if person := registry.approver(package.description):
+        job.say(f"approved by {person}")
     return package
 
 
@@ -241,7 +243,8 @@ def _owner(aws: Aws, project: Project, package: ModelPackage, approval_number: s
 
 def _pinned(draft: Export, package: ModelPackage) -> Export:
     parameters = {**draft.parameters, "ModelPackageName": package.arn}
-    return draft._replace(model_package_arn=package.arn, parameters=parameters)
+    approved_by = registry.approver(package.description)
+    return draft._replace(model_package_arn=package.arn, parameters=parameters, approved_by=approved_by)
 
 
 def _report_owner(package: ModelPackage, owner: str) -> None:
@@ -276,6 +279,7 @@ def _report(package: ModelPackage, contents: Mapping[str, bytes], previewed: Seq
             f"## Build: {package}",
             "",
             f"- model package: {text.code(package.arn)}",
+            *([f"- approved by: {text.cell(person)}"] if (person := registry.approver(package.description)) else []),
             *(f"- {export.file_name(stage)}: sha256 `{export.digest(content)}`" for stage, content in contents.items()),
             *(["", *previewed] if previewed else []),
         ]

@@ -296,6 +296,7 @@ def _report(
         model_package=str(package),
         model_package_arn=exported.model_package_arn,
         package=package.description,
+        approved_by=exported.approved_by,
         checks=[
             Check(threshold, run.values.get(threshold.key), work.measured[threshold.key].segments)
             for threshold in thresholds

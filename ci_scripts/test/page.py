@@ -91,7 +91,6 @@ def html(report: Report) -> str:
 def _origin(report: Report) -> dict[str, str]:
     """Where the version comes from and who let it through, as far as the registry tells."""
     stamped = report.package.get("CustomerMetadataProperties", {})
-    person = report.package.get("LastModifiedBy", {})
     commit = f"{stamped.get('GitLabProject', '')} {stamped.get('GitLabCommit', '')[:12]}".strip()
     approval = [report.package.get("ModelApprovalStatus", ""), report.package.get("ApprovalDescription", "")]
     rows = {
@@ -99,7 +98,7 @@ def _origin(report: Report) -> dict[str, str]:
         "Training job": stamped.get("GitLabJob", ""),
         "Training execution": stamped.get("TakenFromExecution") or stamped.get("PipelineExecutionArn", ""),
         "Approval": ": ".join(filter(None, approval)),
-        "Last changed by": person.get("UserProfileName") or person.get("IamIdentity", {}).get("Arn", ""),
+        "Approved by": report.approved_by,
     }
     return {name: value for name, value in rows.items() if value}
 

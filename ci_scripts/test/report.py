@@ -90,6 +90,8 @@ class Report(NamedTuple):
     comparisons: Sequence[Versus] = ()
     package: Mapping[str, Any] = MappingProxyType({})
     """What DescribeModelPackage tells of the version."""
+    approved_by: str = ""
+    """Who approved it, as far as `build` could know that."""
 
     @property
     def broken(self) -> list[Outcome]:

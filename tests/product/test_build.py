@@ -58,6 +58,20 @@ def test_the_newest_approved_version_is_exported_for_both_stages(aws: Aws, proje
     assert f"MODEL_PACKAGE_ARN={newest}\nMODEL_PACKAGE_VERSION=2\n" in dotenv
 
 
+def test_who_approved_the_version_is_told_and_exported(aws: Aws, project: Project, repository: Path) -> None:
+    package = register(aws, project.group, "PendingManualApproval")
+    sagemaker = aws.client("sagemaker")
+    sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
+    result = build(project, repository)
+    assert "approved by root" in result.stdout
+    assert {exported(repository)[name]["ApprovedBy"] for name in EXPORTS} == {"root"}
+    assert "- approved by: root" in (repository / "sagemaker-ci-reports/summary.md").read_text()
+    sagemaker.update_model_package(
+        ModelPackageArn=package, ModelLifeCycle={"Stage": "Staging", "StageStatus": "Deployed"}
+    )
+    assert "approved by" not in build(project, repository).stdout
+
+
 def test_the_version_named_by_the_trigger_is_exported_although_a_newer_one_is_approved(
     aws: Aws, project: Project, repository: Path
 ) -> None:

@@ -8,6 +8,7 @@ import uuid
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
+from ci_scripts import registry
 from tests.support.job_roles import GROUP, PREFIX, PROJECT_OF, Job
 from tests.support.roles import Roles, artifacts
 from tests.support.servers import ACCOUNT, REGION, Aws, register
@@ -149,6 +150,8 @@ def test_who_has_the_approver_policy_approves_and_does_nothing_else(roles: Roles
     keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
     person = roles.aws.client("sagemaker", **keys)
     person.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
+    described = roles.aws.client("sagemaker").describe_model_package(ModelPackageName=package)
+    assert registry.approver(described) == f"user/{name}"
     with pytest.raises(ClientError, match="is not authorized to perform: sagemaker:UpdateModelPackage"):
         person.update_model_package(ModelPackageArn=package, CustomerMetadataProperties={"GitLabCommit": "forged"})
 

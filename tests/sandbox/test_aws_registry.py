@@ -152,6 +152,18 @@ DETAIL = {"ModelPackageGroupName": str, "ModelPackageVersion": int, "ModelPackag
           "ModelLifeCycle": dict, "UpdatedModelPackageFields": list, "LastModifiedTime": str}  # fmt: skip
 
 
+def test_a_version_tells_by_their_iam_identity_who_made_it_and_who_changed_it_last(
+    sagemaker: Any, register: Callable[..., str]
+) -> None:
+    arn = register()
+    root = {"IamIdentity": {"Arn": "arn:aws:iam::123456789012:root", "PrincipalId": "123456789012"}}
+    made = sagemaker.describe_model_package(ModelPackageName=arn)
+    assert made["CreatedBy"] == root
+    assert "LastModifiedBy" not in made
+    sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
+    assert sagemaker.describe_model_package(ModelPackageName=arn)["LastModifiedBy"] == root
+
+
 def test_an_event_has_the_fields_and_types_that_aws_publishes(
     sagemaker: Any, register: Callable[..., str], events: Callable[[], list[dict[str, Any]]]
 ) -> None:

@@ -41,6 +41,26 @@ def test_metadata_values_are_made_to_fit(text: str, expected: str) -> None:
     assert registry.metadata_value(text) == expected
 
 
+PERSON = {"IamIdentity": {"Arn": "arn:aws:sts::123456789012:assumed-role/DataScience/ada", "PrincipalId": "AROA:ada"}}
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ({"ModelApprovalStatus": "Approved", "LastModifiedBy": PERSON}, "assumed-role/DataScience/ada"),
+        ({"ModelApprovalStatus": "Approved", "LastModifiedBy": PERSON | {"UserProfileName": "ada"}}, "ada"),
+        ({"ModelApprovalStatus": "Approved"}, ""),  # registered as approved, and never changed
+        ({"ModelApprovalStatus": "PendingManualApproval", "LastModifiedBy": PERSON}, ""),
+        # Whoever set the stage of the life cycle has changed it last: the role of a deployment.
+        ({"ModelApprovalStatus": "Approved", "ModelLifeCycle": {"Stage": "Staging"}, "LastModifiedBy": PERSON}, ""),
+    ],
+)
+def test_the_approver_is_who_changed_the_version_last_while_that_was_the_approval(
+    description: dict[str, Any], expected: str
+) -> None:
+    assert registry.approver(description) == expected
+
+
 def test_the_newest_approved_version_of_ten_thousand_takes_a_hundred_pages() -> None:
     """By SageMaker's own shapes: ten thousand versions are too many to register in a test."""
     client = boto3.client("sagemaker", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")

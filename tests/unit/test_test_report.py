@@ -251,12 +251,11 @@ def test_the_page_says_where_the_version_comes_from_and_who_let_it_through() -> 
         },
         "ModelApprovalStatus": "Approved",
         "ApprovalDescription": "Good enough",
-        "LastModifiedBy": {"UserProfileName": "ada"},
     }
-    text = words(page.html(build(PASSED, checks=(MSE,))._replace(package=package)))
+    text = words(page.html(build(PASSED, checks=(MSE,))._replace(package=package, approved_by="ada")))
     assert "Trained from team/build 3f786850e387 on main" in text
     assert "Training execution arn:of:the:execution" in text
-    assert "Approval Approved: Good enough Last changed by ada" in text
+    assert "Approval Approved: Good enough Approved by ada" in text
     assert "Trained from" not in words(page.html(build(PASSED)))  # a package that nobody has stamped
 
 

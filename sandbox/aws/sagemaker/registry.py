@@ -21,8 +21,10 @@ from moto.events.models import events_backends
 from moto.sagemaker.exceptions import ValidationError
 from moto.sagemaker.models import ModelPackage, ModelPackageGroup, SageMakerModelBackend
 from moto.sagemaker.responses import SageMakerResponse
+from moto.sts.models import AssumedRole
 
-from sandbox.aws.ground import state
+from sandbox.aws.access import identity
+from sandbox.aws.ground import ACCOUNT, state
 from sandbox.aws.lacking import Lacking
 
 COPIES = 3
@@ -39,6 +41,7 @@ _EXTRA_FIELDS = {"ModelLifeCycle": "ModelLifeCycle", "SourceUri": "sourceUri", "
 """What moto drops of a request, by the name that an event has for its update."""
 _REFUSED = ("ManagedStorageType", "ModelPackageRegistrationType", "SecurityConfig")
 _extra_fields: ContextVar[dict[str, Any]] = ContextVar("_extra_fields")
+_caller: ContextVar[dict[str, Any]] = ContextVar("_caller")
 _MOST_PROPERTIES = 50
 _KEY, _VALUE = re.compile(r"[\w\s.:/=+@-]{1,128}"), re.compile(r"[\w\s.:/=+@-]{1,256}")
 _CARD = {
@@ -62,15 +65,22 @@ def install() -> None:
     responses.delete_model_package_group = _delete_group
     describe = ModelPackage.gen_response_object
     package: Any = ModelPackage
-    package.gen_response_object = lambda self: _by_nobody(describe(self)) | getattr(self, "extra_fields", {})
+    package.gen_response_object = lambda self: describe(self) | getattr(self, "extra_fields", {})
     describe_group = ModelPackageGroup.gen_response_object
     group: Any = ModelPackageGroup
     group.gen_response_object = lambda self: describe_group(self) | {"CreatedBy": {}}  # nobody of Studio
 
 
-def _by_nobody(answer: dict[str, Any]) -> dict[str, Any]:
-    """Nobody of Studio has made or changed it: moto makes up a person."""
-    return {key: {} if key in ("CreatedBy", "LastModifiedBy") else value for key, value in answer.items()}
+def _identity(access_key: str) -> dict[str, Any]:
+    """UserContext of a caller: by its IAM identity, for nobody comes from a Studio domain.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_IamIdentity.html
+    """
+    holder = identity.holder(access_key)
+    if holder is None:
+        return {"IamIdentity": {"Arn": f"arn:aws:iam::{ACCOUNT}:root", "PrincipalId": ACCOUNT}}
+    principal = holder.user_id if isinstance(holder, AssumedRole) else holder.id
+    return {"IamIdentity": {"Arn": holder.arn, "PrincipalId": principal}}
 
 
 def _keeping(method: Callable[..., ActionResult], *refused: str) -> Callable[..., ActionResult]:
@@ -83,6 +93,7 @@ def _keeping(method: Callable[..., ActionResult], *refused: str) -> Callable[...
                 raise Lacking(f"{name} of model packages")
         if card := self._get_param("ModelCard"):
             _check_card(str(card.get("ModelCardContent", "{}")))
+        _caller.set(_identity(self.get_access_key()))
         _extra_fields.set({name: self._get_param(name) for name in _EXTRA_FIELDS if self._get_param(name) is not None})
         return method(self)
 
@@ -125,6 +136,7 @@ def _announced(create: Callable[..., str]) -> Callable[..., str]:
             )
             package: Any = self.model_packages[arn]
             package.extra_fields = _extra_fields.get({})
+            package.created_by = _caller.get({})  # in place of a person whom moto makes up
             # Nothing is validated or scanned unless it goes to AWS Marketplace: the lists are empty.
             package.model_package_status_details = {"ValidationStatuses": [], "ImageScanStatuses": []}
             if newest:  # the wire has milliseconds; sorting by time must tell any two packages apart
@@ -198,6 +210,7 @@ def _update(
         package.extra_fields = getattr(package, "extra_fields", {}) | more
         updated += [_EXTRA_FIELDS[name] for name in more]
         package.modifications_done()
+        package.last_modified_by = _caller.get({})
     _send(self, package, updated)
     arn: str = package.arn
     return arn
