@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,14 +69,7 @@ class World(Place):
 
     def aws(self, service: str) -> Any:
         """A boto3 client with the sandbox's administrator keys."""
-        return boto3.client(  # type: ignore[call-overload]
-            service,
-            endpoint_url=self.aws_url,
-            region_name=self.region,
-            aws_access_key_id=ROOT_KEYS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=ROOT_KEYS["AWS_SECRET_ACCESS_KEY"],
-            config=Config(retries={"total_max_attempts": 3}, read_timeout=70),
-        )
+        return _client(service, self.aws_url, self.region)
 
     def environ(self) -> dict[str, str]:
         """What leads a program to the sandbox's AWS; of this process's environment hardly more than PATH."""
@@ -90,6 +84,18 @@ class World(Place):
                 "POLL_SECONDS": "0.3",
             }
         )
+
+
+@lru_cache(maxsize=32)  # making a client costs more than most calls do
+def _client(service: str, url: str, region: str) -> Any:
+    return boto3.client(  # type: ignore[call-overload]
+        service,
+        endpoint_url=url,
+        region_name=region,
+        aws_access_key_id=ROOT_KEYS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=ROOT_KEYS["AWS_SECRET_ACCESS_KEY"],
+        config=Config(retries={"total_max_attempts": 3}, read_timeout=70),
+    )
 
 
 W = TypeVar("W", bound=World)

@@ -78,7 +78,7 @@ def test_a_change_set_that_may_not_be_removed_is_no_reason_to_hide_why_it_failed
 
 
 def test_a_change_set_whose_answer_was_lost_is_not_made_twice(deployment: Deployment) -> None:
-    cloudformation = deployment.aws.client("cloudformation")
+    cloudformation = deployment.aws.own_client("cloudformation")
     # botocore repeats the request as if no answer had come to the first one.
     cloudformation.meta.events.register(
         "needs-retry.cloudformation.CreateChangeSet", lambda attempts, **_: 0 if attempts == 1 else None
@@ -90,7 +90,7 @@ def test_a_change_set_whose_answer_was_lost_is_not_made_twice(deployment: Deploy
 
 
 def test_an_execution_whose_answer_was_lost_is_followed(deployment: Deployment) -> None:
-    cloudformation = deployment.aws.client("cloudformation")
+    cloudformation = deployment.aws.own_client("cloudformation")
     cloudformation.meta.events.register(
         "needs-retry.cloudformation.ExecuteChangeSet", lambda attempts, **_: 0 if attempts == 1 else None
     )
@@ -104,7 +104,7 @@ def test_an_execution_that_is_refused_because_it_goes_on_already_is_followed(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whether AWS takes a request for a repetition is a matter of its token, and of what it remembers."""
-    cloudformation, other = deployment.aws.client("cloudformation"), deployment.aws.client("cloudformation")
+    cloudformation, other = deployment.aws.own_client("cloudformation"), deployment.aws.client("cloudformation")
     cloudformation.meta.events.register(
         "before-parameter-build.cloudformation.ExecuteChangeSet", lambda params, **_: params.pop("ClientRequestToken")
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,11 +104,10 @@ def publish(server: GitLab, project: Any, tag: str) -> None:
 
 def first_pipeline(project: Any, seconds: float = 120) -> str:
     """How the pipeline of the seed's commit ended."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        statuses = [each.status for each in project.pipelines.list(get_all=True)]
-        if statuses and set(statuses) <= {"success", "failed", "canceled", "skipped"}:
-            break
-        time.sleep(0.3)
-    [status] = statuses
+
+    def ended() -> list[str] | None:
+        statuses = [str(each.status) for each in project.pipelines.list(get_all=True)]
+        return statuses if set(statuses) <= {"success", "failed", "canceled", "skipped"} else None
+
+    [status] = wait_for(ended, "the end of the first pipeline", seconds)
     return str(status)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import tarfile
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import boto3
 import pytest
@@ -17,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.aws.ground import REGION, ROOT_KEYS
 from tests.support.servers import IMAGE, Aws, Project
+from tests.support.waiting import wait_for
 
 
 def archive(files: dict[str, bytes]) -> bytes:
@@ -95,13 +95,12 @@ class Hosting(NamedTuple):
 
     def settled(self, name: str) -> dict[str, Any]:
         """DescribeEndpoint once nothing is under way any more."""
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            description: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=name)
-            if description["EndpointStatus"] in ("InService", "Failed"):
-                return description
-            time.sleep(0.1)
-        raise AssertionError(f"{name} is still {description['EndpointStatus']}")
+
+        def settled() -> dict[str, Any] | None:
+            endpoint: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=name)
+            return endpoint if endpoint["EndpointStatus"] in ("InService", "Failed") else None
+
+        return cast("dict[str, Any]", wait_for(settled, f"the end of what goes on at {name}"))
 
     def ask(self, name: str, body: str = "1,2,3", **settings: Any) -> Any:
         return self.aws.client("sagemaker-runtime").invoke_endpoint(

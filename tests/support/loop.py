@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from typing import Any
+
+from tests.support.waiting import wait_for
 
 FINISHED = {"success", "failed", "canceled", "skipped", "manual"}
 
 
 def finished(project: Any, which: Callable[[Any], bool], status: set[str] = FINISHED, seconds: float = 120) -> Any:
     """The project's newest pipeline that is meant, once it has come to rest."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+
+    def at_rest() -> Any:
         pipeline = next((each for each in project.pipelines.list(get_all=True) if which(each)), None)
-        if pipeline is not None and pipeline.status in status:
-            return pipeline
-        time.sleep(0.3)
-    raise AssertionError(f"no such pipeline came to rest: {project.pipelines.list(get_all=True)}")
+        return pipeline if pipeline is not None and pipeline.status in status else None
+
+    return wait_for(at_rest, "a pipeline at rest", seconds)
 
 
 def log(project: Any, pipeline: Any, name: str) -> str:

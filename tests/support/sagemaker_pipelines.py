@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pytest
 
 from tests.support.servers import Aws, Project
+from tests.support.waiting import wait_for
 
 Json = dict[str, Any]
 
@@ -83,13 +83,11 @@ class World(NamedTuple):
         return str(self.sagemaker.start_pipeline_execution(PipelineName=name, **request)["PipelineExecutionArn"])
 
     def end(self, arn: str, seconds: float = 60) -> Json:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        def ended() -> Json | None:
             execution: Json = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-            if execution["PipelineExecutionStatus"] not in ("Executing", "Stopping"):
-                return execution
-            time.sleep(0.05)
-        raise AssertionError("the execution did not end")
+            return None if execution["PipelineExecutionStatus"] in ("Executing", "Stopping") else execution
+
+        return cast("Json", wait_for(ended, "the end of the execution", seconds))
 
     def steps(self, arn: str) -> dict[str, Json]:
         pages = self.sagemaker.get_paginator("list_pipeline_execution_steps").paginate(PipelineExecutionArn=arn)
@@ -97,13 +95,13 @@ class World(NamedTuple):
 
     def await_job(self, arn: str, step: str) -> str:
         """The name of a step's job, once its first log line is there."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
+
+        def started() -> str | None:
             job: Json = self.steps(arn).get(step, {}).get("Metadata", {}).get("ProcessingJob", {})
-            if job and self.log(job["Arn"].rpartition("/")[2]):
-                return str(job["Arn"].rpartition("/")[2])
-            time.sleep(0.05)
-        raise AssertionError("the job did not start")
+            name = str(job["Arn"].rpartition("/")[2]) if job else ""
+            return name if name and self.log(name) else None
+
+        return str(wait_for(started, "the job", 30))
 
     def log(self, job: str, kind: str = "Processing") -> list[str]:
         logs, group = self.aws.client("logs"), f"/aws/sagemaker/{kind}Jobs"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from tests.support.sagemaker_pipelines import Json, World
+from tests.support.waiting import wait_for
 
 TRAIN = """
 import argparse, json, os, pathlib, joblib
@@ -43,11 +43,12 @@ def endpoint(world: World, model: Json) -> Any:
     variant = {"VariantName": "A", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     world.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
     world.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    deadline = time.monotonic() + 60
-    while world.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert world.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "InService"
+
+    def status() -> str:
+        return str(world.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"])
+
+    wait_for(lambda: status() != "Creating", "the endpoint")
+    assert status() == "InService"
     runtime = world.aws.client("sagemaker-runtime")
 
     def ask(body: bytes, content_type: str, **more: str) -> tuple[str, str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from tests.support.servers import ROOT, Aws
+from tests.support.waiting import wait_for
 
 QUEUES = """
 Parameters:
@@ -85,11 +85,11 @@ class Stacks:
 
     @staticmethod
     def _until(look: Callable[[], dict[str, Any]], done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        deadline = time.monotonic() + 60
-        while not done(description := look()):
-            assert time.monotonic() < deadline, description
-            time.sleep(0.05)
-        return description
+        def reached() -> dict[str, Any] | None:
+            state = look()
+            return state if done(state) else None
+
+        return cast("dict[str, Any]", wait_for(reached, "the state of the stack"))
 
 
 class Deployed(NamedTuple):

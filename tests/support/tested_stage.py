@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ import sklego
 import xgboost
 
 from tests.support.servers import ROOT, Aws, Project, create_project, register, sagemaker_ci
+from tests.support.waiting import wait_for
 
 SEED = ROOT / "seed-deploy"
 REPORTS = Path("sagemaker-ci-reports")
@@ -54,8 +54,7 @@ def stage(aws: Aws) -> Stage:
     variant = {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
     sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    while sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] == "Creating":
-        time.sleep(0.2)
+    wait_for(lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] != "Creating", "the endpoint")
     return stage
 
 

@@ -11,6 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -212,10 +213,18 @@ _clients = threading.Lock()  # boto3's default session does not stand clients ma
 
 
 def client(service: str, credentials: Mapping[str, str], region: str = REGION) -> Any:
-    """A client of this server for credentials as above; the endpoint comes from AWS_ENDPOINT_URL."""
+    """A client of this server for credentials as above; the endpoint comes from AWS_ENDPOINT_URL.
+
+    Whoever asks with the same credentials gets the same one: making a client costs more than most calls do.
+    """
     with _clients:
-        keys: Any = {name.lower(): value for name, value in credentials.items()}
-        return boto3.client(service, region_name=region, **keys)  # type: ignore[call-overload]
+        return _client(service, region, tuple(sorted(credentials.items())))
+
+
+@lru_cache(maxsize=64)
+def _client(service: str, region: str, credentials: tuple[tuple[str, str], ...]) -> Any:
+    keys: Any = {name.lower(): value for name, value in credentials}
+    return boto3.client(service, region_name=region, **keys)  # type: ignore[call-overload]
 
 
 # --- the two calls on an identity provider's audiences that moto lacks ---------------------------------------------

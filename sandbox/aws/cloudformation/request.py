@@ -35,7 +35,8 @@ def client_factory(region: str) -> Any:
 
 def _client(region: str, credentials: dict[str, str], service: str) -> Any:
     client = identity.client(service, credentials, region)
-    client.meta.events.register("after-call", _remember_service)
+    once = "service of an error"  # whoever asks again gets the same client
+    client.meta.events.register("after-call", _remember_service, unique_id=once)
     return client
 
 
