@@ -417,6 +417,13 @@ class ImageNotScanned(SagemakerCiError):
     )
 
 
+class ExperimentUnavailable(SagemakerCiError):
+    """The training is to be a run of an MLflow experiment, and no server takes it; nothing is started."""
+
+    code = "SMCI-332"
+    hint = "Correct MLFLOW_TRACKING_URI and MLFLOW_TRACKING_TOKEN, or leave `experiment` (--experiment) empty."
+
+
 # --- 4xx: model registry and stage configurations ------------------------------------------------------------------
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ci_scripts.run_pipeline.options import Options, add_arguments, read_options, read_surroundings, require_pushed
@@ -30,9 +32,11 @@ def run(arguments: Namespace) -> None:
     from ci_scripts import errors, job, settings
     from ci_scripts.aws import Aws
     from ci_scripts.merge_request_removal import remove_if_closed
-    from ci_scripts.run_pipeline import calls, definition, selection, step_kinds
+    from ci_scripts.run_pipeline import calls, definition, selection, step_kinds, tracking
     from ci_scripts.run_pipeline.run import Compiled, execute
 
+    # A check may lack the token, which need not reach unprotected branches.
+    experiments = tracking.server(os.environ) if options.experiment and not options.check else None
     # Any branch can be checked by a merge request: a role of its own may read, and change nothing.
     aws = Aws(project.region)
     apart = settings.MERGE_REQUEST_ROLE if options.merge_request else "AWS_ROLE_ARN"
@@ -66,20 +70,30 @@ def run(arguments: Namespace) -> None:
     if options.check:
         _check(aws, project, role, compiled, [*elsewhere, *seen.lines()])
         return
+    experiment = tracking.begin(options.experiment, experiments) if experiments else None
+    train = partial(execute, aws, project, role, compiled, poll_seconds, experiment)
+    if options.merge_request:
+        _train_and_clean_up(train, partial(remove_if_closed, aws, project, poll_seconds))
+    else:
+        train()
+
+
+def _train_and_clean_up(train: Callable[[], None], clean_up: Callable[[], None]) -> None:
+    """Train, then remove it all if the merge request was closed meanwhile; not in a job that was cancelled."""
+    from ci_scripts import errors
+
     try:
-        execute(aws, project, role, compiled, poll_seconds)
+        train()
     except errors.JobCancelled:
         raise
     except Exception as failure:
-        if options.merge_request:
-            try:
-                remove_if_closed(aws, project, poll_seconds)
-            except Exception as removal:
-                # What failed first is told first, and neither hides the other.
-                raise ExceptionGroup("training, and the removal of what it made", [failure, removal]) from removal
+        try:
+            clean_up()
+        except Exception as removal:
+            # What failed first is told first, and neither hides the other.
+            raise ExceptionGroup("training, and the removal of what it made", [failure, removal]) from removal
         raise
-    if options.merge_request:
-        remove_if_closed(aws, project, poll_seconds)
+    clean_up()
 
 
 def _compiled(project: Project, role: str, image: str, options: Options, seen: Seen) -> str:

@@ -30,6 +30,8 @@ class Options(NamedTuple):
     """The step from which the pipeline runs; empty for all of it."""
     new_data: str = ""
     """The arrival of data that started the GitLab pipeline; empty for anything else."""
+    experiment: str = ""
+    """The MLflow experiment that gets a run for the execution; empty for none."""
     upload_places: tuple[str, ...] = ()
     """S3 URIs, each with a slash at its end, below which the training job may write beside the project's own."""
 
@@ -64,6 +66,27 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="{}",
         metavar="JSON",
     )
+    _add_values(parser)
+    settings.add_option(
+        parser,
+        "--check",
+        "SMCI_CHECK",
+        "compile and check only, and show the difference to the deployed definition; starts nothing",
+        default="false",
+        nargs="?",
+        const="true",
+        metavar="true|false",
+    )
+    parser.add_argument(
+        "--merge-request",
+        action="store_true",
+        help="train in a merge request: in a pipeline, model package group and place in S3 of its own, with the role "
+        "MERGE_REQUEST_PIPELINE_ROLE_ARN [SMCI_MERGE_REQUEST_PARAMETERS has more parameters for it]",
+    )
+
+
+def _add_values(parser: ArgumentParser) -> None:
+    """Of one execution."""
     parser.add_argument(
         "--parameter",
         action="append",
@@ -89,19 +112,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     settings.add_option(
         parser,
-        "--check",
-        "SMCI_CHECK",
-        "compile and check only, and show the difference to the deployed definition; starts nothing",
-        default="false",
-        nargs="?",
-        const="true",
-        metavar="true|false",
-    )
-    parser.add_argument(
-        "--merge-request",
-        action="store_true",
-        help="train in a merge request: in a pipeline, model package group and place in S3 of its own, with the role "
-        "MERGE_REQUEST_PIPELINE_ROLE_ARN [SMCI_MERGE_REQUEST_PARAMETERS has more parameters for it]",
+        "--experiment",
+        "SMCI_EXPERIMENT",
+        "MLflow experiment that gets a run for each training, in GitLab's model experiments or where "
+        "MLFLOW_TRACKING_URI leads",
+        default="",
+        metavar="NAME",
     )
 
 
@@ -161,6 +177,7 @@ def read_options(arguments: Namespace, environ: Mapping[str, str]) -> Options:
         merge_request=arguments.merge_request,
         from_step=arguments.from_step.strip(),
         new_data=arguments.new_data.strip(),
+        experiment=arguments.experiment.strip(),
         upload_places=_places(environ),
     )
 

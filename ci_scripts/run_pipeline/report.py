@@ -20,8 +20,14 @@ _JOB_PAGES = {"processing-job": "processing-jobs", "training-job": "jobs", "tran
 _MOST_METRICS = 50  # in a merge request
 
 
-def write_links(region: str, arn: str, steps: Mapping[str, Step], packages: Sequence[str]) -> None:
-    """Annotations and dotenv: the execution, its jobs and what it registered."""
+def write_links(
+    region: str,
+    arn: str,
+    steps: Mapping[str, Step],
+    packages: Sequence[str],
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Annotations and dotenv: the execution, its jobs and what it registered, and `more` addresses by their labels."""
     pages = f"sagemaker/home?region={region}#"
     # Executions have a page in Studio only, whose address depends on the domain.
     links = {f"Pipeline execution {arn.rpartition('/')[2]} (Studio)": console.url(region, f"{pages}/studio-landing")}
@@ -32,7 +38,7 @@ def write_links(region: str, arn: str, steps: Mapping[str, Step], packages: Sequ
     for package in packages:
         name = package.rpartition(":model-package/")[2]
         links[f"Model package {name}"] = console.url(region, f"{pages}/model-packages/{name}")
-    job.write_annotations(links)
+    job.write_annotations({**links, **more})
     job.write_dotenv({"PIPELINE_EXECUTION_ARN": arn} | ({"MODEL_PACKAGE_ARN": packages[-1]} if packages else {}))
 
 
@@ -43,12 +49,14 @@ def write(
     conditions: Mapping[str, Sequence[Condition]],
     verdict: str,
     remarks: Mapping[str, str] = MappingProxyType({}),
+    links: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """All reports of an execution that has ended; `verdict` is the sentence that the job log ends with.
 
     `remarks`: by step name, what there is to say of a step that neither failed nor was taken from the cache.
+    `links`: by their labels, more addresses for people.
     """
-    write_links(region, result.arn, result.steps, packages)
+    write_links(region, result.arn, result.steps, packages, links)
     job.write_metrics(metrics(result.steps, conditions))
     job.write_summary(summary(result, conditions, verdict, remarks))
 

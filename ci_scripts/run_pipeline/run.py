@@ -22,6 +22,7 @@ from ci_scripts.run_pipeline import (
     records,
     report,
     selection,
+    tracking,
     upsert,
 )
 from ci_scripts.run_pipeline.condition import Condition
@@ -29,6 +30,7 @@ from ci_scripts.run_pipeline.execution import Result
 from ci_scripts.run_pipeline.job_facts import Facts
 from ci_scripts.run_pipeline.progress import Step
 from ci_scripts.run_pipeline.records import Run
+from ci_scripts.run_pipeline.tracking import Experiment
 from ci_scripts.settings import Project
 
 if TYPE_CHECKING:
@@ -64,8 +66,17 @@ class Compiled(NamedTuple):
         return self.image if self.image and self.image in self.text else ""
 
 
-def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seconds: float) -> None:
+def execute(
+    aws: Aws,
+    project: Project,
+    role: str,
+    pipeline: Compiled,
+    poll_seconds: float,
+    experiment: Experiment | None = None,
+) -> None:
     """Upsert, start, follow, stamp. A cancelled job stops the execution; a retried one gets it back.
+
+    `experiment` gets a run for it.
 
     Raises JobCancelled, or the error that says how the execution ended if it did not succeed.
     """
@@ -102,12 +113,8 @@ def execute(aws: Aws, project: Project, role: str, pipeline: Compiled, poll_seco
             outcome = execution.stop(sagemaker, arn, request)
         raise JobCancelled(f"{cancelled}; {outcome}") from cancelled
     parameters = definition.parameter_values(pipeline.definition, pipeline.parameters)
-    _finish(
-        aws,
-        project,
-        pipeline,
-        Run(where, result, pipeline.definition, parameters, conditions, facts, pipeline.built_image),
-    )
+    run = Run(where, result, pipeline.definition, parameters, conditions, facts, pipeline.built_image)
+    _finish(aws, project, pipeline, run, experiment)
 
 
 def _selection(sagemaker: SageMakerClient, project: Project, pipeline: Compiled) -> dict[str, Any]:
@@ -138,14 +145,15 @@ def _follow(aws: Aws, pipeline: Compiled, arn: str, poll_seconds: float) -> tupl
     return result, conditions, facts
 
 
-def _finish(aws: Aws, project: Project, pipeline: Compiled, run: Run) -> None:
+def _finish(aws: Aws, project: Project, pipeline: Compiled, run: Run, experiment: Experiment | None) -> None:
     result, conditions = run.result, run.conditions
     steps = list(result.steps.values())
     packages = [step.model_package_arn for step in steps if step.model_package_arn and step.status == "Succeeded"]
     if result.status == "Succeeded" and not packages and not definition.registers(pipeline.definition):
         packages = _registered_by_code(aws.sagemaker, project, result)
     verdict = conclusion(result, packages, conditions)
-    report.write(project.region, result, packages, conditions, verdict, run.facts.remarks)
+    links = tracking.record(aws, experiment, run, packages) if experiment else {}
+    report.write(project.region, result, packages, conditions, verdict, run.facts.remarks, links)
 
     from ci_scripts.run_pipeline import training_page  # loads what pages are made with
 

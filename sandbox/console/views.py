@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 from gitlab.exceptions import GitlabGetError
 
-from sandbox.console import deployments, logs, models, repositories, traffic, way
+from sandbox.console import deployments, experiments, logs, models, repositories, traffic, way
 from sandbox.console.links import of_arn, on_page
 from sandbox.console.place import Seen
 from sandbox.world import people
@@ -201,6 +201,14 @@ def environments(place: Seen, project: str) -> Page:
     context = {"project": row, "environments": deployments.environments(place, row),
                "drift": deployments.drift(place, row)}  # fmt: skip
     return Page("Environments", "environments.html", context, _trail(row))
+
+
+@view(f"{_PROJECT}/-/ml/experiments/<identity>")
+def experiment(place: Seen, project: str, identity: str) -> Page:
+    row = _project(place, project)
+    name, runs = experiments.runs(row, identity)
+    metrics = sorted({metric for run in runs for metric in run.metrics})
+    return Page(f"Experiment {name}", "experiment.html", {"runs": runs, "metrics": metrics}, _trail(row))
 
 
 # --- AWS -------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sandbox.gitlab.records import project_settings
+from sandbox.gitlab.records.experiments import Experiment
 from sandbox.gitlab.records.git import Repository
 from sandbox.gitlab.records.jobspec import CompiledJob
 
@@ -370,6 +371,7 @@ class Project:
     releases: list[Release] = field(default_factory=list)
     pipelines: list[Pipeline] = field(default_factory=list)
     schedules: list[Schedule] = field(default_factory=list)
+    experiments: list[Experiment] = field(default_factory=list)
     created_at: datetime = field(default_factory=now)
     updated_at: datetime = field(default_factory=now)
 

@@ -9,6 +9,7 @@ from sandbox.gitlab.rest import (
     commits,
     deployments,
     environments,
+    experiments,
     files,
     groups,
     job_token_scope,
@@ -39,8 +40,9 @@ from sandbox.gitlab.rest.entities import Entities
 def register(api: Api, entities: Entities) -> None:
     """Add every resource."""
     for module in (
-        access_tokens, artifacts, catalog, commits, deployments, environments, files, groups, job_token_scope, jobs,
-        lint, members, merge_requests, metadata, notes, packages, pipelines, projects, protected_branches,
-        protected_environments, refs, releases, resource_groups, schedules, triggers, users, variables, lacking,
+        access_tokens, artifacts, catalog, commits, deployments, environments, experiments, files, groups,
+        job_token_scope, jobs, lint, members, merge_requests, metadata, notes, packages, pipelines, projects,
+        protected_branches, protected_environments, refs, releases, resource_groups, schedules, triggers, users,
+        variables, lacking,
     ):  # fmt: skip
         module.register(api, entities)
