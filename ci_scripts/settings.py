@@ -30,6 +30,9 @@ ROLE_ARN = r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[a-zA-Z0-9_+=,.@/-]+"
 MERGE_REQUEST_ROLE = "AWS_MERGE_REQUEST_ROLE_ARN"
 """The CI/CD variable with the role of jobs that train in merge requests, and clean up after them."""
 
+MERGE_REQUEST_PIPELINE_ROLE = "MERGE_REQUEST_PIPELINE_ROLE_ARN"
+"""And that with the role of their SageMaker pipelines: where it is set, merge requests train."""
+
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelPackageGroup.html
 _LONGEST_GROUP = 63
 
@@ -64,6 +67,16 @@ class Project(NamedTuple):
     def history_prefix(self, stage: str) -> str:
         """Where the records of a stage's deployments are in the artifact bucket; its roles may add to them alone."""
         return f"sagemaker-{self.name}-{self.id}-history/{stage}/"
+
+    @property
+    def image_repository(self) -> str:
+        """Name of the repository in ECR with the images of the project's own containers."""
+        return f"{self.name}-{self.id}"
+
+    @property
+    def merge_request_image_repository(self) -> str:
+        """Of that with the images of merge requests that train."""
+        return f"{self.name}-{self.id}-mr"
 
     @property
     def approvals_table(self) -> str:

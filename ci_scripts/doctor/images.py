@@ -28,9 +28,9 @@ def builds(text: str) -> bool:
 def examine(aws: Aws, project: Project) -> Iterator[Verdict]:
     """The repository of the project's images."""
     try:
-        [description] = aws.ecr.describe_repositories(repositoryNames=[project.pipeline])["repositories"]
+        [description] = aws.ecr.describe_repositories(repositoryNames=[project.image_repository])["repositories"]
     except aws.ecr.exceptions.RepositoryNotFoundException:
-        yield verdicts.failed(CHECK, f"{project.pipeline} is not there: create the stack of {_STACK}")
+        yield verdicts.failed(CHECK, f"{project.image_repository} is not there: create the stack of {_STACK}")
         return
     yield repository(description)
 

@@ -15,7 +15,7 @@ from ci_scripts.doctor import verdicts
 from ci_scripts.doctor.verdicts import Verdict
 
 CHECK = "merge requests that train"
-PIPELINE_ROLE = "MERGE_REQUEST_PIPELINE_ROLE_ARN"
+PIPELINE_ROLE = settings.MERGE_REQUEST_PIPELINE_ROLE
 ROLES = (settings.MERGE_REQUEST_ROLE, PIPELINE_ROLE)
 POLICY = "MergeRequestDoctorPolicy of infra/merge-requests.yml"
 """What lets a person look at the two roles: DoctorPolicy is of another stack, and cannot name them."""

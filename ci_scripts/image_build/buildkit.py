@@ -39,12 +39,11 @@ class Build(NamedTuple):
 
     content: Content
     options: Options
-    repository: str
-    """Its URI."""
+    repositories: list[str]
+    """The URIs of those that may have a cache; the first is pushed to."""
 
-    @property
-    def _cache(self) -> str:
-        return f"type=registry,ref={self.repository}:cache-{self.options.platform.rpartition('/')[2]}"
+    def _cache(self, repository: str) -> str:
+        return f"type=registry,ref={repository}:cache-{self.options.platform.rpartition('/')[2]}"
 
     def arguments(self, metadata: Path, *, push: bool) -> list[str]:
         """The words for `buildctl`. Nothing in them is read by a shell."""
@@ -54,14 +53,14 @@ class Build(NamedTuple):
         words += [f"--opt=filename={options.dockerfile}", f"--opt=platform={options.platform}"]
         words += [f"--opt=target={options.target}"] if options.target else []
         words += [f"--opt=build-arg:{name}={value}" for name, value in sorted(options.build_args.items())]
-        words.append(f"--import-cache={self._cache}")
+        words += [f"--import-cache={self._cache(repository)}" for repository in self.repositories]
         if push:
             # SageMaker runs no image with OCI's media types, nor an index of several.
-            name = f"{self.repository}:{self.content.tag}"
+            name = f"{self.repositories[0]}:{self.content.tag}"
             words.append(f"--output=type=image,name={name},push=true,oci-mediatypes=false,compression=gzip")
             # ECR takes a cache as an image alone. A cache that is not kept costs time, and no image.
             how = "mode=max,image-manifest=true,oci-mediatypes=true,ignore-error=true"
-            words += [f"--export-cache={self._cache},{how}", f"--metadata-file={metadata}"]
+            words += [f"--export-cache={self._cache(self.repositories[0])},{how}", f"--metadata-file={metadata}"]
         return words
 
 

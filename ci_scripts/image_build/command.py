@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ci_scripts import settings
@@ -39,18 +40,24 @@ def run(arguments: Namespace) -> None:
     from ci_scripts.image_build import context, ecr, scan
 
     aws = Aws(project.region)
-    job.say(str(aws.log_in("AWS_CHECK_ROLE_ARN" if options.check else "AWS_ROLE_ARN")))
+    # Of a merge request that trains, the image is pushed: to a repository of which the default branch takes nothing.
+    apart = options.check and trains_in_merge_request(os.environ)
+    role = settings.MERGE_REQUEST_ROLE if apart else "AWS_CHECK_ROLE_ARN" if options.check else "AWS_ROLE_ARN"
+    job.say(str(aws.log_in(role)))
     with tempfile.TemporaryDirectory(prefix="sagemaker-ci-") as name:
         folder = Path(name)
         content = context.lay_out(options, folder / "context")
-        repository = ecr.repository(aws.ecr, project.pipeline)
+        repositories = [ecr.repository(aws.ecr, project.image_repository)]
+        if apart:
+            repositories.insert(0, ecr.repository(aws.ecr, project.merge_request_image_repository))
         job.say(f"{options.context}: {content}, {content.tag}")
-        image = ecr.find(aws.ecr, repository, content.tag)
+        images = (ecr.find(aws.ecr, repository, content.tag) for repository in reversed(repositories))
+        image = next(filter(None, images), None)
         if image:
-            job.say(f"{repository.uri}:{content.tag} is there: nothing is built")
+            job.say(f"{image.repository.uri}:{content.tag} is there: nothing is built")
         else:
-            image = _built(aws, options, content, repository, folder)
-    uri = image.uri if image else f"{repository.uri}:{content.tag}"
+            image = _built(aws, options._replace(check=options.check and not apart), content, repositories, folder)
+    uri = image.uri if image else f"{repositories[0].uri}:{content.tag}"
     job.write_dotenv({"IMAGE_URI": uri, settings.image_variable(project): uri})
     if image is None:
         verdict = f"checked: the image can be built, nothing was pushed; it will be {uri}"
@@ -67,13 +74,22 @@ def run(arguments: Namespace) -> None:
     job.say(verdict)
 
 
-def _built(aws: Aws, options: Options, content: Content, repository: Repository, folder: Path) -> Image | None:
-    """Build; the image that ECR has of it then, or None after a check. Raises what the build ends with."""
+def trains_in_merge_request(environ: Mapping[str, str]) -> bool:
+    """Whether this is a merge request whose training runs, and needs an image that can be pulled."""
+    return bool(environ.get("CI_MERGE_REQUEST_IID") and settings.value(environ, settings.MERGE_REQUEST_PIPELINE_ROLE))
+
+
+def _built(aws: Aws, options: Options, content: Content, repositories: list[Repository], folder: Path) -> Image | None:
+    """Build, for the first of the repositories; the image that ECR has of it then, or None after a check.
+
+    Raises what the build ends with.
+    """
     from ci_scripts import errors, job
     from ci_scripts.image_build import buildkit, context, ecr
 
+    repository = repositories[0]
     registries = sorted({repository.registry, *context.base_registries(options, aws.region)})
-    build = buildkit.Build(content, options, repository.uri)
+    build = buildkit.Build(content, options, [each.uri for each in repositories])
     with job.section("Build the image"), ecr.logged_in(aws.ecr, registries, folder) as docker_config:
         try:
             digest = buildkit.run(build, docker_config, push=not options.check)

@@ -80,7 +80,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         parser,
         "--check",
         "SMCI_CHECK",
-        "build only, and push nothing",
+        "build only, and push nothing; a merge request that trains (MERGE_REQUEST_PIPELINE_ROLE_ARN) pushes to a "
+        "repository of its own",
         default="false",
         nargs="?",
         const="true",

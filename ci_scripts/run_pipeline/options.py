@@ -136,7 +136,7 @@ def read_surroundings(environ: Mapping[str, str], *, merge_request: bool = False
             return None
 
     project = checked(lambda: settings.load_project(environ))
-    role_variable = "MERGE_REQUEST_PIPELINE_ROLE_ARN" if merge_request else "SAGEMAKER_PIPELINE_ROLE_ARN"
+    role_variable = settings.MERGE_REQUEST_PIPELINE_ROLE if merge_request else "SAGEMAKER_PIPELINE_ROLE_ARN"
     role = checked(lambda: settings.role_arn(role_variable, environ))
     seconds = checked(lambda: settings.poll_seconds(environ))
     image = checked(lambda: settings.image_uri(project, environ) if project else "")
@@ -152,7 +152,7 @@ def require_pushed(image: str, *, check: bool) -> None:
     if image and "@" not in image and not check:
         raise InvalidSettings(
             f"the image {image} was not pushed",
-            hint="Let a merge request's training take an image that is pushed, by `pipeline_kwargs`.",
+            hint=f"In a merge request `image-build` pushes where it gets {settings.MERGE_REQUEST_PIPELINE_ROLE}, too.",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from tests.support import own_image, roles
 from tests.support.own_image import OwnImage
 from tests.support.roles import BUILD, Roles
 from tests.support.run_pipeline import one_line
-from tests.support.servers import Aws, Project, create_project, sagemaker_ci
+from tests.support.servers import ACCOUNT, Aws, Project, create_project, sagemaker_ci
+from tests.support.stacks import infra_stack
 
 
 class Jobs(NamedTuple):
@@ -51,12 +53,17 @@ FEATURE = {"ref": "feature", "ref_protected": "false"}
 @pytest.fixture(scope="module")
 def jobs(aws: Aws, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
     project = create_project(aws)
-    with (
-        roles.deployed(aws, gateway, project.name, project.id, project.bucket) as deployed,
-        roles.beside(
-            deployed, "images.yml", SageMakerProjectName=project.name, SageMakerProjectId=project.id
-        ) as outputs,
-    ):
+    names = {"SageMakerProjectName": project.name, "SageMakerProjectId": project.id}
+    with roles.deployed(aws, gateway, project.name, project.id, project.bucket) as deployed, ExitStack() as stacks:
+        gitlab = {
+            "GitLabServerUrl": deployed.gitlab.url,
+            "OidcProviderArn": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{deployed.gitlab.url.removeprefix('https://')}",
+            "ModelBuildSubject": BUILD,
+        }
+        apart = {**names, **gitlab, "ArtifactBucket": project.bucket}
+        merge_requests = stacks.enter_context(infra_stack(aws, "merge-requests.yml", apart)).outputs
+        role = {"MergeRequestRoleArn": merge_requests["MergeRequestRoleArn"]}
+        outputs = stacks.enter_context(roles.beside(deployed, "images.yml", **names, **role)) | merge_requests
         keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         project = project._replace(environ={name: value for name, value in project.environ.items() if name not in keys})
         image = own_image.create(aws, project, tmp_path_factory.mktemp("images"), repository=False)
@@ -79,6 +86,32 @@ def test_the_training_role_builds_pushes_and_reads_the_scan_and_a_check_builds_a
     pushing = image.build(**jobs.variables("Check", **FEATURE) | {"AWS_ROLE_ARN": jobs.roles.outputs["CheckRoleArn"]})
     assert "AccessDenied" in one_line(pushing, "327")
     assert "infra/images.yml" in pushing.stderr.splitlines()[1]
+
+
+def test_a_merge_request_that_trains_pushes_apart_and_takes_what_the_default_branch_has(jobs: Jobs) -> None:
+    image = jobs.image
+    image.write("program.py", "print('of a merge request')\n")
+    merge_request = {
+        "CI_MERGE_REQUEST_IID": "7",
+        "SMCI_CHECK": "true",
+        "AWS_MERGE_REQUEST_ROLE_ARN": jobs.outputs["MergeRequestRoleArn"],
+        "MERGE_REQUEST_PIPELINE_ROLE_ARN": jobs.outputs["MergeRequestPipelineRoleArn"],
+    }
+    before = image.images()
+    token = jobs.variables("Check", **FEATURE)["AWS_ID_TOKEN"]
+    first = image.build(**merge_request, AWS_ID_TOKEN=token)
+    assert first.returncode == 0, first.stdout + first.stderr
+    pushed = image.handed_on()
+    assert pushed.startswith(f"{image.uri}-mr@sha256:")
+    assert image.images() == before
+    assert image.build(**jobs.variables("Training")).returncode == 0
+    assert image.handed_on() != pushed
+    token = jobs.variables("Check", **FEATURE)["AWS_ID_TOKEN"]
+    again = image.build(**merge_request, AWS_ID_TOKEN=token)
+    assert f"{image.uri}:content-" in again.stdout
+    assert image.handed_on().startswith(f"{image.uri}@sha256:")
+    apart = jobs.image.aws.client("ecr").describe_images(repositoryName=f"{image.project.group}-mr")["imageDetails"]
+    assert {tag[:7] for row in apart for tag in row["imageTags"]} == {"content", "cache-a"}
 
 
 def test_doctor_looks_at_the_repository_where_an_image_is_built(jobs: Jobs, project: Project) -> None:

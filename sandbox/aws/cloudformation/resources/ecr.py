@@ -19,8 +19,8 @@ from sandbox.aws.cloudformation.resources.handler import (
 @handles("AWS::ECR::Repository")
 class Repository(Handler):
     properties = names(
-        "EncryptionConfiguration ImageScanningConfiguration ImageTagMutability ImageTagMutabilityExclusionFilters "
-        "LifecyclePolicy RepositoryName Tags"
+        "EmptyOnDelete EncryptionConfiguration ImageScanningConfiguration ImageTagMutability "
+        "ImageTagMutabilityExclusionFilters LifecyclePolicy RepositoryName Tags"
     )
 
     def create(self, call: Call, properties: Properties) -> PhysicalResource:
@@ -62,7 +62,9 @@ class Repository(Handler):
         return physical
 
     def delete(self, call: Call, physical: PhysicalResource, properties: Properties) -> None:
-        call.client("ecr").delete_repository(repositoryName=physical.id)
+        call.client("ecr").delete_repository(
+            repositoryName=physical.id, force=str(properties.get("EmptyOnDelete", False)).lower() == "true"
+        )
 
 
 def _mutability(properties: Properties) -> dict[str, Any]:
