@@ -232,6 +232,8 @@ def test_an_image_is_built_before_the_training_whenever_that_runs_and_only_check
             assert jobs["training-image"].stage == ".pre"
             check_only = [jobs[name].variables.get("SMCI_CHECK") for name in ("training", "training-image")]
             assert check_only == (["true"] * 2 if kind == "merge request" else [None] * 2)
+    # What the job hands on reaches all later stages: the training has no list of whom it takes from.
+    assert not {"needs", "dependencies"} & jobs_of(rendered)["training"].keys()
     assert jobs_of(rendered)["training-image"]["image"] == "$SMCI_IMAGE_REGISTRY/image-build:$SMCI_COMPONENT_VERSION"
 
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 import uuid
 from typing import Any, NamedTuple
@@ -12,6 +14,8 @@ import pytest
 import yaml
 
 from ci_scripts import __version__
+from sandbox.aws.containers import buildkit
+from tests.support import own_image
 from tests.support.component_project import COMPONENTS, Released, deploy_variables, released  # noqa: F401 - the fixture
 from tests.support.gitlab_client import commit, log_of, pipeline_of, settled, statuses
 from tests.support.servers import Aws, Project, create_project
@@ -28,6 +32,18 @@ def get_pipeline():
         "Steps": [{"Name": "Compare", "Type": "Condition", "Arguments": compare}],
     }
 """
+
+
+TRAINING_IMAGE = """
+def get_pipeline(image_uri):
+    fail = {"Name": "Fail", "Type": "Fail", "Arguments": {"ErrorMessage": image_uri}}
+    one_is_less = {"Type": "LessThan", "LeftValue": 1, "RightValue": 2}
+    compare = {"Conditions": [one_is_less], "IfSteps": [], "ElseSteps": [fail]}
+    return {"Version": "2020-12-01", "Steps": [{"Name": "Compare", "Type": "Condition", "Arguments": compare}]}
+"""
+
+
+SCAN_NOTHING = {"SMCI_IMAGE_SCAN_SECONDS": "0"}
 
 
 class Models(NamedTuple):
@@ -146,3 +162,42 @@ def test_new_pipeline_trains_with_the_inputs_that_a_person_fills_in(models: Mode
     assert models.of(started) == {"train-ants", "train-bees"}
     assert models.parameters("ants")[0] == [{"Name": "Threshold", "Value": "3.5"}]
     assert models.parameters("bees")[0] == []
+
+
+def test_each_model_trains_with_the_image_of_its_own_folder(released: Released, aws: Aws) -> None:
+    projects = {name: create_project(aws) for name in ("ants", "bees")}
+    builder = buildkit.install(released.server.state / "builder", aws.state, aws.url)
+    configuration = files(projects)
+    header, body = yaml.safe_load_all(configuration[".gitlab-ci.yml"])
+    for include in body["include"]:
+        include["inputs"] |= {"image_build": True, "pipeline_parameters": ""}
+    content = configuration | {".gitlab-ci.yml": yaml.safe_dump_all([header, body])}
+    for name, project in projects.items():
+        aws.client("ecr").create_repository(repositoryName=project.group)
+        content |= {
+            f"models/{name}/pipeline.py": TRAINING_IMAGE,
+            f"models/{name}/image/Dockerfile": own_image.DOCKERFILE,
+            f"models/{name}/image/program.py": "print('the same for both')\n",
+        }
+    repository = released.consumer(f"images-{uuid.uuid4().hex[:6]}", deploy_variables(aws) | SCAN_NOTHING)
+    models = Models(repository, aws, projects)
+
+    def trained_with(name: str) -> str:
+        definition = aws.client("sagemaker").describe_pipeline(PipelineName=projects[name].group)["PipelineDefinition"]
+        step = json.loads(definition)["Steps"][0]["Arguments"]["ElseSteps"][0]
+        return str(step["Arguments"]["ErrorMessage"])
+
+    pushed = commit(repository, content)
+    assert models.trained_by(pushed.id) == {"train-ants-image", "train-ants", "train-bees-image", "train-bees"}
+    before = {name: trained_with(name) for name in projects}
+    for name, uri in before.items():
+        assert re.fullmatch(rf".+/{projects[name].group}@sha256:[0-9a-f]{{64}}", uri)
+    bees = commit(repository, {"models/bees/image/program.py": "print('of bees')\n"})
+    assert models.trained_by(bees.id) == {"train-bees-image", "train-bees"}
+    assert trained_with("ants") == before["ants"]
+    assert trained_with("bees") != before["bees"]
+    ants = commit(repository, {"models/ants/notes.txt": "no part of the image\n"})
+    assert models.trained_by(ants.id) == {"train-ants-image", "train-ants"}
+    assert "nothing is built" in log_of(repository, pipeline_of(repository, ants.id), "train-ants-image")
+    assert trained_with("ants") == before["ants"]
+    assert len(buildkit.runs(builder)) == 3

@@ -58,10 +58,11 @@ class Released(NamedTuple):
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Released]:
     state = tmp_path_factory.mktemp("components")
-    images = [
-        {"match": f"^[^/]+/{COMPONENTS}/deploy:{version}$", "path": [str(program(state / version, version))]}
-        for version in (__version__, NEXT)
-    ]
+    programs = {version: str(program(state / version, version)) for version in (__version__, NEXT)}
+    images = [{"match": f"^[^/]+/{COMPONENTS}/deploy:{version}$", "path": [path]} for version, path in programs.items()]
+    # A test that builds images puts the sandbox's BuildKit there.
+    builder = [programs[__version__], str(state / "builder")]
+    images.append({"match": f"^[^/]+/{COMPONENTS}/image-build:{__version__}$", "path": builder})
     images.append({"match": f"^{PYTHON}$", "path": [str(python_without_us(state / "python"))]})
     (state / "images.json").write_text(json.dumps(images))
     running = Server("sandbox.gitlab", state / "gitlab", "--images", str(state / "images.json"))
