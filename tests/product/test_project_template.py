@@ -235,6 +235,8 @@ def test_a_project_is_created_changed_in_everything_and_deleted(world: World, ro
     assert server.projects.get(deploy.id).triggers.list(get_all=True) == []
     world.aws("s3").head_bucket(Bucket=bucket)
     world.aws("sagemaker").describe_model_package_group(ModelPackageGroupName=outputs["ModelPackageGroupName"])
+    with pytest.raises(ClientError, match="RepositoryNotFound"):
+        world.aws("ecr").describe_repositories(repositoryNames=[f"{outputs['ModelPackageGroupName']}-mr"])
     world.aws("ecr").describe_repositories(repositoryNames=[outputs["ModelPackageGroupName"]])
     assert world.aws("lambda").list_functions()["Functions"] == []
     assert [each for each in world.aws("iam").list_roles()["Roles"] if each["RoleName"].startswith("SP-")] == []
