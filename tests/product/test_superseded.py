@@ -23,10 +23,10 @@ def test_what_no_rollback_needs_is_deleted_and_a_rollback_needs_none_of_it(deplo
 
     def present() -> list[int]:
         """Which of the deployments still have both."""
-        configs = [
-            each["EndpointConfigName"] for each in sagemaker.list_endpoint_configs(MaxResults=100)["EndpointConfigs"]
-        ]
-        models = [each["ModelName"] for each in sagemaker.list_models(MaxResults=100)["Models"]]
+        config_pages = sagemaker.get_paginator("list_endpoint_configs").paginate()
+        configs = {each["EndpointConfigName"] for page in config_pages for each in page["EndpointConfigs"]}
+        model_pages = sagemaker.get_paginator("list_models").paginate()
+        models = {each["ModelName"] for page in model_pages for each in page["Models"]}
         return [number for number, (config, model) in enumerate(seen, 1) if config in configs and model in models]
 
     assert f"log group {group}: kept for 365 days" in deploy(1)
