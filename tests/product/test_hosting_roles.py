@@ -30,6 +30,8 @@ class Place(NamedTuple):
     outputs: dict[str, str]
     """Of the stack of hosting.yml."""
     folder: Path
+    key: str
+    """The ARN of a key of KMS that stages may name."""
 
     def run(self, role: str, *arguments: str, **variables: str) -> Any:
         """A job of the default branch in its environment, with the role of it and no other key."""
@@ -52,16 +54,18 @@ class Place(NamedTuple):
         return sagemaker_ci(*arguments, environ=environ | variables, cwd=self.folder)
 
     def configure(self, content: dict[str, Any]) -> None:
+        content = json.loads(json.dumps(content).replace(KEY, self.key))
         for stage in ("staging", "prod"):
             (self.folder / f"{stage}-config.json").write_text(json.dumps(content))
 
 
 @pytest.fixture(scope="module")
 def place(aws: Aws, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    key = str(aws.client("kms").create_key()["KeyMetadata"]["Arn"])
     named = {"SageMakerProjectName": NAME, "SageMakerProjectId": ID, "ArtifactBucket": BUCKET}
     with (
         deployed(aws, gateway, NAME, ID, BUCKET) as roles,
-        beside(roles, "hosting.yml", **named, NotificationTopics=f"{NAME}-*") as outputs,
+        beside(roles, "hosting.yml", **named, NotificationTopics=f"{NAME}-*", KmsKeyArn=key) as outputs,
     ):
         s3 = aws.client("s3")
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -85,9 +89,10 @@ def place(aws: Aws, gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) 
         shutil.rmtree(folder / "tests")
         (folder / "quality.yml").write_text(QUALITY)
         (folder / "held-out.csv").write_text("".join(f"5,{number},2,3\n" for number in range(20)))
-        yield Place(roles, outputs, folder)
+        yield Place(roles, outputs, folder, key)
 
 
+KEY = "the project's key"
 ROWS = {"InputUri": f"s3://{BUCKET}/{GROUP}/rows/"}
 GUARDED = {
     "Strategy": "canary",
@@ -99,10 +104,10 @@ GUARDED = {
 CONTENTS: list[dict[str, Any]] = [
     {"Hosting": "serverless"},
     {"Hosting": "real-time", "Parameters": {"MaxInstanceCount": 2}},
-    {"Hosting": "real-time", "Parameters": {"MaxInstanceCount": 3, "ScaleInCooldown": 60}},
+    {"Hosting": "real-time", "Parameters": {"MaxInstanceCount": 3, "ScaleInCooldown": 60, "KmsKeyId": KEY}},
     {"Hosting": "real-time", "Deployment": GUARDED, "Parameters": {"EndpointInstanceCount": 2}},
     {"Hosting": "real-time", "Deployment": GUARDED, "Parameters": {"EndpointInstanceCount": 3}},
-    {"Hosting": "asynchronous", "Parameters": {"MaxInstanceCount": 2}},
+    {"Hosting": "asynchronous", "Parameters": {"MaxInstanceCount": 2, "KmsKeyId": KEY}},
     {"Hosting": "asynchronous", "Parameters": {"SuccessTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:{NAME}-answers"}},
     {"Hosting": "batch-transform", "Parameters": ROWS | {"ScheduleExpression": "rate(1 day)"}},
     {"Hosting": "batch-transform", "Parameters": ROWS | {"MaxPayloadInMB": 1, "ScheduleExpression": "rate(2 days)"}},

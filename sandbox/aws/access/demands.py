@@ -17,6 +17,7 @@ from moto.s3.models import FakeKey, s3_backends
 from moto.sagemaker.models import sagemaker_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
+from sandbox.aws.access import keys
 from sandbox.aws.ground import ACCOUNT, REGION
 
 Parameter = Callable[[str], Any]
@@ -77,6 +78,7 @@ def demands(service: str, operation: str, parameter: Parameter, default_resource
         # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-drift.html#drift-considerations
         result += [Demand("cloudformation:DetectStackResourceDrift", each.resource, context) for each in result[:1]]
         result.append(Demand("cloudformation:BatchDescribeTypeConfigurations", "*"))
+    result += [Demand(*use) for use in keys.uses(service, operation, parameter, default_resource)]
     tags, tagging = _TAGGED.get(f"{service}:{operation}", ("", ""))
     if service == "sagemaker" and operation.startswith("Create"):
         tags, tagging = "Tags", "sagemaker:AddTags"

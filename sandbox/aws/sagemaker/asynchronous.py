@@ -29,7 +29,7 @@ from sandbox.aws.authorities import shapes
 from sandbox.aws.sagemaker import endpoint_metrics, invocation
 from sandbox.aws.sagemaker.endpoint_record import Endpoint, Serves
 from sandbox.aws.sagemaker.invocation import InvocationRefused
-from sandbox.aws.sagemaker.jobfiles import split
+from sandbox.aws.sagemaker.jobfiles import encrypted, split
 from sandbox.aws.sagemaker.serving import Answer
 
 _IN_A_MESSAGE = 128 * 1024  # bytes of an answer that SNS messages bring along
@@ -180,11 +180,11 @@ def _answer(endpoint: Endpoint, serves: Serves, request: Request) -> None:
     try:
         answer = _invoked(endpoint, serves, variant, request, s3)
         content_type = answer.headers.get("Content-Type", "application/octet-stream")
-        _store(s3, request.output, answer.body, content_type)
+        _store(s3, request.output, answer.body, content_type, output.get("KmsKeyId"))
     except _Failed as failed:
         if request.failure:
             try:
-                _store(s3, request.failure, failed.details.encode(), "text/plain")
+                _store(s3, request.failure, failed.details.encode(), "text/plain", output.get("KmsKeyId"))
             except _Failed as second:
                 failed = second
         notify.failed(failed)
@@ -239,10 +239,10 @@ def _input(parameters: Mapping[str, Any], s3: Any) -> tuple[bytes, str]:
     return content["Body"].read(), content["ContentType"]
 
 
-def _store(s3: Any, uri: str, content: bytes, content_type: str) -> None:
+def _store(s3: Any, uri: str, content: bytes, content_type: str, kms_key: str | None) -> None:
     bucket, key = split(uri)
     try:
-        s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType=content_type)
+        s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType=content_type, **encrypted(kms_key))
     except ClientError as error:
         raise _Failed(f"Failed to upload the output to {uri}: {error.response['Error']['Code']}") from error
 

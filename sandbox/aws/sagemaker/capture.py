@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from sandbox.aws.access import identity
-from sandbox.aws.sagemaker.jobfiles import split
+from sandbox.aws.sagemaker.jobfiles import encrypted, split
 from sandbox.aws.sagemaker.serving import Answer, Variant
 
 _COLLECT_SECONDS = 1.0  # the service takes minutes
@@ -50,7 +50,8 @@ def record(
         _lines[place].append(json.dumps(_event(config, request, answer, moment)))
         _roles[place] = variant
         if len(_lines[place]) == 1:
-            timer = threading.Timer(_COLLECT_SECONDS, _write, [place, moment])
+            encryption = encrypted(config.get("KmsKeyId"))
+            timer = threading.Timer(_COLLECT_SECONDS, _write, [place, moment, encryption])
             timer.daemon = True
             timer.start()
 
@@ -85,13 +86,13 @@ def _side(config: Mapping[str, Any], mode: str, content_type: str, body: bytes) 
     return {"observedContentType": content_type, "mode": mode, "data": data, "encoding": encoding}
 
 
-def _write(place: _Place, moment: datetime) -> None:
+def _write(place: _Place, moment: datetime, encryption: Mapping[str, Any]) -> None:
     with _lock:
         lines, variant = _lines.pop(place), _roles[place]
     bucket, folder = place
     key = f"{folder}/{moment:%M-%S}-{moment.microsecond // 1000:03}-{uuid.uuid4()}.jsonl"
     try:
         s3 = identity.client("s3", variant.credentials)
-        s3.put_object(Bucket=bucket, Key=key, Body="".join(f"{line}\n" for line in lines).encode())
+        s3.put_object(Bucket=bucket, Key=key, Body="".join(f"{line}\n" for line in lines).encode(), **encryption)
     except ClientError as error:  # whoever asked the endpoint has the answer already
         print(f"data capture could not write s3://{bucket}/{key}: {error}", file=sys.stderr)

@@ -16,6 +16,11 @@ def split(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+def encrypted(key: str | None) -> dict[str, str]:
+    """Arguments of PutObject for what SageMaker encrypts with a key of the account, if one is named."""
+    return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+
+
 def inside(opt_ml: Path, local_path: str) -> Path:
     """The host's name of a path under /opt/ml. Raises ValidationError for a path that leads out of it."""
     parts = PurePosixPath(local_path).parts
