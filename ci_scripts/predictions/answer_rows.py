@@ -49,9 +49,11 @@ def _columns(document: Mapping[str, Any], rows: int) -> list[Any] | None:
     for key in ("predicted_label", "prediction", "probabilities"):
         column = document.get(key)
         if isinstance(column, list):
-            if key == "probabilities" and rows == 1 and is_score_list(column):
-                return [column]
-            return [{"predicted_label": each} for each in column] if key == "predicted_label" else list(column)
+            if key == "predicted_label":
+                return [{"predicted_label": each} for each in column]
+            parts = [column] if key == "probabilities" and rows == 1 and is_score_list(column) else list(column)
+            classes = document.get("labels") if key == "probabilities" else None  # in the order of the scores
+            return [{key: each, "labels": classes} for each in parts] if isinstance(classes, list) else parts
     return [document]
 
 

@@ -116,7 +116,7 @@ def read(
         raise InvalidPredictions(
             f"the endpoint answered {excerpt(_text(row))} for row {list(values).index(row) + 1} of a request, "
             "which is no format of answers known here",
-            hint=_HINT,
+            hint=_hint(row),
         )
     shape = shapes.pop() if shapes else "number"
     if name and shape != name:
@@ -148,7 +148,23 @@ _HINT = (
 )
 
 
+_DECIDED_BESIDE = (
+    "Beside its score stands something that may be the prediction, and how sure a model is says nothing by itself. If "
+    "the score is the value or that of class 1, say so in quality.yml, `request: {answer: score}`, for scores of all "
+    "classes `{answer: scores}`. Else let the container call its prediction predicted_label or label, or take it "
+    "out by `request.transform_answer`."
+)
+
+
+def _hint(row: Any) -> str:
+    row = row[0] if isinstance(row, list) and len(row) == 1 else row
+    return _DECIDED_BESIDE if isinstance(row, dict) and not row.keys().isdisjoint(_SCORES) else _HINT
+
+
 # --- formats -------------------------------------------------------------------------------------------------------
+
+
+_SCORES = ("score", "scores", "probabilities")
 
 
 def _shape_among(row: Any, name: str, labels: Labels, classes: Classes) -> str:
@@ -177,9 +193,11 @@ def _shape(row: Any, name: str) -> str:
             return "predicted_label"
         if "label" in row:
             return "label" if "score" in row or "prob" in row else ""
-        for key in ("score", "scores", "probabilities"):
-            if isinstance(row.get(key), list):
-                return _shape(row[key], name) if len(row[key]) > 1 else ""
+        key = next((key for key in _SCORES if isinstance(row.get(key), list)), "score")
+        if not (name in ("score", "scores", "numbers") or row.keys() <= {key, "labels"} or _labels_of(row)):
+            return ""  # a field of another name may be the prediction, and the score only how sure the model is of it
+        if isinstance(row.get(key), list):
+            return _shape(row[key], name) if len(row[key]) > 1 else ""
         return "score" if "score" in row else ""
     return "" if isinstance(row, bool) or row is None else "number"
 
@@ -205,17 +223,32 @@ def _read_score(row: Any, position: int, labels: Labels, classes: Classes) -> An
 
 
 def _read_scores(row: Any, position: int, labels: Labels, classes: Classes) -> Answer:
+    names: Sequence[Label] = []
     if isinstance(row, dict):
-        row = next(row[key] for key in ("score", "scores", "probabilities") if isinstance(row.get(key), list))
-    scores = _by_class([_finite(each, position) for each in row], position, classes)
+        names = [_class(each, position, labels, classes) for each in _labels_of(row)]
+        row = next(row[key] for key in _SCORES if isinstance(row.get(key), list))
+    scores = _by_class([_finite(each, position) for each in row], position, classes, names)
     highest = max(scores, key=lambda each: scores[each])
     alike = len(set(scores.values())) == 1  # a container that tells nothing
     second = scores.get(classes.positive) if len(scores) == 2 or (alike and not classes.in_scores) else None
     return Answer(highest, second, scores)
 
 
-def _by_class(scores: Sequence[float], position: int, classes: Classes) -> dict[Label, float]:
-    names: Sequence[Label] = classes.in_scores or [float(index) for index in range(len(scores))]
+def _labels_of(row: Mapping[str, Any]) -> list[Any]:
+    """The container's own names for a list of scores, in its order, which need not be that of the classes.
+
+    Zero-shot classification of Hugging Face puts the likeliest first; Autopilot's example has `['1', '0']`,
+    https://docs.aws.amazon.com/sagemaker/latest/dg/autopilot-automate-model-development-container-output.html.
+    """
+    scores: list[Any] = next((row[key] for key in _SCORES if isinstance(row.get(key), list)), [])
+    names = row.get("labels")
+    return list(names) if isinstance(names, list) and len(names) == len(scores) > 1 else []
+
+
+def _by_class(
+    scores: Sequence[float], position: int, classes: Classes, named: Sequence[Label] = ()
+) -> dict[Label, float]:
+    names: Sequence[Label] = named or classes.in_scores or [float(index) for index in range(len(scores))]
     if len(names) != len(scores):
         raise InvalidPredictions(
             f"the endpoint answered {len(scores)} scores for row {position} of a request, the classes are "
@@ -233,7 +266,8 @@ def _read_predicted_label(row: Any, position: int, labels: Labels, classes: Clas
         return Answer(value, as_number(row.get("score")))
     if len(scores) < 2 or not _are_numbers(scores) or (classes.in_scores and len(classes.in_scores) != len(scores)):
         return Answer(value)
-    by_class = _by_class([_finite(each, position) for each in scores], position, classes)
+    names = [_class(each, position, labels, classes) for each in _labels_of(row)]
+    by_class = _by_class([_finite(each, position) for each in scores], position, classes, names)
     return Answer(value, by_class.get(classes.positive) if len(scores) == 2 else None, by_class)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ci_scripts import quality
 from ci_scripts.errors import InvalidPredictions
 from ci_scripts.predictions import answers
-from ci_scripts.predictions.answers import FORMATS, decode
+from ci_scripts.predictions.answers import FORMATS, Classes, decode
 
 GOLDEN = json.loads(
     (Path(__file__).parents[1] / "fixtures/golden/containers/xgboost-3.0-5.json").read_text(encoding="utf-8")
@@ -65,6 +65,13 @@ def test_one_number_for_each_row(body: bytes) -> None:
             '{"probabilities": [[0.2, 0.8], [0.9, 0.1]], "labels": [0, 1], "predicted_label": [1, 0]}',
             ("predicted_label", [1, 0], None),
         ),
+        ('{"probabilities": [[0.2, 0.8], [0.9, 0.1]], "labels": [1, 0]}', ("scores", [0, 1], [0.2, 0.9])),
+        # Autopilot names the classes of its probabilities
+        (
+            '{"predictions": [{"predicted_label": "1", "probabilities": [0.9, 0.1], "labels": ["1", "0"]}, '
+            '{"predicted_label": "0", "probabilities": [0.8, 0.2], "labels": ["0", "1"]}]}',
+            ("predicted_label", [1, 0], [0.9, 0.2]),
+        ),
         # probabilities of classes
         ("0.1,0.9\n0.8,0.2\n", ("scores", [1, 0], [0.9, 0.2])),
         ("[[0.1, 0.2, 0.7], [0.8, 0.1, 0.1]]", ("scores", [2, 0], None)),
@@ -97,6 +104,34 @@ def test_names_of_classes_are_numbers_by_quality_yml() -> None:
         decode(body, 2)
     assert "request: {labels: {NEGATIVE: 0, POSITIVE: 1}}" in caught.value.hint
     assert decode(body, 2, labels={"POSITIVE": 1, "NEGATIVE": 0})[:3] == ("label", [1, 0], [0.75, 0.25])
+
+
+def test_scores_belong_to_the_labels_that_stand_beside_them() -> None:
+    """Zero-shot classification of Hugging Face names the likeliest label first."""
+    body = b"""[{"sequence": "x", "labels": ["spam", "ham"], "scores": [0.75, 0.25]},
+               {"sequence": "y", "labels": ["ham", "spam"], "scores": [1, 0]}]"""
+    answers = decode(body, 2, classes=Classes(["ham", "spam"], "spam", are_text=True))
+    assert answers[:3] == ("scores", ["spam", "ham"], [0.75, 0])
+    assert decode(body, 2, labels={"spam": 1, "ham": 0})[:3] == ("scores", [1, 0], [0.75, 0])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"prediction": 1, "score": 0.97}',
+        '{"class": "good", "score": 0.97}',
+        '{"predicted_class": 1, "score": 0.97}',
+        '[{"entity": "PERSON", "score": 0.97}]',
+        '{"classes": 0, "probabilities": [0.1, 0.9]}',
+    ],
+)
+def test_how_sure_a_model_is_does_not_pass_for_what_it_predicts(row: str) -> None:
+    with pytest.raises(InvalidPredictions, match="for row 1 of a request, which is no format") as caught:
+        decode(f"[{row}, {row}]".encode(), 2)
+    assert "Beside its score stands something that may be the prediction" in caught.value.hint
+    if not row.startswith("["):
+        name = "scores" if "probabilities" in row else "score"
+        assert decode(f"[{row}, {row}]".encode(), 2, name).values == [1 if name == "scores" else 0.97] * 2
 
 
 def test_the_scores_of_a_single_row() -> None:
