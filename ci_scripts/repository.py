@@ -15,6 +15,7 @@ from ci_scripts.errors import OutsideRepository
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
     AnyPath = str | Path
 
@@ -125,3 +126,14 @@ def leave_no_bytecode() -> None:
     would not count; and uploads of a folder would hold files that no commit has.
     """
     sys.dont_write_bytecode = True
+
+
+def share_name(package: ModuleType, folder: AnyPath) -> None:
+    """Let what the repository keeps under the name of `package`, below `folder`, be imported beside its own modules.
+
+    Whichever of two packages of one name comes first hides the other: the modules of `package` stay, and those of the
+    repository are looked for after them.
+    """
+    own = os.path.join(folder, package.__name__)  # noqa: PTH118 - as the rest of this file, without pathlib's import
+    if os.path.isdir(own) and own not in package.__path__:  # noqa: PTH112
+        package.__path__.append(own)

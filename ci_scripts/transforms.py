@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import ci_scripts
 from ci_scripts import repository, text
 from ci_scripts.errors import TransformFailed
 
@@ -72,6 +73,7 @@ def load(name: str, base: Path) -> Callable[..., Any]:
     for folder in (str(base), str(path.parent)):  # as pytest finds what tests import
         if folder not in sys.path:
             sys.path.insert(0, folder)
+        repository.share_name(ci_scripts, folder)
     spec = importlib.util.spec_from_file_location(f"_sagemaker_ci_{module.replace('.', '_')}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise TransformFailed(f"{name} in quality.yml: there is no file {path}")

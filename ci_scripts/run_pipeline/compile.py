@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ci_scripts import aws_errors, errors, repository
 from ci_scripts.run_pipeline import advice, sdk
 from ci_scripts.settings import Project
 
+_STRAY = {"test", "tests"}  # Python's own, and what some libraries install by mistake: no library imports them
 _STEP_IMAGE = "Default image is supported only for Python versions"  # the SDK's words, in both versions
 
 
@@ -60,7 +62,9 @@ def compile_pipeline(module: str, project: Project, role: str, requested: Mappin
             text = f"{module}.get_pipeline: {_one_line(error)}"
             if _STEP_IMAGE in text:
                 raise errors.StepImageMissing(text, hint=advice.step_image()) from error
-            raise _explain(error, project) or errors.GetPipelineFailed(text) from error
+            raise _explain(error, project) or errors.GetPipelineFailed(
+                text, hint=_hiding(Path.cwd()) or None
+            ) from error
 
 
 def load(module: str, project: Project) -> Callable[..., Any]:
@@ -75,7 +79,7 @@ def load(module: str, project: Project) -> Callable[..., Any]:
         raise
     except (Exception, SystemExit) as error:
         raise _explain(error, project) or errors.PipelineModuleFailed(
-            f"importing {module}: {_one_line(error)}"
+            f"importing {module}: {_one_line(error)}", hint=_hiding(Path.cwd()) or None
         ) from error
     function = getattr(loaded, "get_pipeline", None)
     if not callable(function):
@@ -131,8 +135,7 @@ def _find_from(folder: Path) -> None:
         packages.append(importlib.import_module("sagemaker"))
     sys.path.insert(0, str(folder))
     for package in packages:
-        if (folder / package.__name__).is_dir():
-            package.__path__.append(str(folder / package.__name__))
+        repository.share_name(package, folder)
 
 
 def _explain_missing(module: str, error: ImportError) -> errors.SagemakerCiError:
@@ -140,6 +143,8 @@ def _explain_missing(module: str, error: ImportError) -> errors.SagemakerCiError
     if isinstance(error, ModuleNotFoundError) and (module == missing or module.startswith(f"{missing}.")):
         return errors.PipelineModuleNotFound(f"no module {module} in {here}")
     text = f"importing {module}: {_one_line(error)}"
+    if hidden := _hiding(here):
+        return errors.PipelineModuleFailed(text, hint=hidden)
     top = missing.partition(".")[0]
     if top == "sagemaker":
         try:
@@ -152,6 +157,34 @@ def _explain_missing(module: str, error: ImportError) -> errors.SagemakerCiError
             text, hint="`ci_scripts` is the package behind sagemaker-ci." + _shadowed(top, here)
         )
     return errors.PipelineModuleFailed(text)
+
+
+def _hiding(folder: Path) -> str:
+    """A hint when something of the repository was imported in the place of an installed module; else empty.
+
+    The folder comes first on the path, so that its own modules are found whatever a library has brought along. What a
+    library then misses it reports as it likes: the SDK as a class that cannot be imported from it.
+    """
+    others = [each for each in sys.path if Path(each).resolve() != folder.resolve()]
+    hiding = [
+        path.name + "/" * path.is_dir()
+        for path in sorted(folder.iterdir())
+        if path.stem not in _STRAY
+        and _is_imported(path)
+        and (path.stem in sys.stdlib_module_names or PathFinder.find_spec(path.stem, others))
+    ]
+    if not hiding:
+        return ""
+    return (
+        f"Installed modules of the same names cannot be imported beside {', '.join(hiding)} of this repository, and "
+        "libraries that need them fail: rename what the error may come from."
+    )
+
+
+def _is_imported(path: Path) -> bool:
+    """Whether this folder or file at the top of the repository is a module in use, by its name."""
+    file = getattr(sys.modules.get(path.stem), "__file__", None)
+    return file is not None and Path(file) in (path, path / "__init__.py")
 
 
 def _shadowed(name: str, folder: Path) -> str:

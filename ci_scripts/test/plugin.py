@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ci_scripts import text
+import ci_scripts
+from ci_scripts import repository, text
 from ci_scripts.errors import SagemakerCiError
 from ci_scripts.predictions.held_out import HeldOut
 from ci_scripts.predictions.target import Endpoint
@@ -69,6 +70,12 @@ class Run:
 WORK = pytest.StashKey[Work]()
 _INPUT = "sagemaker_ci"
 _QUALITY = "::quality: "
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """A package `ci_scripts` of the repository's own is there for its tests, in the workers of pytest-xdist, too."""
+    repository.share_name(ci_scripts, early_config.rootpath)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -219,6 +219,16 @@ def test_a_folder_with_the_name_of_a_package_hides_nothing_and_is_found(
     assert done.returncode == 0, done.stderr
 
 
+def test_a_folder_that_hides_what_the_sdk_needs_is_named(repository: Repository) -> None:
+    job_images.build(print)
+    (repository.path / "yaml").mkdir()
+    (repository.path / "yaml" / "__init__.py").write_text("")
+    (repository.path / "tests").mkdir()  # hides nothing: the folder is no package, and nobody imports it
+    done = run(repository, "v3", "from sagemaker.train import ModelTrainer\n", "--check")
+    one_line(done, "302")
+    assert "beside yaml/ of this repository" in done.stderr.splitlines()[1]
+
+
 @pytest.mark.parametrize("line", ["import sagemaker.estimator", "from sagemaker import model"])
 def test_a_module_of_version_2_names_the_input_that_asks_for_it(repository: Repository, line: str) -> None:
     job_images.build(print)

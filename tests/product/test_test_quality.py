@@ -227,6 +227,20 @@ def test_the_repositorys_own_settings_of_pytest_work(run_test: Run, tmp_path: Pa
         assert 'value="gw' in (tmp_path / REPORTS / "junit.xml").read_text()
 
 
+def test_a_package_of_the_repository_with_the_name_of_ours_can_be_imported(run_test: Run, tmp_path: Path) -> None:
+    (tmp_path / "ci_scripts").mkdir()
+    (tmp_path / "ci_scripts" / "ours.py").write_text("def to_body(rows):\n    return '1\\n' * len(rows), 'text/csv'\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -n 1\n")
+    (tmp_path / "held.csv").write_text("9,1\n9,2\n")
+    test = "from ci_scripts.ours import to_body\ndef test_it():\n    assert to_body([1])[0] == '1\\n'\n"
+    (tmp_path / "bodies.py").write_text("from ci_scripts.ours import to_body\n")
+    with container(lambda body, _: (200, b"9\n" * body.count(b"\n"))) as model:
+        request = "request: {transform: 'bodies:to_body'}\n"
+        done = run_test(quality("", "{metric: mse, max: 0.1}", request), test, **model.environ)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
 def test_thresholds_fail_in_workers_as_they_do_without(run_test: Run, tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -n 2\n")
     done = run_test(
