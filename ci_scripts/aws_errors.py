@@ -108,8 +108,21 @@ _BENEATH = (
 )
 
 
-def denied_by_bucket(text: str) -> str:
-    """A hint for an upload that the bucket's own policy refuses; empty for every other denial."""
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html has the services' words.
+_ABOVE_THE_ROLE = re.compile(
+    r"explicit deny in an? (?!resource-based)([\w -]*?(?:policy|boundary))"
+    r"|because no ((?:service control|resource control|VPC endpoint|session) policy|permissions boundary)"
+)
+
+
+def denied_by_policy(text: str) -> str:
+    """A hint for a denial that no further right of the role lifts: by a bucket's own policy, or by one above the role.
+
+    Empty for every other denial.
+    """
+    if above := _ABOVE_THE_ROLE.search(text):
+        policy = above[1] or above[2]
+        return f"The {policy} refuses it, so no right of the role helps: whoever keeps that policy has to allow it."
     if "PutObject" not in text or "explicit deny" not in text:
         return ""
     return (
@@ -160,7 +173,7 @@ def _explain_response(code: str, text: str, operation: str) -> errors.SagemakerC
     if code in _REFUSED_TOKEN or (code in DENIED and operation == "AssumeRoleWithWebIdentity"):
         return errors.RoleRefused(text)
     if code in DENIED:
-        return errors.AccessDenied(text, hint=denied_by_bucket(text) or None)
+        return errors.AccessDenied(text, hint=denied_by_policy(text) or None)
     if code in _UNKNOWN_KEY:
         return errors.InvalidCredentials(text)
     if hint := over_quota(text, os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")):

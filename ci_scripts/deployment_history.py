@@ -104,7 +104,7 @@ class History:
         return f"{self._prefix}{number:08}.json"
 
     def _not_written(self, record: Record, error: Exception) -> errors.RecordNotWritten:
-        hint = aws_errors.denied_by_bucket(str(error))
+        hint = aws_errors.denied_by_policy(str(error))
         done = "deployed and proven" if record.serves else record.event
         return errors.RecordNotWritten(
             f"{self._stage} is {done}, but {self.place_of(record.number)} could not be written: {error}",

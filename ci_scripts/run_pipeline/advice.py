@@ -32,8 +32,8 @@ _ACTION = re.compile(r"not authorized to perform:? \[?([\w-]+:\w+)")
 
 def denied(text: str, project: Project, role: str) -> str:
     """What to do about a denial in AWS's words; `role` says whose it is. Empty when nothing better is known."""
-    if by_bucket := aws_errors.denied_by_bucket(text):
-        return by_bucket
+    if by_policy := aws_errors.denied_by_policy(text):
+        return by_policy
     action = match[1] if (match := _ACTION.search(text)) else ""
     if action == "iam:PassRole":
         return (

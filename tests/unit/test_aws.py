@@ -146,6 +146,40 @@ def test_a_refusal_is_told_apart_by_code_and_operation(
     assert "in AWS's words" in error.message
 
 
+DENIED = 'User: arn:aws:sts::1:assumed-role/training/x is not authorized to perform: {} on resource: "r" {}'
+
+
+@pytest.mark.parametrize(
+    ("action", "why", "hint"),
+    [
+        (
+            "s3:PutObject",
+            "with an explicit deny in a resource-based policy",
+            "switch default encryption with that key on",
+        ),
+        ("s3:PutObject", "with an explicit deny", "s3:x-amz-server-side-encryption"),
+        ("s3:PutObject", "with an explicit deny in a service control policy", "The service control policy refuses it"),
+        ("s3:PutObject", "with an explicit deny in an identity-based policy", "The identity-based policy refuses it"),
+        (
+            "sagemaker:CreateModel",
+            "with an explicit deny in a permissions boundary",
+            "The permissions boundary refuses",
+        ),
+        ("sagemaker:CreateModel", "because no permissions boundary allows the action", "The permissions boundary"),
+        ("s3:GetObject", "because no VPC endpoint policy allows the s3:GetObject action", "The VPC endpoint policy"),
+        ("s3:PutObject", "because no identity-based policy allows the s3:PutObject action", "Grant the action"),
+        ("s3:PutObject", "", "Grant the action"),
+    ],
+)
+def test_a_denial_is_answered_by_whose_policy_it_is(action: str, why: str, hint: str) -> None:
+    refusal = botocore.ClientError(
+        {"Error": {"Code": "AccessDenied", "Message": DENIED.format(action, why)}}, action.partition(":")[2]
+    )
+    error = aws_errors.explain(refusal)
+    assert isinstance(error, errors.AccessDenied)
+    assert hint in error.hint
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
