@@ -13,7 +13,7 @@ import pytest
 
 from ci_scripts.settings import STAGES
 from tests.support.build import EXPORTS, repository  # noqa: F401 - the fixture
-from tests.support.servers import ROOT, Aws, Project, register, sagemaker_ci
+from tests.support.servers import ACCOUNT, ROOT, Aws, Project, register, sagemaker_ci
 
 
 def build(project: Project, repository: Path, *arguments: str, **variables: str) -> CompletedProcess[str]:
@@ -97,8 +97,10 @@ def test_a_version_that_is_not_approved_is_refused(aws: Aws, project: Project, r
 
 
 def test_a_missing_version_is_refused(aws: Aws, project: Project, repository: Path) -> None:
-    arn = register(aws, project.group).removesuffix("/1") + "/7"
-    assert "does not exist" in refused(build(project, repository, SMCI_MODEL_PACKAGE_ARN=arn), "SMCI-401", repository)
+    arn = register(aws, project.group)
+    for missing in (arn.removesuffix("/1") + "/7", arn.replace(ACCOUNT, "999999999999")):
+        done = build(project, repository, SMCI_MODEL_PACKAGE_ARN=missing)
+        assert "does not exist" in refused(done, "SMCI-401", repository)
 
 
 def test_a_version_of_another_group_is_refused(aws: Aws, project: Project, repository: Path) -> None:

@@ -45,11 +45,18 @@ def test_a_deployed_endpoint_serves_the_asked_model_package(deployment: Deployme
 def test_a_second_deployment_without_change_is_a_success_that_verifies_and_executes_nothing(
     deployment: Deployment,
 ) -> None:
+    # CloudFormation hides such a value wherever it is asked for it.
+    deployment.edit_template("Parameters:\n", "Parameters:\n  ApiKey: {Type: String, NoEcho: true}\n")
+    for stage in ("staging", "prod"):
+        path = deployment.folder / f"{stage}-config.json"
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"Parameters": content.get("Parameters", {}) | {"ApiKey": "hush-hush"}}))
     deployment.register(model_predicting(4.0))
     deployment.build()
-    succeeded(deployment.deploy())
+    first = succeeded(deployment.deploy())
     executed = deployment.calls("ExecuteChangeSet")
     log = succeeded(deployment.deploy())
+    assert "hush-hush" not in first + log
     assert "no change" in log
     assert "is InService and serves" in log
     assert deployment.calls("ExecuteChangeSet") == executed

@@ -50,6 +50,19 @@ def test_a_good_model_is_registered_and_stamped(repository: Repository) -> None:
     assert [each["external_link"]["label"] for each in links][-1] == f"Model package {repository.project.group}/1"
 
 
+def test_two_packages_of_one_execution_are_both_told_and_stamped(repository: Repository) -> None:
+    path = repository.path / "pipelines" / "abalone" / "pipeline.py"
+    text, branch = path.read_text(), '"IfSteps": [register]'
+    assert text.count(branch) == 1
+    path.write_text(text.replace(branch, '"IfSteps": [register, register | {"Name": "RegisterToo"}]'))
+    done = repository.run()
+    assert done.returncode == 0, done.stderr
+    packages = sorted(repository.packages(), key=lambda package: str(package["ModelPackageArn"]))
+    first, second = (package["ModelPackageArn"] for package in packages)
+    assert f"Registered model package {first}, {second}." in done.stdout
+    assert [package["CustomerMetadataProperties"]["GitLabRef"] for package in packages] == ["main", "main"]
+
+
 def test_a_model_package_without_room_for_where_it_comes_from_fails_the_job(repository: Repository) -> None:
     path = repository.path / "pipelines" / "abalone" / "pipeline.py"
     text = path.read_text()

@@ -34,6 +34,8 @@ def test_what_is_no_version_arn_is_refused_before_aws_is_asked(arn: str) -> None
         ("https://gitlab.example.com/a/b/-/jobs/1", "https://gitlab.example.com/a/b/-/jobs/1"),
         ("feature/grün #7", "feature/grün _7"),
         ("a,b;c", "a_b_c"),
+        ("模型/v1", "模型/v1"),
+        ("fix/emoji-🙂 (draft)", "fix/emoji-_ _draft_"),
         ("x" * 300, "x" * 256),
     ],
 )

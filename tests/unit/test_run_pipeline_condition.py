@@ -39,6 +39,16 @@ CONDITIONS = [
         {"Type": "Or", "Conditions": [compare("Equals", 1, 2), compare("Equals", get("ok"), True)]},
         "1 == 2 or ok True == True",
     ),
+    (
+        {
+            "Type": "Not",
+            "Condition": {
+                "Type": "Or",
+                "Conditions": [compare("Equals", 1, 2), compare("Equals", get("m['f 1'][0]"), 3)],
+            },
+        },
+        "not (1 == 2 or m['f 1'][0] (value unknown) == 3)",
+    ),
 ]
 
 

@@ -139,6 +139,8 @@ def test_every_problem_of_a_configuration_is_named_with_file_and_path() -> None:
         ),
         (["subnet-1", "subnet-2"], {"Type": "List<AWS::EC2::Subnet::Id>"}, None),
         ("anything", {"Type": "AWS::SSM::Parameter::Value<String>"}, None),
+        ("/team/subnets", {"Type": "AWS::SSM::Parameter::Value<List<AWS::EC2::Subnet::Id>>"}, None),
+        ("vpc-1", {"Type": "AWS::EC2::VPC::Id"}, None),
     ],
 )
 def test_a_value_is_held_against_its_declaration(value: Any, declaration: Any, problem: str | None) -> None:
@@ -230,6 +232,15 @@ def test_a_file_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
     assert [str(each) for each in stage_config.load(tmp_path / "prod-config.json")[1]] == [
         "prod-config.json: is not UTF-8 text"
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("prod-config.json", '{\r\n"Parameters": {"A": "010"}}\r\n'), ("prod-config.yml", "Parameters:\r\n  A: 010\r\n")],
+)
+def test_a_file_as_windows_writes_it_is_read(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert stage_config.load(tmp_path / name) == ({"Parameters": {"A": "010"}}, [])
 
 
 def test_a_stage_has_exactly_one_file(tmp_path: Path) -> None:
