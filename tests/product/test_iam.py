@@ -163,6 +163,9 @@ def test_the_staging_job_is_told_that_held_out_data_is_missing_and_nothing_about
     assert job.refusal("s3", "get_object", Bucket="artifacts", Key=missing) == "NoSuchKey"
     s3.put_object(Bucket="artifacts", Key=missing, Body=b"9,0.4")
     assert job.refusal("s3", "get_object", Bucket="artifacts", Key=missing) == ""
+    by_the_sdk = f"{GROUP}/1/PreprocessData/output/test/test.csv"  # where it leaves an output that nobody gave a place
+    assert job.refusal("s3", "get_object", Bucket="artifacts", Key=by_the_sdk) == "NoSuchKey"
+    assert job.refusal("s3", "get_object", Bucket="artifacts", Key=f"{GROUP}/code/1.tar.gz") == "AccessDenied"
     deployed = f"{PREFIX}-staging/template.json"  # which the role may read
     assert job.refusal("s3", "get_object", Bucket="artifacts", Key=deployed) == "AccessDenied"
     assert job.refusal("s3", "list_objects_v2", Bucket="artifacts", Prefix=f"{GROUP}/executions/1/") == ""
