@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ci_scripts import __version__, aws_errors, errors, job
 from ci_scripts.settings import endpoint_problems, value
+from ci_scripts.text import UNFIT, fits_header
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -215,13 +216,13 @@ def announce(role_variable: str = "AWS_ROLE_ARN") -> Announced:
     A role with a GitLab ID token (`AWS_ROLE_ARN`, `AWS_ID_TOKEN`) wins over static keys. The token is handed to
     botocore as a file, the form in which botocore refreshes the role's credentials by itself during long jobs.
     Raises NoCredentials in a job that was given a role and no way to assume it: what the runner itself may do in AWS
-    must not take the place of the role.
+    must not take the place of the role. Raises InvalidCredentials for keys that no request can carry.
     """
     role = value(os.environ, role_variable) or value(os.environ, "AWS_ROLE_ARN")
     token = os.environ.pop("AWS_ID_TOKEN", "")
     if role and token:
         # Whoever inherits our environment (the consumer's pipeline module, pytest) gets the role, never the keys.
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        for name in _KEYS:
             os.environ.pop(name, None)
         os.environ["AWS_ROLE_ARN"] = role
         os.environ["AWS_WEB_IDENTITY_TOKEN_FILE"] = str(_private_file(token))
@@ -229,6 +230,7 @@ def announce(role_variable: str = "AWS_ROLE_ARN") -> Announced:
         os.environ["AWS_ROLE_SESSION_NAME"] = f"gitlab-job-{os.environ.get('CI_JOB_ID', 'local')}"
         return Announced(f"OIDC, role {role}", role=role)
     unused = "; AWS_ROLE_ARN is not used without an AWS_ID_TOKEN" if role else ""
+    _trim_keys()
     if key := os.environ.get("AWS_ACCESS_KEY_ID"):
         advice = unused or "; set AWS_ROLE_ARN to use it"
         way = f"static access keys (warning: OIDC needs no long-lived secret{advice})"
@@ -242,6 +244,25 @@ def announce(role_variable: str = "AWS_ROLE_ARN") -> Announced:
             hint="Declare it as the components do: `id_tokens: {AWS_ID_TOKEN: {aud: $CI_SERVER_URL}}`.",
         )
     return Announced(f"the environment's default{unused}")
+
+
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def _trim_keys() -> None:
+    """Static keys without the line break that pasting into a CI/CD variable leaves at their end.
+
+    Raises InvalidCredentials for others with what no HTTP header may hold: the HTTP library's own error shows the key.
+    """
+    for name in _KEYS:
+        key = os.environ.get(name, "").strip()
+        if not fits_header(key):
+            raise errors.InvalidCredentials(
+                f"{name} {UNFIT}",
+                hint="Set the CI/CD variable anew, as one line, or move to OIDC with AWS_ROLE_ARN.",
+            )
+        if name in os.environ:
+            os.environ[name] = key
 
 
 # What `[default]` in ~/.aws/config may still say: how this machine connects, nothing of who it is.

@@ -67,6 +67,8 @@ def explain(error: Exception) -> errors.SagemakerCiError | None:
         | botocore.CredentialRetrievalError,
     ):
         return errors.InvalidAwsConfiguration(" ".join(str(error).split()))
+    if "Invalid header value" in str(error):  # the HTTP library goes on with the value, which is a key
+        return errors.InvalidCredentials("the credentials hold what no request can carry, such as a line break")
     if isinstance(error, botocore.EndpointConnectionError | botocore.ConnectionError | botocore.HTTPClientError):
         return errors.AwsUnreachable(str(error))
     if isinstance(error, ResponseParserError):

@@ -18,7 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from ci_scripts import errors
+from ci_scripts import errors, text
 
 _SECONDS = 15  # for one answer
 # Only what reads is repeated. A certificate is no better the second time, and 429 is python-gitlab's: it waits as told.
@@ -40,8 +40,13 @@ def connect(
     """A client of the API at an address such as CI_API_V4_URL; it asks nothing yet.
 
     `token` is an access token, `job_token` a job's; the first that is not empty is sent, to this server alone.
-    Ask it within asking(). Raises InvalidOption for what is no address.
+    Ask it within asking(). Raises InvalidOption for what is no address or no token.
     """
+    token, job_token = token.strip(), job_token.strip()  # GitLab keeps the line break at the end of a pasted variable
+    if not text.fits_header(token + job_token):
+        raise errors.InvalidOption(
+            f"the token for GitLab {text.UNFIT}", hint="Set the CI/CD variable that holds it anew, as one line."
+        )
     if not re.match(r"https?://[^/\s]", api):
         raise errors.InvalidOption(
             f"{api!r} is no address of GitLab's API", hint="It is like https://gitlab.com/api/v4."

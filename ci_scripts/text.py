@@ -62,3 +62,12 @@ def code(text: str) -> str:
 def cell(text: str) -> str:
     """`text` in Markdown, in a table or outside, where it can neither link nor hold HTML nor end a cell."""
     return re.sub(r"([\\`\[\]|]|<(?=[A-Za-z/!?]))", r"\\\1", line(text))
+
+
+def fits_header(secret: str) -> bool:
+    """Whether an HTTP header can hold this token or key; of another the HTTP libraries' own errors show the text."""
+    return re.fullmatch(r"[\x21-\x7e]*", secret) is not None
+
+
+UNFIT = "has spaces, line breaks or letters beyond ASCII inside"
+"""What is said of a token or key that no header can hold, after its name."""

@@ -72,7 +72,7 @@ def _trigger(wish: Wish, environ: Mapping[str, str]) -> str:
 
     client = gitlab.connect(environ.get("CI_API_V4_URL", ""), environ=environ)
     with gitlab.asking():
-        pipeline = client.projects.get(wish.project, lazy=True).trigger_pipeline(wish.ref, wish.token)
+        pipeline = client.projects.get(wish.project, lazy=True).trigger_pipeline(wish.ref, wish.token.strip())
     return str(pipeline.web_url)
 
 

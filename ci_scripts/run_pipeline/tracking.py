@@ -96,6 +96,13 @@ def server(environ: Mapping[str, str]) -> Server:
 
 def begin(name: str, place: Server, environ: MutableMapping[str, str] = os.environ) -> Experiment:
     """The experiment, made if there is none of its name. Raises ExperimentUnavailable where the server refuses."""
+    token = environ.get(TOKEN, "").strip()
+    if not text.fits_header(token):
+        raise errors.ExperimentUnavailable(
+            f"{TOKEN} {text.UNFIT}", hint="Set the CI/CD variable anew, as one line, masked."
+        )
+    if token:
+        environ[TOKEN] = token
     for variable, value in _MANNERS.items():
         environ.setdefault(variable, value)
     if place.page and (authorities := environ.get("CI_SERVER_TLS_CA_FILE")):

@@ -108,10 +108,13 @@ def test_a_training_and_its_retry_are_one_run_of_an_experiment_in_gitlab(trainin
 def test_what_keeps_runs_from_being_taken_is_told_before_anything_starts(training: Training) -> None:
     without = training.run(MLFLOW_TRACKING_TOKEN="")
     assert without.stderr.startswith("error SMCI-332: MLFLOW_TRACKING_TOKEN is not set: GitLab takes no runs with the")
-    refused = training.run(MLFLOW_TRACKING_TOKEN="glpat-of-nobody-00000")
+    refused = training.run(MLFLOW_TRACKING_TOKEN="glpat-of-nobody-00000\n")
     assert refused.stderr.startswith("error SMCI-332: GitLab does not take runs of the experiment 'abalone': ")
     assert "401" in refused.stderr
     assert "glpat-of-nobody" not in refused.stdout + refused.stderr
+    unfit = training.run(MLFLOW_TRACKING_TOKEN="glpat-of-nobody\n00000")
+    assert unfit.stderr.startswith("error SMCI-332: MLFLOW_TRACKING_TOKEN has spaces, line breaks")
+    assert "glpat-of-nobody" not in unfit.stdout + unfit.stderr
     assert training.repository.executions() == []
 
 

@@ -76,6 +76,20 @@ def test_with_a_role_neither_keys_nor_token_are_left_to_whom_we_call() -> None:
     assert Path(os.environ["AWS_WEB_IDENTITY_TOKEN_FILE"]).read_text() == "jwt"
 
 
+def test_keys_are_used_without_the_line_breaks_they_were_pasted_with() -> None:
+    os.environ.update({name: f"{key}\r\n" for name, key in (KEYS | {"AWS_SESSION_TOKEN": "x"}).items()})
+    assert aws.announce().access_key == KEYS["AWS_ACCESS_KEY_ID"]
+    assert KEYS.items() | {("AWS_SESSION_TOKEN", "x")} <= os.environ.items()
+
+
+@pytest.mark.parametrize("name", [*KEYS, "AWS_SESSION_TOKEN"])
+def test_a_key_that_no_request_can_carry_is_named_and_not_shown(name: str) -> None:
+    os.environ.update(KEYS | {name: "hush\nhush"})
+    with pytest.raises(errors.InvalidCredentials, match=f"{name} has spaces, line breaks") as caught:
+        aws.announce()
+    assert "hush" not in caught.value.message
+
+
 def test_the_id_token_is_readable_by_its_owner_alone_and_gone_with_the_process(tmp_path: Path) -> None:
     program = (
         "import os; from ci_scripts import aws; aws.announce()\n"
@@ -193,6 +207,7 @@ def test_a_denial_is_answered_by_whose_policy_it_is(action: str, why: str, hint:
         ),
         (botocore.EndpointConnectionError(endpoint_url="https://sts"), errors.AwsUnreachable),
         (botocore.ReadTimeoutError(endpoint_url="https://sts"), errors.AwsUnreachable),
+        (botocore.HTTPClientError(error=ValueError("Invalid header value b'x'")), errors.InvalidCredentials),
         (botocore.SSLError(endpoint_url="https://sts", error=Exception("self-signed")), errors.AwsUnreachable),
         (ResponseParserError("<html>"), errors.AwsUnreachable),
         (botocore.ParamValidationError(report="Invalid bucket name\nInvalid key"), errors.AwsRefused),

@@ -98,9 +98,17 @@ def test_what_is_no_address_is_refused(api: str) -> None:
         gitlab.connect(api)
 
 
+@pytest.mark.parametrize("token", ["glpat-secret\nx", "glpat secret", "glpat-s\u00e9cret"])
+def test_what_is_no_token_is_refused_without_being_shown(token: str) -> None:
+    with pytest.raises(errors.InvalidOption, match="the token for GitLab has") as caught:
+        gitlab.connect("https://gitlab.com", token=token)
+    assert "glpat" not in f"{caught.value.message} {caught.value.hint}"
+
+
 @pytest.mark.parametrize(
     ("tokens", "sent"),
     [
+        ({"token": "glpat-1\r\n"}, "glpat-1"),  # as it is pasted into a CI/CD variable
         ({"token": "glpat-1", "job_token": "job-1"}, "glpat-1"),
         ({"token": "", "job_token": "job-1"}, "job-1"),
         ({"token": ""}, None),
