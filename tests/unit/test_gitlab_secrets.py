@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import ssl
+from pathlib import Path
 
-from gitlab_secrets import tokens
+import pytest
+import trustme
+
+from gitlab_secrets import certificates, tokens
 
 TOKEN = "glptt-0a_B.c"
 
@@ -53,3 +57,36 @@ def test_what_holds_no_token_is_told_without_its_text(text: object, message: str
     with pytest.raises(tokens.Unreadable, match=message) as caught:
         tokens.token(text)
     assert "glptt" not in str(caught.value)
+
+
+PEM = trustme.CA().cert_pem.bytes().decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PEM,
+        PEM.strip(),
+        PEM.replace("CERTIFICATE", "X509 CERTIFICATE"),
+        PEM.replace("\n", "\r\n"),
+        f"\ufeff{PEM}",
+        f"# Zertifizierungsstelle f\u00fcr GitLab\n{PEM}",
+        f"{PEM}{trustme.CA().cert_pem.bytes().decode()}",
+    ],
+)
+def test_certificates_are_found_with_whatever_stands_around_them(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    path = certificates.bundle(text)
+    context = ssl.create_default_context(cafile=path)
+    assert ssl.PEM_cert_to_DER_cert(PEM) in context.get_ca_certs(binary_form=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "glpat", PEM.replace("CERTIFICATE", "PRIVATE KEY"), PEM.replace("M", "\u00c4", 1), PEM.replace("\n", "\\n")],
+)
+def test_what_holds_no_certificate_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="no certificate found"):
+        certificates.bundle(text)
