@@ -61,8 +61,8 @@ class Pipeline:
             of_the_first = _flat(self.parts[0])
             more = {name: table.lines(name, table.INPUTS[name]) for name in switches}
             for part in self.optional:
-                known = (*of_the_first, *NAMES_BESIDE[part.name])
-                more |= {name: lines for name, lines in _flat(part).items() if name not in known}
+                standard = (*of_the_first, *NAMES_BESIDE[part.name])
+                more |= {name: lines for name, lines in _flat(part).items() if name not in standard}
             return self.parts[0].sections | ({heading: more} if more else {})
         absent = {name for names in table.SWITCHES.values() for name in names} - set(switches)
         own = {name: table.lines(name, table.INPUTS[name]) for name in table.OF_A_PIPELINE if name not in absent}

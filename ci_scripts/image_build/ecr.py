@@ -80,7 +80,7 @@ def logged_in(ecr: ECRClient, registries: Sequence[str], folder: Path) -> Iterat
     registries, is in it, too. https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
     """
     [answer] = ecr.get_authorization_token()["authorizationData"]
-    auths = _given(os.environ) | {registry: {"auth": answer["authorizationToken"]} for registry in registries}
+    auths = _auths_of_job(os.environ) | {registry: {"auth": answer["authorizationToken"]} for registry in registries}
     place = folder / "docker"
     place.mkdir(mode=0o700)
     path = place / "config.json"
@@ -92,7 +92,7 @@ def logged_in(ecr: ECRClient, registries: Sequence[str], folder: Path) -> Iterat
         path.unlink(missing_ok=True)
 
 
-def _given(environ: Mapping[str, str]) -> dict[str, object]:
+def _auths_of_job(environ: Mapping[str, str]) -> dict[str, object]:
     """The registries of DOCKER_AUTH_CONFIG. Raises InvalidSettings, which shows nothing of it."""
     if not (text := environ.get("DOCKER_AUTH_CONFIG", "").strip()):
         return {}

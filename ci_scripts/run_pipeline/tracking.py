@@ -113,8 +113,8 @@ def begin(name: str, place: Server, environ: MutableMapping[str, str] = os.envir
 
     client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
     try:
-        known = client.get_experiment_by_name(name)
-        identity = known.experiment_id if known else _created(client, name)
+        experiment = client.get_experiment_by_name(name)
+        identity = experiment.experiment_id if experiment else _created(client, name)
     except MlflowException as error:
         raise errors.ExperimentUnavailable(
             f"{place} does not take runs of the experiment {name!r}: {_words(error)}"
@@ -129,10 +129,10 @@ def _created(client: MlflowClient, name: str) -> str:
     try:
         return str(client.create_experiment(name))
     except MlflowException:
-        known = client.get_experiment_by_name(name)  # another job may have been quicker
-        if known is None:
+        experiment = client.get_experiment_by_name(name)  # another job may have been quicker
+        if experiment is None:
             raise
-        return str(known.experiment_id)
+        return str(experiment.experiment_id)
 
 
 def record(aws: Aws, experiment: Experiment, run: Run, packages: Sequence[str]) -> dict[str, str]:

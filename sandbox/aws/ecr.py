@@ -80,8 +80,8 @@ def _require_free(repository: Repository, tag: str | None, digest: str) -> None:
     """An immutable tag keeps its image, unless a filter excludes it from that."""
     filters = repository.image_tag_mutability_exclusion_filters or []
     excluded = any(fnmatchcase(tag or "", each["filter"]) for each in filters)
-    taken = [each for each in repository.images if tag and tag in each.image_tags and each.image_digest != digest]
-    if taken and repository.is_tag_immutable() and not excluded:
+    others = [each for each in repository.images if tag and tag in each.image_tags and each.image_digest != digest]
+    if others and repository.is_tag_immutable() and not excluded:
         raise ImageTagAlreadyExists(
             f"The image tag '{tag}' already exists in the '{repository.name}' repository and cannot be overwritten "
             "because the tag is immutable."

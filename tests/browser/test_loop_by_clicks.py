@@ -302,8 +302,8 @@ def views(sandbox: Sandbox) -> list[str]:
     jobs = {job.name: job.id for job in project.jobs.list(get_all=True)}
     sha = world.gitlab().projects.get(world.build_repository).commits.list(get_all=False)[0].id
     experiments = f"/projects/{project.id}/ml/mlflow/api/2.0/mlflow"
-    made: Any = world.gitlab().http_post(f"{experiments}/experiments/create", post_data={"name": "abalone"})
-    world.gitlab().http_post(f"{experiments}/runs/create", post_data=made | {"run_name": "first"})
+    created: Any = world.gitlab().http_post(f"{experiments}/experiments/create", post_data={"name": "abalone"})
+    world.gitlab().http_post(f"{experiments}/runs/create", post_data=created | {"run_name": "first"})
     return [
         "/",
         build,

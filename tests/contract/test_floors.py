@@ -186,6 +186,34 @@ def test_nothing_is_a_giant_without_a_reason() -> None:
     assert {name for name in LONGER if name not in longer} == set(), "no longer needed in floors.yml"
 
 
+# STYLE.md: a name says what a value is, and not how it came to be.
+VAGUE = {"asked", "found", "given", "kept", "known", "made", "said", "taken", "told", "wanted"}
+
+
+def bound_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and name of everything that a module gives a name to: values, parameters, attributes, functions, classes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+
+
+def test_names_say_what_a_value_is() -> None:
+    vague = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in modules(ROOT, (*FOLDERS, *CHECKS)).values()
+        if "fixtures" not in path.parts
+        for line, name in bound_names(ast.parse(path.read_text(encoding="utf-8")))
+        if name.strip("_").lower() in VAGUE
+    ]
+    assert vague == []
+
+
 # --- the checks themselves -----------------------------------------------------------------------------------------
 
 FLOORS = [["shop.ground"], ["shop.left", "shop.right"], ["shop.roof"]]
@@ -228,3 +256,9 @@ def test_the_check_sees_giants(tmp_path: Path) -> None:
     function = "def long():\n" + "    pass\n" * FUNCTION_LINES
     by_name, _ = built(tmp_path, left=function, right="x = 1\n" * (MODULE_LINES + 1))
     assert giants(tmp_path, by_name) == {"shop/left.py:long": 61, "shop/right.py": 401}
+
+
+def test_a_vague_name_is_noticed_wherever_it_stands() -> None:
+    text = "for found in x: pass\ndef f(wanted, *, _given=1): self.made = 2\nclass Told: ...\nsubject = found\n"
+    names = {name for _, name in bound_names(ast.parse(text))}
+    assert names - {"f", "self", "subject"} == {"Told", "found", "wanted", "_given", "made"}

@@ -63,10 +63,10 @@ def training(gitlab_server: GitLab, group: Any, repository: Repository) -> Train
 def runs(url: str, experiment: str, **headers: str) -> list[dict[str, Any]]:
     """What a server answers to MLflow's own calls."""
     api = f"{url}/api/2.0/mlflow"
-    known = requests.get(
+    described = requests.get(
         f"{api}/experiments/get-by-name", params={"experiment_name": experiment}, headers=headers, timeout=10
     ).json()
-    identity = known["experiment"]["experiment_id"]
+    identity = described["experiment"]["experiment_id"]
     answer = requests.post(f"{api}/runs/search", json={"experiment_ids": [identity]}, headers=headers, timeout=10)
     rows = answer.json().get("runs", [])
     return [

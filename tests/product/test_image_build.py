@@ -29,9 +29,9 @@ def built(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def tag(output: str) -> str:
-    found = re.search(r"\bcontent-[0-9a-f]{40}\b", output)
-    assert found
-    return found[0]
+    match = re.search(r"\bcontent-[0-9a-f]{40}\b", output)
+    assert match
+    return match[0]
 
 
 # --- content ----------------------------------------------------------------------------------------------------------
@@ -54,14 +54,14 @@ def test_an_image_is_built_once_for_its_content_and_its_digest_is_handed_on(imag
 
 
 def test_a_check_builds_and_pushes_nothing(image: OwnImage) -> None:
-    said = built(image.build("--check"))
-    assert "checked: the image can be built, nothing was pushed" in said
+    log = built(image.build("--check"))
+    assert "checked: the image can be built, nothing was pushed" in log
     assert image.images() == {}
-    assert image.handed_on() == f"{image.uri}:{tag(said)}"
+    assert image.handed_on() == f"{image.uri}:{tag(log)}"
     assert not any(word.startswith(("--output", "--export-cache")) for word in image.runs()[0]["words"])
     built(image.build())
     built(image.build("--check"))
-    assert image.handed_on() == f"{image.uri}@{image.images()[tag(said)]}"
+    assert image.handed_on() == f"{image.uri}@{image.images()[tag(log)]}"
     assert len(image.runs()) == 2
 
 
@@ -70,9 +70,9 @@ def test_registries_of_others_are_known_to_the_build_and_no_secret_is_in_its_log
     image.write("Dockerfile", DOCKERFILE.replace("python:3.12-slim", f"{elsewhere}/pytorch-training:2.6.0"))
     config = json.dumps({"auths": {"registry.example.com": {"auth": "c2VjcmV0OnNlY3JldA=="}}})
     done = image.build(DOCKER_AUTH_CONFIG=config)
-    said = built(done)
+    log = built(done)
     assert image.runs()[0]["registries"] == sorted([image.uri.partition("/")[0], elsewhere, "registry.example.com"])
-    assert "c2VjcmV0" not in said + done.stderr
+    assert "c2VjcmV0" not in log + done.stderr
     reports = "".join(each.read_text() for each in (image.path / "sagemaker-ci-reports").iterdir())
     assert "auth" not in reports
     image.write("program.py", "print('other')\n")
@@ -82,24 +82,28 @@ def test_registries_of_others_are_known_to_the_build_and_no_secret_is_in_its_log
 
 # --- the scan ---------------------------------------------------------------------------------------------------------
 
-FOUND = [("HIGH", "CVE-2026-2", "openssl 3.0"), ("CRITICAL", "CVE-2026-1", "zlib 1.2"), ("LOW", "CVE-2026-3", "tar 1")]
+FINDINGS = [
+    ("HIGH", "CVE-2026-2", "openssl 3.0"),
+    ("CRITICAL", "CVE-2026-1", "zlib 1.2"),
+    ("LOW", "CVE-2026-3", "tar 1"),
+]
 
 
 def test_findings_are_told_by_severity_and_fail_the_job_where_it_says_so(image: OwnImage) -> None:
-    image.scans("COMPLETE", *FOUND)
-    said = built(image.build())
-    assert "scan: 1 CRITICAL, 1 HIGH, 1 LOW (" in said
-    assert said.index("CRITICAL CVE-2026-1 in zlib 1.2") < said.index("HIGH CVE-2026-2 in openssl 3.0")
+    image.scans("COMPLETE", *FINDINGS)
+    log = built(image.build())
+    assert "scan: 1 CRITICAL, 1 HIGH, 1 LOW (" in log
+    assert log.index("CRITICAL CVE-2026-1 in zlib 1.2") < log.index("HIGH CVE-2026-2 in openssl 3.0")
     summary = (image.path / "sagemaker-ci-reports" / "summary.md").read_text()
     assert "- CRITICAL CVE-2026-1 in zlib 1.2" in summary
     failed = image.build("--fail-on", "HIGH")
     assert one_line(failed, "330").endswith("ECR's scan of the image has found 1 CRITICAL, 1 HIGH")
-    image.scans("COMPLETE", FOUND[2])
+    image.scans("COMPLETE", FINDINGS[2])
     assert built(image.build("--fail-on", "HIGH"))
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "passes"),
+    ("status", "line", "passes"),
     [
         ("IN_PROGRESS", "scan: not finished after 1 seconds", False),
         ("NONE", "scan: ECR has none: neither the repository nor the registry scans on push", False),
@@ -109,15 +113,15 @@ def test_findings_are_told_by_severity_and_fail_the_job_where_it_says_so(image: 
     ],
 )
 def test_a_scan_that_says_nothing_is_told_and_is_no_pass_where_one_is_asked_for(
-    image: OwnImage, status: str, told: str, passes: bool
+    image: OwnImage, status: str, line: str, passes: bool
 ) -> None:
     image.scans(status)
-    assert told in built(image.build("--scan-seconds", "1"))
-    asked = image.build("--scan-seconds", "1", "--fail-on", "CRITICAL")
+    assert line in built(image.build("--scan-seconds", "1"))
+    gated = image.build("--scan-seconds", "1", "--fail-on", "CRITICAL")
     if passes:
-        assert built(asked)
+        assert built(gated)
     else:
-        assert told.removeprefix("scan: ") in one_line(asked, "331")
+        assert line.removeprefix("scan: ") in one_line(gated, "331")
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------
@@ -178,18 +182,21 @@ def test_another_digest_in_ecr_than_buildkit_says_is_an_error(image: OwnImage) -
 
 def test_two_jobs_with_the_same_content_hand_on_the_same_image(image: OwnImage) -> None:
     image.once(taken="the other job's layer")
-    said = built(image.build())
-    assert "cannot be overwritten because the tag is immutable" in said
-    assert "another job has pushed the same content meanwhile" in said
-    assert image.handed_on() == f"{image.uri}@{image.images()[tag(said)]}"
+    log = built(image.build())
+    assert "cannot be overwritten because the tag is immutable" in log
+    assert "another job has pushed the same content meanwhile" in log
+    assert image.handed_on() == f"{image.uri}@{image.images()[tag(log)]}"
 
 
 def test_an_image_that_sagemaker_does_not_run_is_refused(image: OwnImage) -> None:
     media_type = "application/vnd.oci.image.index.v1+json"
-    found = tag(built(image.build("--check")))
+    image_tag = tag(built(image.build("--check")))
     manifest = json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": []})
     image.aws.client("ecr").put_image(
-        repositoryName=image.project.group, imageManifest=manifest, imageManifestMediaType=media_type, imageTag=found
+        repositoryName=image.project.group,
+        imageManifest=manifest,
+        imageManifestMediaType=media_type,
+        imageTag=image_tag,
     )
     assert media_type in one_line(image.build(), "329")
 
@@ -207,11 +214,11 @@ def test_a_cancelled_build_takes_buildkit_along_and_leaves_no_credentials(image:
         text=True,
     )
     assert process.stdout is not None
-    said = ""
-    while "RUN sleep" not in said:
+    log = ""
+    while "RUN sleep" not in log:
         line = process.stdout.readline()
-        assert line, said
-        said += line
+        assert line, log
+        log += line
     assert list(files.rglob("config.json"))
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate(timeout=60)

@@ -177,7 +177,7 @@ def test_the_repository_outlives_its_stack_with_what_models_need(aws: Aws, gatew
         roles.beside(deployed, "images.yml", SageMakerProjectName=project.name, SageMakerProjectId=project.id),
     ):
         pass
-    [kept] = aws.client("ecr").describe_repositories(repositoryNames=[project.group])["repositories"]
-    assert kept["imageScanningConfiguration"] == {"scanOnPush": True}
+    [repository] = aws.client("ecr").describe_repositories(repositoryNames=[project.group])["repositories"]
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
     policy = aws.client("ecr").get_lifecycle_policy(repositoryName=project.group)["lifecyclePolicyText"]
     assert [rule["selection"]["tagStatus"] for rule in json.loads(policy)["rules"]] == ["untagged"]

@@ -28,7 +28,7 @@ def version(deployment: Deployment, answer: float, mse: str) -> str:
 
 def prices(deployment: Deployment, folder: Path, *options: str) -> str:
     listed = json.dumps(offer(product("EU-Host:ml.t2.medium", "0.0600000000"), product("EU-Host:ml.m5.large", "0.1")))
-    return succeeded(sagemaker_ci("prices", *options, environ={}, cwd=folder, said=listed))
+    return succeeded(sagemaker_ci("prices", *options, environ={}, cwd=folder, stdin=listed))
 
 
 def test_a_person_sees_what_a_deployment_would_change_and_cost_before_anything_is_made(
@@ -66,5 +66,5 @@ def test_a_person_sees_what_a_deployment_would_change_and_cost_before_anything_i
 
 def test_a_price_list_that_is_none_is_told(tmp_path: Path) -> None:
     for content in ("<html>", "{}", "[]"):
-        failed(sagemaker_ci("prices", environ={}, cwd=tmp_path, said=content), "SMCI-418")
+        failed(sagemaker_ci("prices", environ={}, cwd=tmp_path, stdin=content), "SMCI-418")
     assert not (tmp_path / "prices.json").exists()

@@ -157,9 +157,9 @@ def test_a_version_tells_by_their_iam_identity_who_made_it_and_who_changed_it_la
 ) -> None:
     arn = register()
     root = {"IamIdentity": {"Arn": "arn:aws:iam::123456789012:root", "PrincipalId": "123456789012"}}
-    made = sagemaker.describe_model_package(ModelPackageName=arn)
-    assert made["CreatedBy"] == root
-    assert "LastModifiedBy" not in made
+    created = sagemaker.describe_model_package(ModelPackageName=arn)
+    assert created["CreatedBy"] == root
+    assert "LastModifiedBy" not in created
     sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
     assert sagemaker.describe_model_package(ModelPackageName=arn)["LastModifiedBy"] == root
 

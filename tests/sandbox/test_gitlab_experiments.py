@@ -27,14 +27,14 @@ def mlflow(gitlab_server: GitLab, repository: Any) -> Callable[..., requests.Res
 def test_a_run_tells_what_was_logged_and_a_parameter_stays_what_it_was(
     mlflow: Callable[..., requests.Response],
 ) -> None:
-    made = mlflow("POST", "/experiments/create", name="abalone", tags=[{"key": "owner", "value": "ada"}])
-    assert (made.status_code, made.json()) == (
+    created = mlflow("POST", "/experiments/create", name="abalone", tags=[{"key": "owner", "value": "ada"}])
+    assert (created.status_code, created.json()) == (
         200,
         {"experiment_id": "1"},
     )  # 201 is an error to MLflow
-    known = mlflow("GET", "/experiments/get-by-name", experiment_name="abalone").json()["experiment"]
-    assert known == mlflow("GET", "/experiments/get", experiment_id="1").json()["experiment"]
-    assert known == {
+    experiment = mlflow("GET", "/experiments/get-by-name", experiment_name="abalone").json()["experiment"]
+    assert experiment == mlflow("GET", "/experiments/get", experiment_id="1").json()["experiment"]
+    assert experiment == {
         "experiment_id": "1",
         "name": "abalone",
         "lifecycle_stage": "active",

@@ -178,18 +178,18 @@ def project(aws: Aws) -> Project:
 
 
 def sagemaker_ci(
-    *arguments: str, environ: Mapping[str, str], cwd: Path, timeout: float = 120, said: str | None = None
+    *arguments: str, environ: Mapping[str, str], cwd: Path, timeout: float = 120, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run `sagemaker-ci` as a job does: its own process, nothing of our environment but PATH and HOME, no colours.
 
-    `said`: its standard input.
+    `stdin`: its standard input.
     """
     clean = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     return subprocess.run(
         [sys.executable, "-m", "ci_scripts.cli", *arguments],
         cwd=cwd,
         env=clean | {"POLL_SECONDS": "0.3", "NO_COLOR": "1"} | dict(environ),
-        input=said,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -193,12 +193,12 @@ def _key(user: Any, access_key: str) -> Any:
 
 def caller_credentials(access_key: str) -> dict[str, str]:
     """The credentials behind a caller's access key, for a service that goes on in the caller's name."""
-    found = holder(access_key)
-    if found is None:
+    caller = holder(access_key)
+    if caller is None:
         return dict(ROOT_KEYS)
-    if isinstance(found, AssumedRole):
-        return _environment(found)
-    return {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": _key(found, access_key).secret_access_key}
+    if isinstance(caller, AssumedRole):
+        return _environment(caller)
+    return {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": _key(caller, access_key).secret_access_key}
 
 
 def _environment(session: AssumedRole) -> dict[str, str]:
