@@ -2,7 +2,7 @@
 #   deploy           build, staging-deploy, test-staging, prod-deploy
 #   training-sdk-v3  the same with the SageMaker SDK
 #   training-sdk-v2  the same with version 2 of it, for pipeline modules that were written for that
-#   image-build      that of deploy with BuildKit, which builds images without root and without a daemon
+#   image-build      that of deploy with BuildKit, which builds images without root, and what reads .dockerignore
 # None holds git: GitLab Runner checks out with an image of its own, and no command of sagemaker-ci calls it.
 # docker build --target deploy --build-arg REVISION=$(git rev-parse HEAD) --tag deploy .
 
@@ -42,6 +42,12 @@ RUN pip install --quiet --prefix /install --no-deps --no-index /wheels/*.whl
 FROM packages AS training-sdk-v2-packages
 COPY requirements/training-sdk-v2.txt requirements/
 RUN pip install --quiet --prefix /install --require-hashes --requirement requirements/training-sdk-v2.txt
+COPY --from=wheel /wheels /wheels
+RUN pip install --quiet --prefix /install --no-deps --no-index /wheels/*.whl
+
+FROM packages AS image-build-packages
+COPY requirements/image-build.txt requirements/
+RUN pip install --quiet --prefix /install --require-hashes --requirement requirements/image-build.txt
 COPY --from=wheel /wheels /wheels
 RUN pip install --quiet --prefix /install --no-deps --no-index /wheels/*.whl
 
@@ -100,7 +106,7 @@ USER 1000:1000
 FROM builder AS image-build
 LABEL org.opencontainers.image.title="sagemaker-ci image-build" \
       org.opencontainers.image.description="sagemaker-ci and BuildKit, for the image-build component"
-COPY --from=deploy-packages /install /usr/local
+COPY --from=image-build-packages /install /usr/local
 USER 1000:1000
 
 FROM base AS deploy

@@ -70,7 +70,7 @@ generate: setup ## Write what comes from components/, the code and other texts: 
 	@$(BIN)/python -m release.policies
 
 lock: setup ## Pin the requirements anew, with hashes
-	@for name in deploy training-sdk-v3 training-sdk-v2 dev uv checkov release docs; do \
+	@for name in deploy training-sdk-v3 training-sdk-v2 image-build dev uv checkov release docs; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    requirements/$$name.in -o requirements/$$name.txt; done
 

@@ -20,7 +20,7 @@ from release import versions
 from release.versions import ReleaseError
 
 NAME = "sagemaker-ci"
-SUFFIXES = {"deploy": "", "training-sdk-v3": "-training-sdk-v3", "training-sdk-v2": "-training-sdk-v2"}
+SUFFIXES = {"deploy": ""} | {name: f"-{name}" for name in ("training-sdk-v3", "training-sdk-v2", "image-build")}
 """Image → what the names of its files have after name and version."""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ci_scripts import repository
-from ci_scripts.errors import ImageSourcesUnusable
+from ci_scripts.errors import BuilderMissing, ImageSourcesUnusable
 from ci_scripts.image_build.options import Options
 from ci_scripts.job import REPORTS
 
@@ -75,7 +75,13 @@ def base_registries(options: Options, region: str) -> list[str]:
 
 def _seen(source: Path, dockerfile: str) -> set[str]:
     """What `.dockerignore` leaves, as paths relative to `source`. BuildKit takes `<Dockerfile>.dockerignore` first."""
-    from docker.utils import build
+    try:
+        from docker.utils import build
+    except ImportError:
+        raise BuilderMissing(
+            "Docker's SDK for Python, which reads .dockerignore, is not in the image of the job",
+            hint="Leave out the input `image`: the component's own has it. Else install it into yours.",
+        ) from None
 
     patterns = list(_ALWAYS_IGNORED)
     for name in (f"{dockerfile}.dockerignore", ".dockerignore"):

@@ -32,7 +32,6 @@ from tests.support.checkout import ROOT, copy
 
 PATH = "mlops/sagemaker-components"
 IMAGES = ("deploy", "training-sdk-v3", "training-sdk-v2", "image-build")
-PACKAGES = {"image-build": "deploy"}  # the image whose packages another one has
 WAITING = self_test.waiting()
 TESTS = {"lint", "unit", "contract", "product", "sandbox", "browser"}
 DEMOS = {f"demo: [{version}]" for version in ("3.11.0", "3.11.2", "3.14")}  # the oldest and the newest Python
@@ -231,6 +230,8 @@ def test_the_components_install_the_files_that_are_built() -> None:
         for name in re.findall(r"/packages/generic/sagemaker-ci/\S+/(\S+\.txt)", text):
             named = {name.replace("$SMCI_SAGEMAKER_SDK", sdk) for sdk in ("v3", "v2")}
             images = ("training-sdk-v3", "training-sdk-v2") if "run-pipeline" in text else ("deploy",)
+            if "sagemaker-ci-$SMCI_COMPONENT_VERSION-image-build" in text:
+                images = ("image-build",)
             suffixes = [package.SUFFIXES[image] for image in images]
             assert named == {f"sagemaker-ci-$SMCI_COMPONENT_VERSION{suffix}-requirements.txt" for suffix in suffixes}
 
@@ -258,14 +259,13 @@ def stages() -> dict[str, list[str]]:
 
 def test_the_images_hold_hash_checked_packages_and_run_as_nobody_special() -> None:
     for target in IMAGES:
-        packages = PACKAGES.get(target, target)
-        built, final = stages()[f"{packages}-packages"], stages()[target]
-        assert f"COPY requirements/{packages}.txt requirements/" in built
+        built, final = stages()[f"{target}-packages"], stages()[target]
+        assert f"COPY requirements/{target}.txt requirements/" in built
         (install,) = [line for line in built if "pip install" in line and "--requirement" in line]
         assert "--require-hashes" in install
         assert final[-1] == "USER 1000:1000"
         assert [line for line in final if line.startswith(("RUN", "ADD"))] == []
-        assert f"COPY --from={packages}-packages /install /usr/local" in final
+        assert f"COPY --from={target}-packages /install /usr/local" in final
     assert "sagemaker" not in re.findall(r"^([\w-]+)==", (ROOT / "requirements/deploy.txt").read_text(), re.MULTILINE)
 
 

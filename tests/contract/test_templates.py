@@ -180,9 +180,8 @@ def test_the_script_is_one_command_without_any_input(component: str) -> None:
     job = _job(component)
     install, line = job["script"]
     # The file that a release publishes for the image of this job.
-    assert install == INSTALL.format(
-        suffix="-training-sdk-$SMCI_SAGEMAKER_SDK" if "sagemaker_sdk" in _inputs(component) else ""
-    )
+    suffix = "-training-sdk-$SMCI_SAGEMAKER_SDK" if "sagemaker_sdk" in _inputs(component) else ""
+    assert install == INSTALL.format(suffix="-image-build" if component == "image-build" else suffix)
     command, subcommand, *options = line.split()
     assert (command, subcommand in COMMANDS) == ("sagemaker-ci", True)
     assert options in ([], ["--merge-request"], ["--stage", "staging"], ["--stage", "prod"])

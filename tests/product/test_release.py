@@ -155,7 +155,7 @@ def test_the_tested_images_are_signed_and_get_the_version(released: Released) ->
 
 def test_every_published_file_is_published_with_its_signature(released: Released) -> None:
     files = {name for name in files_of(released.project) if not name.endswith(".sigstore.json")}
-    assert len(files) == 7, "the wheel, and for each image its requirements and bill of materials"
+    assert len(files) == 9, "the wheel, and for each image its requirements and bill of materials"
     assert {f"{name}.sigstore.json" for name in files} == set(files_of(released.project)) - files
 
 

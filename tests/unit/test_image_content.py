@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ci_scripts.errors import ImageSourcesUnusable
+from ci_scripts.errors import BuilderMissing, ImageSourcesUnusable
 from ci_scripts.image_build.context import Content, base_registries, lay_out
 from ci_scripts.image_build.options import NONE, Options
 
@@ -101,6 +102,14 @@ def test_what_is_missing_is_named(image: Path, change: dict[str, Any], problem: 
     with pytest.raises(ImageSourcesUnusable) as caught:
         laid_out(image, OPTIONS._replace(**change))
     assert caught.value.message == problem
+
+
+def test_an_image_of_a_job_without_what_reads_dockerignore_is_told(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "docker.utils", None)  # as if it were not installed
+    with pytest.raises(BuilderMissing, match=r"Docker's SDK for Python, .* is not in the image of the job"):
+        laid_out(image)
 
 
 def test_registries_of_ecr_in_the_region_are_found_in_a_dockerfile(image: Path) -> None:
