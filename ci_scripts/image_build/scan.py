@@ -31,7 +31,7 @@ class Scan(NamedTuple):
     """What is known of an image's scan."""
 
     status: str
-    """As ECR says it, or one of ours: there is none, we may not look, it took too long."""
+    """As ECR says it; or `none`, `denied` where the job may not look, `late` where it took too long."""
     description: str
     counts: Mapping[str, int]
     """Findings by severity, the worst first."""

@@ -15,9 +15,8 @@ from sandbox.world.installed import World
 
 @dataclass(frozen=True, eq=False)
 class Seen(World):
-    """A world that many views look at: a client of AWS takes a tenth of a second to make. Equal to itself alone."""
+    """A world that many views look at, each in a thread of its own. Equal to itself alone."""
 
-    _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _own: threading.local = field(default_factory=threading.local, init=False, repr=False)
     _lock: Any = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -31,9 +30,7 @@ class Seen(World):
 
     def aws(self, service: str) -> Any:
         with self._lock:  # boto3's default session is not safe to be used by several threads
-            if service not in self._clients:
-                self._clients[service] = super().aws(service)
-            return self._clients[service]
+            return super().aws(service)
 
     def gitlab(self) -> gitlab.Gitlab:
         """One client for each thread: its HTTP session is not safe to be shared."""
