@@ -190,7 +190,10 @@ def _handler(proxy: FaultProxy, target: str, operation_of: NameOperation) -> typ
         protocol_version = "HTTP/1.1"
 
         def answer(self) -> None:
-            body = self._body()
+            try:
+                body = self._body()
+            except (EOFError, ValueError):  # who asked has ended in the middle: no service carries that out
+                return self._break()
             operation = operation_of(self.command, self.path, self.headers, body)
             kind = proxy.arrived(operation)
             if kind in ("kill before", "cancel before"):
@@ -224,7 +227,11 @@ def _handler(proxy: FaultProxy, target: str, operation_of: NameOperation) -> typ
 
         def _body(self) -> bytes:
             if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
-                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                length = int(self.headers.get("Content-Length") or 0)
+                content = self.rfile.read(length)
+                if len(content) < length:
+                    raise EOFError
+                return content
             parts = []
             while size := int(self.rfile.readline().split(b";")[0], 16):
                 parts.append(self.rfile.read(size))
