@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from sandbox.gateway import Gateway
 from sandbox.loopback import DOMAIN
+from tests.support.deployment import create_user, forbid
+from tests.support.hosting import Hosting, model_predicting
 from tests.support.identity import AUDIENCE, EXACT, SUBJECT, Issuer, role
-from tests.support.servers import ACCOUNT, Aws
+from tests.support.servers import ACCOUNT, Aws, Project
 
 
 def assume(aws: Aws, arn: str, token: str, **more: Any) -> dict[str, Any]:
@@ -175,3 +177,40 @@ def test_everybody_who_holds_a_policy_is_named_however_many_there_are(aws: Aws) 
         iam.detach_role_policy(RoleName=name, PolicyArn=arn)
         iam.delete_role(RoleName=name)
     iam.delete_policy(PolicyArn=arn)
+
+
+# --- keys of KMS ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "operation"),
+    [
+        ("kms:GenerateDataKey", "put_object"),
+        ("kms:Decrypt", "get_object"),
+        ("kms:CreateGrant", "create_endpoint"),
+        ("kms:DescribeKey", "create_endpoint"),
+    ],
+)
+def test_whoever_uses_a_key_through_a_service_must_be_allowed_to(
+    aws: Aws, project: Project, forbidden: str, operation: str
+) -> None:
+    hosting = Hosting(aws, project, aws.client("sagemaker"))
+    key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
+    variant = {"VariantName": "A", "ModelName": hosting.model(model_predicting(5)), "InstanceType": "ml.m5.large"}
+    variants = [variant | {"InitialInstanceCount": 1}]
+    name, place = project.name, {"Bucket": project.bucket, "Key": "secret"}
+    hosting.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, KmsKeyId=key)
+    encrypted = place | {"Body": b"x", "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}
+    aws.client("s3").put_object(**encrypted)
+    service, request = {
+        "put_object": ("s3", encrypted),
+        "get_object": ("s3", place),
+        "create_endpoint": ("sagemaker", {"EndpointName": name, "EndpointConfigName": name}),
+    }[operation]
+    user, keys = create_user(aws)
+    call = getattr(aws.client(service, **{each.lower(): value for each, value in keys.items()}), operation)
+    forbid(aws, user, forbidden)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        call(**request)
+    forbid(aws, user)
+    call(**request)

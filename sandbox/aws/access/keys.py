@@ -17,7 +17,6 @@ from sandbox.aws.ground import ACCOUNT, REGION
 
 Use = tuple[str, str, Mapping[str, Any]]
 """An action, the ARN of a key, and the condition keys of the question."""
-_WRITES = ("PutObject", "CreateMultipartUpload", "CopyObject")
 
 
 def uses(service: str, operation: str, parameter: Callable[[str], Any], resource: str) -> Iterator[Use]:
@@ -31,7 +30,7 @@ def uses(service: str, operation: str, parameter: Callable[[str], Any], resource
         name, _, key_name = resource.removeprefix("arn:aws:s3:::").partition("/")
         bucket = s3_backends[ACCOUNT]["aws"].buckets.get(name)
         context = {"kms:viaservice": f"s3.{REGION}.amazonaws.com"}
-        if bucket and operation in _WRITES and (key := _key_for(bucket, parameter)):
+        if bucket and operation == "PutObject" and (key := _key_for(bucket, parameter)):
             yield "kms:GenerateDataKey", _arn(key), context
         if bucket and operation == "GetObject" and (key := _key_of(bucket.keys.get(key_name))):
             yield "kms:Decrypt", _arn(key), context
