@@ -60,13 +60,15 @@ def make_ready(cloudformation: CloudFormationClient, name: str, role_arn: str | 
         job.pause(poll_seconds)
 
 
-def last_pipeline(cloudformation: CloudFormationClient, name: str, project_id: str) -> int | None:
+def last_pipeline(cloudformation: CloudFormationClient, stack: str, project_id: str) -> int | None:
     """The pipeline of this GitLab project that made the stack what it is, by its events: see stack_rules.last_pipeline.
+
+    `stack` is its name or id; of a deleted stack only the id still leads to its events.
 
     GitLab itself prevents outdated deployments only between commits, while approvals start pipelines of the same one:
     https://docs.gitlab.com/ci/environments/deployment_safety/#prevent-outdated-deployment-jobs
     """
-    return stack_rules.last_pipeline(event_pages(cloudformation, name), project_id)
+    return stack_rules.last_pipeline(event_pages(cloudformation, stack), project_id)
 
 
 def delete(cloudformation: CloudFormationClient, name: str, role_arn: str | None, poll_seconds: float) -> bool:

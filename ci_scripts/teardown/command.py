@@ -37,8 +37,10 @@ def run(arguments: Namespace) -> None:
     latest = history.latest()
     job.say(f"stage: {stage}, stack {name} in {project.region}")
     with job.section("Stack"):
-        is_there = stack.describe(aws.cloudformation, name) is not None
-        newest = stack.last_pipeline(aws.cloudformation, name, at.project_id) if is_there and at.pipeline_id else None
+        newest = None
+        if at.pipeline_id and (description := stack.describe(aws.cloudformation, name)):
+            # By its id: a teardown that was cancelled may be deleting it, and by name its events are then gone.
+            newest = stack.last_pipeline(aws.cloudformation, description["StackId"], at.project_id)
         deployment_record.require_may_tear_down(latest, at, name, newest)
         deleted = stack.delete(aws.cloudformation, name, role_arn, poll_seconds)
         job.say(f"stack {name}: {'deleted' if deleted else 'there is none'}")
