@@ -1,4 +1,4 @@
-"""The browser's fixtures, for the tests of the page."""
+"""The browser's fixtures, for the tests of pages."""
 
 from __future__ import annotations
 

@@ -43,10 +43,16 @@ def _name(path: Path) -> str:
     return ".".join(parts).removeprefix("infra.functions.")
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A module's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(root: Path, by_name: Mapping[str, Path]) -> Iterator[Import]:
     """All imports, those inside of functions and those for types alone included."""
     for module, path in by_name.items():
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = parsed(path)
         for_types = set(_nodes_for_types(tree))
         for node in ast.walk(tree):
             where = f"{path.relative_to(root)}:{getattr(node, 'lineno', 0)}"
@@ -117,7 +123,7 @@ def giants(root: Path, by_name: Mapping[str, Path]) -> dict[str, int]:
         name, text = str(path.relative_to(root)), path.read_text(encoding="utf-8")
         if (lines := text.count("\n")) > MODULE_LINES:
             lengths[name] = lines
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > FUNCTION_LINES:
@@ -208,7 +214,7 @@ def test_names_say_what_a_value_is() -> None:
         f"{path.relative_to(ROOT)}:{line}: {name}"
         for path in modules(ROOT, (*FOLDERS, *CHECKS)).values()
         if "fixtures" not in path.parts
-        for line, name in bound_names(ast.parse(path.read_text(encoding="utf-8")))
+        for line, name in bound_names(parsed(path))
         if name.strip("_").lower() in VAGUE
     ]
     assert vague == []

@@ -21,7 +21,9 @@ TAG = "sagemaker-ci:gitlab"
 _QUICK = Config(connect_timeout=3, read_timeout=3, retries={"total_max_attempts": 2})
 STACK_SECONDS = 13
 """How long `is_rolled_back` may take."""
-_CONFIG = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
+# A deletion ends as done even without GitLab's token, and leaves what it should have removed: half a minute of trouble
+# must not come to that.
+_CONFIG = Config(connect_timeout=5, read_timeout=15, retries={"mode": "standard", "total_max_attempts": 8})
 
 
 def access_token(secret: str, server_url: str) -> str:
