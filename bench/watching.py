@@ -1,11 +1,12 @@
 """What a page of the sandbox costs that stays open while much happens: memory, and how far it is behind.
 
-`make bench` measures it; `python -m bench.watching` alone takes a few minutes. The pipelines' jobs do nothing, so that
-as many changes come in the shortest time.
+`make bench` measures it; alone it takes a few minutes, and `--minutes 30` spreads its pipelines over
+them. The pipelines' jobs do nothing, so that as many changes come in the shortest time.
 """
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from contextlib import suppress
@@ -36,8 +37,11 @@ class Watched(NamedTuple):
     behind: list[float]
 
 
-def measure(pipelines: int = PIPELINES) -> Watched:
-    """Watch a project while pipelines come one after the other, without ever loading the page again."""
+def measure(pipelines: int = PIPELINES, minutes: float = 0) -> Watched:
+    """Watch a project while pipelines come one after the other, without ever loading the page again.
+
+    They are spread evenly over `minutes`, or follow as soon as the last one is to be seen.
+    """
     images = job_images.build(print)
     with (
         tempfile.TemporaryDirectory() as name,
@@ -52,7 +56,9 @@ def measure(pipelines: int = PIPELINES) -> Watched:
             page.goto(f"{address.partition('/?')[0]}/{project.path_with_namespace}")
             page.locator("#live.good").wait_for()
             behind, before = [], (0.0, 0.0)
+            began = time.monotonic()
             for number in range(pipelines):
+                page.wait_for_timeout(max(0.0, began + number * minutes * 60 / pipelines - time.monotonic()) * 1000)
                 behind.append(_seconds_until_seen(page, project))
                 if number == pipelines // 10:
                     before = _heap(page), _server(world)
@@ -97,7 +103,9 @@ def _server(world: World) -> float:
 
 
 if __name__ == "__main__":
-    result = measure()
+    parser = argparse.ArgumentParser(prog="python -m bench.watching", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=0, help="how long the page stays open, at least")
+    result = measure(minutes=parser.parse_args().minutes)
     print(f"heap {result.heap_before / MEGABYTE:.1f} MB, then {result.heap_after / MEGABYTE:.1f} MB")
     print(f"server {result.server_before / MEGABYTE:.1f} MB, then {result.server_after / MEGABYTE:.1f} MB")
     print(f"behind {max(result.behind):.2f} s at most, {sorted(result.behind)[len(result.behind) // 2]:.2f} s usually")
