@@ -91,7 +91,7 @@ def run(scenario: Scenario, proxy: FaultProxy, number: int, attempt: int, fault:
         | {"AWS_ENDPOINT_URL": proxy.url}
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "ci_scripts.cli", *scenario.command],
+        [scenario.python, "-m", "ci_scripts.cli", *scenario.command],
         cwd=scenario.folder,
         env=environ,
         stdout=subprocess.PIPE,
@@ -165,8 +165,13 @@ def explore(name: str, part: tuple[int, int] = (1, 1), only: Iterable[str] = KIN
     if name in FUNCTIONS:
         yield from _explore_function(name, part)
         return
-    with tempfile.TemporaryDirectory() as folder, cloud(Path(folder)) as aws, FaultProxy(aws.url) as proxy:
-        scenario = SCENARIOS[name](aws, Path(folder) / "repository")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        cloud(Path(folder)) as aws,
+        FaultProxy(aws.url) as proxy,
+        closing(SCENARIOS[name](aws, Path(folder) / "repository")) as scenario,
+    ):
+        scenario.stand_behind(proxy)
         scenario.reset()
         clean = run(scenario, proxy, 1, 1)
         if wrong := [clean.output + clean.errors] if clean.code else [*scenario.problems(), *scenario.leftovers()]:

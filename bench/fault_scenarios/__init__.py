@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.fault_proxy import FaultProxy
-from bench.fault_scenarios import approval_trigger, seed_checkin
+from bench.fault_scenarios import approval_trigger, new_data, seed_checkin
 from bench.fault_scenarios.base import FunctionScenario, Scenario
 from bench.fault_scenarios.images import ImageBuild
 from bench.fault_scenarios.model_build import (
     Cleanup,
+    ExperimentTraining,
     MergeRequestTraining,
     TrainingCreate,
+    TrainingFromStep,
     TrainingUnchanged,
     TrainingUpdate,
 )
@@ -45,6 +47,8 @@ SCENARIOS: dict[str, Callable[[Aws, Path], Scenario]] = {
     "run-pipeline-create": TrainingCreate,
     "run-pipeline-update": TrainingUpdate,
     "run-pipeline-unchanged": TrainingUnchanged,
+    "run-pipeline-from-step": TrainingFromStep,
+    "run-pipeline-experiment": ExperimentTraining,
     "run-pipeline-merge-request": MergeRequestTraining,
     "cleanup": Cleanup,
     "image-build": ImageBuild,
@@ -59,6 +63,8 @@ FUNCTIONS: dict[str, Callable[[Aws, Path, FaultProxy], FunctionScenario]] = {
     "trigger": approval_trigger.Trigger,
     "trigger-rotated": approval_trigger.RotatedToken,
     "trigger-refused": approval_trigger.RefusedApproval,
+    "new-data": new_data.NewData,
+    "new-data-later": new_data.LaterData,
     "seed-checkin-create": seed_checkin.Create,
     "seed-checkin-create-rollback": seed_checkin.CreateRollback,
     "seed-checkin-update": seed_checkin.Update,

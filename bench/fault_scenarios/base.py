@@ -22,9 +22,16 @@ class Scenario(ABC):
 
     title = ""
     command: tuple[str, ...] = ()
+    python = Path(sys.executable)
 
     def __init__(self, aws: Aws, folder: Path) -> None:
         self.aws, self.folder = aws, folder
+
+    def stand_behind(self, proxy: FaultProxy) -> None:  # noqa: B027 - most ask AWS alone
+        """Let faults come to what the command asks of other servers than AWS, too."""
+
+    def close(self) -> None:  # noqa: B027 - most start nothing
+        """Stop what was started for it."""
 
     @abstractmethod
     def reset(self) -> None:
@@ -62,15 +69,9 @@ class FunctionScenario(ABC):
 
     def __init__(self, aws: Aws, folder: Path, proxy: FaultProxy) -> None:
         self.aws, self.proxy = aws, proxy
-        images = folder / "images.json"
-        folder.mkdir(parents=True, exist_ok=True)
-        images.write_text(json.dumps([{"match": "/python:", "path": [str(Path(sys.executable).parent)]}]))
-        self._server = Server("sandbox.gitlab", folder / "gitlab", "--images", str(images))
-        token = (folder / "gitlab" / "root-token").read_text().strip()
-        client = gitlab.Gitlab(self._server.url, private_token=token)
-        self.server = GitLab(self._server.url, token, client, folder / "gitlab")
+        self._server, self.server = gitlab_server(folder)
         self.gitlab_url = proxy.front(self.server.url, gitlab_operation_of)
-        self.group = client.groups.create({"name": "team", "path": "team"})
+        self.group = self.server.client.groups.create({"name": "team", "path": "team"})
 
     def close(self) -> None:
         self._server.stop()
@@ -78,6 +79,17 @@ class FunctionScenario(ABC):
     @abstractmethod
     def play(self, fault: Fault | None, follow_up: str = "retry") -> Played:
         """In a world of its own, let `fault` come to the function, then what AWS does next, then the next try."""
+
+
+def gitlab_server(folder: Path) -> tuple[Server, GitLab]:
+    """A GitLab of the scenario's own, to be stopped at its end, and how to reach it."""
+    images = folder / "images.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    images.write_text(json.dumps([{"match": "/python:", "path": [str(Path(sys.executable).parent)]}]))
+    server = Server("sandbox.gitlab", folder / "gitlab", "--images", str(images))
+    token = (folder / "gitlab" / "root-token").read_text().strip()
+    client = gitlab.Gitlab(server.url, private_token=token)
+    return server, GitLab(server.url, token, client, folder / "gitlab")
 
 
 def gitlab_job(number: int, attempt: int, name: str) -> dict[str, str]:
@@ -110,7 +122,7 @@ def unexecuted(cloudformation: Any, stack: str) -> list[str]:
 def run_undisturbed(scenario: Scenario, *arguments: str, **variables: str) -> None:
     """Run a command without any fault; it must succeed."""
     done = subprocess.run(
-        [sys.executable, "-m", "ci_scripts.cli", *arguments],
+        [scenario.python, "-m", "ci_scripts.cli", *arguments],
         cwd=scenario.folder,
         env={"POLL_SECONDS": "0.3", "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
         | scenario.environ(0, 1)

@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import requests
 from botocore.exceptions import ClientError
 
-from bench.fault_scenarios.base import Scenario, gitlab_job, run_undisturbed
+from bench.fault_proxy import FaultProxy, gitlab_operation_of
+from bench.fault_scenarios.base import Scenario, gitlab_job, gitlab_server, run_undisturbed
+from sandbox import job_images
+from tests.support.gitlab_client import commit, job_of, pipeline_of
 from tests.support.run_pipeline import MEASURE, PIPELINE
 from tests.support.servers import Aws, create_project
 
@@ -88,6 +92,76 @@ class TrainingUnchanged(Training):
         if not self.prepare:
             self.prepare = 1
             run_undisturbed(self, *self.command)
+
+
+class TrainingFromStep(TrainingUnchanged):
+    title = "run-pipeline, from a step"
+    command: tuple[str, ...] = ("run-pipeline", "--from-step", "Evaluate")
+
+    def reset(self) -> None:
+        if not self.prepare:
+            self.prepare = 1
+            run_undisturbed(self, "run-pipeline")
+
+    def problems(self) -> list[str]:
+        """Or what it takes is not of an earlier job's execution."""
+        if problems := super().problems():
+            return problems
+        [execution] = self._executions()
+        described = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution["PipelineExecutionArn"])
+        source = described["SelectiveExecutionConfig"]["SourcePipelineExecutionArn"]
+        return ["it takes of itself"] if source == execution["PipelineExecutionArn"] else []
+
+
+class ExperimentTraining(TrainingUnchanged):
+    """Each training is a run in the model experiments of a GitLab."""
+
+    title = "run-pipeline, with an experiment"
+    command: tuple[str, ...] = ("run-pipeline", "--experiment", "abalone")
+    python = job_images.FOLDER / "training-sdk-v3" / "bin" / "python"  # has MLflow's client
+
+    def __init__(self, aws: Aws, folder: Path) -> None:
+        super().__init__(aws, folder)
+        job_images.build(print)
+        self._server, self.gitlab = gitlab_server(folder.parent / "gitlab-of-experiments")
+        self._gitlab_url = self.gitlab.url
+        self._repository = self.gitlab.client.projects.create({"name": "model-build"})
+        text = "first: {script: ['true'], when: manual}\nsecond: {script: ['true'], when: manual}\n"
+        change = commit(self._repository, {".gitlab-ci.yml": text})
+        pipeline = pipeline_of(self._repository, change.id)
+        self._jobs = [job_of(self._repository, pipeline, name).id for name in ("first", "second")]
+        access = {"name": "experiments", "scopes": ["api"], "access_level": 30, "expires_at": "2027-06-01"}
+        self._token = str(self._repository.access_tokens.create(access).token)
+
+    def stand_behind(self, proxy: FaultProxy) -> None:
+        self._gitlab_url = proxy.front(self.gitlab.url, gitlab_operation_of)
+
+    def close(self) -> None:
+        self._server.stop()
+
+    def environ(self, number: int, attempt: int) -> dict[str, str]:
+        return super().environ(number, attempt) | {
+            "CI_API_V4_URL": f"{self._gitlab_url}/api/v4",
+            "CI_PROJECT_ID": str(self._repository.id),
+            "CI_JOB_ID": str(self._jobs[attempt - 1]),
+            "MLFLOW_TRACKING_TOKEN": self._token,
+        }
+
+    def leftovers(self) -> list[str]:
+        """Of a job that was repeated: GitLab may have refused a first attempt's run, which then says so."""
+        [execution] = self._executions()
+        name = execution["PipelineExecutionArn"].rpartition("/")[2]
+        api = f"{self.gitlab.url}/api/v4/projects/{self._repository.id}/ml/mlflow/api/2.0/mlflow"
+        headers = {"PRIVATE-TOKEN": self._token}
+        experiment = requests.get(
+            f"{api}/experiments/get-by-name", {"experiment_name": "abalone"}, headers=headers, timeout=10
+        ).json()["experiment"]
+        asked = {"experiment_ids": [experiment["experiment_id"]], "max_results": 200}
+        rows = requests.post(f"{api}/runs/search", json=asked, headers=headers, timeout=10).json().get("runs", [])
+        runs = [(row["info"]["status"], row["data"].get("metrics")) for row in rows if row["info"]["run_name"] == name]
+        if [status for status, _ in runs] != ["FINISHED"] or not all(metrics for _, metrics in runs):
+            return [f"the execution's runs are {runs}"]
+        return []
 
 
 class MergeRequestTraining(Training):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +153,30 @@ def test_the_archives_libraries_are_those_of_the_functions_runtime(name: str) ->
     assert function["Runtime"] == f"python{archive.RUNTIME}"
 
 
+def by_command(package: str, folder: Path) -> tuple[Path, str]:
+    """The archive's path and SHA-256."""
+    command = [sys.executable, "infra/archive.py", package, "--output", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    path, digest = done.stdout.split()
+    return Path(path), digest
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, str]]:
+    """Builds each package's archive once."""
+    return functools.cache(lambda package: by_command(package, tmp_path_factory.mktemp("archives")))
+
+
 @pytest.mark.parametrize("name", ["project.yml", "trigger.yml", "new-data.yml"])
-def test_an_archive_holds_its_handler_and_all_that_it_imports(name: str, tmp_path: Path) -> None:
+def test_an_archive_holds_its_handler_and_all_that_it_imports(
+    name: str, built: Callable[[str], tuple[Path, str]], tmp_path: Path
+) -> None:
     """Started as Lambda does: by the template's handler, with nothing of this repository but the archive."""
     function = resource(cfn_yaml.load(str(ROOT / "infra" / name)), "AWS::Lambda::Function")
     module, _, handler = function["Handler"].rpartition(".")
     package = module.partition(".")[0]
-    path = archive.build(package, tmp_path)
+    path, _ = built(package)
     variables = dict.fromkeys(function["Environment"]["Variables"], "x") | {"AWS_DEFAULT_REGION": "eu-west-1"}
     program = (
         f"import gitlab_secrets.certificates, {module}\n"
@@ -178,15 +197,10 @@ def test_an_archive_holds_its_handler_and_all_that_it_imports(name: str, tmp_pat
     assert not {"pipeline_trigger", "seed_checkin"} - {package} & shipped
 
 
-def test_the_archive_is_reproducible_pure_python_and_named_by_its_content(tmp_path: Path) -> None:
-    def build(folder: str) -> tuple[Path, str]:
-        command = [sys.executable, "infra/archive.py", "pipeline_trigger", "--output", str(tmp_path / folder)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        path, digest = done.stdout.split()
-        return Path(path), digest
-
-    (first, digest), (second, again) = build("first"), build("second")
+def test_the_archive_is_reproducible_pure_python_and_named_by_its_content(
+    built: Callable[[str], tuple[Path, str]], tmp_path: Path
+) -> None:
+    (first, digest), (second, again) = built("pipeline_trigger"), by_command("pipeline_trigger", tmp_path)
 
     assert first.read_bytes() == second.read_bytes()
     assert first.name == second.name == f"pipeline_trigger-{digest[:16]}.zip"
