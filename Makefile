@@ -42,7 +42,7 @@ screenshots: setup ## Take the pictures of the documentation anew: the loop by c
 vendor: setup ## Fetch the scripts of the sandbox's page anew, by hash, from their npm packages
 	@$(BIN)/python -m release.vendored
 
-bench: setup ## Measure speed and size as ratios, and try every fault at every call: over an hour
+bench: setup ## Measure speed and size as ratios, and try every fault at every call: hours
 	@$(BIN)/python -m sandbox images
 	@$(BIN)/python -m bench
 

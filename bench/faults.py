@@ -28,7 +28,7 @@ from sandbox.processes import ROOT, Server
 from tests.support.servers import Aws
 
 _RUN_SECONDS = 240
-_WORKERS = 2
+_WORKERS = 3
 
 
 class Run(NamedTuple):

@@ -156,8 +156,8 @@ class ExperimentTraining(TrainingUnchanged):
         experiment = requests.get(
             f"{api}/experiments/get-by-name", {"experiment_name": "abalone"}, headers=headers, timeout=10
         ).json()["experiment"]
-        asked = {"experiment_ids": [experiment["experiment_id"]], "max_results": 200}
-        rows = requests.post(f"{api}/runs/search", json=asked, headers=headers, timeout=10).json().get("runs", [])
+        query = {"experiment_ids": [experiment["experiment_id"]], "max_results": 200}
+        rows = requests.post(f"{api}/runs/search", json=query, headers=headers, timeout=10).json().get("runs", [])
         runs = [(row["info"]["status"], row["data"].get("metrics")) for row in rows if row["info"]["run_name"] == name]
         if [status for status, _ in runs] != ["FINISHED"] or not all(metrics for _, metrics in runs):
             return [f"the execution's runs are {runs}"]

@@ -71,6 +71,18 @@ def test_a_pipeline_for_one_models_version_leaves_the_others_alone() -> None:
         assert sorted(names) == sorted(f"{model}-{job}" for model in models for job in DEPLOY_JOBS)
 
 
+def test_whoever_goes_back_by_hand_is_offered_the_model_that_the_pipeline_is_for() -> None:
+    """Without a version, in a pipeline of a push or a person's, each model's rollback."""
+    text = configuration(
+        *(("model-deploy", inputs | {"rollback": True}) for inputs in MODELS.values()),
+        stages=[*DEPLOY_JOBS, "rollback"],
+    )
+    offered = {"": ["abalone-rollback", "wine-rollback"], VERSION_OF.format("wine-p-def456abc123"): ["wine-rollback"]}
+    for arn, expected in offered.items():
+        jobs = pipeline(deploying(arn, text), **KINDS["trigger"])
+        assert [name for name in jobs if name.endswith("rollback")] == expected
+
+
 @pytest.mark.parametrize("arn", [VERSION_OF.format("abalone-p-abc123def456"), "no ARN at all"])
 def test_a_repository_of_one_model_takes_every_version_and_lets_the_job_judge(arn: str) -> None:
     rendered = render(seed("seed-deploy"), model_package_arn=arn)

@@ -22,7 +22,7 @@ _QUICK = Config(connect_timeout=3, read_timeout=3, retries={"total_max_attempts"
 STACK_SECONDS = 13
 """How long `is_rolled_back` may take."""
 # A deletion ends as done even without GitLab's token, and leaves what it should have removed: half a minute of trouble
-# must not come to that. The mode "legacy" waits for seconds between attempts, "standard" of newer SDKs for tenths of one.
+# must not come to that. The mode "legacy" waits for seconds between attempts, "standard" for tenths of one.
 _CONFIG = Config(connect_timeout=5, read_timeout=15, retries={"mode": "legacy", "total_max_attempts": 7})
 
 
