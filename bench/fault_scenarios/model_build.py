@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from bench.fault_proxy import FaultProxy, gitlab_operation_of
 from bench.fault_scenarios.base import Scenario, gitlab_job, gitlab_server, run_undisturbed
 from sandbox import job_images
-from tests.support.gitlab_client import commit, job_of, pipeline_of
+from tests.support.gitlab_client import access_token, commit, job_of, pipeline_of
 from tests.support.run_pipeline import MEASURE, PIPELINE
 from tests.support.servers import Aws, create_project
 
@@ -91,17 +91,12 @@ class TrainingUnchanged(Training):
     def reset(self) -> None:
         if not self.prepare:
             self.prepare = 1
-            run_undisturbed(self, *self.command)
+            run_undisturbed(self, "run-pipeline")
 
 
 class TrainingFromStep(TrainingUnchanged):
     title = "run-pipeline, from a step"
     command: tuple[str, ...] = ("run-pipeline", "--from-step", "Evaluate")
-
-    def reset(self) -> None:
-        if not self.prepare:
-            self.prepare = 1
-            run_undisturbed(self, "run-pipeline")
 
     def problems(self) -> list[str]:
         """Or what it takes is not of an earlier job's execution."""
@@ -130,8 +125,7 @@ class ExperimentTraining(TrainingUnchanged):
         change = commit(self._repository, {".gitlab-ci.yml": text})
         pipeline = pipeline_of(self._repository, change.id)
         self._jobs = [job_of(self._repository, pipeline, name).id for name in ("first", "second")]
-        access = {"name": "experiments", "scopes": ["api"], "access_level": 30, "expires_at": "2027-06-01"}
-        self._token = str(self._repository.access_tokens.create(access).token)
+        self._token = access_token(self._repository, 30)
 
     def stand_behind(self, proxy: FaultProxy) -> None:
         self._gitlab_url = proxy.front(self.gitlab.url, gitlab_operation_of)

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from sandbox import job_images
-from tests.support.gitlab_client import GitLab, commit, job_of, pipeline_of
+from tests.support.gitlab_client import GitLab, access_token, commit, job_of, pipeline_of
 from tests.support.run_pipeline import MEASURE, PIPELINE, Repository, repository  # noqa: F401 - the fixture
 from tests.support.sdk_pipelines import run
 from tests.support.waiting import wait_for
@@ -49,13 +49,12 @@ def training(gitlab_server: GitLab, group: Any, repository: Repository) -> Train
     project = gitlab_server.client.projects.create({"name": "model-build", "namespace_id": group.id})
     change = commit(project, {".gitlab-ci.yml": CI})
     job = job_of(project, pipeline_of(project, change.id), "job")
-    settings = {"name": "experiments", "scopes": ["api"], "access_level": DEVELOPER, "expires_at": "2027-06-01"}
     environ = {
         "CI_API_V4_URL": f"{gitlab_server.url}/api/v4",
         "CI_PROJECT_ID": str(project.id),
         "CI_PROJECT_URL": project.web_url,
         "CI_JOB_ID": str(job.id),
-        "MLFLOW_TRACKING_TOKEN": str(project.access_tokens.create(settings).token),
+        "MLFLOW_TRACKING_TOKEN": access_token(project, DEVELOPER),
     }
     return Training(repository, project, environ)
 

@@ -20,7 +20,7 @@ from tests.support.component_project import (  # noqa: F401 - the fixture
     released,
     seed,
 )
-from tests.support.gitlab_client import GitLab, commit, job_of, log_of, pipeline_of, settled
+from tests.support.gitlab_client import GitLab, access_token, commit, job_of, log_of, pipeline_of, settled
 from tests.support.run_pipeline import MEASURE, Repository, repository  # noqa: F401 - the fixture
 from tests.support.servers import Aws, Project, sagemaker_ci
 
@@ -48,8 +48,7 @@ def open_request(project: Any, branch: str) -> Any:
 
 
 def reporter_token(project: Any) -> str:
-    token = {"name": "merge requests", "scopes": ["api"], "access_level": REPORTER, "expires_at": "2027-06-01"}
-    return str(project.access_tokens.create(token).token)
+    return access_token(project, REPORTER)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import yaml
 
 from ci_scripts import __version__
 from tests.support.component_project import COMPONENTS, Released, deploy_variables, released  # noqa: F401 - the fixture
-from tests.support.gitlab_client import commit, log_of, pipeline_of, settled, statuses
+from tests.support.gitlab_client import access_token, commit, log_of, pipeline_of, settled, statuses
 from tests.support.run_pipeline import PIPELINE
 from tests.support.servers import Aws, Project
 from tests.support.waiting import wait_for
@@ -93,8 +93,7 @@ def training(released: Released, aws: Aws, project: Project) -> Training:
     roles = {"MERGE_REQUEST_PIPELINE_ROLE_ARN": project.pipeline_role}
     name = f"merge-requests-{uuid.uuid4().hex[:6]}"
     repository = released.consumer(name, project.environ | deploy_variables(aws) | roles)
-    token = {"name": "comments", "scopes": ["api"], "access_level": DEVELOPER, "expires_at": "2027-06-01"}
-    value = repository.access_tokens.create(token).token
+    value = access_token(repository, DEVELOPER)
     repository.variables.create({"key": "MERGE_REQUEST_TOKEN", "value": value, "masked": True})
     result = Training(repository, aws, project)
     files = {".gitlab-ci.yml": configuration(4.5), "pipelines/abalone/pipeline.py": PIPELINE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,13 @@ class GitLab(NamedTuple):
             project_or_group.members.create({"user_id": user.id, "access_level": level})
         token = user.personal_access_tokens.create({"name": "test", "scopes": list(scopes)})
         return gitlab.Gitlab(self.url, private_token=token.token)
+
+
+def access_token(project: Any, level: int) -> str:
+    """A project access token with the scope `api` that is valid for a month."""
+    expiry = f"{date.today() + timedelta(days=30)}"
+    settings = {"name": "test", "scopes": ["api"], "access_level": level, "expires_at": expiry}
+    return str(project.access_tokens.create(settings).token)
 
 
 def commit(project: Any, files: dict[str, str], branch: str = "main", **more: Any) -> Any:
